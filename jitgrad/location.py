@@ -43,9 +43,7 @@ class Location:
 
     def called_from(self, caller: Location | None) -> Location:
         """Return this location as reached through a call at `caller`."""
-        return Location(
-            self.file, self.line, self.end_line, self.column, self.end_column, self.function, caller
-        )
+        return Location(self.file, self.line, self.end_line, self.column, self.end_column, self.function, caller)
 
     def chain(self) -> list[Location]:
         """Return this location and the calls that led to it, innermost first."""

@@ -1,0 +1,91 @@
+"""The graph in NumPy: the oracle of every later stage.
+
+In: a graph and argument arrays. Out: its results, computed op by op with each primitive's `evaluate`. Never writes into
+an argument. A failed `check` raises the exception that its attributes name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from jitgrad.graph.ir import Block, Graph, Op, Value
+from jitgrad.graph.types import ArrayType
+
+__all__ = ["interpret"]
+
+
+def interpret(graph: Graph, args: Sequence[Any]) -> list[Any]:
+    """Return the results of a graph.
+
+    Parameters
+    ----------
+    graph : Graph
+    args : sequence of array_like
+        One an argument; lists for arguments of a list type.
+
+    Raises
+    ------
+    Exception
+        What the user's program raises: the exception of the first `check` that fails.
+    """
+    env: dict[Value, Any] = {}
+    with np.errstate(all="ignore"):
+        return _run(graph, args, env)
+
+
+def _run(block: Block, args: Sequence[Any], env: dict[Value, Any]) -> list[Any]:
+    for arg, value in zip(block.args, args, strict=True):
+        env[arg] = np.asarray(value) if isinstance(arg.type, ArrayType) else value
+    for op in block.ops:
+        results = _HANDLERS.get(op.name, _evaluate)(op, [env[v] for v in op.operands], env)
+        for result, value in zip(op.results, results, strict=True):
+            if isinstance(result.type, ArrayType):
+                value = np.asarray(value)
+                if value.dtype != result.type.dtype or value.ndim != result.type.rank:
+                    raise TypeError(f"{op.name} gave {value.dtype}{list(value.shape)}, not {result.type}")
+            env[result] = value
+    return [env[v] for v in block.yields]
+
+
+def _evaluate(op: Op, operands: list[Any], env: dict[Value, Any]) -> Sequence[Any]:
+    assert op.primitive.evaluate is not None, op
+    attrs = op.attrs
+    if op.name == "list_to_array":
+        element = op.result.array
+        attrs = attrs | {"element": tuple(int(env[d]) if not isinstance(d, int) else d for d in element.shape[1:])}
+        attrs["dtype"] = element.dtype
+    made = op.primitive.evaluate(attrs, *operands)
+    return made if len(op.results) != 1 else (made,)
+
+
+def _if(op: Op, operands: list[Any], env: dict[Value, Any]) -> Sequence[Any]:
+    then, other = op.regions
+    return _run(then if operands[0] else other, (), env)
+
+
+def _for(op: Op, operands: list[Any], env: dict[Value, Any]) -> Sequence[Any]:
+    count, *carried = operands
+    for k in range(int(count)):
+        carried = _run(op.regions[0], [np.int64(k), *carried], env)
+    return carried
+
+
+def _while(op: Op, operands: list[Any], env: dict[Value, Any]) -> Sequence[Any]:
+    cond, body = op.regions
+    carried: Sequence[Any] = operands
+    while _run(cond, carried, env)[0]:
+        carried = _run(body, carried, env)
+    return carried
+
+
+def _check(op: Op, operands: list[Any], env: dict[Value, Any]) -> Sequence[Any]:
+    cond, *rest = operands
+    if not cond:
+        raise op.attrs["exception"](op.attrs["message"].format(*(x.item() if np.ndim(x) == 0 else x for x in rest)))
+    return ()
+
+
+_HANDLERS = {"if": _if, "for": _for, "while": _while, "check": _check}

@@ -1,0 +1,256 @@
+"""Reading and writing parts of arrays, with value semantics.
+
+`load(a, *ints)`        the part of a that the attribute `index` names: one entry an axis, `Pick(at)` drops the axis,
+                        `Span(start, step, length)` keeps it. None in an entry stands for an int64 operand, in order.
+`store(a, v, *ints)`    a with that part replaced by v, which has exactly the part's shape.
+`addto(a, v, *ints)`    a with v added to that part.
+`gather(a, *indices)`   a[indices]: integer arrays index the leading axes.
+`scatter(a, v, *indices)`      a with a[indices] = v; of repeated indices the last wins.
+`scatter_add(a, v, *indices)`  a with v accumulated, as `np.add.at`.
+
+Indices are in range and not negative: whoever builds the graph has emitted checks and wrapped negative ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from jitgrad.graph.builder import Builder
+from jitgrad.graph.ir import Op, Value
+from jitgrad.graph.ops.shape import broadcast_to, zeros_like
+from jitgrad.graph.primitive import Linear, Rules, primitive
+from jitgrad.graph.types import INT64, Dim, GraphTypeError, Type, broadcast_shapes
+
+__all__ = ["Entry", "Pick", "Span", "add_to", "index_of", "load", "part_shape", "split_index", "store"]
+
+
+class Pick(NamedTuple):
+    """Take one position of an axis and drop the axis."""
+
+    at: int | Value | None
+
+
+class Span(NamedTuple):
+    """Take `length` positions start, start + step, ... of an axis."""
+
+    start: int | Value | None
+    step: int | Value | None
+    length: int | Value | None
+
+
+Entry: TypeAlias = Pick | Span
+
+
+def split_index(index: Sequence[Entry]) -> tuple[tuple[Entry, ...], list[Value]]:
+    """Return an index as an attribute (None for run-time numbers) and the operands that fill it."""
+    attr = tuple(type(e)(*(x if isinstance(x, int) else None for x in e)) for e in index)
+    return attr, [x for e in index for x in e if not isinstance(x, int)]
+
+
+def join_index(attr: Sequence[Entry], operands: Sequence[Any]) -> tuple[Any, ...]:
+    """Return the index that `split_index` split; also serves the interpreter, whose operands are NumPy integers."""
+    rest: Iterator[Any] = iter(operands)
+    return tuple(type(e)(*(next(rest) if x is None else x for x in e)) for e in attr)
+
+
+def index_of(op: Op) -> tuple[Entry, ...]:
+    """Return the index of a load, store or addto with its operands in place."""
+    return join_index(op.attrs["index"], op.operands[1 if op.name == "load" else 2 :])
+
+
+def part_shape(index: Sequence[Entry]) -> tuple[Dim, ...]:
+    """Return the shape of the part that an index names."""
+    return tuple(e.length for e in index if isinstance(e, Span) and e.length is not None)
+
+
+def load(g: Builder, a: Value, index: Sequence[Entry]) -> Value:
+    """Return the part of a that an index (with values in place) names; a itself for the whole."""
+    if all(
+        isinstance(e, Span) and e.start == 0 and e.step == 1 and e.length == d
+        for e, d in zip(index, a.shape, strict=True)
+    ):
+        return a
+    attr, ints = split_index(index)
+    return g.emit("load", [a, *ints], {"index": attr}).result
+
+
+def store(g: Builder, a: Value, v: Value, index: Sequence[Entry]) -> Value:
+    """Return a with the part that an index names replaced by v."""
+    attr, ints = split_index(index)
+    return g.emit("store", [a, v, *ints], {"index": attr}).result
+
+
+def add_to(g: Builder, a: Value, v: Value, index: Sequence[Entry]) -> Value:
+    """Return a with v added to the part that an index names."""
+    attr, ints = split_index(index)
+    return g.emit("addto", [a, v, *ints], {"index": attr}).result
+
+
+def _slices(index: Sequence[Any]) -> tuple[Any, ...]:
+    made: list[Any] = []
+    for e in index:
+        if isinstance(e, Pick):
+            made.append(int(e.at))  # type: ignore[arg-type]
+            continue
+        start, step, length = (int(x) for x in e)
+        stop: int | None = start + step * length
+        made.append(
+            slice(0, 0) if length == 0 else slice(start, stop if stop is not None and stop >= 0 else None, step)
+        )
+    return tuple(made)
+
+
+def _check_index(attrs: dict[str, Any], a: Value, ints: Sequence[Value]) -> tuple[Entry, ...]:
+    if len(attrs["index"]) != a.array.rank or any(v.type != INT64 for v in ints):
+        raise GraphTypeError(f"index {attrs['index']} does not fit {a.type}")
+    return join_index(attrs["index"], ints)
+
+
+def _load_rule(attrs: dict[str, Any], a: Value, *ints: Value) -> list[Type]:
+    return [a.array.with_shape(part_shape(_check_index(attrs, a, ints)))]
+
+
+def _store_rule(attrs: dict[str, Any], a: Value, v: Value, *ints: Value) -> list[Type]:
+    part = a.array.with_shape(part_shape(_check_index(attrs, a, ints)))
+    if v.type != part:
+        raise GraphTypeError(f"a store into {a.type} takes {part}, not {v.type}")
+    return [a.type]
+
+
+def _evaluate_store(attrs: dict[str, Any], a: np.ndarray, v: np.ndarray, *ints: Any) -> np.ndarray:
+    out = np.array(a)
+    out[_slices(join_index(attrs["index"], ints))] = v
+    return out
+
+
+def _evaluate_addto(attrs: dict[str, Any], a: np.ndarray, v: np.ndarray, *ints: Any) -> np.ndarray:
+    out = np.array(a)
+    out[_slices(join_index(attrs["index"], ints))] += v
+    return out
+
+
+def _transpose_load(g: Builder, i: int, ct: Value, op: Op) -> Value:
+    return add_to(g, zeros_like(g, op.operands[0]), ct, index_of(op))
+
+
+def _transpose_store(g: Builder, i: int, ct: Value, op: Op) -> Value:
+    if i == 1:
+        return load(g, ct, index_of(op))
+    return store(g, ct, zeros_like(g, op.operands[1]), index_of(op))
+
+
+def _transpose_addto(g: Builder, i: int, ct: Value, op: Op) -> Value:
+    return load(g, ct, index_of(op)) if i == 1 else ct
+
+
+def _gather_shape(a: Value, indices: Sequence[Value]) -> tuple[Dim, ...]:
+    if any(v.array.dtype != np.int64 for v in indices) or len(indices) > a.array.rank or not indices:
+        raise GraphTypeError(f"{a.type} cannot be indexed by {[str(v.type) for v in indices]}")
+    return broadcast_shapes(*(v.shape for v in indices)) + a.shape[len(indices) :]
+
+
+def _gather_rule(attrs: dict[str, Any], a: Value, *indices: Value) -> list[Type]:
+    return [a.array.with_shape(_gather_shape(a, indices))]
+
+
+def _scatter_rule(attrs: dict[str, Any], a: Value, v: Value, *indices: Value) -> list[Type]:
+    part = a.array.with_shape(_gather_shape(a, indices))
+    if v.type != part:
+        raise GraphTypeError(f"a scatter into {a.type} takes {part}, not {v.type}")
+    return [a.type]
+
+
+def _evaluate_scatter(attrs: dict[str, Any], a: np.ndarray, v: np.ndarray, *indices: np.ndarray) -> np.ndarray:
+    out = np.array(a)
+    out[indices] = v
+    return out
+
+
+def _evaluate_scatter_add(attrs: dict[str, Any], a: np.ndarray, v: np.ndarray, *indices: np.ndarray) -> np.ndarray:
+    out = np.array(a)
+    np.add.at(out, indices, v)
+    return out
+
+
+def _winners(g: Builder, op: Op) -> Value:
+    """Return, for a scatter, which elements of v are in the result: the last of each repeated index."""
+    indices = op.operands[2:]
+    shape = broadcast_shapes(*(v.shape for v in indices))
+    size = 1
+    for d in shape:
+        if not isinstance(d, int):
+            raise GraphTypeError("the derivative of a scatter needs index shapes that are known")
+        size *= d
+    order = g.reshape(g.iota(dtype="int64", shape=(size,)), shape=shape)
+    rank = len(indices)
+    lead = op.operands[0].shape[:rank]
+    attr = tuple(d if isinstance(d, int) else None for d in lead)
+    marks = g.broadcast(g.constant(-1, np.int64), *(d for d in lead if not isinstance(d, int)), shape=attr)
+    marks = g.scatter(marks, order, *indices)
+    won = g.equal(g.gather(marks, *indices), order)
+    v = op.operands[1]
+    won = g.reshape(won, shape=tuple(shape) + (1,) * (v.array.rank - len(shape)))
+    return broadcast_to(g, won, v.shape)
+
+
+def _vjp_scatter(g: Builder, op: Op, cts: Sequence[Value | None], needed: set[int]) -> list[Value | None]:
+    (ct,) = cts
+    made: list[Value | None] = [None] * len(op.operands)
+    if ct is None:
+        return made
+    indices = op.operands[2:]
+    if 0 in needed:
+        made[0] = g.scatter(ct, zeros_like(g, op.operands[1]), *indices)
+    if 1 in needed:
+        taken = g.gather(ct, *indices)
+        made[1] = g.select(_winners(g, op), taken, zeros_like(g, taken))
+    return made
+
+
+def _jvp_scatter(g: Builder, op: Op, tangents: Sequence[Value | None]) -> list[Value | None]:
+    a, v = tangents[:2]
+    if a is None and v is None:
+        return [None]
+    a = zeros_like(g, op.operands[0]) if a is None else a
+    v = zeros_like(g, op.operands[1]) if v is None else v
+    return [g.scatter(a, v, *op.operands[2:])]
+
+
+def _transpose_scatter_add(g: Builder, i: int, ct: Value, op: Op) -> Value:
+    return g.gather(ct, *op.operands[2:]) if i == 1 else ct
+
+
+load_ = primitive(
+    "load",
+    type_rule=_load_rule,
+    evaluate=lambda attrs, a, *ints: np.asarray(a)[_slices(join_index(attrs["index"], ints))],
+    derivative=Linear(_transpose_load, operands=(0,), moves=True),
+)
+store_ = primitive(
+    "store", type_rule=_store_rule, evaluate=_evaluate_store, derivative=Linear(_transpose_store, operands=(0, 1))
+)
+addto = primitive(
+    "addto", type_rule=_store_rule, evaluate=_evaluate_addto, derivative=Linear(_transpose_addto, operands=(0, 1))
+)
+gather = primitive(
+    "gather",
+    type_rule=_gather_rule,
+    evaluate=lambda attrs, a, *indices: np.asarray(a)[tuple(indices)],
+    derivative=Linear(
+        lambda g, i, ct, op: g.scatter_add(zeros_like(g, op.operands[0]), ct, *op.operands[1:]),
+        operands=(0,),
+        moves=True,
+    ),
+)
+scatter = primitive(
+    "scatter", type_rule=_scatter_rule, evaluate=_evaluate_scatter, derivative=Rules(_vjp_scatter, _jvp_scatter)
+)
+scatter_add = primitive(
+    "scatter_add",
+    type_rule=_scatter_rule,
+    evaluate=_evaluate_scatter_add,
+    derivative=Linear(_transpose_scatter_add, operands=(0, 1)),
+)

@@ -1,0 +1,310 @@
+"""What a primitive is, and the registry of all of them.
+
+A primitive is declared once, in `graph/ops/`: its name, the NumPy callables it implements, its type rule, its meaning
+in NumPy, its derivative, and (elementwise ones) its scalar lowering. Leaving the derivative out fails at import.
+
+Before adding one, ask whether existing primitives compose to it. A worked example:
+
+    expm1 = elementwise(
+        "expm1", numpy=np.expm1, domain=(-3.0, 3.0),
+        derivative=Partials(lambda g, out, x: (g.add(out, 1.0),)),
+        scalar=lambda b, x: b.math("expm1", x),
+    )
+
+The derivative takes one of these forms:
+
+`Partials`     elementwise: the partial of the result by each operand, as graph code; vjp and jvp both follow, with
+               unbroadcasting and masks handled centrally. A partial may be the constants ONE, MINUS_ONE or ZERO.
+`Linear`       linear in each operand that may be active: the jvp is the op on each tangent, summed; the vjp is the
+               transpose given here.
+`Rules`        an explicit vjp and jvp, both required.
+`NoGradient`   a reason. Results that are not floating point need no other form.
+
+This room knows no particular primitive, no evaluation order and no LLVM.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+import numpy as np
+
+from jitgrad.graph.ir import Op, Value
+from jitgrad.graph.types import ArrayType, GraphTypeError, Type, broadcast_shapes
+
+if TYPE_CHECKING:
+    from jitgrad.graph.builder import Builder
+
+__all__ = [
+    "MINUS_ONE",
+    "ONE",
+    "PRIMITIVES",
+    "ZERO",
+    "Derivative",
+    "Linear",
+    "Masked",
+    "NoGradient",
+    "Partial",
+    "Partials",
+    "Primitive",
+    "Rules",
+    "ScalarBuilder",
+    "elementwise",
+    "primitive",
+]
+
+
+class Partial(Enum):
+    """Partials known without graph code, so that products with them are never built."""
+
+    ZERO = 0
+    ONE = 1
+    MINUS_ONE = -1
+
+
+ZERO, ONE, MINUS_ONE = Partial.ZERO, Partial.ONE, Partial.MINUS_ONE
+
+
+@dataclass(frozen=True, slots=True)
+class Masked:
+    """A partial that holds where `mask` does; elsewhere the operand was not chosen and its cotangent is an exact zero.
+
+    `where`, `maximum` and their like use it: the mask travels on with the cotangent, so that an infinite or NaN partial
+    further up cannot leak into the side that was not taken.
+    """
+
+    mask: Value
+    partial: Value | Partial = Partial.ONE
+
+
+@dataclass(frozen=True, slots=True)
+class Partials:
+    """`rule(g, out, *operands)` returns one partial an operand (a Value, a Masked, or ONE, MINUS_ONE, ZERO).
+
+    `rule` is called with only what it names; partials of inactive operands are dead code and vanish.
+    """
+
+    rule: Callable[..., tuple[Value | Partial | Masked, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """`transpose(g, i, ct, op)` returns the cotangent of operand i, given the cotangent of the only result.
+
+    Attributes
+    ----------
+    operands : tuple of int, or None
+        Positions that may be active; None means every floating-point operand. Multilinear is fine (matmul).
+    moves : bool
+        Whether the op only moves or copies elements (shape ops, slices): then a mask travels through the transpose
+        as the cotangent does.
+    """
+
+    transpose: Callable[[Builder, int, Value, Op], Value]
+    operands: tuple[int, ...] | None = None
+    moves: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Explicit rules.
+
+    `vjp(g, op, cts, needed)` gets the results' cotangents (None where zero) and the set of operand positions wanted,
+    and returns one cotangent or None an operand. `jvp(g, op, tangents)` gets the operands' tangents (None where zero)
+    and returns one tangent or None a result. Both may use `op.operands` and `op.results`: the caller sees to it that
+    those values are at hand where the rule's code runs.
+    """
+
+    vjp: Callable[[Builder, Op, Sequence[Value | None], set[int]], Sequence[Value | None]]
+    jvp: Callable[[Builder, Op, Sequence[Value | None]], Sequence[Value | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class NoGradient:
+    """There is no derivative, and why; an active operand is an error that cites it."""
+
+    why: str
+
+
+Derivative: TypeAlias = Partials | Linear | Rules | NoGradient
+
+
+class ScalarBuilder(Protocol):
+    """What an elementwise primitive's `scalar` lowering may ask for; the backend implements it.
+
+    Handles are opaque; each has a dtype that the builder knows. Float arithmetic is IEEE; integer arithmetic wraps.
+
+    Attributes
+    ----------
+    result : numpy.dtype
+        Dtype of the result of the op being lowered.
+    """
+
+    result: np.dtype
+
+    def dtype(self, x: Any) -> np.dtype:
+        """Return the dtype of a handle."""
+
+    def const(self, value: float | int | bool | complex, dtype: np.dtype) -> Any:
+        """Return a constant."""
+
+    def cast(self, x: Any, dtype: np.dtype) -> Any:
+        """Return x converted as `ndarray.astype` does (undefined float to int conversions give some value)."""
+
+    def add(self, x: Any, y: Any) -> Any:
+        """Return x + y."""
+
+    def sub(self, x: Any, y: Any) -> Any:
+        """Return x - y."""
+
+    def mul(self, x: Any, y: Any) -> Any:
+        """Return x * y."""
+
+    def div(self, x: Any, y: Any) -> Any:
+        """Return x / y of floats."""
+
+    def floordiv(self, x: Any, y: Any) -> Any:
+        """Return x // y as NumPy (0 for an integer divided by zero)."""
+
+    def mod(self, x: Any, y: Any) -> Any:
+        """Return x % y as NumPy, with the sign of y."""
+
+    def neg(self, x: Any) -> Any:
+        """Return -x."""
+
+    def compare(self, relation: str, x: Any, y: Any) -> Any:
+        """Return a bool for one of < <= == != > >= (ordered, as IEEE; != is unordered)."""
+
+    def select(self, mask: Any, x: Any, y: Any) -> Any:
+        """Return x where the bool mask holds, else y."""
+
+    def logical(self, name: str, *xs: Any) -> Any:
+        """Return and, or, xor, not of bools or bits of integers."""
+
+    def shift(self, name: str, x: Any, y: Any) -> Any:
+        """Return x shifted left or right by y as NumPy (y outside the width gives 0 or the sign)."""
+
+    def math(self, name: str, *xs: Any) -> Any:
+        """Return a function of the math library or an intrinsic: sqrt, fabs, floor, ceil, trunc, rint, copysign, ..."""
+
+
+@dataclass(eq=False)
+class Primitive:
+    """One operation of the graph; see the module docstring.
+
+    Attributes
+    ----------
+    name : str
+    type_rule : callable
+        `type_rule(attrs, *operands) -> list[Type]`; operands are Values, so that run-time dimensions can be named in
+        result types. Raises GraphTypeError.
+    evaluate : callable or None
+        `evaluate(attrs, *arrays)` in NumPy, returning the result (or a tuple of results). None for ops with regions.
+    derivative : Partials, Linear, Rules or NoGradient, or None for structured ops, which `graph/diff` knows by name.
+    numpy : tuple of callables
+        The NumPy functions whose elementwise meaning this is; the front end maps them here.
+    scalar : callable or None
+        `scalar(b, *handles)`: elementwise lowering through a ScalarBuilder.
+    effects : frozenset of str
+        Of "may_raise", "io", "rng"; empty is pure.
+    domain : tuple of float
+        Interval of operands on which tests draw values.
+    """
+
+    name: str
+    type_rule: Callable[..., list[Type]]
+    evaluate: Callable[..., Any] | None
+    derivative: Derivative | None
+    numpy: tuple[Callable[..., Any], ...] = ()
+    scalar: Callable[..., Any] | None = None
+    effects: frozenset[str] = field(default_factory=frozenset)
+    domain: tuple[float, float] = (-2.0, 2.0)
+
+    @property
+    def is_elementwise(self) -> bool:
+        """Whether the op maps element to element with NumPy's broadcasting."""
+        return self.scalar is not None
+
+    @property
+    def is_pure(self) -> bool:
+        """Whether the op may be dropped, repeated or moved."""
+        return not self.effects
+
+    def __repr__(self) -> str:
+        return f"<primitive {self.name}>"
+
+
+PRIMITIVES: dict[str, Primitive] = {}
+
+
+def primitive(
+    name: str,
+    *,
+    type_rule: Callable[..., list[Type]],
+    evaluate: Callable[..., Any] | None,
+    derivative: Derivative | None,
+    numpy: tuple[Callable[..., Any], ...] = (),
+    scalar: Callable[..., Any] | None = None,
+    effects: frozenset[str] = frozenset(),
+    domain: tuple[float, float] = (-2.0, 2.0),
+) -> Primitive:
+    """Declare a primitive and return it; a name can be declared once."""
+    assert name not in PRIMITIVES, name
+    made = Primitive(name, type_rule, evaluate, derivative, numpy, scalar, effects, domain)
+    PRIMITIVES[name] = made
+    return made
+
+
+def elementwise(
+    name: str,
+    *,
+    numpy: np.ufunc | tuple[Callable[..., Any], ...],
+    derivative: Derivative,
+    scalar: Callable[..., Any],
+    domain: tuple[float, float] = (-2.0, 2.0),
+    result: Callable[..., np.dtype] | None = None,
+    evaluate: Callable[..., Any] | None = None,
+) -> Primitive:
+    """Declare an elementwise primitive.
+
+    Parameters
+    ----------
+    name : str
+    numpy : ufunc, or tuple of callables whose first is the meaning
+    derivative, scalar, domain
+        As in `Primitive`.
+    result : callable, optional
+        `result(*dtypes) -> dtype` where the meaning is not a ufunc. A ufunc's own `resolve_dtypes` decides otherwise:
+        operands must already have the dtypes of one of its loops, since casts are ops of their own.
+    evaluate : callable, optional
+        `evaluate(*arrays)`; by default the first of `numpy`.
+    """
+    callables = numpy if isinstance(numpy, tuple) else (numpy,)
+    meaning = evaluate or callables[0]
+
+    def result_dtype(dtypes: tuple[np.dtype, ...]) -> np.dtype:
+        if result is not None:
+            return result(*dtypes)
+        ufunc = callables[0]
+        assert isinstance(ufunc, np.ufunc)
+        resolved = ufunc.resolve_dtypes((*dtypes, None))
+        if tuple(resolved[:-1]) != dtypes:
+            raise GraphTypeError(f"{name} takes {resolved[:-1]}, not {dtypes}")
+        return resolved[-1]
+
+    def type_rule(attrs: dict[str, Any], *operands: Value) -> list[Type]:
+        dtype = result_dtype(tuple(v.array.dtype for v in operands))
+        return [ArrayType(dtype, broadcast_shapes(*(v.shape for v in operands)))]
+
+    return primitive(
+        name,
+        type_rule=type_rule,
+        evaluate=lambda attrs, *xs: meaning(*xs),
+        derivative=derivative,
+        numpy=callables,
+        scalar=scalar,
+        domain=domain,
+    )
