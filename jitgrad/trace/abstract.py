@@ -1,0 +1,333 @@
+"""Abstract values: what the evaluator knows of a Python object while it traces.
+
+A known Python object stands for itself (numbers, strings, functions, classes, modules, tuples of abstract values).
+Everything whose contents depend on a run-time value is one of the classes here. Mutable things are *references*: a
+`Ref` is a storage cell plus a view of it, and what a cell holds is in the evaluator's heap, never in the reference, so
+that every alias sees a store. This room emits no graph ops.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from jitgrad.graph.ir import Value
+from jitgrad.graph.ops.memory import Entry, Pick, Span
+from jitgrad.graph.types import Dim
+
+__all__ = [
+    "UNBOUND",
+    "Abstract",
+    "BoundMethod",
+    "Box",
+    "Cell",
+    "DictRef",
+    "External",
+    "Func",
+    "IndexRange",
+    "IterRange",
+    "IterRows",
+    "IterSequence",
+    "Link",
+    "ListRef",
+    "Maybe",
+    "Poison",
+    "Record",
+    "Ref",
+    "Reshape",
+    "Scalar",
+    "SliceOf",
+    "TaggedRef",
+    "View",
+]
+
+
+class Abstract:
+    """Base of all values that are not known Python objects."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar(Abstract):
+    """A number known only at run time.
+
+    Attributes
+    ----------
+    value : Value
+        Rank 0. Python bool, int, float, complex are bool, int64, float64, complex128.
+    kind : str
+        "bool", "int", "float", "complex": a Python number (weak in promotion); "numpy": a NumPy scalar of its dtype.
+    low, high : int or None
+        Bounds of a Python int, where they are known; they remove overflow and index checks.
+    """
+
+    value: Value
+    kind: str
+    low: int | None = None
+    high: int | None = None
+
+
+class Cell:
+    """Identity of a piece of mutable storage; what it holds is `heap[cell]`."""
+
+    __slots__ = ("argument", "name")
+
+    def __init__(self, name: str = "", argument: int | None = None) -> None:
+        self.name = name
+        self.argument = argument
+
+    def __repr__(self) -> str:
+        return f"<cell {self.name}>"
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A view by basic indexing: one entry an axis of what is viewed, then the order of the kept axes.
+
+    Attributes
+    ----------
+    entries : tuple of Pick or Span
+    order : tuple of int or None
+        For each axis of the view, which of the kept axes it is; None is a new axis of length 1.
+    """
+
+    entries: tuple[Entry, ...]
+    order: tuple[int | None, ...]
+
+    def kept(self) -> list[Span]:
+        """Return the spans, in the order of the viewed axes."""
+        return [e for e in self.entries if isinstance(e, Span)]
+
+    def shape(self) -> tuple[Dim, ...]:
+        """Return the shape of the view."""
+        kept = self.kept()
+        return tuple(1 if k is None else kept[k].length for k in self.order)  # type: ignore[misc]
+
+    def is_identity(self, shape: Sequence[Dim]) -> bool:
+        """Whether the view is all of an array of this shape, unmoved."""
+        return self.order == tuple(range(len(shape))) and all(
+            isinstance(e, Span) and e.start == 0 and e.step == 1 and e.length is d or e.length == d  # type: ignore[union-attr]
+            for e, d in zip(self.entries, shape, strict=True)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Reshape:
+    """A view with another shape of the same elements in C order."""
+
+    to: tuple[Dim, ...]
+
+    def shape(self) -> tuple[Dim, ...]:
+        """Return the shape of the view."""
+        return self.to
+
+
+Link: TypeAlias = Box | Reshape
+View: TypeAlias = tuple[Link, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ref(Abstract):
+    """An array: a cell and the chain of views through which it is seen; no links is the whole cell."""
+
+    cell: Cell
+    view: View = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TaggedRef(Abstract):
+    """One of several arrays of one dtype and shape; which one is known at run time by an int64 tag."""
+
+    tag: Value
+    choices: tuple[Ref, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ListRef(Abstract):
+    """A Python list; its items, a tuple of abstract values, are in the heap. A `Value` there is a growable list."""
+
+    cell: Cell
+
+
+@dataclass(frozen=True, slots=True)
+class DictRef(Abstract):
+    """A Python dict with known keys; its items, a tuple of (key, value), are in the heap."""
+
+    cell: Cell
+
+
+@dataclass(frozen=True, slots=True)
+class Record(Abstract):
+    """An object of a known class; its attributes, a tuple of (name, value), are in the heap."""
+
+    cell: Cell
+    cls: type
+
+
+@dataclass(frozen=True, slots=True)
+class External(Abstract):
+    """A mutable object read from outside (a global, a closure cell): walked only where it is read.
+
+    Attributes
+    ----------
+    thing : object
+        The object as it was at trace time.
+    source : tuple
+        The steps that lead to it, for guards.
+    """
+
+    thing: Any
+    source: tuple[Any, ...]
+
+    def __hash__(self) -> int:
+        return id(self.thing)
+
+
+@dataclass(frozen=True, slots=True)
+class Func(Abstract):
+    """A function made while tracing, or any Python function with what it closes over.
+
+    Attributes
+    ----------
+    code : code object
+    globals : dict
+    defaults, kwdefaults
+        Abstract values.
+    closure : tuple of Cell
+        One a free variable, in the order of `co_freevars`; what they hold is in the heap.
+    """
+
+    code: types.CodeType
+    globals: dict[str, Any] = field(hash=False, compare=False)
+    name: str
+    defaults: tuple[Any, ...] = ()
+    kwdefaults: tuple[tuple[str, Any], ...] = ()
+    closure: tuple[Cell, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BoundMethod(Abstract):
+    """A callable with its first argument."""
+
+    function: Any
+    self: Any
+
+
+@dataclass(frozen=True, slots=True)
+class SliceOf(Abstract):
+    """A slice with a bound that is known only at run time."""
+
+    start: Any
+    stop: Any
+    step: Any
+
+
+@dataclass(frozen=True, slots=True)
+class IndexRange(Abstract):
+    """A `range` with a bound that is known only at run time."""
+
+    start: Any
+    stop: Any
+    step: Any
+
+
+@dataclass(frozen=True, slots=True)
+class IterRange(Abstract):
+    """An iterator over a range: the next index k of `start + k * step`, and how many there are in all."""
+
+    start: Any
+    step: Any
+    count: Any
+    position: Any = 0
+
+
+@dataclass(frozen=True, slots=True)
+class IterRows(Abstract):
+    """An iterator over the leading axis of arrays, zipped and enumerated as `shape` of the loop variable says.
+
+    `make(evaluator, k)` returns the k-th item.
+    """
+
+    make: Any
+    count: Any
+    position: Any = 0
+
+
+@dataclass(frozen=True, slots=True)
+class IterSequence(Abstract):
+    """An iterator over items that are known one by one; loops over it unroll."""
+
+    items: tuple[Any, ...]
+    position: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Maybe(Abstract):
+    """A variable that is bound only where a run-time flag holds."""
+
+    flag: Value
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Poison(Abstract):
+    """A variable whose values on two paths cannot be one; an error only if it is used."""
+
+    why: str
+    first: Any = None
+    second: Any = None
+
+
+class _Unbound:
+    """The variable is not bound."""
+
+    def __repr__(self) -> str:
+        return "UNBOUND"
+
+
+UNBOUND = _Unbound()
+
+
+def whole(shape: Sequence[Dim]) -> Box:
+    """Return the view of all of an array."""
+    return Box(tuple(Span(0, 1, d) for d in shape), tuple(range(len(shape))))
+
+
+def compose(outer: Box, entries: Sequence[Entry | None], position: Any) -> Box:
+    """Return the view that indexes the view `outer`.
+
+    Parameters
+    ----------
+    outer : Box
+    entries : sequence of Pick, Span or None
+        One an axis of the outer view, with None for each new axis put before the next.
+    position : callable
+        `position(span, number)` returns where `number` of the inner axis lies in the outer one:
+        start + number * step, as int or Value.
+    """
+    made: list[Entry] = list(outer.entries)
+    places = [k for k, e in enumerate(outer.entries) if isinstance(e, Span)]
+    order: list[Any] = []
+    axes = iter(outer.order)
+    for entry in entries:
+        if entry is None:
+            order.append(None)
+            continue
+        axis = next(axes)
+        if axis is None:
+            if isinstance(entry, Span):
+                order.append(None)
+            continue
+        span = outer.entries[places[axis]]
+        assert isinstance(span, Span)
+        if isinstance(entry, Pick):
+            made[places[axis]] = Pick(position(span, entry.at, None)[0])
+        else:
+            start, step = position(span, entry.start, entry.step)
+            made[places[axis]] = Span(start, step, entry.length)
+            order.append(("axis", places[axis]))
+    kept = [k for k, e in enumerate(made) if isinstance(e, Span)]
+    return Box(tuple(made), tuple(None if o is None else kept.index(o[1]) for o in order))

@@ -1,0 +1,491 @@
+"""Calling things: binding arguments, handlers for known callables, classes, methods, attributes.
+
+In: an abstract callable and arguments. Out: its abstract result. `HANDLERS` maps callables that are not inlined to
+functions of the context that give their meaning; everything else that is written in Python is inlined by the evaluator.
+A handler is written with the signature of what it implements, after the context:
+
+    @handles(len)
+    def _len(ctx: Context, x: Any) -> Any: ...
+
+Methods of arrays and containers are in `METHODS`, keyed by kind ("array", "list", "dict", "scalar") and name.
+"""
+
+from __future__ import annotations
+
+import inspect
+import types
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from jitgrad.graph.ir import Value
+from jitgrad.trace.abstract import (
+    UNBOUND,
+    Abstract,
+    BoundMethod,
+    Cell,
+    DictRef,
+    External,
+    Func,
+    IndexRange,
+    ListRef,
+    Record,
+    Ref,
+    Scalar,
+    SliceOf,
+    TaggedRef,
+)
+from jitgrad.trace.arrays import describe, dtype_of, shape_of
+from jitgrad.trace.context import Context, kind_of_python
+from jitgrad.trace.guards import Outside, is_trusted
+
+__all__ = [
+    "ATTRIBUTES", "HANDLERS", "METHODS", "PURE", "Native", "attribute", "attribute_of_array", "bind", "class_of", "handles", "is_known",
+    "method", "set_attribute", "to_func",
+]  # fmt: skip
+
+Handler = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Native(Abstract):
+    """A handler as a callable value: `handler(ctx, *args, **kwargs)` gives its meaning."""
+
+    handler: Handler
+
+
+HANDLERS: dict[Any, Handler] = {}
+METHODS: dict[tuple[str, str], Handler] = {}
+ATTRIBUTES: dict[tuple[str, str], Handler] = {}
+PURE: set[Any] = set()
+
+
+def handles(*functions: Any) -> Callable[[Handler], Handler]:
+    """Register the meaning of callables."""
+
+    def register(handler: Handler) -> Handler:
+        for function in functions:
+            assert function not in HANDLERS, function
+            HANDLERS[function] = handler
+        return handler
+
+    return register
+
+
+def method(kind: str, *names: str) -> Callable[[Handler], Handler]:
+    """Register the meaning of methods of a kind of value; the handler gets the context, the value, the arguments."""
+
+    def register(handler: Handler) -> Handler:
+        for name in names:
+            METHODS[kind, name] = handler
+        return handler
+
+    return register
+
+
+def attribute_of_array(*names: str) -> Callable[[Handler], Handler]:
+    """Register the meaning of attributes of arrays and NumPy scalars; the handler gets the context and the value."""
+
+    def register(handler: Handler) -> Handler:
+        for name in names:
+            ATTRIBUTES["array", name] = handler
+        return handler
+
+    return register
+
+
+def is_known(x: Any) -> bool:
+    """Whether a value is a known Python object all through."""
+    if isinstance(x, tuple):
+        return all(is_known(v) for v in x)
+    if isinstance(x, slice):
+        return is_known((x.start, x.stop, x.step))
+    return not isinstance(x, Abstract)
+
+
+# --- classes and attributes
+
+
+def class_of(ctx: Context, x: Any) -> type:
+    """Return `type(x)` of an abstract value."""
+    if isinstance(x, Record):
+        return x.cls
+    if isinstance(x, External):
+        return type(x.thing)
+    if isinstance(x, Scalar):
+        python = {"bool": bool, "int": int, "float": float, "complex": complex}
+        return python.get(x.kind) or x.value.array.dtype.type
+    if isinstance(x, Ref | TaggedRef):
+        return np.ndarray
+    table = {ListRef: list, DictRef: dict, SliceOf: slice, IndexRange: range, Func: types.FunctionType}
+    found = table.get(type(x))
+    if found is None and isinstance(x, BoundMethod):
+        return types.MethodType
+    return type(x) if found is None else found
+
+
+def _kind(x: Any) -> str | None:
+    if isinstance(x, Ref | TaggedRef | np.ndarray | np.generic) or (isinstance(x, Scalar) and x.kind == "numpy"):
+        return "array"
+    if isinstance(x, Scalar):
+        return "scalar"
+    if isinstance(x, ListRef):
+        return "list"
+    if isinstance(x, DictRef):
+        return "dict"
+    return None
+
+
+def _found_on_class(ctx: Context, x: Any, cls: type, name: str) -> Any:
+    """Return what the class gives for an attribute of the instance x, through its MRO."""
+    for base in cls.__mro__:
+        if name in vars(base):
+            return _bound(ctx, x, cls, vars(base)[name], base, name)
+    return UNBOUND
+
+
+def _bound(ctx: Context, x: Any, cls: type, found: Any, owner: type, name: str) -> Any:
+    outside = outside_of(ctx)
+    if isinstance(found, property):
+        if found.fget is None:
+            raise AttributeError(f"property '{name}' of '{cls.__name__}' object has no getter")
+        return ctx.call(found.fget, [x])
+    if isinstance(found, staticmethod):
+        return found.__func__
+    if isinstance(found, classmethod):
+        return BoundMethod(found.__func__, cls)
+    if isinstance(found, types.FunctionType):
+        if not is_trusted(owner):
+            outside.guard(("object", owner, ("attr", name)), "is", found)
+            outside.guard(("object", owner, ("attr", name), ("attr", "__code__")), "is", found.__code__)
+        return BoundMethod(found, x)
+    if outside.is_callable_object(found):
+        outside.guard(("object", owner, ("attr", name)), "is", found)
+        return BoundMethod(found, x)
+    if type(found).__name__ == "cached_property":
+        made = ctx.call(found.func, [x])
+        if isinstance(x, Record):
+            ctx.heap[x.cell] = (*ctx.heap[x.cell], (name, made))
+        return made
+    if isinstance(found, types.MemberDescriptorType):
+        return UNBOUND
+    if isinstance(found, types.WrapperDescriptorType | types.MethodDescriptorType):
+        return BoundMethod(found, x)
+    if hasattr(type(found), "__get__") and not callable(found):
+        raise ctx.error("JG231", name=name, cls=cls.__name__)
+    return outside.read(found, ("object", owner, ("attr", name)))
+
+
+def outside_of(ctx: Context) -> Outside:
+    """Return the record of what the trace read from outside."""
+    found: Outside = ctx.outside  # type: ignore[attr-defined]
+    return found
+
+
+def attribute(ctx: Context, x: Any, name: str) -> Any:
+    """Return `x.name`.
+
+    Raises
+    ------
+    AttributeError
+        As Python.
+    UnsupportedError
+        JG232 where the attribute exists but has no meaning here yet.
+    """
+    if isinstance(x, Record):
+        found = _found_on_class(ctx, x, x.cls, name) if _is_data_descriptor(x.cls, name) else UNBOUND
+        if found is not UNBOUND:
+            return found
+        for key, value in ctx.heap[x.cell]:
+            if key == name:
+                return value
+        if name == "__class__":
+            return x.cls
+        if name == "__dict__":
+            made = DictRef(Cell("__dict__"))
+            ctx.heap[made.cell] = ctx.heap[x.cell]
+            return made
+        found = _found_on_class(ctx, x, x.cls, name)
+        if found is UNBOUND:
+            getter = next((vars(b)["__getattr__"] for b in x.cls.__mro__ if "__getattr__" in vars(b)), None)
+            if getter is not None:
+                return ctx.call(getter, [x, name])
+            raise AttributeError(f"'{x.cls.__name__}' object has no attribute '{name}'")
+        return found
+    if isinstance(x, External):
+        return _external_attribute(ctx, x, name)
+    kind = _kind(x)
+    if kind == "array":
+        if ("array", name) in ATTRIBUTES:
+            return ATTRIBUTES["array", name](ctx, x)
+        if ("array", name) in METHODS:
+            return BoundMethod(Native(METHODS["array", name]), x)
+        if not hasattr(np.ndarray, name):
+            raise AttributeError(f"'numpy.ndarray' object has no attribute '{name}'")
+        raise ctx.error("JG232", name=name, what=describe(x))
+    if kind is not None:
+        if (kind, name) in METHODS:
+            return BoundMethod(Native(METHODS[kind, name]), x)
+        if kind == "scalar" and name in ("real", "imag"):
+            return ATTRIBUTES["array", name](ctx, x)
+        cls = class_of(ctx, x)
+        if not hasattr(cls, name):
+            raise AttributeError(f"'{cls.__name__}' object has no attribute '{name}'")
+        raise ctx.error("JG232", name=name, what=describe(x))
+    if isinstance(x, Func | BoundMethod):
+        if name == "__name__":
+            return x.name if isinstance(x, Func) else attribute(ctx, x.function, name)
+        raise ctx.error("JG232", name=name, what="a function")
+    if isinstance(x, Abstract):
+        raise ctx.error("JG232", name=name, what=describe(x))
+    if isinstance(x, types.ModuleType) and not is_trusted(x):
+        return outside_of(ctx).read(getattr(x, name), ("global", vars(x), name))
+    if isinstance(x, type) and not is_trusted(x):
+        return _class_attribute(ctx, x, name)
+    if isinstance(x, tuple) and not is_known(x) and type(x) is not tuple:
+        found = vars(type(x)).get(name)
+        if isinstance(found, types.FunctionType | property):
+            return _bound(ctx, x, type(x), found, type(x), name)
+    return getattr(x, name)
+
+
+def _is_data_descriptor(cls: type, name: str) -> bool:
+    found = inspect.getattr_static(cls, name, None)
+    return isinstance(found, property)
+
+
+def _class_attribute(ctx: Context, cls: type, name: str) -> Any:
+    for base in cls.__mro__:
+        if name in vars(base):
+            found = vars(base)[name]
+            if isinstance(found, classmethod):
+                return BoundMethod(found.__func__, cls)
+            if isinstance(found, staticmethod):
+                return found.__func__
+            if is_trusted(base):
+                return getattr(cls, name)
+            return outside_of(ctx).read(found, ("object", base, ("attr", name)))
+    return getattr(cls, name)
+
+
+def _external_attribute(ctx: Context, x: External, name: str) -> Any:
+    thing = x.thing
+    source = (*x.source, ("attr", name))
+    if isinstance(thing, types.MethodType):
+        if name == "__self__":
+            return outside_of(ctx).read(thing.__self__, source)
+        return getattr(thing, name)
+    instance = getattr(thing, "__dict__", {})
+    if _is_data_descriptor(type(thing), name) or name not in instance:
+        found = _found_on_class(ctx, x, type(thing), name)
+        if found is not UNBOUND:
+            return found
+    if isinstance(thing, list | dict | set):
+        return BoundMethod(Native(_external_method(name)), x)
+    try:
+        value = getattr(thing, name)
+    except AttributeError:
+        outside_of(ctx).guard(source, "absent", None)
+        raise
+    return outside_of(ctx).read(value, source)
+
+
+def _external_method(name: str) -> Handler:
+    def run(ctx: Context, x: External, *args: Any, **kwargs: Any) -> Any:
+        copy = opened(ctx, x)
+        kind = "list" if isinstance(copy, ListRef) else "dict"
+        if name in ("append", "extend", "insert", "pop", "clear", "remove", "update", "setdefault", "sort", "reverse"):
+            raise ctx.error("JG222", what=f"{name} on a {kind} read from outside the function")
+        if (kind, name) not in METHODS:
+            raise ctx.error("JG232", name=name, what=f"a {kind}")
+        return METHODS[kind, name](ctx, copy, *args, **kwargs)
+
+    return run
+
+
+def opened(ctx: Context, x: External) -> Any:
+    """Return an outside list or dict as an abstract one, its items guarded or hidden inputs."""
+    outside = outside_of(ctx)
+    cell = Cell(type(x.thing).__name__)
+    if isinstance(x.thing, list):
+        outside.guard(x.source, "length", len(x.thing))
+        ctx.heap[cell] = tuple(outside.read(v, (*x.source, ("item", k))) for k, v in enumerate(x.thing))
+        return ListRef(cell)
+    if isinstance(x.thing, dict):
+        outside.guard(x.source, "length", len(x.thing))
+        ctx.heap[cell] = tuple((k, outside.read(v, (*x.source, ("item", k)))) for k, v in x.thing.items())
+        return DictRef(cell)
+    raise ctx.error("JG233", what=f"a {type(x.thing).__name__} read from outside the function")
+
+
+def set_attribute(ctx: Context, x: Any, name: str, value: Any) -> None:
+    """Do `x.name = value` on an object made or received by the trace."""
+    if not isinstance(x, Record):
+        if isinstance(x, External):
+            raise ctx.error(
+                "JG222", what=f"a store into attribute {name!r} of an object read from outside the function"
+            )
+        raise ctx.error("JG234", name=name, what=describe(x))
+    found = inspect.getattr_static(x.cls, name, None)
+    if isinstance(found, property):
+        if found.fset is None:
+            raise AttributeError(f"property '{name}' of '{x.cls.__name__}' object has no setter")
+        ctx.call(found.fset, [x, value])
+        return
+    setter = next((vars(b)["__setattr__"] for b in x.cls.__mro__ if "__setattr__" in vars(b)), None)
+    if isinstance(setter, types.FunctionType):
+        ctx.call(setter, [x, name, value])
+        return
+    put_attribute(ctx, x, name, value)
+
+
+def put_attribute(ctx: Context, x: Record, name: str, value: Any) -> None:
+    """Do `object.__setattr__(x, name, value)`."""
+    pairs = dict(ctx.heap[x.cell])
+    pairs[name] = value
+    ctx.heap[x.cell] = tuple(pairs.items())
+
+
+# --- functions
+
+
+def to_func(ctx: Context, function: types.FunctionType, source: Any = None) -> Func:
+    """Return a Python function as an abstract one; defaults and closure cells are guarded reads."""
+    outside = outside_of(ctx)
+    at = source or ("object", function)
+    defaults = tuple(
+        outside.read(v, (*at, ("attr", "__defaults__"), ("item", k))) for k, v in enumerate(function.__defaults__ or ())
+    )
+    kwdefaults = tuple(
+        (k, outside.read(v, (*at, ("attr", "__kwdefaults__"), ("item", k))))
+        for k, v in (function.__kwdefaults__ or {}).items()
+    )
+    closure = tuple(_closure_cell(ctx, cell) for cell in function.__closure__ or ())
+    return Func(function.__code__, function.__globals__, function.__qualname__, defaults, kwdefaults, closure)
+
+
+def _closure_cell(ctx: Context, cell: types.CellType) -> Cell:
+    cells: dict[Any, Cell] = ctx.closure_cells  # type: ignore[attr-defined]
+    if cell not in cells:
+        cells[cell] = Cell("closure")
+    made = cells[cell]
+    if made not in ctx.heap:
+        try:
+            content = cell.cell_contents
+        except ValueError:
+            ctx.heap[made] = UNBOUND
+        else:
+            ctx.heap[made] = outside_of(ctx).read(content, ("cell", cell))
+    return made
+
+
+def bind(ctx: Context, func: Func, args: Sequence[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a call by parameter name, as CPython binds them.
+
+    Raises
+    ------
+    TypeError
+        With CPython's messages.
+    """
+    code = func.code
+    count = code.co_argcount
+    names = code.co_varnames
+    positional = names[:count]
+    only = names[count : count + code.co_kwonlyargcount]
+    extra = count + len(only)
+    has_rest, has_keywords = bool(code.co_flags & inspect.CO_VARARGS), bool(code.co_flags & inspect.CO_VARKEYWORDS)
+    bound: dict[str, Any] = dict(zip(positional, args, strict=False))
+    short = func.name
+    if len(args) > count and not has_rest:
+        takes = f"{count} positional argument{'s' if count != 1 else ''}"
+        if func.defaults:
+            takes = f"from {count - len(func.defaults)} to {count} positional arguments"
+        raise TypeError(f"{short}() takes {takes} but {len(args)} {'were' if len(args) != 1 else 'was'} given")
+    if has_rest:
+        bound[names[extra]] = tuple(args[count:])
+    rest: list[tuple[Any, Any]] = []
+    for key, value in kwargs.items():
+        if key in only or (key in positional[code.co_posonlyargcount :]):
+            if key in bound:
+                raise TypeError(f"{short}() got multiple values for argument '{key}'")
+            bound[key] = value
+        elif has_keywords:
+            rest.append((key, value))
+        else:
+            raise TypeError(f"{short}() got an unexpected keyword argument '{key}'")
+    if has_keywords:
+        cell = Cell("kwargs")
+        ctx.heap[cell] = tuple(rest)
+        bound[names[extra + has_rest]] = DictRef(cell)
+    missing = []
+    first_default = count - len(func.defaults)
+    for k, name in enumerate(positional):
+        if name not in bound:
+            if k >= first_default:
+                bound[name] = func.defaults[k - first_default]
+            else:
+                missing.append(name)
+    defaults = dict(func.kwdefaults)
+    for name in only:
+        if name not in bound:
+            if name not in defaults:
+                raise TypeError(f"{short}() missing 1 required keyword-only argument: '{name}'")
+            bound[name] = defaults[name]
+    if missing:
+        quoted = [f"'{m}'" for m in missing]
+        listed = (
+            quoted[0]
+            if len(quoted) == 1
+            else f"{', '.join(quoted[:-1])}{',' if len(quoted) > 2 else ''} and {quoted[-1]}"
+        )
+        plural = "s" if len(missing) > 1 else ""
+        raise TypeError(f"{short}() missing {len(missing)} required positional argument{plural}: {listed}")
+    return bound
+
+
+def call_known(ctx: Context, function: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    """Run an allow-listed pure callable on known objects, or refuse."""
+    if all(is_known(a) for a in args) and all(is_known(v) for v in kwargs.values()):
+        self = getattr(function, "__self__", None)
+        owner = self if isinstance(self, type) else type(self)
+        pure_method = owner in (
+            str,
+            tuple,
+            int,
+            float,
+            complex,
+            bytes,
+            range,
+            bool,
+            type(None),
+            np.dtype,
+            slice,
+            frozenset,
+        )
+        if self is not None and not isinstance(self, types.ModuleType) and pure_method:
+            return function(*args, **kwargs)
+        if function in PURE or (isinstance(function, type) and issubclass(function, BaseException)):
+            return function(*args, **kwargs)
+    if isinstance(function, type) and issubclass(function, BaseException):
+        return function(*args)
+    name = getattr(function, "__qualname__", None) or getattr(function, "__name__", None) or type(function).__name__
+    module = getattr(function, "__module__", None)
+    raise ctx.error("JG223", name=f"{module}.{name}" if module and module != "builtins" else name)
+
+
+def numeric_summary(ctx: Context, x: Any) -> str:
+    """Return dtype and shape of a value for error texts."""
+    if isinstance(x, Ref | TaggedRef | Scalar) or kind_of_python(x) is not None:
+        return f"{dtype_of(ctx, x)}{list(shape_of(ctx, x))}"
+    return describe(x)
+
+
+def grown(ctx: Context, x: ListRef) -> Value | None:
+    """Return the growable list that a list is, None for a list of known length."""
+    items = ctx.heap[x.cell]
+    return items if isinstance(items, Value) else None
+
+
+__all__ += ["call_known", "grown", "numeric_summary", "opened", "outside_of", "put_attribute"]

@@ -1,0 +1,121 @@
+"""What all rooms of the tracer share: the graph under construction, the heap, the place in the user's source.
+
+A `Context` is one trace. Rooms are functions that take it: `arrays.binary(ctx, "+", x, y)`. It knows how to report an
+error at the current line and how to make graph values from numbers; it knows nothing of bytecode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from jitgrad.errors import JitgradError, error
+from jitgrad.graph.builder import Builder
+from jitgrad.graph.ir import Graph, Value
+from jitgrad.graph.types import ArrayType, Dim
+from jitgrad.location import Location
+from jitgrad.trace.abstract import Cell, Ref, Scalar
+
+__all__ = ["PYTHON_DTYPES", "Context", "kind_of_python"]
+
+PYTHON_DTYPES: dict[str, np.dtype] = {
+    "bool": np.dtype(np.bool_),
+    "int": np.dtype(np.int64),
+    "float": np.dtype(np.float64),
+    "complex": np.dtype(np.complex128),
+}
+
+
+def kind_of_python(value: Any) -> str | None:
+    """Return the scalar kind of a known Python or NumPy number, None for anything else."""
+    if isinstance(value, np.generic):
+        return "numpy" if value.dtype.kind in "biufc" else None
+    if type(value) in (bool, int, float, complex):
+        return type(value).__name__
+    return None
+
+
+class Context:
+    """One trace.
+
+    Attributes
+    ----------
+    graph : Graph
+        The outermost graph; hidden inputs become its arguments.
+    g : Builder
+        Where ops go now.
+    heap : dict of Cell to abstract contents
+        Arrays: the Value they hold. Lists: a tuple of items. Records and dicts: a tuple of pairs. Variables shared by
+        closures: their abstract value.
+    location : Location or None
+        The user's line being evaluated.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.g = Builder(graph)
+        self.heap: dict[Cell, Any] = {}
+        self.sizes: dict[Value, int] = {}
+
+    # --- places and errors
+
+    @property
+    def location(self) -> Location | None:
+        """The user's line being evaluated, with the calls that led to it."""
+        return self.g.location
+
+    @location.setter
+    def location(self, location: Location | None) -> None:
+        self.g.location = location
+
+    def error(self, code: str, **fields: Any) -> JitgradError:
+        """Return an error of the table at the current line."""
+        return error(code, self.location, **fields)
+
+    # --- rooms that call back into the evaluator
+
+    def call(self, function: Any, args: Sequence[Any], kwargs: dict[str, Any] | None = None) -> Any:
+        """Call an abstract callable with abstract arguments and return its abstract result."""
+        raise NotImplementedError
+
+    def conflict(self, cell: Cell) -> None:
+        """Raise if a store to a cell could be seen through a name that was merged by value."""
+        raise NotImplementedError
+
+    def note_static(self, value: Any, why: str) -> int:
+        """Make a run-time int known, by unrolling the loop that counts it or by guarding it; else raise."""
+        raise NotImplementedError
+
+    # --- making values
+
+    def constant(self, value: Any, dtype: np.dtype | type | None = None) -> Value:
+        """Return a constant of the graph."""
+        return self.g.constant(value, np.dtype(dtype) if dtype is not None else None)
+
+    def dim(self, d: Dim) -> Value:
+        """Return a dimension as an int64 value."""
+        return self.constant(d, np.int64) if isinstance(d, int) else d
+
+    def fresh(self, value: Value, name: str = "") -> Ref:
+        """Return a new array that holds a value and that no other name shares."""
+        cell = Cell(name or value.name)
+        self.heap[cell] = value
+        return Ref(cell)
+
+    def result(self, value: Value) -> Any:
+        """Return what a NumPy function gives: a NumPy scalar for rank 0, else a new array."""
+        return Scalar(value, "numpy") if value.array.rank == 0 else self.fresh(value)
+
+    def python_scalar(self, value: Value, kind: str, low: int | None = None, high: int | None = None) -> Scalar:
+        """Return a Python number held by a value."""
+        return Scalar(value, kind, low, high)
+
+    def check(self, cond: Value, exception: type[BaseException], message: str, *operands: Value) -> None:
+        """Emit a check: at run time, leave with the exception unless `cond` holds."""
+        self.g.emit("check", [cond, *operands], {"exception": exception, "message": message})
+
+    def array_type(self, value: Value) -> ArrayType:
+        """Return the array type of a value."""
+        return value.array

@@ -1,0 +1,463 @@
+"""`x[key]` and `x[key] = v`: views by basic indexing, gathers and scatters by integer arrays, masks, containers.
+
+In: abstract values. Out: abstract values; a basic index of an array gives a view of the same cell. Out-of-range known
+indices raise IndexError as NumPy does; run-time ones get a check with NumPy's message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from jitgrad.graph.ir import Value
+from jitgrad.graph.ops.memory import Entry, Pick, Span
+from jitgrad.graph.ops.shape import broadcast_to, move_axes, reshape_to
+from jitgrad.graph.types import Dim
+from jitgrad.trace.abstract import Box, Cell, DictRef, External, ListRef, Ref, Scalar, SliceOf, TaggedRef, compose
+from jitgrad.trace.arrays import (
+    as_array,
+    broadcast_dims,
+    broadcast_value,
+    cast,
+    describe,
+    dtype_of,
+    is_array,
+    kind,
+    read,
+    shape_of,
+    write,
+)
+from jitgrad.trace.context import Context
+
+__all__ = ["add_at", "get_item", "new_list", "normal_axis", "set_item", "static_key", "view_of"]
+
+
+def normal_axis(axis: int, rank: int) -> int:
+    """Return an axis counted from 0, raising NumPy's AxisError."""
+    if not -rank <= axis < rank:
+        raise np.exceptions.AxisError(axis, rank)
+    return axis % rank
+
+
+def view_of(ctx: Context, x: Any, link: Any) -> Any:
+    """Return the array x seen through one more link."""
+    if isinstance(x, TaggedRef):
+        choices = [view_of(ctx, r, link) for r in x.choices]
+        return TaggedRef(x.tag, tuple(choices))
+    if isinstance(link, Box) and link.is_identity(shape_of(ctx, x)):
+        return x
+    if isinstance(link, Box) and x.view and isinstance(x.view[-1], Box):
+        last = x.view[-1]
+        entries: list[Entry | None] = []
+        kept = [e for e in link.entries if isinstance(e, Span)]
+        if link.order == tuple(range(len(kept))) and len(kept) == len(link.entries):
+            entries = list(link.entries)
+            return Ref(x.cell, (*x.view[:-1], compose(last, entries, lambda s, a, t: _position(ctx, s, a, t))))
+    return Ref(x.cell, (*x.view, link))
+
+
+def _position(ctx: Context, span: Span, start: Any, step: Any) -> tuple[Any, Any]:
+    """Return where position `start` and stride `step` of a span's own axis lie in the axis it spans."""
+    at = _plus(ctx, span.start, _times(ctx, start, span.step))
+    return at, None if step is None else _times(ctx, step, span.step)
+
+
+def _plus(ctx: Context, x: Any, y: Any) -> Any:
+    if isinstance(x, int) and isinstance(y, int):
+        return x + y
+    if isinstance(x, int) and x == 0:
+        return y
+    if isinstance(y, int) and y == 0:
+        return x
+    return ctx.g.add(ctx.dim(x), ctx.dim(y))
+
+
+def _times(ctx: Context, x: Any, y: Any) -> Any:
+    if isinstance(x, int) and isinstance(y, int):
+        return x * y
+    if isinstance(x, int) and x == 1:
+        return y
+    if isinstance(y, int) and y == 1:
+        return x
+    return ctx.g.multiply(ctx.dim(x), ctx.dim(y))
+
+
+# --- reading keys
+
+
+def _key_items(ctx: Context, key: Any) -> list[Any]:
+    """Return the items of a key, lists turned into arrays."""
+    items = list(key) if isinstance(key, tuple) else [key]
+    return [ctx.fresh(as_array(ctx, k)) if isinstance(k, ListRef) or (isinstance(k, tuple)) else k for k in items]
+
+
+def _is_advanced(ctx: Context, item: Any) -> bool:
+    return isinstance(item, np.ndarray) or (is_array(item) and len(shape_of(ctx, item)) > 0) or _is_bool(ctx, item)
+
+
+def _is_bool(ctx: Context, item: Any) -> bool:
+    return isinstance(item, bool | np.bool_) or (
+        (isinstance(item, Scalar) or is_array(item)) and dtype_of(ctx, item) == np.bool_
+    )
+
+
+def _expand_ellipsis(ctx: Context, items: list[Any], rank: int) -> list[Any]:
+    used = 0
+    for item in items:
+        if item is None or item is Ellipsis:
+            continue
+        used += len(shape_of(ctx, item)) if is_array(item) and _is_bool(ctx, item) else 1
+    count = sum(item is Ellipsis for item in items)
+    if count > 1:
+        raise IndexError("an index can only have a single ellipsis ('...')")
+    if used > rank:
+        raise IndexError(f"too many indices for array: array is {rank}-dimensional, but {used} were indexed")
+    fill = [slice(None)] * (rank - used)
+    if not count:
+        return items + fill
+    at = next(k for k, item in enumerate(items) if item is Ellipsis)
+    return items[:at] + fill + items[at + 1 :]
+
+
+def index_int(ctx: Context, item: Any, size: Dim, axis: int) -> int | Value:
+    """Return an integer index of an axis as a position counted from 0, checked."""
+    if not isinstance(item, Scalar | Ref | TaggedRef):
+        at = item.__index__()
+        if isinstance(size, int):
+            if not -size <= at < size:
+                raise IndexError(f"index {at} is out of bounds for axis {axis} with size {size}")
+            return at % size
+        item = Scalar(ctx.constant(at, np.int64), "int", at, at)
+    if dtype_of(ctx, item).kind not in "iu":
+        raise IndexError(
+            "only integers, slices (`:`), ellipsis (`...`), numpy.newaxis (`None`) and integer or boolean arrays are "
+            "valid indices"
+        )
+    value = cast(ctx, item.value if isinstance(item, Scalar) else read(ctx, item), np.int64)
+    low = item.low if isinstance(item, Scalar) else None
+    high = item.high if isinstance(item, Scalar) else None
+    g = ctx.g
+    n = ctx.dim(size)
+    where = value
+    if low is None or low < 0:
+        where = g.select(g.less(value, ctx.constant(0, np.int64)), g.add(value, n), value)
+    proved = isinstance(size, int) and low is not None and high is not None and low >= -size and high < size
+    if not proved:
+        inside = g.less(where, n)
+        if low is None or low < 0:
+            inside = g.logical_and(g.greater_equal(where, ctx.constant(0, np.int64)), inside)
+        message = f"index {{0}} is out of bounds for axis {axis} with size {{1}}"
+        ctx.check(inside, IndexError, message, value, n)
+    return where
+
+
+def _span(ctx: Context, item: Any, size: Dim) -> Span:
+    parts = (item.start, item.stop, item.step)
+    if all(p is None for p in parts):
+        return Span(0, 1, size)
+    if isinstance(item, SliceOf) or not isinstance(size, int):
+        parts = tuple(
+            p if p is None or not isinstance(p, Scalar) else ctx.note_static(p, "a slice bound") for p in parts
+        )
+    if not isinstance(size, int):
+        raise ctx.error("JG218", what="a slice of a dimension known only at run time")
+    start, stop, step = slice(*(None if p is None else p.__index__() for p in parts)).indices(size)
+    return Span(start, step, len(range(start, stop, step)))
+
+
+def _basic(ctx: Context, items: Sequence[Any], shape: tuple[Dim, ...]) -> Box:
+    entries: list[Entry] = []
+    order: list[int | None] = []
+    kept = 0
+    axis = 0
+    for item in items:
+        if item is None:
+            order.append(None)
+            continue
+        if isinstance(item, slice | SliceOf):
+            entries.append(_span(ctx, item, shape[axis]))
+            order.append(kept)
+            kept += 1
+        else:
+            entries.append(Pick(index_int(ctx, item, shape[axis], axis)))
+        axis += 1
+    return Box(tuple(entries), tuple(order))
+
+
+def _box(ctx: Context, x: Any, items: Sequence[Any]) -> Any:
+    """Return the view of x that basic items name."""
+    shape = shape_of(ctx, x)
+    box = _basic(ctx, items, shape)
+    if isinstance(x, Ref) and x.view and isinstance(x.view[-1], Box):
+        names: list[Entry | None] = []
+        entries = iter(box.entries)
+        for item in items:
+            names.append(None if item is None else next(entries))
+        made = compose(x.view[-1], names, lambda s, a, t: _position(ctx, s, a, t))
+        return Ref(x.cell, (*x.view[:-1], made))
+    return view_of(ctx, x, box)
+
+
+# --- arrays
+
+
+def _array_get(ctx: Context, x: Any, key: Any) -> Any:
+    items = _key_items(ctx, key)
+    shape = shape_of(ctx, x)
+    if not any(_is_advanced(ctx, k) for k in items):
+        items = _expand_ellipsis(ctx, items, len(shape))
+        full = sum(k is not None for k in items) == len(shape) and not any(
+            k is None or isinstance(k, slice | SliceOf) for k in items
+        )
+        if full and Ellipsis not in [k for k in _key_items(ctx, key) if not isinstance(k, Scalar | Ref | TaggedRef)]:
+            ref = _box(ctx, x, items)
+            return Scalar(read(ctx, ref), "numpy")
+        return _box(ctx, x, items)
+    plan = _advanced(ctx, x, items)
+    return ctx.fresh(plan.get(ctx))
+
+
+class _Plan:
+    """How an advanced index reads and writes: slice, move the indexed axes to the front, gather, move back."""
+
+    def __init__(self, base: Any, box: Box, lead: list[int], indices: list[Value], at: int) -> None:
+        self.base = base
+        self.box = box
+        self.lead = lead
+        self.indices = indices
+        self.at = at
+
+    def _front(self, ctx: Context) -> tuple[Any, list[int]]:
+        ref = view_of(ctx, self.base, self.box)
+        rank = len(shape_of(ctx, ref))
+        return ref, self.lead + [k for k in range(rank) if k not in self.lead]
+
+    def get(self, ctx: Context) -> Value:
+        ref, order = self._front(ctx)
+        value = move_axes(ctx.g, read(ctx, ref), order)
+        made: Value = ctx.g.gather(value, *self.indices)
+        return move_axes(ctx.g, made, self._back(made.array.rank))
+
+    def _back(self, rank: int) -> list[int]:
+        """Return the permutation that puts the broadcast dimensions of the indices where NumPy has them."""
+        count = max((v.array.rank for v in self.indices), default=0)
+        rest = list(range(count, rank))
+        return rest[: self.at] + list(range(count)) + rest[self.at :]
+
+    def put(self, ctx: Context, v: Value, name: str) -> None:
+        ref, order = self._front(ctx)
+        value = move_axes(ctx.g, read(ctx, ref), order)
+        count = max((i.array.rank for i in self.indices), default=0)
+        lead = broadcast_dims(ctx, *(i.shape for i in self.indices))
+        part = (*lead, *value.shape[len(self.lead) :])
+        back = self._back(len(part))
+        v = broadcast_value(ctx, v, tuple(part[k] for k in back))
+        v = move_axes(ctx.g, v, [back.index(k) for k in range(len(part))])
+        assert count == len(lead)
+        made = ctx.g.emit(name, [value, v, *self.indices]).result
+        write(ctx, ref, move_axes(ctx.g, made, [order.index(k) for k in range(len(order))]))
+
+
+def _advanced(ctx: Context, x: Any, items: list[Any]) -> _Plan:
+    shape = shape_of(ctx, x)
+    items = _expand_ellipsis(ctx, items, len(shape))
+    if any(_is_bool(ctx, k) for k in items):
+        raise ctx.error("JG219", what="selecting by a mask makes an array whose size is known only at run time")
+    if any(k is None for k in items):
+        entries = [None if k is None else slice(None) for k in items]
+        x = _box(ctx, x, entries)
+        items = [slice(None) if k is None else k for k in items]
+        shape = shape_of(ctx, x)
+    box = _basic(ctx, [k if isinstance(k, slice | SliceOf) else slice(None) for k in items], shape)
+    lead = [axis for axis, k in enumerate(items) if not isinstance(k, slice | SliceOf)]
+    indices = [_index_array(ctx, items[axis], shape[axis], axis) for axis in lead]
+    try:
+        broadcast_dims(ctx, *(v.shape for v in indices))
+    except ValueError:
+        shapes = " ".join(str(v.shape).replace(", ", ",") for v in indices)
+        raise IndexError(
+            f"shape mismatch: indexing arrays could not be broadcast together with shapes {shapes} "
+        ) from None
+    adjacent = lead == list(range(lead[0], lead[-1] + 1))
+    return _Plan(x, box, lead, indices, lead[0] if adjacent else 0)
+
+
+def _index_array(ctx: Context, item: Any, size: Dim, axis: int) -> Value:
+    """Return an index array as int64 positions counted from 0, checked."""
+    value = as_array(ctx, item)
+    if value.array.dtype.kind not in "iu":
+        if value.array.is_static and 0 in value.shape:
+            return cast(ctx, value, np.int64)
+        raise IndexError("arrays used as indices must be of integer (or boolean) type")
+    value = cast(ctx, value, np.int64)
+    if value.array.rank == 0:
+        made = index_int(ctx, item, size, axis)
+        return ctx.constant(made, np.int64) if isinstance(made, int) else made
+    g = ctx.g
+    if value.op is not None and value.op.name == "constant" and isinstance(size, int):
+        known = value.op.attrs["value"]
+        bad = known[(known < -size) | (known >= size)]
+        if bad.size:
+            raise IndexError(f"index {bad.flat[0]} is out of bounds for axis {axis} with size {size}")
+        return value if (known >= 0).all() else ctx.constant(np.where(known < 0, known + size, known))
+    if value.op is not None and value.op.name == "iota" and isinstance(size, int) and isinstance(value.shape[0], int):
+        if value.shape[0] <= size:
+            return value
+        raise IndexError(f"index {size} is out of bounds for axis {axis} with size {size}")
+    n = ctx.dim(size)
+    zero = ctx.constant(0, np.int64)
+    where: Value = g.select(g.less(value, zero), g.add(value, n), value)
+    outside = g.logical_or(g.less(where, zero), g.greater_equal(where, n))
+    axes = tuple(range(where.array.rank))
+    worst = g.reduce_max(g.select(outside, value, g.subtract(zero, n)), axes=axes) if 0 not in where.shape else zero
+    inside = g.logical_not(g.reduce_or(outside, axes=axes))
+    ctx.check(inside, IndexError, f"index {{0}} is out of bounds for axis {axis} with size {{1}}", worst, n)
+    return where
+
+
+def _array_set(ctx: Context, x: Any, key: Any, v: Any) -> None:
+    dtype = dtype_of(ctx, x)
+    value = _assigned(ctx, v, dtype)
+    items = _key_items(ctx, key)
+    if any(_is_bool(ctx, k) for k in items):
+        _mask_set(ctx, x, items, value)
+        return
+    if not any(_is_advanced(ctx, k) for k in items):
+        items = _expand_ellipsis(ctx, items, len(shape_of(ctx, x)))
+        target = _box(ctx, x, items)
+        shape = shape_of(ctx, target)
+        while value.array.rank > len(shape) and value.shape[0] == 1:
+            value = reshape_to(ctx.g, value, value.shape[1:])
+        write(ctx, target, broadcast_value(ctx, value, shape))
+        return
+    _advanced(ctx, x, items).put(ctx, value, "scatter")
+
+
+def _assigned(ctx: Context, v: Any, dtype: np.dtype) -> Value:
+    if kind(v) == "complex" and dtype.kind != "c":
+        raise TypeError("float() argument must be a string or a real number, not 'complex'")
+    return as_array(ctx, v, dtype)
+
+
+def _mask_set(ctx: Context, x: Any, items: list[Any], value: Value) -> None:
+    items = [k for k in items if k is not Ellipsis]
+    if len(items) != 1:
+        raise ctx.error("JG219", what="a store through a mask together with other indices")
+    mask = as_array(ctx, items[0])
+    shape = shape_of(ctx, x)
+    if mask.shape != shape[: mask.array.rank]:
+        raise IndexError("boolean index did not match indexed array along its dimensions")
+    if value.array.rank > len(shape) - mask.array.rank:
+        raise ctx.error("JG219", what="a store of as many values as a mask selects")
+    full = reshape_to(ctx.g, mask, mask.shape + (1,) * (len(shape) - mask.array.rank))
+    old = read(ctx, x)
+    new = broadcast_value(ctx, value, shape)
+    write(ctx, x, ctx.g.select(broadcast_to(ctx.g, full, shape), new, old))
+
+
+def add_at(ctx: Context, x: Any, key: Any, v: Any) -> None:
+    """Do `np.add.at(x, key, v)`: repeated indices accumulate."""
+    value = _assigned(ctx, v, dtype_of(ctx, x))
+    items = _key_items(ctx, key)
+    if not any(_is_advanced(ctx, k) for k in items):
+        old = _array_get(ctx, x, key)
+        _array_set(ctx, x, key, ctx.result(ctx.g.add(as_array(ctx, old), value)))
+        return
+    _advanced(ctx, x, items).put(ctx, value, "scatter_add")
+
+
+# --- containers
+
+
+def static_key(ctx: Context, key: Any, what: str) -> Any:
+    """Return a key as a known Python object, unrolling or guarding where it is a run-time int."""
+    if isinstance(key, Scalar):
+        return ctx.note_static(key, what)
+    if isinstance(key, SliceOf):
+        return slice(*(static_key(ctx, p, what) for p in (key.start, key.stop, key.step)))
+    return key
+
+
+def get_item(ctx: Context, x: Any, key: Any) -> Any:
+    """Return `x[key]` for arrays and built-in containers.
+
+    Raises
+    ------
+    IndexError, KeyError, TypeError
+        As Python and NumPy.
+    """
+    if isinstance(x, Ref | TaggedRef):
+        return _array_get(ctx, x, key)
+    if isinstance(x, ListRef):
+        items = ctx.heap[x.cell]
+        if isinstance(items, Value):
+            return _grown_get(ctx, items, key)
+        key = static_key(ctx, key, "the index of a list")
+        made = items[key]
+        if isinstance(key, slice):
+            return new_list(ctx, made)
+        return made
+    if isinstance(x, DictRef):
+        for k, v in ctx.heap[x.cell]:
+            if k == static_key(ctx, key, "the key of a dict"):
+                return v
+        raise KeyError(key)
+    if isinstance(x, tuple | str | range | list | dict | bytes):
+        return x[static_key(ctx, key, f"the index of a {type(x).__name__}")]
+    if isinstance(x, np.ndarray | np.generic):
+        return _array_get(ctx, ctx.fresh(as_array(ctx, x)), key)
+    if isinstance(x, type):
+        return x[key]  # type: ignore[index]
+    if isinstance(x, Scalar):
+        raise (
+            TypeError(f"'{x.kind}' object is not subscriptable")
+            if x.kind != "numpy"
+            else IndexError("invalid index to scalar variable.")
+        )
+    raise ctx.error("JG220", what=f"subscripting {describe(x)}")
+
+
+def new_list(ctx: Context, items: Sequence[Any]) -> ListRef:
+    """Return a new list."""
+    made = ListRef(Cell("list"))
+    ctx.heap[made.cell] = tuple(items)
+    return made
+
+
+def _grown_get(ctx: Context, items: Value, key: Any) -> Any:
+    if isinstance(key, slice | SliceOf):
+        raise ctx.error("JG221", what="a slice of a list that grew in a loop")
+    length = ctx.g.list_length(items)
+    at = index_int(ctx, key, length, 0)
+    value = ctx.g.list_get(items, ctx.dim(at))
+    return ctx.result(value)
+
+
+def set_item(ctx: Context, x: Any, key: Any, v: Any) -> None:
+    """Do `x[key] = v` for arrays and built-in containers."""
+    if isinstance(x, Ref | TaggedRef):
+        _array_set(ctx, x, key, v)
+        return
+    if isinstance(x, ListRef):
+        items = ctx.heap[x.cell]
+        if isinstance(items, Value):
+            raise ctx.error("JG221", what="a store into a list that grew in a loop")
+        changed = list(items)
+        changed[static_key(ctx, key, "the index of a list")] = v
+        ctx.conflict(x.cell)
+        ctx.heap[x.cell] = tuple(changed)
+        return
+    if isinstance(x, DictRef):
+        key = static_key(ctx, key, "the key of a dict")
+        pairs = dict(ctx.heap[x.cell])
+        pairs[key] = v
+        ctx.conflict(x.cell)
+        ctx.heap[x.cell] = tuple(pairs.items())
+        return
+    if isinstance(x, tuple | str | range):
+        raise TypeError(f"'{type(x).__name__}' object does not support item assignment")
+    if isinstance(x, External):
+        raise ctx.error("JG222", what="a store into an object read from outside the function")
+    raise ctx.error("JG220", what=f"a store into an item of {describe(x)}")
