@@ -163,7 +163,7 @@ class Writer:
         self.single = dtype == "float32"
         self.has_fma = fma
         self.lines: list[str] = []
-        self.declarations: set[str] = set()
+        self.needed: set[str] = set()  # declarations, constants and functions that the module must have
         self._names = 0
         element = {"f": "double", "i": "i64", "b": "i1", "s": "float"}
         self.types = {k: t if width == 1 else f"<{width} x {t}>" for k, t in element.items()}
@@ -239,7 +239,7 @@ class Writer:
         of = self.types["f"]
         suffix = "f64" if self.width == 1 else f"v{self.width}f64"
         symbol = f"@llvm.{intrinsic}.{suffix}"
-        self.declarations.add(f"declare {of} {symbol}({', '.join([of] * len(operands))})")
+        self.needed.add(f"declare {of} {symbol}({', '.join([of] * len(operands))})")
         return self.emit(f"call {of} {symbol}({', '.join(f'{of} {o.text}' for o in operands)})", "f")
 
     # Arithmetic made of them

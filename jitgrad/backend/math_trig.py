@@ -1,22 +1,23 @@
 """The circular functions and their inverses as lanes of LLVM IR: sin, cos, tan, arcsin, arccos, arctan, arctan2.
 
-In: a `Writer` and operands. Out: the result's `Lanes`, free of branches and of tables. sin, cos and tan are right up to
-`HUGE` in magnitude; beyond it the caller replaces the lane by libm's result. This room knows nothing of dtypes beyond
-`Writer.single`, of modules, or of who calls.
+In: a `Writer` and operands. Out: the result's `Lanes`, free of branches but for one in sin, cos and tan, taken when a
+lane is beyond `HUGE`: see `math_huge`. This room knows nothing of dtypes beyond `Writer.single`, of modules, or of who
+calls.
 
 Method: the nearest multiple q of pi/2 is subtracted, pi/2 held in parts of 32 bits whose products with q are exact
-(Cody and Waite; Muller, Elementary Functions, chapter 11 on range reduction); then both sin and cos of the remainder are
-evaluated and q chooses. One polynomial for sin up to pi/2 would do the same with fewer operations, but it reaches
+(Cody and Waite; Muller, Elementary Functions, chapter 11 on range reduction); then both sin and cos of the remainder
+are evaluated and q chooses. One polynomial for sin up to pi/2 would do the same with fewer operations, but it reaches
 1 + 2**-52, and a program may rely on |sin| <= 1. All polynomials are minimax, found by the Remez exchange algorithm.
 """
 
 from __future__ import annotations
 
+from jitgrad.backend.math_huge import reduce_huge
 from jitgrad.backend.math_lanes import INFINITY, SIGN_MASK, Lanes, Pair, Writer
 
-__all__ = ["HUGE", "arccos", "arcsin", "arctan", "arctan2", "cos", "sin", "tan"]
+__all__ = ["arccos", "arcsin", "arctan", "arctan2", "cos", "sin", "tan"]
 
-# q stays below 2**21, so that q times a part of 32 bits is exact.
+# Up to here q stays below 2**21, so that q times a part of 32 bits is exact.
 HUGE = 1.5e6
 
 TWO_OVER_PI = 0.6366197723675814
@@ -145,10 +146,16 @@ def subtract_half_pis(w: Writer, x: Lanes, q: Lanes) -> Pair:
     return third, w.multiply_add(q, -HALF_PI_4, lost)
 
 
-def sin_and_cos(w: Writer, x: Lanes) -> tuple[Lanes, Lanes, Lanes]:
-    """Return the sine and the cosine of x - q pi/2, and q in the low bits of integers."""
+def remainder(w: Writer, x: Lanes) -> tuple[Lanes, Lanes, Lanes]:
+    """Return x - q pi/2 as two terms still to be added, and q in the low bits of integers."""
     q, q_bits = w.nearest_multiple(x, TWO_OVER_PI)
     high, low = subtract_half_pis(w, x, q)
+    return reduce_huge(w, x, x.magnitude() > HUGE, (high, low, q_bits))
+
+
+def sin_and_cos(w: Writer, x: Lanes) -> tuple[Lanes, Lanes, Lanes]:
+    """Return the sine and the cosine of x - q pi/2, and q in the low bits of integers."""
+    high, low, q_bits = remainder(w, x)
     r = high + low
     z = r * r
     if w.single:
@@ -162,7 +169,7 @@ def sin_and_cos(w: Writer, x: Lanes) -> tuple[Lanes, Lanes, Lanes]:
 
 
 def sin(w: Writer, x: Lanes) -> Lanes:
-    """Return the sine of |x| <= HUGE."""
+    """Return the sine."""
     of_sin, of_cos, q_bits = sin_and_cos(w, x)
     # Bit 0 of q chooses, bit 1 is the sign.
     result = w.select((q_bits << 63) < 0, of_cos, of_sin).with_sign((q_bits << 62) & SIGN_MASK)
@@ -171,16 +178,15 @@ def sin(w: Writer, x: Lanes) -> Lanes:
 
 
 def cos(w: Writer, x: Lanes) -> Lanes:
-    """Return the cosine of |x| <= HUGE."""
+    """Return the cosine."""
     of_sin, of_cos, q_bits = sin_and_cos(w, x)
     # cos(r + q pi/2) is cos, -sin, -cos, sin for q = 0, 1, 2, 3: bit 1 of q + 1 is the sign.
     return w.select((q_bits << 63) < 0, of_sin, of_cos).with_sign(((q_bits + 1) << 62) & SIGN_MASK)
 
 
 def tan(w: Writer, x: Lanes) -> Lanes:
-    """Return the tangent of |x| <= HUGE: of r in [-pi/4, pi/4], or -1 / tan(r) where q is odd."""
-    q, q_bits = w.nearest_multiple(x, TWO_OVER_PI)
-    high, low = subtract_half_pis(w, x, q)
+    """Return the tangent: of r in [-pi/4, pi/4], or -1 / tan(r) where q is odd."""
+    high, low, q_bits = remainder(w, x)
     r = high + low
     z = r * r
     if w.single:

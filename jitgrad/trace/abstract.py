@@ -248,10 +248,11 @@ class IterRange(Abstract):
 class IterRows(Abstract):
     """An iterator over the leading axis of arrays, zipped and enumerated as `shape` of the loop variable says.
 
-    `make(evaluator, k)` returns the k-th item.
+    `make(ctx, k)` returns the k-th item; `over` are the things iterated.
     """
 
     make: Any
+    over: tuple[Any, ...]
     count: Any
     position: Any = 0
 

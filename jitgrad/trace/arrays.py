@@ -262,6 +262,8 @@ def as_float(ctx: Context, x: Any) -> Any:
         return float(x)
     value = _only_element(ctx, x)
     if value.array.dtype.kind == "c":
+        if kind(x) == "complex":
+            raise TypeError("float() argument must be a string or a real number, not 'complex'")
         raise ctx.error("JG212", what="float() of a complex number")
     return Scalar(cast(ctx, value, np.float64), "float")
 
@@ -271,18 +273,35 @@ def as_int(ctx: Context, x: Any) -> Any:
     if kind_of_python(x) is not None:
         return int(x)
     value = _only_element(ctx, x)
+    if value.array.dtype.kind == "c":
+        raise TypeError("int() argument must be a string, a bytes-like object or a real number, not 'complex'")
     if value.array.dtype.kind == "f":
-        g = ctx.g
-        inside = g.logical_and(g.greater(value, -(2.0**63)), g.less(value, 2.0**63))
-        ctx.check(inside, OverflowError, "cannot convert float {0!r} to an integer of 64 bits", value)
+        return float_to_int(ctx, cast(ctx, value, np.float64))
     return Scalar(cast(ctx, value, np.int64), "int", getattr(x, "low", None), getattr(x, "high", None))
+
+
+def float_to_int(ctx: Context, value: Value) -> Scalar:
+    """Return a float64 value truncated to a Python int, with Python's exceptions as checks."""
+    g = ctx.g
+    ctx.check(g.equal(value, value), ValueError, "cannot convert float NaN to integer")
+    finite = g.not_equal(g.absolute(value), math.inf)
+    ctx.check(finite, OverflowError, "cannot convert float infinity to integer")
+    inside = g.logical_and(g.greater_equal(value, -(2.0**63)), g.less(value, 2.0**63))
+    ctx.check(inside, OverflowError, "a Python int of more than 64 bits")
+    return Scalar(cast(ctx, value, np.int64), "int")
+
+
+# NumPy 2.4 ended the conversion of arrays of rank > 0 and size 1 to Python numbers.
+_ONLY_RANK_0 = np.lib.NumpyVersion(np.__version__) >= "2.4.0"
 
 
 def _only_element(ctx: Context, x: Any) -> Value:
     value = as_array(ctx, x)
     if value.array.rank:
+        if _ONLY_RANK_0:
+            raise TypeError("only 0-dimensional arrays can be converted to Python scalars")
         if math.prod(d if isinstance(d, int) else 0 for d in value.shape) != 1:
-            raise ctx.error("JG213", what="only an array of size 1 can be converted to a Python number")
+            raise TypeError("only length-1 arrays can be converted to Python scalars")
         value = reshape_to(ctx.g, value, ())
     return value
 
@@ -324,21 +343,27 @@ def broadcast_dims(ctx: Context, *shapes: tuple[Dim, ...]) -> tuple[Dim, ...]:
         if all(isinstance(d, int) for s in shapes for d in s):
             texts = " ".join(str(s).replace(", ", ",") for s in shapes)
             raise ValueError(f"operands could not be broadcast together with shapes {texts} ") from None
+        for shape in shapes:
+            for d in shape:
+                if not isinstance(d, int):
+                    ctx.note_static(Scalar(d, "int"), "a size that must be known to broadcast")
         raise ctx.error("JG214", shapes=" and ".join(map(str, shapes))) from None
 
 
-def resolve(ctx: Context, function: np.ufunc, xs: Sequence[Any]) -> tuple[np.dtype, ...]:
-    """Return the dtypes of the loop that NumPy chooses, results last."""
+def resolve(ctx: Context, function: np.ufunc, xs: Sequence[Any], dtype: Any = None) -> tuple[np.dtype, ...]:
+    """Return the dtypes of the loop that NumPy chooses, results last; `dtype` asks for a loop with this result."""
     weak = {"int": int, "float": float, "complex": complex}
     kinds = [kind(x) for x in xs]
     if all(k in weak or k == "bool" for k in kinds):
         spec: list[Any] = [dtype_of(ctx, x) for x in xs]
     else:
         spec = [weak.get(k) or dtype_of(ctx, x) for k, x in zip(kinds, xs, strict=True)]
-    found = function.resolve_dtypes((*spec, *(None for _ in range(function.nout))))
-    for k, x, dtype in zip(kinds, xs, found, strict=False):
-        if k == "int" and dtype.kind in "iu" and not isinstance(x, Scalar) and not _fits(x, dtype):
-            raise OverflowError(f"Python integer {x} out of bounds for {dtype.name}")
+    results = (None,) * function.nout
+    wanted = {} if dtype is None else {"signature": (None,) * function.nin + (np.dtype(dtype),) * function.nout}
+    found = function.resolve_dtypes((*spec, *results), **wanted)
+    for k, x, chosen in zip(kinds, xs, found, strict=False):
+        if k == "int" and chosen.kind in "iu" and not isinstance(x, Scalar) and not _fits(x, chosen):
+            raise OverflowError(f"Python integer {x} out of bounds for {chosen.name}")
     return found
 
 
@@ -347,8 +372,18 @@ def _fits(x: int, dtype: np.dtype) -> bool:
     return bool(info.min <= x <= info.max)
 
 
-def ufunc(ctx: Context, function: np.ufunc, *xs: Any) -> Any:
-    """Return what a NumPy ufunc of one result gives for numbers, arrays and sequences.
+COMPOSITES: dict[np.ufunc, Callable[..., Any]] = {}
+
+
+def ufunc(ctx: Context, function: np.ufunc, *xs: Any, dtype: Any = None) -> Any:
+    """Return what a NumPy ufunc gives for numbers, arrays and sequences.
+
+    Parameters
+    ----------
+    function : ufunc
+        One that a primitive implements (`UFUNCS`) or that is composed of others (`COMPOSITES`).
+    dtype : dtype, optional
+        As the argument of the ufunc: the dtype of the result decides the loop.
 
     Raises
     ------
@@ -360,10 +395,12 @@ def ufunc(ctx: Context, function: np.ufunc, *xs: Any) -> Any:
     operands = [x if is_numeric(x) else ctx.fresh(as_array(ctx, x)) for x in xs]
     if all(kind_of_python(x) is not None for x in operands):
         with np.errstate(all="ignore"):
-            return function(*operands)
+            return function(*operands, dtype=dtype)
     if function not in UFUNCS:
-        raise ctx.error("JG215", name=f"np.{function.__name__}")
-    dtypes = resolve(ctx, function, operands)
+        if function not in COMPOSITES or dtype is not None:
+            raise ctx.error("JG215", name=f"np.{function.__name__}")
+        return COMPOSITES[function](ctx, *operands)
+    dtypes = resolve(ctx, function, operands, dtype)
     if any(d.kind not in "biufc" for d in dtypes):
         raise ctx.error("JG216", name=f"np.{function.__name__}", dtypes=", ".join(map(str, dtypes)))
     values = [scalar_value(ctx, x, d) for x, d in zip(operands, dtypes, strict=False)]
@@ -373,13 +410,13 @@ def ufunc(ctx: Context, function: np.ufunc, *xs: Any) -> Any:
 
 # --- operators
 
-_NUMPY_BINARY: dict[str, np.ufunc] = {
+NUMPY_BINARY: dict[str, np.ufunc] = {
     "+": np.add, "-": np.subtract, "*": np.multiply, "/": np.true_divide, "//": np.floor_divide, "%": np.remainder,
     "**": np.power, "&": np.bitwise_and, "|": np.bitwise_or, "^": np.bitwise_xor, "<<": np.left_shift,
     ">>": np.right_shift, "<": np.less, "<=": np.less_equal, "==": np.equal, "!=": np.not_equal, ">": np.greater,
     ">=": np.greater_equal,
 }  # fmt: skip
-_PYTHON_BINARY: dict[str, Callable[[Any, Any], Any]] = {
+PYTHON_BINARY: dict[str, Callable[[Any, Any], Any]] = {
     "+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "//": operator.floordiv,
     "%": operator.mod, "**": operator.pow, "&": operator.and_, "|": operator.or_, "^": operator.xor,
     "<<": operator.lshift, ">>": operator.rshift, "<": operator.lt, "<=": operator.le, "==": operator.eq,
@@ -394,14 +431,14 @@ def binary(ctx: Context, op: str, x: Any, y: Any) -> Any:
     known = kind_of_python(x) is not None and kind_of_python(y) is not None
     if known:
         with np.errstate(all="ignore"):
-            return _PYTHON_BINARY[op](x, y)
+            return PYTHON_BINARY[op](x, y)
     if kind(x) in _ORDER and kind(y) in _ORDER:
         return _python_binary(ctx, op, x, y)
     if op == "**" and kind(y) in ("int", "float") and not isinstance(y, Scalar):
         fast = _fast_power(ctx, x, y)
         if fast is not None:
             return fast
-    return ufunc(ctx, _NUMPY_BINARY[op], x, y)
+    return ufunc(ctx, NUMPY_BINARY[op], x, y)
 
 
 def _fast_power(ctx: Context, x: Any, y: float) -> Any:
@@ -614,4 +651,7 @@ def array_type(ctx: Context, x: Any) -> ArrayType:
     return ArrayType(dtype_of(ctx, x), shape_of(ctx, x))
 
 
-__all__ += ["Pick", "Span", "array_type", "broadcast_value", "describe", "kind", "new_array", "resolve"]
+__all__ += [
+    "COMPOSITES", "NUMPY_BINARY", "PYTHON_BINARY", "Pick", "Span", "array_type", "broadcast_value", "describe", "float_to_int",
+    "kind", "new_array", "resolve",
+]  # fmt: skip

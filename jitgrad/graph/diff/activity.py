@@ -1,0 +1,100 @@
+"""Which values need a derivative: those that depend on an input (varied) and reach an output (useful).
+
+In: a block, the values to differentiate by, the values whose derivative is asked for. Out: the set of active values,
+nested regions included. Found by reachability along value-to-value edges, so that loops need no iteration and the cost
+is linear. This room knows which operands a derivative depends on, not what the derivative is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from jitgrad.graph.ir import Block, Op, Value
+from jitgrad.graph.primitive import Linear
+
+__all__ = ["active_values", "derivative_operands"]
+
+# List ops: positions of the operands on which their result depends differentiably.
+_LIST_OPERANDS: dict[str, tuple[int, ...]] = {
+    "list_addto": (0, 2),
+    "list_empty": (),
+    "list_from_array": (0,),
+    "list_get": (0,),
+    "list_length": (),
+    "list_pop": (0,),
+    "list_push": (0, 1),
+    "list_set": (0, 2),
+    "list_to_array": (0,),
+    "list_zeros": (),
+}
+
+
+def derivative_operands(op: Op) -> list[int]:
+    """Return the positions of the operands of an op without regions through which a derivative may flow."""
+    positions: Iterable[int] = range(len(op.operands))
+    if op.name in _LIST_OPERANDS:
+        positions = _LIST_OPERANDS[op.name]
+    elif isinstance(op.primitive.derivative, Linear) and op.primitive.derivative.operands is not None:
+        positions = op.primitive.derivative.operands
+    return [i for i in positions if op.operands[i].type.is_float]
+
+
+def active_values(block: Block, inputs: Iterable[Value], outputs: Iterable[Value]) -> set[Value]:
+    """Return the values within `block` that depend on an input and reach an output.
+
+    Parameters
+    ----------
+    block : Block
+    inputs, outputs : iterable of Value
+        Floating-point values; an output that is an input is active.
+    """
+    after: dict[Value, list[Value]] = {}
+    before: dict[Value, list[Value]] = {}
+    pending = [block]
+    while pending:
+        for op in pending.pop().ops:
+            if op.regions:
+                pending.extend(op.regions)
+                edges = _region_edges(op)
+            else:
+                edges = _op_edges(op)
+            for source, target in edges:
+                after.setdefault(source, []).append(target)
+                before.setdefault(target, []).append(source)
+    return _reach(after, inputs) & _reach(before, outputs)
+
+
+def _reach(edges: dict[Value, list[Value]], roots: Iterable[Value]) -> set[Value]:
+    found = set(roots)
+    pending = list(found)
+    while pending:
+        for value in edges.get(pending.pop(), ()):
+            if value not in found:
+                found.add(value)
+                pending.append(value)
+    return found
+
+
+def _op_edges(op: Op) -> Iterator[tuple[Value, Value]]:
+    results = [r for r in op.results if r.type.is_float]
+    if results:
+        for i in derivative_operands(op):
+            for result in results:
+                yield op.operands[i], result
+
+
+def _region_edges(op: Op) -> Iterator[tuple[Value, Value]]:
+    if op.name == "if":
+        for region in op.regions:
+            for source, result in zip(region.yields, op.results, strict=True):
+                if result.type.is_float:
+                    yield source, result
+        return
+    body = op.regions[-1]
+    skip = 1 if op.name == "for" else 0  # the trip count among the operands, the index among the arguments
+    for init, arg, last, result in zip(op.operands[skip:], body.args[skip:], body.yields, op.results, strict=True):
+        if result.type.is_float:
+            yield init, arg
+            yield init, result
+            yield last, arg
+            yield last, result

@@ -1,0 +1,188 @@
+"""Cotangents of arrays: products with partials, sums, and the masks that they carry.
+
+In: a builder and values. Out: graph code for one step of the chain rule. A mask says where a cotangent may differ from
+zero; where it is false the cotangent is an exact zero, and stays one whatever the partial is. So `where(x > 0, sqrt(x),
+0)` has derivative 0 at 0, while `sqrt(x)**2`, whose cotangent is 0 there without a mask, does not get 0 by accident.
+
+Cancellation. A product `(q * b) * (a / b)` is built as `q * a`, and `(q / b) * b` as `q`: equal wherever both are
+defined, and right also where b is 0 or infinite, as in the derivative of `sqrt(u)**2` at 0 or `log(exp(x))` at 800.
+
+This room knows neither ops with regions nor where primal values come from.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from jitgrad.graph.builder import Builder
+from jitgrad.graph.ir import Value
+from jitgrad.graph.ops.shape import broadcast_to, filled, unbroadcast, zeros
+from jitgrad.graph.primitive import Masked, Partial
+from jitgrad.graph.types import BOOL, ArrayType, Dim
+
+__all__ = ["Cot", "add_cots", "all_masks", "apply_partial", "constant_of", "down", "full_mask", "scale"]
+
+
+class Cot(NamedTuple):
+    """A cotangent: its value, and a bool array (of its shape, or a scalar) outside of which it is zero, or None."""
+
+    value: Value
+    mask: Value | None = None
+
+
+def constant_of(value: Value) -> float | None:
+    """Return the number that a scalar constant holds, None for anything else."""
+    op = value.op
+    if op is None or op.name != "constant" or op.attrs["value"].ndim or op.attrs["value"].dtype.kind not in "iuf":
+        return None
+    return op.attrs["value"].item()
+
+
+def _unspread(ct: Value, other: Value) -> Value:
+    """Return what `ct` is a broadcast of, where elementwise arithmetic with `other` broadcasts it again."""
+    op = ct.op
+    if op is not None and op.name == "broadcast" and other.shape == ct.shape:
+        return op.operands[0]
+    return ct
+
+
+def _split_factor(ct: Value, factor: Value) -> tuple[Value, float] | None:
+    """Return q and a number c such that ct was built as q * (c * factor)."""
+    op = ct.op
+    if op is None or op.name != "multiply":
+        return None
+    for q, w in (op.operands, op.operands[::-1]):
+        if w is factor:
+            return q, 1.0
+        inner = w.op
+        if inner is None:
+            continue
+        if inner.name == "add" and inner.operands[0] is factor and inner.operands[1] is factor:
+            return q, 2.0
+        if inner.name == "multiply":
+            for x, y in (inner.operands, inner.operands[::-1]):
+                number = constant_of(y)
+                if x is factor and number is not None:
+                    return q, number
+    return None
+
+
+def _times(g: Builder, x: Value, number: float) -> Value:
+    return x if number == 1.0 else g.multiply(x, number)
+
+
+def scale(g: Builder, ct: Value, partial: Value) -> Value:
+    """Return ct * partial, with divisions folded and factors cancelled as the module docstring says."""
+    op = partial.op
+    if op is not None and op.name == "negative":
+        return g.negative(_scale(g, ct, op.operands[0]))
+    return _scale(g, ct, partial)
+
+
+def _scale(g: Builder, ct: Value, partial: Value) -> Value:
+    op, source = partial.op, ct.op
+    if source is not None and source.name == "divide" and source.operands[1] is partial:
+        return broadcast_to(g, source.operands[0], ct.shape)
+    if op is not None and op.name == "divide":
+        above, below = op.operands
+        number = constant_of(above)
+        split = _split_factor(ct, below)
+        if split is not None:
+            q, factor = split
+            made = _times(g, q, factor * number) if number is not None else g.multiply(_times(g, q, factor), above)
+            return broadcast_to(g, made, ct.shape)
+        if number == 1.0:
+            return g.divide(_unspread(ct, below), below)
+    return g.multiply(_unspread(ct, partial), partial)
+
+
+def _select(g: Builder, mask: Value, value: Value) -> Value:
+    zero = g.constant(0, value.array.dtype)
+    return g.select(mask, _unspread(value, mask), zero)
+
+
+def _mask_behind(partial: Value) -> Value | None:
+    """Return the bool array that a partial is the cast of: the partial of a product with a mask."""
+    op = partial.op
+    if op is not None and op.name == "cast" and op.operands[0].array.dtype == BOOL.dtype:
+        return op.operands[0]
+    return None
+
+
+def apply_partial(g: Builder, cot: Cot, partial: Value | Masked | Partial) -> Cot | None:
+    """Return cot times a partial (elementwise, before unbroadcasting), None where it is zero."""
+    if isinstance(partial, Value):
+        behind = _mask_behind(partial)
+        if behind is not None:
+            partial = Masked(behind)
+    if isinstance(partial, Masked):
+        if partial.partial is Partial.ZERO:
+            return None
+        mask = partial.mask if cot.mask is None else g.logical_and(cot.mask, partial.mask)
+        if isinstance(partial.partial, Value):
+            value = _select(g, mask, scale(g, cot.value, partial.partial))
+        else:
+            value = _select(g, partial.mask, cot.value)
+            if partial.partial is Partial.MINUS_ONE:
+                value = g.negative(value)
+        return Cot(value, mask)
+    if partial is Partial.ZERO:
+        return None
+    if partial is Partial.ONE:
+        return cot
+    if partial is Partial.MINUS_ONE:
+        return Cot(g.negative(cot.value), cot.mask)
+    if cot.mask is None:
+        return Cot(scale(g, cot.value, partial))
+    ct, source = cot.value, cot.value.op
+    if source is not None and source.name == "select" and source.operands[0] is cot.mask:
+        ct = broadcast_to(g, source.operands[1], ct.shape)  # the same mask is applied again below
+    return Cot(_select(g, cot.mask, scale(g, ct, partial)), cot.mask)
+
+
+def down(g: Builder, cot: Cot, shape: tuple[Dim, ...]) -> Cot:
+    """Return a cotangent summed down to the shape of an operand that was broadcast; its mask is or-ed."""
+    value, mask = cot
+    if value.shape == shape:
+        return cot
+    if mask is not None and mask.shape:
+        mask = unbroadcast(g, broadcast_to(g, mask, value.shape), shape, "reduce_or")
+    source = value.op
+    if source is not None and source.name == "broadcast" and not source.operands[0].shape and not shape:
+        sizes = [d for d in value.shape if isinstance(d, int)]
+        if len(sizes) == len(value.shape):
+            return Cot(_times(g, source.operands[0], float(math.prod(sizes))), mask)
+    return Cot(unbroadcast(g, value, shape), mask)
+
+
+def _sum(g: Builder, x: Value, y: Value) -> Value:
+    op = y.op
+    if op is not None and op.name == "negative":
+        return g.subtract(_unspread(x, op.operands[0]), op.operands[0])
+    if x.op is not None and x.op.name == "broadcast":
+        return g.add(_unspread(x, y), y)
+    return g.add(x, _unspread(y, x))
+
+
+def add_cots(g: Builder, x: Cot, y: Cot) -> Cot:
+    """Return the sum of two array cotangents; it has a mask only where both have."""
+    mask = None
+    if x.mask is not None and y.mask is not None:
+        mask = x.mask if x.mask is y.mask else g.logical_or(x.mask, y.mask)
+    return Cot(_sum(g, x.value, y.value), mask)
+
+
+def full_mask(g: Builder, cot: Cot | None, type: ArrayType) -> Value:
+    """Return the mask of a cotangent at the full shape of `type`: all true where it has none, false for zero."""
+    if cot is None:
+        return zeros(g, type.with_dtype(BOOL.dtype))
+    if cot.mask is None:
+        return filled(g, type.with_dtype(BOOL.dtype), True)
+    return broadcast_to(g, cot.mask, type.shape)
+
+
+def all_masks(cots: list[Cot | None]) -> bool:
+    """Return whether there are cotangents and each of them has a mask."""
+    known = [c for c in cots if c is not None]
+    return bool(known) and all(c.mask is not None for c in known)

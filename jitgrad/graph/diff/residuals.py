@@ -1,0 +1,421 @@
+"""Primal values in the reverse program: at hand, reloaded, recomputed, or saved.
+
+In: a frame and a primal value. Out: the value that equals it in the frame's reverse code; if need be the forward
+program is extended so that it saves the value. The first of these that holds is taken:
+
+1. the value belongs to no region: it is at hand everywhere; a value of an outer region is made there;
+2. it is at hand already: made before, or an array put back to this version by undoing stores;
+3. it is the index of the iteration, or comes from other values by cheap ops (elementwise, shapes) that need at most
+   one new saved value;
+4. it is a load from an array, or a get from a list, that is at hand in the right version at this moment;
+5. it is saved: one container a saved value. In loops whose trip counts are known before the outermost one starts, an
+   array indexed by the iterations; elsewhere a list that grows, read backwards by a cursor; in branches outside of
+   loops, a further result of the branch. Arrays of a shape that is only known inside are pushed number by number.
+
+The reverse sweep runs backwards, so at any moment the newest version not yet undone is at hand and older ones are not:
+"reload if at hand at the moment of demand" is sound without dependence analysis. This room knows no derivative.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from jitgrad.graph.builder import Builder
+from jitgrad.graph.diff.frames import Frame, Nest
+from jitgrad.graph.ir import Block, Op, Value, substitute_type
+from jitgrad.graph.ops.memory import Pick, Span, load, store
+from jitgrad.graph.ops.shape import reshape_to, zeros
+from jitgrad.graph.types import INT64, ArrayType, Dim, ListType, Type
+
+__all__ = ["Residuals", "Site"]
+
+# Made again rather than saved, besides elementwise ops.
+_CHEAP = frozenset({"broadcast", "constant", "iota", "reshape", "transpose", "undef"})
+# Read again where the container is at hand.
+_READS = frozenset({"list_get", "list_length", "load"})
+# Versions of arrays that change: only what is at hand counts, they are never made again for the sake of a read.
+_VERSIONS = frozenset({"addto", "for", "if", "list_addto", "list_push", "list_set", "scatter", "scatter_add", "store", "while"})  # fmt: skip
+
+
+@dataclass(eq=False)
+class Site:
+    """One saved value: where the forward program keeps it, and what that costs.
+
+    Attributes
+    ----------
+    value : Value
+    final : Value
+        The container after the forward program: an array, a list, or the value itself.
+    kind : str
+        "plain", "indexed", "list", or "numbers" (a list of the elements of arrays).
+    loops : list of Block
+        Bodies of the loops around the value, outermost first.
+    counted : bool
+        Whether a list is read by the iteration's index instead of a cursor.
+    outermost : Op
+        The op without home inside which the value lies; costs are compared for each of these.
+    cost : float
+        Static estimate of the bytes kept.
+    """
+
+    value: Value
+    final: Value
+    kind: str
+    loops: list[Block]
+    counted: bool
+    outermost: Op
+    cost: float
+
+
+class Residuals:
+    """Makes primal values available in reverse code.
+
+    Parameters
+    ----------
+    nest : Nest
+    g : Builder
+        The builder of the reverse code; its block is switched here while a value is made in another frame.
+    """
+
+    def __init__(self, nest: Nest, g: Builder) -> None:
+        self.nest = nest
+        self.g = g
+        self.frames: dict[Block, Frame] = {}
+        self.sites: list[Site] = []
+        self._counts: dict[Op, Dim | None] = {}
+
+    def get(self, frame: Frame, value: Value) -> Value:
+        """Return what equals a primal value in the code of `frame`."""
+        if value not in self.nest.home:
+            return value
+        found = self.at_hand(frame, value)
+        return self._make(value) if found is None else found
+
+    def at_hand(self, frame: Frame, value: Value) -> Value | None:
+        """Return what equals a primal value if it needs no code, None otherwise."""
+        home = self.nest.home.get(value)
+        if home is None:
+            return value
+        for f in frame.outward():
+            found = f.memo.get(value)
+            if found is not None:
+                return found
+            if f.forward is home:
+                break
+        return None
+
+    def type_of(self, frame: Frame, type: Type) -> Type:
+        """Return a primal type with its run-time dimensions as they are called in the code of `frame`."""
+        dims = type.element.shape if isinstance(type, ListType) else type.shape
+        mapping = {d: self.get(frame, d) for d in dims if isinstance(d, Value) and d in self.nest.home}
+        return substitute_type(type, mapping) if mapping else type
+
+    def iteration(self, frame: Frame) -> Value:
+        """Return the number of the forward iteration that the body of a reverse loop undoes."""
+        key = frame.block.args[0]
+        found = frame.memo.get(key)
+        if found is None:
+            assert frame.parent is not None and frame.count is not None
+            one = np.int64(1)
+            last = self._emit_in(frame.parent, lambda g: g.subtract(frame.count, g.constant(one)))
+            found = frame.memo[key] = self._emit_in(frame, lambda g: g.subtract(last, key))
+        return found
+
+    def cursor(self, frame: Frame, site: object, final: Value) -> Value:
+        """Return how many entries of a list of residuals are left to be read; new loops around carry it."""
+        path = []
+        current: Value | None = None
+        for f in frame.outward():
+            current = f.cursors.get(site)
+            if current is not None:
+                break
+            path.append(f)
+        for f in reversed(path):
+            if f.parent is None:
+                current = f.cursors[site] = self._emit_in(f, lambda g: g.list_length(final))
+            elif f.is_loop:
+                current = f.cursors[site] = f.block.add_arg(INT64, "cursor")
+                f.carried.append((site, current, None))
+        assert current is not None
+        return current
+
+    # --- making a value
+
+    def _emit_in(self, frame: Frame, emit: Callable[[Builder], Value]) -> Value:
+        outer, self.g.block = self.g.block, frame.block
+        try:
+            return emit(self.g)
+        finally:
+            self.g.block = outer
+
+    def _make(self, value: Value) -> Value:
+        home = self.nest.home
+        stack = [value]
+        while stack:
+            x = stack[-1]
+            frame = self.frames[home[x]]
+            if self.at_hand(frame, x) is not None:
+                stack.pop()
+                continue
+            source = self._invariant(frame, x)
+            if source is not None:
+                found = self.at_hand(frame, source)
+                if found is None:
+                    stack.append(source)
+                else:
+                    frame.memo[x] = found
+                continue
+            if self._is_index(frame, x):
+                frame.memo[x] = self.iteration(frame)
+                continue
+            op = x.op
+            if op is None or self._leaf(frame, x) is x or self._parts(frame, op) is None:
+                frame.memo[x] = self._save(frame, x)
+                continue
+            needs = [*op.operands, *(d for d in x.shape if isinstance(d, Value))]
+            missing = [v for v in needs if self.at_hand(frame, v) is None]
+            if missing:
+                stack.extend(missing)
+                continue
+            operands = [self.get(frame, v) for v in op.operands]
+            again = Op(op.primitive, operands, op.attrs, (), [self.type_of(frame, r.type) for r in op.results], op.location)
+            again.results[x.index].name = x.name
+            frame.block.ops.append(again)
+            for old, new in zip(op.results, again.results, strict=True):
+                frame.memo[old] = new
+        made = self.at_hand(self.frames[home[value]], value)
+        assert made is not None
+        return made
+
+    def _is_index(self, frame: Frame, value: Value) -> bool:
+        if value.owner is not frame.forward or value.index != 0 or not frame.is_loop:
+            return False
+        return self.nest.enclosing[frame.forward][0].name == "for"
+
+    def _invariant(self, frame: Frame, value: Value) -> Value | None:
+        """Return the initial value of a carried value that the loop hands on unchanged."""
+        if value.owner is not frame.forward or not frame.is_loop:
+            return None
+        op = self.nest.enclosing[frame.forward][0]
+        position = value.index - (1 if op.name == "for" else 0)
+        if position < 0 or frame.forward.yields[position] is not value:
+            return None
+        return op.operands[value.index]
+
+    def _parts(self, frame: Frame, op: Op) -> list[Value] | None:
+        """Return the operands that must be had for making an op's result again, None if it cannot be made."""
+        if op.primitive.is_elementwise or op.name in _CHEAP:
+            return op.operands
+        if op.name not in _READS:
+            return None
+        base = op.operands[0]
+        if self.at_hand(frame, base) is not None:
+            return op.operands[1:]
+        maker = base.op
+        if maker is None or maker.name in _VERSIONS:
+            return None
+        if self.nest.home[base] is not frame.forward or maker.primitive.is_elementwise or maker.name in _CHEAP:
+            return op.operands
+        return None
+
+    def _leaf(self, frame: Frame, value: Value) -> Value | None:
+        """Return the one value to save so that `value` can be made again (itself if two were needed), None for none."""
+        leaves, home = frame.leaves, self.nest.home
+        stack = [value]
+        while stack:
+            x = stack[-1]
+            if x in leaves:
+                stack.pop()
+                continue
+            if home.get(x) is not frame.forward or x in frame.memo:
+                stack.pop()
+                if x is value:
+                    return None
+                continue
+            op = x.op
+            parts = None if op is None else self._parts(frame, op)
+            if parts is None:
+                free = op is None and (self._is_index(frame, x) or self._invariant(frame, x) is not None)
+                leaves[x] = None if free else x
+                continue
+            unknown = [
+                p for p in parts if p not in leaves and home.get(p) is frame.forward and p not in frame.memo
+            ]
+            if unknown:
+                stack.extend(unknown)
+                continue
+            found: Value | None = None
+            for p in parts:
+                leaf = leaves.get(p)
+                if leaf is None or leaf is found or leaf in frame.memo or p in frame.memo:
+                    continue
+                found = leaf if found is None else x
+                if found is x:
+                    break
+            leaves[x] = found
+        return leaves.get(value)
+
+    # --- saving a value
+
+    def _save(self, frame: Frame, value: Value) -> Value:
+        chain = self.nest.chain(frame.forward)
+        loops = [region for op, region in chain if op.name != "if"]
+        dims = value.type.element.shape if isinstance(value.type, ListType) else value.shape
+        known = not any(d in self.nest.home for d in dims if isinstance(d, Value))
+        counts = [self._count_before(op, chain[0][0]) for op, _ in chain if op.name != "if"]
+        location = None if value.op is None else value.op.location
+        if known and not loops:
+            kind, final = "plain", self._thread_plain(chain, value)
+        elif known and all(n is not None for n in counts):
+            assert isinstance(value.type, ArrayType)
+            shape = (*(n for n in counts if n is not None), *value.shape)
+            with self.nest.insert(self.nest.graph, chain[0][0], False, location) as g:
+                attr = tuple(d if isinstance(d, int) else None for d in shape)
+                first = g.undef(*(d for d in shape if isinstance(d, Value)), shape=attr, dtype=value.array.dtype.name)
+            index = [*(Pick(region.args[0]) for region in loops), *(Span(0, 1, d) for d in value.shape)]
+            kind, final = "indexed", self._thread(chain, first, value, lambda g, tape: store(g, tape, value, index))
+        else:
+            assert isinstance(value.type, ArrayType), "a list cannot be saved in each iteration of a loop"
+            element = value.type if known else value.type.with_shape(())
+            with self.nest.insert(self.nest.graph, chain[0][0], False, location) as g:
+                first = g.list_empty(type=ListType(element))
+            kind = "list" if known else "numbers"
+            push = (lambda g, tape: g.list_push(tape, value)) if known else (lambda g, tape: _push_all(g, tape, value))
+            final = self._thread(chain, first, value, push)
+        counted = kind == "list" and len(chain) == 1
+        final.name = final.name or (f"{value.name}.tape" if value.name else "tape")
+        wide = 1.0 if not dims else 10.0 if isinstance(value.type, ArrayType) else 100.0
+        itemsize = dims_dtype(value.type).itemsize / 8
+        site = Site(value, final, kind, loops, counted, chain[0][0], 10.0 ** len(loops) * wide * itemsize)
+        self.sites.append(site)
+        return self._read(frame, site)
+
+    def _count_before(self, op: Op, outermost: Op) -> Dim | None:
+        """Return the trip count of a loop if it is known before the outermost op around it, None otherwise."""
+        if op.name != "for":
+            return None
+        if op not in self._counts:
+            n = op.operands[0]
+            found: Dim | None = None
+            if n.op is not None and n.op.name == "constant":
+                found = max(int(n.op.attrs["value"]), 0)
+            elif n not in self.nest.home:
+                # A negative count means no iterations, but is no dimension.
+                with self.nest.insert(self.nest.graph, outermost, False, op.location) as g:
+                    zero = g.constant(np.int64(0))
+                    found = g.select(g.less(n, zero), zero, n)
+            self._counts[op] = found
+        return self._counts[op]
+
+    def _thread(
+        self, chain: list[tuple[Op, Block]], first: Value, value: Value, update: Callable[[Builder, Value], Value]
+    ) -> Value:
+        """Carry a container through the forward regions of `chain`, updated where `value` is defined."""
+        incoming = [first]
+        for op, region in chain:
+            container = incoming[-1]
+            if op.name != "if":
+                op.operands.append(container)
+                args = {r: self.nest.add_arg(r, first.type) for r in op.regions}
+                container = args[region]
+            incoming.append(container)
+        with self.nest.insert_after(value) as g:
+            container = update(g, incoming[-1])
+        for (op, region), outer in zip(reversed(chain), reversed(incoming[:-1]), strict=True):
+            if op.name == "if":
+                for r in op.regions:
+                    r.yields.append(container if r is region else outer)
+            else:
+                region.yields.append(container)
+            container = self.nest.add_result(op, first.type)
+        return container
+
+    def _thread_plain(self, chain: list[tuple[Op, Block]], value: Value) -> Value:
+        """Hand a value of a branch outside of loops on as results; other branches give no particular value."""
+        current = value
+        for op, region in reversed(chain):
+            for r in op.regions:
+                if r is region:
+                    r.yields.append(current)
+                    continue
+                with self.nest.insert(r, None, True, op.location) as g:
+                    r.yields.append(_anything(g, value.type))
+            current = self.nest.add_result(op, value.type)
+        return current
+
+    def _read(self, frame: Frame, site: Site) -> Value:
+        value, final = site.value, site.final
+        if site.kind == "plain":
+            return final
+        if site.kind == "indexed":
+            picks = [Pick(self.iteration(self.frames[region])) for region in site.loops]
+            index = [*picks, *(Span(0, 1, d) for d in value.shape)]
+            made = self._emit_in(frame, lambda g: load(g, final, index))
+        elif site.counted:
+            made = self._emit_in(frame, lambda g: g.list_get(final, self.iteration(frame)))
+        else:
+            cursor = self.cursor(frame, site, final)
+            if site.kind == "list":
+                at = self._emit_in(frame, lambda g: g.subtract(cursor, g.constant(np.int64(1))))
+                made = self._emit_in(frame, lambda g: g.list_get(final, at))
+            else:
+                type = self.type_of(frame, value.type)
+                assert isinstance(type, ArrayType)
+                at = self._emit_in(frame, lambda g: g.subtract(cursor, _size(g, type.shape)))
+                made = self._emit_in(frame, lambda g: _read_all(g, final, at, type))
+            frame.cursors[site] = at
+        if not made.name:
+            made.name = value.name
+        return made
+
+
+def dims_dtype(type: Type) -> np.dtype:
+    """Return the dtype of an array type, or of the elements of a list type."""
+    return type.element.dtype if isinstance(type, ListType) else type.dtype
+
+
+def _anything(g: Builder, type: Type) -> Value:
+    if not isinstance(type, ArrayType):
+        return g.list_empty(type=type)
+    if not type.shape:
+        return zeros(g, type)
+    attr = tuple(d if isinstance(d, int) else None for d in type.shape)
+    return g.undef(*(d for d in type.shape if isinstance(d, Value)), shape=attr, dtype=type.dtype.name)
+
+
+def _size(g: Builder, shape: tuple[Dim, ...]) -> Value:
+    """Return the product of dimensions as an int64 value."""
+    static = 1
+    product: Value | None = None
+    for d in shape:
+        if isinstance(d, int):
+            static *= d
+        else:
+            product = d if product is None else g.multiply(product, d)
+    if product is None:
+        return g.constant(np.int64(static))
+    return product if static == 1 else g.multiply(product, g.constant(np.int64(static)))
+
+
+def _push_all(g: Builder, tape: Value, array: Value) -> Value:
+    """Push the elements of an array one by one, in C order."""
+    size = _size(g, array.shape)
+    flat = reshape_to(g, array, (size,))
+    with g.region([INT64, tape.type], ["k", "tape"]) as body:
+        k, inner = body.args
+        body.yields = [g.list_push(inner, load(g, flat, [Pick(k)]))]
+    return g.emit("for", [size, tape], regions=[body]).result
+
+
+def _read_all(g: Builder, tape: Value, start: Value, type: ArrayType) -> Value:
+    """Read an array back that `_push_all` pushed."""
+    size = _size(g, type.shape)
+    buffer = g.undef(size, shape=(None,), dtype=type.dtype.name)
+    with g.region([INT64, buffer.type], ["k", "buffer"]) as body:
+        k, inner = body.args
+        body.yields = [store(g, inner, g.list_get(tape, g.add(start, k)), [Pick(k)])]
+    filled = g.emit("for", [size, buffer], regions=[body]).result
+    return reshape_to(g, filled, type.shape)

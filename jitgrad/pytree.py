@@ -1,0 +1,247 @@
+"""Arguments and results as trees, by inspection.
+
+In: any Python object. Out: a `Spec`, hashable, which says what it is down to dtypes, shapes and layouts, and its leaves
+in order: arrays and numbers. Tuples, NamedTuples, lists, dicts, dataclasses and plain objects whose attributes hold
+numbers or arrays are trees; everything else is static (compared by value) or opaque (compared by identity). Objects are
+rebuilt without running their `__init__`. This room knows neither graphs nor compiled code.
+"""
+
+from __future__ import annotations
+
+import enum
+import types
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from jitgrad.errors import error
+
+__all__ = [
+    "ArraySpec", "DictSpec", "ListSpec", "NumberSpec", "ObjectSpec", "OpaqueSpec", "Spec", "StaticSpec", "TupleSpec",
+    "attributes_of", "flatten", "is_leaf", "leaves_of", "rebuild_object", "spec_of", "unflatten",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class ArraySpec:
+    """An ndarray leaf; `layout` is "C", "F" or a tuple of strides in elements."""
+
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    layout: Any = "C"
+
+
+@dataclass(frozen=True, slots=True)
+class NumberSpec:
+    """A number leaf; `kind` is "bool", "int", "float", "complex" (Python's) or "numpy"."""
+
+    kind: str
+    dtype: np.dtype
+
+
+@dataclass(frozen=True, slots=True)
+class StaticSpec:
+    """Something that decides the program: compared by type and value."""
+
+    value: Any
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, StaticSpec) and type(self.value) is type(other.value) and bool(self.value == other.value)
+        )
+
+    def __hash__(self) -> int:
+        return hash((type(self.value), self.value))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OpaqueSpec:
+    """Anything else: a function, a class, an object without numbers; compared by identity."""
+
+    value: Any
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, OpaqueSpec) and self.value is other.value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class TupleSpec:
+    """A tuple or NamedTuple."""
+
+    cls: type
+    children: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ListSpec:
+    """A list."""
+
+    children: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DictSpec:
+    """A dict, in its order."""
+
+    keys: tuple[Any, ...]
+    children: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectSpec:
+    """An instance of a class, with the attributes it has."""
+
+    cls: type
+    names: tuple[str, ...]
+    children: tuple[Any, ...]
+
+
+Spec: TypeAlias = ArraySpec | NumberSpec | StaticSpec | OpaqueSpec | TupleSpec | ListSpec | DictSpec | ObjectSpec
+
+_NUMBERS: dict[type, str] = {bool: "bool", int: "int", float: "float", complex: "complex"}
+_STATIC = (str, bytes, enum.Enum, np.dtype, slice, range, type(None), type(Ellipsis), frozenset)
+_OPAQUE = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType, type, np.ufunc)
+_PYTHON_DTYPES = {
+    "bool": np.dtype(np.bool_),
+    "int": np.dtype(np.int64),
+    "float": np.dtype(np.float64),
+    "complex": np.dtype(np.complex128),
+}
+
+
+def is_leaf(spec: Any) -> bool:
+    """Whether a spec is an array's or a number's."""
+    return isinstance(spec, ArraySpec | NumberSpec)
+
+
+def attributes_of(value: Any) -> dict[str, Any] | None:
+    """Return the instance attributes of an object (dict and slots), None if it can have none."""
+    found: dict[str, Any] = {}
+    names = getattr(value, "__dict__", None)
+    slots = [s for c in type(value).__mro__ for s in _slots(c)]
+    if names is None and not slots:
+        return None
+    for name in slots:
+        if hasattr(value, name):
+            found[name] = getattr(value, name)
+    found.update(names or {})
+    return found
+
+
+def _slots(cls: type) -> Sequence[str]:
+    slots = cls.__dict__.get("__slots__", ())
+    return [s for s in ([slots] if isinstance(slots, str) else slots) if s not in ("__dict__", "__weakref__")]
+
+
+def flatten(value: Any) -> tuple[Spec, list[Any]]:
+    """Return the spec of an object and its leaves in order.
+
+    Raises
+    ------
+    ArgumentError
+        JG103 for an object that contains itself, JG104 for an array that cannot be a leaf.
+    """
+    leaves: list[Any] = []
+    return _flatten(value, leaves, []), leaves
+
+
+def spec_of(value: Any) -> Spec:
+    """Return the spec of an object."""
+    return flatten(value)[0]
+
+
+def _flatten(value: Any, leaves: list[Any], above: list[int]) -> Spec:
+    cls = type(value)
+    if cls is np.ndarray:
+        leaves.append(value)
+        return _array_spec(value)
+    if cls in _NUMBERS:
+        if cls is int and not -(2**63) <= value < 2**63:
+            raise error("JG104", what=f"an int of more than 64 bits ({value})")
+        leaves.append(value)
+        return NumberSpec(_NUMBERS[cls], _PYTHON_DTYPES[_NUMBERS[cls]])
+    if isinstance(value, np.generic) and value.dtype.kind in "biufc":
+        leaves.append(value)
+        return NumberSpec("numpy", value.dtype)
+    if isinstance(value, np.memmap):
+        leaves.append(value)
+        return _array_spec(value)
+    if isinstance(value, np.ndarray):
+        raise error("JG104", what=f"a {cls.__module__}.{cls.__qualname__}")
+    if isinstance(value, _STATIC):
+        return StaticSpec(value)
+    if isinstance(value, _OPAQUE) or getattr(cls, "_jitgrad_transformed", False):
+        return OpaqueSpec(value)
+    if id(value) in above:
+        raise error("JG103", what=cls.__name__)
+    above.append(id(value))
+    try:
+        return _flatten_container(value, cls, leaves, above)
+    finally:
+        above.pop()
+
+
+def _flatten_container(value: Any, cls: type, leaves: list[Any], above: list[int]) -> Spec:
+    if isinstance(value, tuple):
+        return TupleSpec(cls, tuple(_flatten(v, leaves, above) for v in value))
+    if cls is list:
+        return ListSpec(tuple(_flatten(v, leaves, above) for v in value))
+    if isinstance(value, dict):
+        return DictSpec(tuple(value), tuple(_flatten(v, leaves, above) for v in value.values()))
+    attributes = attributes_of(value)
+    if attributes is None:
+        return OpaqueSpec(value)
+    children = tuple(_flatten(v, leaves, above) for v in attributes.values())
+    return ObjectSpec(cls, tuple(attributes), children)
+
+
+def _array_spec(value: np.ndarray) -> ArraySpec:
+    if value.dtype.kind not in "biufc" or value.dtype.itemsize > 16:
+        raise error("JG104", what=f"an array of dtype {value.dtype}")
+    flags = value.flags
+    dtype = value.dtype if value.dtype.isnative else value.dtype.newbyteorder("=")
+    if flags.c_contiguous or not value.dtype.isnative or not flags.aligned:
+        return ArraySpec(dtype, value.shape, "C")
+    if flags.f_contiguous:
+        return ArraySpec(dtype, value.shape, "F")
+    size = value.dtype.itemsize
+    if any(s % size for s in value.strides):
+        return ArraySpec(dtype, value.shape, "C")
+    return ArraySpec(dtype, value.shape, tuple(s // size for s in value.strides))
+
+
+def rebuild_object(cls: type, names: Sequence[str], values: Sequence[Any]) -> Any:
+    """Return an object of a class with these attributes; neither `__init__` nor `__setattr__` runs."""
+    made = cls.__new__(cls)
+    for name, value in zip(names, values, strict=True):
+        object.__setattr__(made, name, value)
+    return made
+
+
+def unflatten(spec: Any, leaves: Iterator[Any]) -> Any:
+    """Return the object of a spec, taking its leaves in order; the inverse of `flatten`."""
+    if is_leaf(spec):
+        return next(leaves)
+    if isinstance(spec, StaticSpec | OpaqueSpec):
+        return spec.value
+    if isinstance(spec, TupleSpec):
+        items = [unflatten(c, leaves) for c in spec.children]
+        return tuple(items) if spec.cls is tuple else spec.cls(*items)
+    if isinstance(spec, ListSpec):
+        return [unflatten(c, leaves) for c in spec.children]
+    if isinstance(spec, DictSpec):
+        return {k: unflatten(c, leaves) for k, c in zip(spec.keys, spec.children, strict=True)}
+    assert isinstance(spec, ObjectSpec)
+    return rebuild_object(spec.cls, spec.names, [unflatten(c, leaves) for c in spec.children])
+
+
+def leaves_of(spec: Any) -> list[Any]:
+    """Return the leaf specs of a spec in order."""
+    if is_leaf(spec):
+        return [spec]
+    return [leaf for child in getattr(spec, "children", ()) for leaf in leaves_of(child)]

@@ -1,0 +1,614 @@
+"""The abstract interpreter: walks a function's region tree with abstract values and builds the graph.
+
+In: an abstract callable and arguments. Out: its abstract result; ops in the graph, facts in `outside`. A branch on a
+known value follows one arm; a branch on a run-time value traces both and becomes an `if`. Loops are in `loops.py`.
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from jitgrad.errors import JitgradError
+from jitgrad.graph.ir import Block, Graph, Value, clone_block
+from jitgrad.graph.types import ArrayType
+from jitgrad.location import Location
+from jitgrad.pytree import attributes_of
+from jitgrad.trace.abstract import (
+    UNBOUND,
+    Abstract,
+    BoundMethod,
+    Cell,
+    External,
+    Func,
+    ListRef,
+    Record,
+    Scalar,
+)
+from jitgrad.trace.arrays import array_type, describe, is_numeric
+from jitgrad.trace.blocks import BasicBlock
+from jitgrad.trace.calls import HANDLERS, Native, attribute, bind, call_known, class_of, is_known, to_func
+from jitgrad.trace.context import Context
+from jitgrad.trace.frame import Frame, Outcome, State
+from jitgrad.trace.guards import Outside, is_trusted
+from jitgrad.trace.instructions import Text, bound_value, step, super_attribute, truth_of
+from jitgrad.trace.library import by_name
+from jitgrad.trace.loops import NeedUnroll, next_of, run_loop
+from jitgrad.trace.merge import Edge, Merger, Obligations, reachable, undefined
+from jitgrad.trace.regions import RETURN, BlockNode, Goto, structure
+from jitgrad.trace.transforms import apply_transform
+from jitgrad.transform import transform_of
+
+__all__ = ["Evaluator", "NeedStatic", "Restart"]
+
+_DEPTH_LIMIT = 200
+
+
+class Restart(Exception):
+    """The trace must begin again with these merges as tagged choices."""
+
+    def __init__(self, keys: set[Any], why: str) -> None:
+        super().__init__(why)
+        self.keys = keys
+        self.why = why
+
+
+class NeedStatic(Exception):
+    """The trace must begin again with an int argument known."""
+
+    def __init__(self, leaf: int, why: str) -> None:
+        super().__init__(why)
+        self.leaf = leaf
+        self.why = why
+
+
+class Evaluator(Context):
+    """One trace.
+
+    Attributes
+    ----------
+    outside : Outside
+        What was read from globals, closures and attributes.
+    obligations : Obligations
+        What merges by value rely on.
+    frames : list of Frame
+        The calls being traced, outermost first.
+    depth : int
+        How many run-time branches and loops surround the current point.
+    roots : list
+        Abstract arguments of the traced call, alive throughout where `observe_arguments`.
+    argument_leaf : dict of Value to int
+        Graph arguments that are numbers, and which leaf of the call they are.
+    counters : dict of Value to loop key
+        Indices of the loops being traced.
+    """
+
+    def __init__(
+        self, graph: Graph, obligations: Obligations, observe_arguments: bool = False, unrolled: set[Any] | None = None
+    ) -> None:
+        super().__init__(graph)
+        self.outside = Outside(self, lambda x: transform_of(x) is not None)
+        self.obligations = obligations
+        self.observe_arguments = observe_arguments
+        self.unrolled = set() if unrolled is None else unrolled
+        self.frames: list[Frame] = []
+        self.depth = 0
+        self.roots: list[Any] = []
+        self.argument_leaf: dict[Value, int] = {}
+        self.counters: dict[Value, Any] = {}
+        self.closure_cells: dict[Any, Cell] = {}
+        self.results: dict[Any, Any] = {}
+
+    # --- calls
+
+    def call(self, function: Any, args: Sequence[Any], kwargs: dict[str, Any] | None = None) -> Any:
+        """Call an abstract callable."""
+        kwargs = kwargs or {}
+        while isinstance(function, BoundMethod):
+            args = [function.self, *args]
+            function = function.function
+        if isinstance(function, Native):
+            return function.handler(self, *args, **kwargs)
+        if isinstance(function, Func):
+            return self.inline(function, args, kwargs)
+        if isinstance(function, Record | External):
+            return self._call_object(function, args, kwargs)
+        transform = transform_of(function)
+        if transform is not None:
+            return apply_transform(self, transform, args, kwargs)
+        try:
+            handler = HANDLERS.get(function) or by_name(function)
+        except TypeError:
+            handler = None
+        if handler is not None:
+            return handler(self, *args, **kwargs)
+        if isinstance(function, types.MethodType):
+            return self.call(function.__func__, [self.argument_object(function.__self__), *args], kwargs)
+        if isinstance(function, types.FunctionType):
+            return self.inline(to_func(self, function), args, kwargs)
+        if isinstance(function, type):
+            return self._instantiate(function, args, kwargs)
+        if isinstance(function, Abstract) or not callable(function):
+            raise TypeError(f"'{class_of(self, function).__name__}' object is not callable")
+        if attributes_of(function) is not None and isinstance(
+            getattr(type(function), "__call__", None), types.FunctionType
+        ):
+            return self._call_object(self.argument_object(function), args, kwargs)
+        return call_known(self, function, args, kwargs)
+
+    def argument_object(self, value: Any) -> Any:
+        """Return the abstract value of an object that came in as an argument and is no tree of numbers."""
+        if isinstance(value, types.FunctionType | type | types.ModuleType | types.BuiltinFunctionType | np.ufunc):
+            return value
+        if transform_of(value) is not None or attributes_of(value) is None:
+            return value
+        return External(value, ("object", value))
+
+    def _call_object(self, x: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        if isinstance(x, External) and isinstance(x.thing, types.MethodType):
+            self_ = self.outside.read(x.thing.__self__, (*x.source, ("attr", "__self__")))
+            function = self.outside.read(x.thing.__func__, (*x.source, ("attr", "__func__")))
+            return self.call(function, [self_, *args], kwargs)
+        cls = class_of(self, x)
+        if not hasattr(cls, "__call__"):
+            raise TypeError(f"'{cls.__name__}' object is not callable")
+        if type(getattr(x, "thing", None)).__name__ == "partial":
+            inner = x.thing
+            source = x.source
+            given = [self.outside.read(a, (*source, ("attr", "args"), ("item", k))) for k, a in enumerate(inner.args)]
+            named = {k: self.outside.read(v, (*source, ("attr", "keywords"), ("item", k))) for k, v in inner.keywords.items()}
+            function = self.outside.read(inner.func, (*source, ("attr", "func")))
+            return self.call(function, [*given, *args], named | kwargs)
+        return self.call(attribute(self, x, "__call__"), args, kwargs)
+
+    def _instantiate(self, cls: type, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        if issubclass(cls, tuple) and hasattr(cls, "_fields"):
+            return cls(*args, **kwargs)
+        if issubclass(cls, BaseException):
+            return cls(*args)
+        if is_trusted(cls) or cls.__module__ == "builtins":
+            return call_known(self, cls, args, kwargs)
+        made = Record(Cell(cls.__name__), cls)
+        self.heap[made.cell] = ()
+        for base in cls.__mro__:
+            init = vars(base).get("__init__")
+            if init is not None:
+                if isinstance(init, types.FunctionType):
+                    self.call(init, [made, *args], kwargs)
+                elif args or kwargs:
+                    raise TypeError(f"{cls.__name__}() takes no arguments")
+                break
+        return made
+
+    def inline(self, func: Func, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        """Trace the body of a Python function."""
+        if len(self.frames) >= _DEPTH_LIMIT:
+            raise self.error("JG226", name=func.name, limit=_DEPTH_LIMIT)
+        code = func.code
+        if code.co_flags & (0x80 | 0x200):
+            raise self.error("JG203", what=f"the coroutine {func.name}")
+        tree = structure(code)
+        bound = bind(self, func, args, kwargs)
+        caller = self.location
+        path: tuple[Any, ...] = ()
+        if self.frames:
+            above = self.frames[-1]
+            path = (*above.path, above.place, above.calls)
+            above.calls += 1
+        frame = Frame(tree, func, bound, [], dict(zip(code.co_freevars, func.closure, strict=True)), caller, path=path)
+        if code.co_flags & 0x20:
+            frame.yielded = Cell("generator")
+            self.heap[frame.yielded] = ()
+        self.frames.append(frame)
+        limit = sys.getrecursionlimit()
+        if len(self.frames) * 60 > limit:
+            sys.setrecursionlimit(limit + 5000)
+        try:
+            outcome = self.walk(tree.body, frame)
+            if not outcome.states:
+                raise DeadEnd()
+            state = outcome.states[RETURN]
+            self.heap = state.heap
+            result = state.stack[-1]
+        finally:
+            self.frames.pop()
+            self.location = caller
+        return ListRef(frame.yielded) if frame.yielded is not None else result
+
+    # --- walking the tree
+
+    def state(self, frame: Frame) -> State:
+        """Return a copy of the current state."""
+        return State(dict(frame.locals), list(frame.stack), dict(self.heap))
+
+    def enter(self, frame: Frame, state: State) -> None:
+        """Go on from a state."""
+        frame.locals, frame.stack, self.heap = dict(state.locals), list(state.stack), dict(state.heap)
+
+    def at(self, frame: Frame, location: Location | None) -> None:
+        """Set the current line."""
+        if location is not None:
+            self.location = location.called_from(frame.caller)
+
+    def walk(self, node: Any, frame: Frame) -> Outcome:
+        """Evaluate a piece of the tree from the current state."""
+        if isinstance(node, Goto):
+            return self._arrive(node.target, frame)
+        outcome = self._walk_block(node, frame) if isinstance(node, BlockNode) else run_loop(self, node, frame)
+        for target, join in node.joins:
+            outcome = self.dispatch(outcome, target, frame, lambda join=join: self.walk(join, frame))
+        return outcome
+
+    def _arrive(self, target: Any, frame: Frame) -> Outcome:
+        state = self.state(frame)
+        live = self._live(target, frame)
+        if live is not None:
+            state.locals = {k: v for k, v in state.locals.items() if k in live}
+        return Outcome({target: state})
+
+    def _live(self, target: Any, frame: Frame) -> frozenset[str] | None:
+        if target == RETURN:
+            return frozenset()
+        block = target if isinstance(target, int) else target.header
+        return frame.tree.flow.live_in.get(block)
+
+    def _walk_block(self, node: BlockNode, frame: Frame) -> Outcome:
+        block = node.block
+        self.run_instructions(block, frame)
+        frame.place = (block.number, len(block.instrs))
+        self.at(frame, block.location)
+        if block.end == "jump":
+            return self.walk(node.arms[0], frame)
+        if block.end == "return":
+            return self._arrive(RETURN, frame)
+        if block.end == "raise":
+            return self.do_raise(frame.pop_many(block.arg))
+        if block.end == "for":
+            return self._step_iterator(node, frame)
+        flag = self.condition(block, frame)
+        if isinstance(flag, bool):
+            return self.walk(node.arms[0 if flag else 1], frame)
+        key = (frame.path, frame.tree.code.co_name, block.number)
+        return self.branch(
+            flag, key, frame, lambda: self.walk(node.arms[0], frame), lambda: self.walk(node.arms[1], frame)
+        )
+
+    def run_instructions(self, block: BasicBlock, frame: Frame) -> None:
+        """Evaluate the straight-line instructions of a block."""
+        for i, instr in enumerate(block.instrs):
+            frame.place = (block.number, i)
+            frame.calls = 0
+            self.location = instr.location.called_from(frame.caller)
+            step(self, frame, instr)
+
+    def condition(self, block: BasicBlock, frame: Frame) -> bool | Value:
+        """Return whether a branch takes its first arm: known, or a bool value."""
+        x = frame.pop()
+        if block.arg in ("none", "notnone"):
+            flag = self.call(HANDLERS_IS_NONE, [x])
+            positive = block.arg == "none"
+        else:
+            flag = truth_of(self, x)
+            positive = block.arg == "true"
+        if isinstance(flag, bool):
+            return flag == positive
+        value: Value = flag.value
+        return value if positive else self.g.logical_not(value)
+
+    def _step_iterator(self, node: BlockNode, frame: Frame) -> Outcome:
+        """A `for` outside of its loop's head: a loop that never repeats."""
+        iterator = frame.stack[-1]
+        more, advance = self.next_item(iterator)
+
+        def go() -> Outcome:
+            frame.stack[-1], item = advance()
+            frame.push(item)
+            return self.walk(node.arms[0], frame)
+
+        def stop() -> Outcome:
+            frame.pop()
+            return self.walk(node.arms[1], frame)
+
+        if isinstance(more, bool):
+            return go() if more else stop()
+        return self.branch(more, (frame.path, frame.tree.code.co_name, node.block.number), frame, go, stop)
+
+    def next_item(self, iterator: Any) -> tuple[bool | Value, Callable[[], tuple[Any, Any]]]:
+        """Return whether an iterator has a next item, and how to take it: (advanced iterator, item)."""
+        return next_of(self, iterator)
+
+    def type_of_item(self, x: Any) -> ArrayType:
+        """Return the type that an item of a growing list has."""
+        return array_type(self, x)
+
+    def do_raise(self, args: list[Any]) -> Outcome:
+        """Raise the user's exception: now if it is certain, else where the check fails at run time."""
+        if not args:
+            raise self.error("JG203", what="a bare `raise`")
+        found = args[0]
+        if isinstance(found, type) and issubclass(found, BaseException):
+            found = found()
+        if isinstance(found, Record):
+            raise self.error("JG227", name=found.cls.__name__)
+        if not isinstance(found, BaseException):
+            raise TypeError("exceptions must derive from BaseException")
+        message, operands = self._message(found)
+        if self.depth == 0 and not operands:
+            raise found
+        self.check(self.constant(False, np.bool_), type(found), message, *operands)
+        return Outcome({})
+
+    def _message(self, found: BaseException) -> tuple[str, list[Value]]:
+        operands: list[Value] = []
+        parts: list[str] = []
+        for arg in found.args[:1]:
+            for part in arg.parts if isinstance(arg, Text) else (arg,):
+                if isinstance(part, Scalar):
+                    parts.append(f"{{{len(operands)}}}")
+                    operands.append(part.value)
+                elif isinstance(part, Abstract) or is_numeric(part) and not is_known(part):
+                    parts.append(f"<{describe(part)}>")
+                else:
+                    parts.append(str(part).replace("{", "{{").replace("}", "}}"))
+        return "".join(parts), operands
+
+    # --- branches
+
+    @contextmanager
+    def inside(self, block: Block) -> Iterator[None]:
+        """Emit into a region."""
+        outer = self.g.block
+        self.g.block = block
+        self.depth += 1
+        try:
+            yield
+        finally:
+            self.g.block = outer
+            self.depth -= 1
+
+    def arm(self, block: Block, frame: Frame, start: State, run: Callable[[], Outcome]) -> Outcome:
+        """Trace one arm into a region; a Python exception that is certain there becomes a failing check."""
+        self.enter(frame, start)
+        frames = len(self.frames)
+        location = self.location
+        with self.inside(block):
+            try:
+                return run()
+            except DeadEnd:
+                del self.frames[frames:]
+                return Outcome({})
+            except (JitgradError, Restart, NeedStatic, NeedUnroll, RecursionError, AssertionError):
+                raise
+            except Exception as exception:
+                del self.frames[frames:]
+                where = self.location
+                message = str(exception.args[0]) if exception.args else ""
+                self.check(
+                    self.constant(False, np.bool_), type(exception), message.replace("{", "{{").replace("}", "}}")
+                )
+                self.g.block.ops[-1].location = where
+                self.location = location
+                return Outcome({})
+
+    def branch(
+        self, cond: Value, key: Any, frame: Frame, then: Callable[[], Outcome], other: Callable[[], Outcome]
+    ) -> Outcome:
+        """Trace both arms of a run-time condition and join what they lead to."""
+        start = self.state(frame)
+        place, location = frame.place, self.location
+        blocks = [Block(), Block()]
+        outcomes = []
+        for block, run in zip(blocks, (then, other), strict=True):
+            frame.place, self.location = place, location
+            outcomes.append(self.arm(block, frame, start.copy(), run))
+        self.enter(frame, start)
+        frame.place, self.location = place, location
+        alive = [k for k in (0, 1) if outcomes[k].states]
+        if len(alive) == 1 and self._splice_check(cond, blocks[1 - alive[0]], alive[0] == 0):
+            # Only one way goes on, and the other did nothing but fail: a check, then straight on.
+            k = alive[0]
+            mapping: dict[Value, Value] = {}
+            self.g.block.ops.extend(blocks[k].ops)
+            assert not mapping
+            return outcomes[k]
+        return self.join(cond, key, frame, blocks, outcomes, start)
+
+    def _splice_check(self, cond: Value, block: Block, holds: bool) -> bool:
+        """Turn an arm that only fails into a check before the branch; whether that was possible."""
+        if not block.ops or block.ops[-1].name != "check" or any(not op.primitive.is_pure for op in block.ops[:-1]):
+            return False
+        if any(op.regions for op in block.ops[:-1]):
+            return False
+        fail = block.ops.pop()
+        clone: dict[Value, Value] = {}
+        clone_block(block, self.g.block, clone)
+        flag = cond if holds else self.g.logical_not(cond)
+        with self.g.at(fail.location):
+            self.g.emit("check", [flag, *(clone.get(v, v) for v in fail.operands[1:])], fail.attrs)
+        return True
+
+    def join(
+        self, cond: Value, key: Any, frame: Frame, blocks: list[Block], outcomes: list[Outcome], start: State
+    ) -> Outcome:
+        """Make the `if` op of two traced arms."""
+        targets = list(dict.fromkeys(t for o in outcomes for t in o.states))
+        made = [{r for op in b.ops for r in op.results} for b in blocks]
+        edges = [Edge(b, start, m, self.location) for b, m in zip(blocks, made, strict=True)]
+        merger = Merger(self, edges, key, self.obligations)
+        states: dict[Any, State] = {}
+        base = self.alive_cells(frame, start, outcomes)
+        for target in targets:
+            reaching = {k: o.states[target] for k, o in enumerate(outcomes) if target in o.states}
+            states[target] = merger.merge(reaching, base)
+        selector = None
+        if len(targets) > 1:
+            given = {}
+            for k, outcome in enumerate(outcomes):
+                with self.inside(blocks[k]):
+                    given[k] = self.selector_of(outcome, targets)
+            selector = merger.slot(given[0].type, given, "selector")
+        if not merger.slots and all(not o.primitive.effects for b in blocks for o in b.walk()):
+            return Outcome(states, selector)
+        for k, block in enumerate(blocks):
+            with self.inside(block):
+                block.yields = [s.given[k] if k in s.given else undefined(self, s.value.type) for s in merger.slots]
+        op = self.g.emit("if", [cond], {}, blocks)
+        for i, slot in enumerate(merger.slots):
+            slot.value.owner, slot.value.index = op, i
+        op.results = [s.value for s in merger.slots]
+        return Outcome(states, selector)
+
+    def selector_of(self, outcome: Outcome, targets: list[Any]) -> Value:
+        """Return which of the targets an outcome takes, as a value of the current block."""
+        own = list(outcome.states)
+        if len(own) <= 1:
+            return self.constant(targets.index(own[0]) if own else 0, np.int64)
+        assert outcome.selector is not None
+        value = self.constant(targets.index(own[-1]), np.int64)
+        for i, target in enumerate(own[:-1]):
+            hit = self.g.equal(outcome.selector, self.constant(i, np.int64))
+            value = self.g.select(hit, self.constant(targets.index(target), np.int64), value)
+        return value
+
+    def alive_cells(self, frame: Frame, start: State, outcomes: Sequence[Outcome]) -> dict[Cell, Any]:
+        """Return the cells that existed before a branch and can still be reached after it."""
+        roots: list[Any] = [r for f in self.frames[:-1] for r in (*f.locals.values(), *f.stack)]
+        roots += [Func_cells(f) for f in self.frames]
+        roots += [ListRef(f.yielded) for f in self.frames if f.yielded is not None]
+        roots += self.roots
+        for outcome in outcomes:
+            for state in outcome.states.values():
+                roots += [*state.locals.values(), *state.stack]
+        cells = set(reachable(start.heap, roots))
+        cells |= {c for c in start.heap if c.name == "closure" or c.argument == -1}
+        return {c: v for c, v in start.heap.items() if c in cells}
+
+    def dispatch(self, outcome: Outcome, target: Any, frame: Frame, run: Callable[[], Outcome]) -> Outcome:
+        """Go on from one of an outcome's targets; the others stay as they are."""
+        if target not in outcome.states:
+            return outcome
+        if len(outcome.states) == 1:
+            self.enter(frame, outcome.states[target])
+            return run()
+        others = {t: s for t, s in outcome.states.items() if t != target}
+        position = list(outcome.states).index(target)
+        assert outcome.selector is not None
+        cond = self.g.equal(outcome.selector, self.constant(position, np.int64))
+        selector = outcome.selector
+
+        def rest() -> Outcome:
+            own = list(outcome.states)
+            chosen = None
+            if len(others) > 1:
+                chosen = self.constant(len(others) - 1, np.int64)
+                for i, t in enumerate(list(others)[:-1]):
+                    hit = self.g.equal(selector, self.constant(own.index(t), np.int64))
+                    chosen = self.g.select(hit, self.constant(i, np.int64), chosen)
+            return Outcome({t: s.copy() for t, s in others.items()}, chosen)
+
+        def this() -> Outcome:
+            self.enter(frame, outcome.states[target])
+            return run()
+
+        key = (frame.path, frame.tree.code.co_name, "on", str(target))
+        # Both arms start from states of the outcome; what was before is every cell that these know.
+        start = outcome.states[target]
+        keep = State({}, [], {**{c: v for s in outcome.states.values() for c, v in s.heap.items()}, **start.heap})
+        self.enter(frame, keep)
+        return self.branch(cond, key, frame, this, rest)
+
+    # --- what other rooms ask
+
+    def conflict(self, cell: Cell) -> None:
+        """Begin again, in tagged mode, if a store to a cell could be seen through a name merged by value."""
+        near = self.obligations.near(cell)
+        if not near:
+            return
+        alive = set(reachable(self.heap, self.live_values()))
+        if cell not in alive:
+            alive.add(cell)
+        hit = {c: keys for c, keys in near.items() if c in alive and c is not cell}
+        if not hit:
+            return
+        keys = {k for ks in hit.values() for k in ks}
+        fresh = keys - self.obligations.tagged
+        if not fresh or any(k[0][0] == "loop" for k in fresh):
+            names = " and ".join(sorted({c.name or "an array" for c in (cell, *hit)}))
+            raise self.error("JG241", names=names)
+        raise Restart(fresh, f"a store to {cell.name or 'an array'} may be seen through another name")
+
+    def live_values(self) -> list[Any]:
+        """Return the abstract values of all variables that can still be used."""
+        found: list[Any] = []
+        for frame in self.frames:
+            block, i = frame.place
+            points = frame.tree.flow.live_after[block]
+            live = points[i] if i < len(points) else frozenset().union(
+                *(frame.tree.flow.live_in[s] for s in frame.tree.flow.blocks[block].successors)
+            )
+            found += [v for k, v in frame.locals.items() if k in live]
+            found += frame.stack
+            found.append(Func_cells(frame))
+        if self.observe_arguments:
+            found += self.roots
+        return found
+
+    def note_static(self, value: Any, why: str) -> Any:
+        """Return a number as a known Python int."""
+        if not isinstance(value, Scalar):
+            return value
+        found = self._fold(value.value)
+        if found is not None:
+            return found
+        todo, seen = [value.value], set()
+        while todo:
+            v = todo.pop()
+            if v in seen:
+                continue
+            seen.add(v)
+            if v in self.counters:
+                raise NeedUnroll(self.counters[v], why)
+            if v in self.argument_leaf:
+                raise NeedStatic(self.argument_leaf[v], why)
+            if v.op is not None and v.op.primitive.is_pure and not v.op.regions:
+                todo.extend(v.op.operands)
+        raise self.error("JG228", why=why)
+
+    def _fold(self, value: Value) -> Any:
+        """Return the Python number that a value surely is, None if it is not known."""
+        op = value.op
+        if op is None or op.regions or op.primitive.evaluate is None or len(op.results) != 1:
+            return None
+        if op.name == "constant":
+            return op.attrs["value"].item() if op.attrs["value"].ndim == 0 else None
+        if value.array.rank or not op.primitive.is_elementwise:
+            return None
+        parts = [self._fold(v) for v in op.operands]
+        if any(p is None for p in parts):
+            return None
+        arrays = [np.asarray(p, v.array.dtype) for p, v in zip(parts, op.operands, strict=True)]
+        return np.asarray(op.primitive.evaluate(op.attrs, *arrays)).item()
+
+
+class DeadEnd(Exception):
+    """Every path of an inlined call raises; what follows the call is not reached."""
+
+
+def Func_cells(frame: Frame) -> Func:
+    """Return the variables that a frame shares with closures, as a root of reachability."""
+    return Func(frame.func.code, frame.func.globals, frame.func.name, closure=tuple(frame.cells.values()))
+
+
+def _is_none(ctx: Context, x: Any) -> Any:
+    return x is None if not isinstance(x, Abstract) else False
+
+
+HANDLERS_IS_NONE = Native(_is_none)
+
+
+__all__ += ["DeadEnd", "UNBOUND", "bound_value", "super_attribute"]

@@ -1,0 +1,490 @@
+"""Joining states where control flow meets: the arms of a branch, the edges into a loop.
+
+In: the states of several edges, each with the block in which its values were computed. Out: one state whose parts that
+differ are *slots*: a new graph value, and what each edge yields for it. The rules for references are those of a ladder:
+the same cell stays itself; different cells are copied by value into a new cell, with the obligation that nobody stores
+to it while another name of what was copied is alive; where somebody does, the merge is traced again as a tagged choice.
+This room decides what is joined and how; the ops with regions are made by `control.py`.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from jitgrad.graph.ir import Block, Value
+from jitgrad.graph.ops.memory import Pick, Span
+from jitgrad.graph.ops.shape import split_shape
+from jitgrad.graph.types import BOOL, INT64, ArrayType, ListType, Type
+from jitgrad.location import Location
+from jitgrad.trace.abstract import (
+    UNBOUND,
+    Abstract,
+    BoundMethod,
+    Box,
+    Cell,
+    DictRef,
+    Func,
+    IterRange,
+    IterRows,
+    ListRef,
+    Maybe,
+    Poison,
+    Record,
+    Ref,
+    Reshape,
+    Scalar,
+    TaggedRef,
+)
+from jitgrad.trace.arrays import dtype_of, is_number, kind, read, scalar_value, shape_of
+from jitgrad.trace.context import Context
+from jitgrad.trace.frame import State
+
+__all__ = ["Edge", "Merger", "Obligations", "Slot", "cells_of", "same", "undefined"]
+
+
+@dataclass(slots=True)
+class Edge:
+    """One way into a merge: the block that computes its values, the values made there, the state at its end."""
+
+    block: Block
+    state: State
+    made: set[Value]
+    location: Location | None = None
+
+
+@dataclass(slots=True)
+class Slot:
+    """A value of the merged state: what stands for it, and what each edge gives (missing: undefined there)."""
+
+    value: Value
+    given: dict[int, Value]
+
+
+@dataclass(slots=True)
+class Obligations:
+    """What merges by value rely on.
+
+    Attributes
+    ----------
+    related : dict of Cell to dict of Cell to set
+        Cells that may be one array in the program, with the keys of the merges that say so.
+    tagged : set
+        Keys of merges that must be traced as tagged choices.
+    """
+
+    related: dict[Cell, dict[Cell, set[Any]]] = field(default_factory=dict)
+    tagged: set[Any] = field(default_factory=set)
+
+    def relate(self, a: Cell, b: Cell, keys: Iterable[Any]) -> None:
+        """Record that two cells may be one array."""
+        if a is not b:
+            self.related.setdefault(a, {}).setdefault(b, set()).update(keys)
+            self.related.setdefault(b, {}).setdefault(a, set()).update(keys)
+
+    def near(self, cell: Cell) -> dict[Cell, set[Any]]:
+        """Return the cells that may be the same array as this one."""
+        return self.related.get(cell, {})
+
+
+def undefined(ctx: Context, t: Type) -> Value:
+    """Return a value of a type that nobody reads."""
+    if isinstance(t, ListType):
+        made: Value = ctx.g.list_empty(type=t)
+        return made
+    attr, dims = split_shape(t.shape)
+    made = ctx.g.undef(*dims, shape=attr, dtype=t.dtype)
+    return made
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two abstract values are surely one: identical, or known objects equal in type and bits."""
+    if a is b:
+        return True
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, float):
+        return struct.pack("d", a) == struct.pack("d", b)
+    if isinstance(a, np.generic):
+        return a.dtype == b.dtype and a.tobytes() == b.tobytes()
+    if isinstance(a, Scalar):
+        return a.value is b.value and a.kind == b.kind
+    if isinstance(a, tuple):
+        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
+    if isinstance(a, slice):
+        return same((a.start, a.stop, a.step), (b.start, b.stop, b.step))
+    if isinstance(a, Abstract | int | str | bytes | range | frozenset | np.dtype | complex):
+        return bool(a == b)
+    return False
+
+
+def cells_of(value: Any) -> list[Cell]:
+    """Return the cells that an abstract value refers to directly."""
+    if isinstance(value, Ref | ListRef | DictRef | Record):
+        return [value.cell]
+    if isinstance(value, TaggedRef):
+        return [r.cell for r in value.choices]
+    if isinstance(value, tuple):
+        return [c for v in value for c in cells_of(v)]
+    if isinstance(value, Func):
+        return [*value.closure, *cells_of(value.defaults), *(c for _, v in value.kwdefaults for c in cells_of(v))]
+    if isinstance(value, BoundMethod):
+        return cells_of(value.self) + cells_of(value.function)
+    if isinstance(value, Maybe):
+        return cells_of(value.value)
+    if isinstance(value, IterRows):
+        return [c for v in value.over for c in cells_of(v)]
+    items = getattr(value, "items", None)
+    return cells_of(items) if isinstance(items, tuple) else []
+
+
+def reachable(heap: dict[Cell, Any], roots: Iterable[Any]) -> list[Cell]:
+    """Return the cells that can be reached from abstract values, in order of discovery."""
+    found: dict[Cell, None] = {}
+    todo = [c for r in roots for c in cells_of(r)]
+    while todo:
+        cell = todo.pop()
+        if cell in found:
+            continue
+        found[cell] = None
+        if cell in heap:
+            todo.extend(cells_of(heap[cell]))
+    return list(found)
+
+
+class Merger:
+    """Joins the states of edges; one for an `if` or for the exits of a loop.
+
+    After `merge` has been called for each target, `slots` says what the edges must yield.
+    """
+
+    def __init__(self, ctx: Context, edges: Sequence[Edge], key: Any, obligations: Obligations) -> None:
+        self.ctx = ctx
+        self.edges = list(edges)
+        self.key = key
+        self.obligations = obligations
+        self.slots: list[Slot] = []
+        self._phis: dict[Any, Any] = {}
+
+    @contextmanager
+    def on(self, k: int) -> Any:
+        """Emit at the end of an edge's block, with its heap."""
+        ctx, edge = self.ctx, self.edges[k]
+        block, heap = ctx.g.block, ctx.heap
+        ctx.g.block, ctx.heap = edge.block, edge.state.heap
+        try:
+            yield
+        finally:
+            ctx.g.block, ctx.heap = block, heap
+
+    def slot(self, t: Type, given: dict[int, Value], name: str = "") -> Value:
+        """Return the value that stands for what the edges give."""
+        for slot in self.slots:
+            if slot.given == given and slot.value.type == t:
+                return slot.value
+        value = Value(t, Block(), 0, name)
+        self.slots.append(Slot(value, given))
+        return value
+
+    def outer(self, value: Value, k: int) -> bool:
+        """Whether a value that edge k gives is defined outside of it."""
+        return value not in self.edges[k].made
+
+    def known(self, values: Sequence[Any], ks: Sequence[int]) -> bool:
+        """Whether a value is one and the same on all edges, and known outside of them."""
+        return all(same(values[0], v) for v in values[1:]) and all(
+            self.outer(v, k) for value, k in zip(values, ks, strict=True) for v in values_in(value)
+        )
+
+    # --- states
+
+    def merge(self, states: dict[int, State], base: dict[Cell, Any]) -> State:
+        """Return the state of a target that some edges reach.
+
+        Parameters
+        ----------
+        states : dict
+            Edge to its state for this target.
+        base : dict
+            The heap before the edges parted: its cells stay in the merged heap.
+        """
+        ks = list(states)
+        for k in ks:
+            self.edges[k].state = states[k]
+        names: dict[str, None] = {}
+        for s in states.values():
+            names.update(dict.fromkeys(s.locals))
+        merged = State({}, [], {})
+        for name in names:
+            value = self.value(("L", name), [states[k].locals.get(name, UNBOUND) for k in ks], ks)
+            if value is not UNBOUND:
+                merged.locals[name] = value
+        for i, items in enumerate(zip(*(states[k].stack for k in ks), strict=True)):
+            merged.stack.append(self.value(("S", i), list(items), ks))
+        todo = [*base, *cells_of(tuple(merged.locals.values())), *cells_of(tuple(merged.stack))]
+        todo += [c for s in states.values() for c in base if c in s.heap]
+        while todo:
+            cell = todo.pop(0)
+            if cell in merged.heap:
+                continue
+            having = [k for k in ks if cell in states[k].heap]
+            if not having:
+                if cell in self._new_contents:
+                    merged.heap[cell] = self._new_contents[cell]
+                    todo.extend(cells_of(merged.heap[cell]))
+                continue
+            content = self.content(("H", cell), [states[k].heap[cell] for k in having], having)
+            merged.heap[cell] = content
+            todo.extend(cells_of(content))
+        return merged
+
+    @property
+    def _new_contents(self) -> dict[Cell, Any]:
+        made: dict[Cell, Any] = self._phis.setdefault("contents", {})
+        return made
+
+    def content(self, path: Any, contents: list[Any], ks: list[int]) -> Any:
+        """Join what a cell holds on several edges."""
+        if any(isinstance(c, Value) for c in contents):
+            if not all(isinstance(c, Value) for c in contents):
+                return Poison("a list that grows on one path only")
+            if self.known(contents, ks):
+                return contents[0]
+            types = {c.type for c in contents}
+            if len(types) > 1:
+                return Poison(f"an array is {' or '.join(sorted(map(str, types)))}")
+            return self.slot(contents[0].type, dict(zip(ks, contents, strict=True)), contents[0].name)
+        return self.value(path, contents, ks)
+
+    # --- values
+
+    def value(self, path: Any, values: list[Any], ks: list[int]) -> Any:
+        """Join an abstract value."""
+        first = values[0]
+        if self.known(values, ks):
+            return first
+        if any(isinstance(v, Poison) for v in values):
+            return next(v for v in values if isinstance(v, Poison))
+        if any(v is UNBOUND or isinstance(v, Maybe) for v in values):
+            return self._maybe(path, values, ks)
+        if all(is_number(v) for v in values):
+            return self._number(path, values, ks)
+        if all(isinstance(v, Ref | TaggedRef) for v in values):
+            return self._array(path, values, ks)
+        if all(isinstance(v, tuple) for v in values) and len({(type(v), len(v)) for v in values}) == 1:
+            items = [self.value((*path, i), list(part), ks) for i, part in enumerate(zip(*values, strict=True))]
+            return tuple(items) if type(first) is tuple else type(first)(*items)
+        if all(type(v) is type(first) for v in values):
+            if isinstance(first, IterRange):
+                return IterRange(
+                    *(
+                        self.value((*path, n), [getattr(v, n) for v in values], ks)
+                        for n in ("start", "step", "count", "position")
+                    )
+                )
+            if isinstance(first, IterRows) and len({id(v.make) for v in values}) == 1:
+                return replace(first, position=self.value((*path, "k"), [v.position for v in values], ks))
+            if isinstance(first, ListRef | DictRef | Record):
+                return self._container(path, values, ks)
+            if isinstance(first, BoundMethod) and len({id(v.function) for v in values}) == 1:
+                return BoundMethod(first.function, self.value((*path, "self"), [v.self for v in values], ks))
+        return self._poison(path, "values of different types", values, ks)
+
+    def _poison(self, path: Any, why: str, values: list[Any], ks: list[int]) -> Poison:
+        places = [self.edges[k].location for k in ks]
+        lines = " and ".join(dict.fromkeys(str(p) for p in places if p is not None))
+        texts = " or ".join(dict.fromkeys(_describe(v) for v in values))
+        return Poison(f"{why}: {texts}{f' ({lines})' if lines else ''}")
+
+    def _number(self, path: Any, values: list[Any], ks: list[int]) -> Any:
+        kinds = {(kind(v), dtype_of(self.ctx, v)) for v in values}
+        if len(kinds) > 1:
+            return self._poison(path, "a number of different types", values, ks)
+        ((name, dtype),) = kinds
+        given = {}
+        for k, v in zip(ks, values, strict=True):
+            with self.on(k):
+                given[k] = scalar_value(self.ctx, v, dtype)
+        return Scalar(self.slot(ArrayType(dtype), given, _name(path)), name, *_joined_bounds(values))
+
+    def _maybe(self, path: Any, values: list[Any], ks: list[int]) -> Any:
+        bound = [(v, k) for v, k in zip(values, ks, strict=True) if v is not UNBOUND]
+        flags = {}
+        inner = []
+        for v, k in zip(values, ks, strict=True):
+            with self.on(k):
+                flags[k] = v.flag if isinstance(v, Maybe) else self.ctx.constant(v is not UNBOUND, np.bool_)
+        for v, _ in bound:
+            inner.append(v.value if isinstance(v, Maybe) else v)
+        value = self.value((*path, "value"), inner, [k for _, k in bound])
+        if isinstance(value, Poison):
+            return value
+        return Maybe(self.slot(BOOL, flags), value)
+
+    def _container(self, path: Any, values: list[Any], ks: list[int]) -> Any:
+        first = values[0]
+        key = (type(first), tuple(v.cell for v in values), tuple(ks))
+        if key in self._phis:
+            return self._phis[key]
+        contents = [self.edges[k].state.heap[v.cell] for v, k in zip(values, ks, strict=True)]
+        shapes = {len(c) if isinstance(c, tuple) else None for c in contents}
+        names = {tuple(n for n, _ in c) for c in contents} if not isinstance(first, ListRef) else {()}
+        classes = {v.cls for v in values} if isinstance(first, Record) else {None}
+        if len(shapes) > 1 or len(names) > 1 or len(classes) > 1:
+            return self._poison(path, "different objects", values, ks)
+        cell = Cell(first.cell.name)
+        made = replace(first, cell=cell)
+        self._phis[key] = made
+        for v in values:
+            self.obligations.relate(cell, v.cell, [self.key])
+        self._new_contents[cell] = self.content((*path, "items"), contents, ks)
+        return made
+
+    # --- arrays
+
+    def _array(self, path: Any, values: list[Any], ks: list[int]) -> Any:
+        types = set()
+        for v, k in zip(values, ks, strict=True):
+            with self.on(k):
+                types.add(ArrayType(dtype_of(self.ctx, v), shape_of(self.ctx, v)))
+        if len(types) > 1:
+            return self._poison(path, f"an array that is {' or '.join(sorted(map(str, types)))}", values, ks)
+        if all(isinstance(v, Ref) for v in values):
+            forms = {(v.cell, _form(v.view)) for v in values}
+            if len(forms) == 1 and values[0].view:
+                return Ref(values[0].cell, self._joined_view(path, [v.view for v in values], ks))
+        key = (tuple(values), tuple(ks))
+        if key not in self._phis:
+            if (self.key, path) in self.obligations.tagged:
+                self._phis[key] = self._tag(values, ks)
+            else:
+                self._phis[key] = self._phi(path, values, ks, types.pop())
+        return self._phis[key]
+
+    def _phi(self, path: Any, values: list[Any], ks: list[int], t: ArrayType) -> Ref:
+        cell = Cell(_name(path))
+        given = {}
+        for k, v in zip(ks, values, strict=True):
+            with self.on(k):
+                given[k] = read(self.ctx, v)
+            for old in cells_of(v):
+                self.obligations.relate(cell, old, [(self.key, path)])
+                for other, keys in list(self.obligations.near(old).items()):
+                    self.obligations.relate(cell, other, {*keys, (self.key, path)})
+        self._new_contents[cell] = self.slot(t, given, _name(path))
+        return Ref(cell)
+
+    def _tag(self, values: list[Any], ks: list[int]) -> TaggedRef:
+        choices: list[Ref] = []
+        for v in values:
+            for r in v.choices if isinstance(v, TaggedRef) else (v,):
+                if r not in choices:
+                    choices.append(r)
+        given = {}
+        g = self.ctx.g
+        for k, v in zip(ks, values, strict=True):
+            with self.on(k):
+                if isinstance(v, Ref):
+                    given[k] = self.ctx.constant(choices.index(v), np.int64)
+                    continue
+                tag = self.ctx.constant(choices.index(v.choices[-1]), np.int64)
+                for i, r in enumerate(v.choices[:-1]):
+                    hit = g.equal(v.tag, self.ctx.constant(i, np.int64))
+                    tag = g.select(hit, self.ctx.constant(choices.index(r), np.int64), tag)
+                given[k] = tag
+        return TaggedRef(self.slot(INT64, given, "tag"), tuple(choices))
+
+    def _joined_view(self, path: Any, views: list[Any], ks: list[int]) -> Any:
+        links: list[Any] = []
+        for parts in zip(*views, strict=True):
+            if isinstance(parts[0], Reshape):
+                links.append(parts[0])
+                continue
+            entries = []
+            for es in zip(*(p.entries for p in parts), strict=True):
+                numbers = [self._joined_int([e[i] for e in es], ks) for i in range(len(es[0]))]
+                entries.append(type(es[0])(*numbers))
+            links.append(Box(tuple(entries), parts[0].order))
+        return tuple(links)
+
+    def _joined_int(self, numbers: list[Any], ks: list[int]) -> Any:
+        if self.known(numbers, ks):
+            return numbers[0]
+        given = {}
+        for k, n in zip(ks, numbers, strict=True):
+            with self.on(k):
+                given[k] = self.ctx.dim(n)
+        return self.slot(INT64, given)
+
+
+def _joined_bounds(values: Sequence[Any]) -> tuple[int | None, int | None]:
+    lows = [v.low if isinstance(v, Scalar) else v for v in values]
+    highs = [v.high if isinstance(v, Scalar) else v for v in values]
+    if not all(type(b) is int for b in (*lows, *highs)):
+        return None, None
+    return min(lows), max(highs)
+
+
+def _form(view: Any) -> Any:
+    """Return a view without its numbers: two views of one form differ in integers only."""
+    made: list[Any] = []
+    for link in view:
+        if isinstance(link, Reshape):
+            made.append(link)
+        else:
+            made.append((tuple((type(e), e[2] if isinstance(e, Span) else None) for e in link.entries), link.order))
+    return tuple(made)
+
+
+def values_in(value: Any) -> list[Value]:
+    """Return the graph values inside an abstract value."""
+    if isinstance(value, Value):
+        return [value]
+    if isinstance(value, Scalar):
+        return [value.value]
+    if isinstance(value, tuple):
+        return [v for x in value for v in values_in(x)]
+    if isinstance(value, Ref):
+        return values_in(value.view)
+    if isinstance(value, Box):
+        return [x for e in value.entries for x in e if isinstance(x, Value)]
+    if isinstance(value, Reshape):
+        return [d for d in value.to if isinstance(d, Value)]
+    if isinstance(value, TaggedRef):
+        return [value.tag, *values_in(value.choices)]
+    if isinstance(value, Maybe):
+        return [value.flag, *values_in(value.value)]
+    if isinstance(value, BoundMethod):
+        return values_in(value.self)
+    if isinstance(value, Func):
+        return values_in(value.defaults) + [v for _, x in value.kwdefaults for v in values_in(x)]
+    if isinstance(value, Abstract):
+        names = [n for c in type(value).__mro__ for n in getattr(c, "__slots__", ())]
+        parts = [getattr(value, n) for n in names if n not in ("cell", "thing", "source", "cls", "make", "globals")]
+        return [v for p in parts for v in values_in(p)]
+    return []
+
+
+def _name(path: Any) -> str:
+    return path[1] if len(path) == 2 and isinstance(path[1], str) else ""
+
+
+def _describe(v: Any) -> str:
+    if v is UNBOUND:
+        return "unbound"
+    if isinstance(v, Scalar):
+        return v.kind if v.kind != "numpy" else v.value.array.dtype.name
+    if isinstance(v, Record):
+        return v.cls.__name__
+    if isinstance(v, Ref | TaggedRef):
+        return "array"
+    table = {ListRef: "list", DictRef: "dict", Func: "function"}
+    return table.get(type(v), type(v).__name__)
+
+
+__all__ += ["Pick", "reachable", "values_in"]

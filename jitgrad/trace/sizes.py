@@ -1,0 +1,211 @@
+"""Small helpers that the rooms for known callables share: sizes, axes, arguments that must be known.
+
+In: abstract values. Out: dimensions, positions, dtypes. A run-time int that must be known is made so through
+`Context.note_static`, which unrolls or guards. This room emits no arithmetic but that of dimensions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from jitgrad.graph.ir import Value
+from jitgrad.graph.ops.memory import Pick, load
+from jitgrad.graph.types import Dim
+from jitgrad.trace.abstract import External, IndexRange, ListRef, Ref, Scalar, TaggedRef
+from jitgrad.trace.arrays import as_array, cast, dtype_of, is_numeric, kind, scalar_value
+from jitgrad.trace.calls import opened
+from jitgrad.trace.context import Context
+
+__all__ = [
+    "axes_argument", "axis_argument", "dim_argument", "dim_scalar", "items_of", "known_argument", "normal_axes", "numeric",
+    "promoted", "rehearse", "result_dtype", "same_dim", "shape_argument", "size_of", "static_dim", "static_int", "static_shape",
+]  # fmt: skip
+
+
+# --- ints that must be known
+
+
+def static_int(ctx: Context, x: Any, why: str) -> int:
+    """Return an int argument as a known int."""
+    if isinstance(x, Ref | TaggedRef):
+        x = Scalar(cast(ctx, as_array(ctx, x), np.int64), "int")
+    if isinstance(x, Scalar):
+        if x.value.array.dtype.kind not in "iub":
+            name = x.kind if x.kind != "numpy" else f"numpy.{x.value.array.dtype.name}"
+            raise TypeError(f"'{name}' object cannot be interpreted as an integer")
+        return ctx.note_static(x, why)
+    if not hasattr(x, "__index__"):
+        raise TypeError(f"'{type(x).__name__}' object cannot be interpreted as an integer")
+    return int(x.__index__())
+
+
+def known_argument(ctx: Context, x: Any, why: str) -> Any:
+    """Return an argument as a known Python object; ints, and tuples and lists of them, are made known."""
+    if isinstance(x, Scalar):
+        return ctx.note_static(x, why)
+    if isinstance(x, ListRef):
+        x = items_of(ctx, x, why)
+        return [known_argument(ctx, v, why) for v in x]
+    if isinstance(x, tuple):
+        return tuple(known_argument(ctx, v, why) for v in x)
+    if isinstance(x, Ref | TaggedRef | External):
+        raise ctx.error("JG227", what=why)
+    return x
+
+
+def items_of(ctx: Context, x: Any, why: str) -> tuple[Any, ...]:
+    """Return the items of a tuple, list or range that is an argument such as a shape."""
+    if isinstance(x, External):
+        x = opened(ctx, x)
+    if isinstance(x, tuple):
+        return x
+    if isinstance(x, ListRef):
+        found = ctx.heap[x.cell]
+        if isinstance(found, Value):
+            raise ctx.error("JG221", what=f"{why}, given as a list that grew in a loop")
+        return tuple(found)
+    if isinstance(x, range):
+        return tuple(x)
+    if isinstance(x, Ref | TaggedRef):
+        value = as_array(ctx, x)
+        count = static_dim(ctx, value.shape[0], why)
+        return tuple(Scalar(load(ctx.g, value, [Pick(k)]), "numpy") for k in range(count))
+    raise ctx.error("JG227", what=why)
+
+
+# --- dimensions
+
+
+def dim_scalar(d: Dim) -> Any:
+    """Return a dimension as the int that Python code sees."""
+    return d if isinstance(d, int) else Scalar(d, "int", 0, None)
+
+
+def dim_argument(ctx: Context, x: Any) -> Dim:
+    """Return an int argument as a dimension, which may stay known only at run time."""
+    if isinstance(x, Ref | TaggedRef):
+        x = Scalar(as_array(ctx, x), "numpy")
+    if isinstance(x, Scalar):
+        if x.value.array.dtype.kind not in "iu":
+            name = x.kind if x.kind != "numpy" else f"numpy.{x.value.array.dtype.name}"
+            raise TypeError(f"'{name}' object cannot be interpreted as an integer")
+        value = cast(ctx, x.value, np.int64)
+        if x.low is None or x.low < 0:
+            inside = ctx.g.greater_equal(value, ctx.constant(0, np.int64))
+            ctx.check(inside, ValueError, "negative dimensions are not allowed")
+        return value
+    return static_int(ctx, x, "a size")
+
+
+def shape_argument(ctx: Context, x: Any) -> tuple[Dim, ...]:
+    """Return a shape argument: an int, or a sequence of ints."""
+    if isinstance(x, tuple | ListRef | External | range) or (isinstance(x, Ref) and as_array(ctx, x).array.rank):
+        shape = tuple(dim_argument(ctx, v) for v in items_of(ctx, x, "a shape"))
+    else:
+        shape = (dim_argument(ctx, x),)
+    if any(isinstance(d, int) and d < 0 for d in shape):
+        raise ValueError("negative dimensions are not allowed")
+    return shape
+
+
+def static_dim(ctx: Context, d: Dim, why: str) -> int:
+    """Return a dimension as a known int."""
+    return d if isinstance(d, int) else ctx.note_static(Scalar(d, "int", 0, None), why)
+
+
+def static_shape(ctx: Context, shape: Sequence[Dim], why: str) -> tuple[int, ...]:
+    """Return a shape with every dimension known."""
+    return tuple(static_dim(ctx, d, why) for d in shape)
+
+
+def same_dim(ctx: Context, a: Dim, b: Dim, why: str) -> bool:
+    """Whether two dimensions are equal; run-time ones that are not one value must become known."""
+    if a is b or (isinstance(a, int) and isinstance(b, int)):
+        return a == b
+    return static_dim(ctx, a, why) == static_dim(ctx, b, why)
+
+
+def size_of(ctx: Context, shape: Sequence[Dim]) -> Dim:
+    """Return the number of elements of a shape."""
+    known = math.prod(d for d in shape if isinstance(d, int))
+    made: Dim = known
+    for d in shape:
+        if not isinstance(d, int):
+            made = d if isinstance(made, int) and made == 1 else ctx.g.multiply(ctx.dim(made), d)
+    return made
+
+
+# --- axes
+
+
+def normal_axes(axes: Sequence[int], rank: int, name: str | None = None) -> tuple[int, ...]:
+    """Return axes counted from 0, raising as NumPy for those out of range or repeated."""
+    made = []
+    for axis in axes:
+        if not -rank <= axis < rank:
+            raise np.exceptions.AxisError(axis, rank, name)
+        made.append(axis % rank)
+    if len(set(made)) != len(made):
+        raise ValueError(f"repeated axis in `{name}` argument" if name else "duplicate value in 'axis'")
+    return tuple(made)
+
+
+def axis_argument(ctx: Context, axis: Any, rank: int) -> int:
+    """Return an axis argument counted from 0."""
+    return normal_axes([static_int(ctx, axis, "an axis")], rank)[0]
+
+
+def axes_argument(ctx: Context, axis: Any, rank: int) -> tuple[int, ...]:
+    """Return an axis argument of a reduction, None, an int or a tuple of ints, as sorted axes."""
+    if axis is None:
+        return tuple(range(rank))
+    if isinstance(axis, tuple):
+        axes = [static_int(ctx, a, "an axis") for a in axis]
+    else:
+        axes = [static_int(ctx, axis, "an axis")]
+        if rank == 0 and axes[0] in (0, -1):
+            return ()
+    return tuple(sorted(normal_axes(axes, rank)))
+
+
+# --- numbers and arrays
+
+
+def numeric(ctx: Context, x: Any) -> Any:
+    """Return an argument as a number or array: what NumPy's functions make of sequences, ranges and outside lists."""
+    if is_numeric(x):
+        return x
+    if isinstance(x, External):
+        x = opened(ctx, x)
+    if isinstance(x, range):
+        return ctx.fresh(ctx.constant(np.array(x)))
+    if isinstance(x, IndexRange):
+        raise ctx.error("JG227", what="a range used as an array")
+    if x is None or isinstance(x, str):
+        raise ctx.error("JG210", what=f"{'None' if x is None else 'a str'} is used as an array")
+    return ctx.fresh(as_array(ctx, x))
+
+
+_WEAK = {"int": 0, "float": 0.0, "complex": 0j}
+
+
+def result_dtype(ctx: Context, *xs: Any) -> np.dtype:
+    """Return the dtype that NumPy promotes numbers and arrays to, Python numbers being weak."""
+    return np.result_type(*(_WEAK.get(kind(x), None) if kind(x) in _WEAK else dtype_of(ctx, x) for x in xs))
+
+
+def promoted(ctx: Context, *xs: Any) -> list[Value]:
+    """Return numbers and arrays as values of their common dtype."""
+    dtype = result_dtype(ctx, *xs)
+    return [scalar_value(ctx, x, dtype) for x in xs]
+
+
+def rehearse(function: Callable[..., Any], values: Sequence[Value], *args: Any, **kwargs: Any) -> None:
+    """Call a NumPy function on zeros of the same dtypes and shapes, so that it raises its own exception."""
+    dummies = [np.broadcast_to(np.zeros((), v.array.dtype), v.shape) for v in values]  # type: ignore[arg-type]
+    function(*dummies, *args, **kwargs)
+

@@ -1,0 +1,50 @@
+"""Texts with parts that are known only at run time: f-strings, `str`, `repr`, `format`, `%`.
+
+In: abstract values. Out: a `str` where every part is known, else a `Text`. Such texts serve messages of exceptions; they
+are never computed with. This room knows no bytecode.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from jitgrad.trace.abstract import Abstract
+from jitgrad.trace.calls import is_known
+from jitgrad.trace.context import Context
+
+__all__ = ["Formatted", "Text", "format_value", "join_texts"]
+
+
+@dataclass(frozen=True, slots=True)
+class Formatted(Abstract):
+    """One replacement field: a value, its conversion ("s", "r", "a" or None) and its format specification."""
+
+    value: Any
+    conversion: str | None = None
+    spec: Any = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Text(Abstract):
+    """A string of known pieces and `Formatted` ones."""
+
+    parts: tuple[Any, ...]
+
+
+def format_value(ctx: Context, x: Any, conversion: str | None = None, spec: Any = "") -> Any:
+    """Return `format(x, spec)` after a conversion: a str, or a `Text` where x is known only at run time."""
+    if isinstance(x, Text) and spec == "" and conversion in (None, "s"):
+        return x
+    if is_known(x) and isinstance(spec, str):
+        convert = {None: lambda v: v, "s": str, "r": repr, "a": ascii}[conversion]
+        return format(convert(x), spec)
+    return Text((Formatted(x, conversion, spec),))
+
+
+def join_texts(*parts: Any) -> Any:
+    """Return the concatenation of strings and texts."""
+    flat: list[Any] = []
+    for part in parts:
+        flat.extend(part.parts if isinstance(part, Text) else (part,))
+    return "".join(flat) if all(isinstance(p, str) for p in flat) else Text(tuple(flat))

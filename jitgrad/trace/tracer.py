@@ -1,0 +1,364 @@
+"""From a transform and the specs of a call's arguments to a graph: the front door of the tracer.
+
+Out: a `Traced`, which holds the graph, what its arguments are (leaves of the call's arguments, then hidden inputs), the
+facts to guard, how to rebuild the result, and which argument arrays get new contents. A trace is begun again when it
+finds out that an int must be known or that a merge must be a tagged choice.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from jitgrad.errors import error
+from jitgrad.graph.ir import Graph, Value
+from jitgrad.graph.types import ArrayType
+from jitgrad.pytree import (
+    ArraySpec,
+    DictSpec,
+    ListSpec,
+    NumberSpec,
+    ObjectSpec,
+    OpaqueSpec,
+    Spec,
+    StaticSpec,
+    TupleSpec,
+)
+from jitgrad.trace.abstract import (
+    Abstract,
+    BoundMethod,
+    Box,
+    Cell,
+    DictRef,
+    External,
+    ListRef,
+    Maybe,
+    Pick,
+    Poison,
+    Record,
+    Ref,
+    Scalar,
+    Span,
+    TaggedRef,
+)
+from jitgrad.trace.arrays import as_array, read
+from jitgrad.trace.evaluator import Evaluator, NeedStatic, Restart
+from jitgrad.trace.guards import Guard, Hidden
+from jitgrad.trace.instructions import bound_value
+from jitgrad.trace.merge import Obligations
+from jitgrad.trace.transforms import apply_transform
+from jitgrad.transform import Transform
+
+__all__ = [
+    "ArgumentResult", "DictResult", "LeafResult", "ListResult", "ObjectResult", "ResultTree", "StaticResult", "Traced",
+    "TupleResult", "ViewResult", "trace",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class LeafResult:
+    """A new array or number: yield `index` of the graph; `kind` is "array", "numpy" or a Python kind."""
+
+    index: int
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class ArgumentResult:
+    """The very array that leaf `leaf` of the arguments is."""
+
+    leaf: int
+
+
+@dataclass(frozen=True, slots=True)
+class ViewResult:
+    """A view of leaf `leaf`: an index to apply, then axes to transpose to (None is a new axis)."""
+
+    leaf: int
+    index: tuple[Any, ...]
+    order: tuple[int | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StaticResult:
+    """An object known at trace time."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class TupleResult:
+    """A tuple or NamedTuple."""
+
+    cls: type
+    children: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ListResult:
+    """A list."""
+
+    children: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DictResult:
+    """A dict."""
+
+    keys: tuple[Any, ...]
+    children: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectResult:
+    """An object of a class with attributes."""
+
+    cls: type
+    names: tuple[str, ...]
+    children: tuple[Any, ...]
+
+
+ResultTree: TypeAlias = (
+    LeafResult | ArgumentResult | ViewResult | StaticResult | TupleResult | ListResult | DictResult | ObjectResult
+)
+
+
+@dataclass(slots=True)
+class Traced:
+    """A traced call.
+
+    Attributes
+    ----------
+    graph : Graph
+        Arguments: the numeric leaves of the call's arguments that are not static, in order, then the hidden inputs.
+    leaves : list of int
+        For each of the first graph arguments, which leaf of the call it is.
+    statics : dict of int to object
+        Leaves that were made known, with the value compiled in.
+    hidden : list of Hidden
+    guards : list of Guard
+    result : ResultTree
+    writes : list of (int, int)
+        (graph argument, yield): argument arrays that get new contents.
+    notes : list of str
+        Why the trace was begun again, for `stats()`.
+    """
+
+    graph: Graph
+    leaves: list[int]
+    statics: dict[int, Any]
+    hidden: list[Hidden]
+    guards: list[Guard]
+    result: Any
+    writes: list[tuple[int, int]]
+    notes: list[str] = field(default_factory=list)
+
+
+def trace(transform: Transform, args: Sequence[Spec], kwargs: dict[str, Spec], values: Sequence[Any]) -> Traced:
+    """Trace a call.
+
+    Parameters
+    ----------
+    transform : Transform
+    args, kwargs
+        Specs of the arguments.
+    values : sequence
+        The leaves' values in this call, for those that must become static.
+
+    Raises
+    ------
+    UnsupportedError, DifferentiationError, ArgumentError
+        With the user's line.
+    Exception
+        What the user's function itself raises, whatever its data.
+    """
+    obligations = Obligations()
+    statics: dict[int, Any] = {}
+    unrolled: set[Any] = set()
+    notes: list[str] = []
+    for _ in range(200):
+        try:
+            return _Trace(transform, obligations, statics, unrolled, values, notes).run(args, kwargs)
+        except Restart as restart:
+            obligations.related.clear()
+            obligations.tagged |= restart.keys
+            notes.append(f"traced again: {restart.why}")
+        except NeedStatic as need:
+            statics[need.leaf] = values[need.leaf]
+            obligations.related.clear()
+            notes.append(f"argument {need.leaf} is static: {need.why}")
+    raise error("JG900", what="a trace was begun again 200 times")
+
+
+class _Trace:
+    def __init__(
+        self,
+        transform: Transform,
+        obligations: Obligations,
+        statics: dict[int, Any],
+        unrolled: set[Any],
+        values: Sequence[Any],
+        notes: list[str],
+    ) -> None:
+        name = getattr(transform.function, "__name__", type(transform.function).__name__)
+        self.transform = transform
+        self.graph = Graph("".join(c if c.isalnum() or c == "_" else "_" for c in name))
+        self.ctx = Evaluator(self.graph, obligations, observe_arguments=transform.kind == "jit", unrolled=unrolled)
+        self.statics = statics
+        self.values = values
+        self.notes = notes
+        self.count = 0
+        self.leaves: list[int] = []
+        self.cells: list[tuple[Cell, Value]] = []
+        self.yields: list[Value] = []
+
+    def run(self, args: Sequence[Spec], kwargs: dict[str, Spec]) -> Traced:
+        names = _parameter_names(self.transform.function, len(args))
+        given = [self.abstract(spec, name) for spec, name in zip(args, names, strict=True)]
+        named = {k: self.abstract(spec, k) for k, spec in kwargs.items()}
+        ctx = self.ctx
+        ctx.roots = [*given, *named.values()]
+        result = apply_transform(ctx, self.transform, given, named)
+        tree = self.result(result)
+        writes = []
+        if self.transform.kind == "jit":
+            for position, (cell, initial) in enumerate(self.cells):
+                content = ctx.heap.get(cell, initial)
+                if content is not initial:
+                    writes.append((self.cells[position][1].index, len(self.yields)))
+                    self.yields.append(content)
+        self.graph.yields = self.yields
+        hidden = [h for h, _ in ctx.outside.hidden]
+        return Traced(
+            self.graph, self.leaves, dict(self.statics), hidden, ctx.outside.guards, tree, writes, list(self.notes)
+        )
+
+    # --- arguments
+
+    def abstract(self, spec: Any, name: str) -> Any:
+        """Return the abstract value of an argument; its leaves become arguments of the graph."""
+        ctx = self.ctx
+        if isinstance(spec, ArraySpec | NumberSpec):
+            leaf = self.count
+            self.count += 1
+            if leaf in self.statics:
+                return self.statics[leaf]
+            shape = spec.shape if isinstance(spec, ArraySpec) else ()
+            value = self.graph.add_arg(ArrayType(spec.dtype, shape), name)
+            self.leaves.append(leaf)
+            if isinstance(spec, NumberSpec):
+                ctx.argument_leaf[value] = leaf
+                return Scalar(value, spec.kind)
+            cell = Cell(name, argument=leaf)
+            ctx.heap[cell] = value
+            self.cells.append((cell, value))
+            array = self.values[leaf]
+            if isinstance(array, np.ndarray):
+                ctx.outside.bind_array(array, cell)
+            return Ref(cell)
+        if isinstance(spec, StaticSpec):
+            return spec.value
+        if isinstance(spec, OpaqueSpec):
+            return ctx.argument_object(spec.value)
+        if isinstance(spec, TupleSpec):
+            items = [self.abstract(c, f"{name}{k}") for k, c in enumerate(spec.children)]
+            return tuple(items) if spec.cls is tuple else spec.cls(*items)
+        if isinstance(spec, ListSpec):
+            made = ListRef(Cell(name))
+            ctx.heap[made.cell] = tuple(self.abstract(c, f"{name}{k}") for k, c in enumerate(spec.children))
+            return made
+        if isinstance(spec, DictSpec):
+            items = [(k, self.abstract(c, str(k))) for k, c in zip(spec.keys, spec.children, strict=True)]
+            made_dict = DictRef(Cell(name))
+            ctx.heap[made_dict.cell] = tuple(items)
+            return made_dict
+        assert isinstance(spec, ObjectSpec)
+        record = Record(Cell(name), spec.cls)
+        ctx.heap[record.cell] = tuple((n, self.abstract(c, n)) for n, c in zip(spec.names, spec.children, strict=True))
+        return record
+
+    # --- results
+
+    def result(self, x: Any) -> Any:
+        """Return how to rebuild a result; its leaves become yields of the graph."""
+        ctx = self.ctx
+        x = bound_value(ctx, "the result", x) if isinstance(x, Maybe | Poison) else x
+        if isinstance(x, Scalar):
+            return self._leaf(x.value, x.kind)
+        if isinstance(x, Ref | TaggedRef):
+            return self._array(x)
+        if isinstance(x, tuple) and not _plain(x):
+            return TupleResult(type(x), tuple(self.result(v) for v in x))
+        if isinstance(x, ListRef):
+            items = ctx.heap[x.cell]
+            if isinstance(items, Value):
+                raise ctx.error("JG225", what="a list that grew in a loop")
+            return ListResult(tuple(self.result(v) for v in items))
+        if isinstance(x, DictRef):
+            pairs = ctx.heap[x.cell]
+            return DictResult(tuple(k for k, _ in pairs), tuple(self.result(v) for _, v in pairs))
+        if isinstance(x, Record):
+            pairs = ctx.heap[x.cell]
+            return ObjectResult(x.cls, tuple(k for k, _ in pairs), tuple(self.result(v) for _, v in pairs))
+        if isinstance(x, External):
+            return StaticResult(x.thing)
+        if isinstance(x, np.ndarray):
+            return self._leaf(as_array(ctx, x), "array")
+        if isinstance(x, Abstract):
+            raise ctx.error("JG225", what="a function made inside" if isinstance(x, BoundMethod) else type(x).__name__)
+        return StaticResult(x)
+
+    def _leaf(self, value: Value, kind: str) -> LeafResult:
+        self.yields.append(value)
+        return LeafResult(len(self.yields) - 1, kind)
+
+    def _array(self, x: Any) -> Any:
+        if isinstance(x, Ref) and x.cell.argument is not None and x.cell.argument >= 0 and self.transform.kind == "jit":
+            if not x.view:
+                return ArgumentResult(x.cell.argument)
+            view = _static_view(x)
+            if view is not None:
+                return view
+        seen = self.ctx.results.get(x)
+        if seen is None:
+            seen = self._leaf(read(self.ctx, x), "array")
+            self.ctx.results[x] = seen
+        return seen
+
+
+def _plain(x: tuple[Any, ...]) -> bool:
+    return all(not isinstance(v, Abstract | np.ndarray) and (not isinstance(v, tuple) or _plain(v)) for v in x)
+
+
+def _static_view(x: Ref) -> ViewResult | None:
+    if len(x.view) != 1 or not isinstance(x.view[0], Box):
+        return None
+    box = x.view[0]
+    index: list[Any] = []
+    for e in box.entries:
+        if not all(isinstance(n, int) for n in e):
+            return None
+        if isinstance(e, Pick):
+            index.append(e.at)
+        else:
+            assert isinstance(e, Span)
+            start, step, length = e
+            stop = start + step * length  # type: ignore[operator]
+            index.append(slice(start, None if stop < 0 else stop, step))
+    return ViewResult(x.cell.argument or 0, tuple(index), box.order)
+
+
+def _parameter_names(function: Any, count: int) -> list[str]:
+    try:
+        parameters = [p for p in inspect.signature(function).parameters.values()]
+    except (TypeError, ValueError):
+        parameters = []
+    names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    rest = next((p.name for p in parameters if p.kind == p.VAR_POSITIONAL), "arg")
+    return [names[k] if k < len(names) else f"{rest}{k - len(names)}" for k in range(count)]
+
+

@@ -1,0 +1,366 @@
+"""Derivative transforms applied inside a trace: at the top of a call, and wherever a transformed function is called.
+
+In: a `Transform` and abstract arguments. The function is traced into a block of its own whose arguments are the leaves
+that are differentiated; everything else it uses is captured. `graph/diff` turns the block into its adjoint or tangent
+graph, which is copied into the graph under construction. Derivatives are by leaves, not by storage, and whatever the
+function stores into stays inside: the heap is put back afterwards.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import is_dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from jitgrad.graph.diff.adjoint import adjoint
+from jitgrad.graph.diff.tangent import tangent
+from jitgrad.graph.ir import Block, Value, clone_block
+from jitgrad.graph.types import Type
+from jitgrad.trace.abstract import Cell, DictRef, External, ListRef, Maybe, Poison, Record, Ref, Scalar, TaggedRef
+from jitgrad.trace.arrays import as_array, cast, describe, dtype_of, is_array, kind, read, scalar_value, shape_of
+from jitgrad.trace.calls import Native, attribute, opened
+from jitgrad.trace.context import Context, kind_of_python
+from jitgrad.trace.merge import cells_of
+from jitgrad.transform import Transform, argument_positions
+
+__all__ = ["apply_transform", "pulled", "pushed"]
+
+
+def apply_transform(ctx: Context, t: Transform, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    """Return what calling a transformed function gives."""
+    if t.kind == "jit":
+        return ctx.call(t.function, args, kwargs)
+    if t.kind in ("grad", "value_and_grad"):
+        return _gradient(ctx, t, list(args), dict(kwargs))
+    if t.kind == "pull":
+        primals, ct = args
+        return pulled(ctx, t, primals, ct)
+    assert t.kind == "push", t.kind
+    primals, tangents = args
+    return pushed(ctx, t, primals, tangents)
+
+
+# --- leaves of abstract values
+
+
+def _is_float_leaf(ctx: Context, x: Any) -> bool:
+    if isinstance(x, Scalar | Ref | TaggedRef) or kind_of_python(x) is not None:
+        return dtype_of(ctx, x).kind in "fc"
+    return False
+
+
+def map_leaves(ctx: Context, x: Any, function: Callable[[Any], Any]) -> Any:
+    """Return an abstract value of the same structure with `function` applied to every number and array.
+
+    Containers are made anew, so that the result shares no storage with x.
+    """
+    if isinstance(x, Scalar | Ref | TaggedRef | np.ndarray) or kind_of_python(x) is not None:
+        return function(x)
+    if isinstance(x, tuple):
+        items = [map_leaves(ctx, v, function) for v in x]
+        return tuple(items) if type(x) is tuple else type(x)(*items)
+    if isinstance(x, External):
+        x = _as_record(ctx, x)
+        if isinstance(x, External):
+            return x
+    if isinstance(x, ListRef | DictRef | Record):
+        content = ctx.heap[x.cell]
+        if isinstance(content, Value):
+            raise ctx.error("JG303", what="a list that grew in a loop")
+        made = replace(x, cell=Cell(x.cell.name))
+        if isinstance(x, ListRef):
+            ctx.heap[made.cell] = tuple(map_leaves(ctx, v, function) for v in content)
+        else:
+            ctx.heap[made.cell] = tuple((k, map_leaves(ctx, v, function)) for k, v in content)
+        return made
+    return x
+
+
+def _as_record(ctx: Context, x: External) -> Any:
+    if isinstance(x.thing, list | dict):
+        return opened(ctx, x)
+    names = getattr(x.thing, "__dict__", None)
+    if names is None or callable(x.thing) and not is_dataclass(x.thing):
+        return x
+    made = Record(Cell(type(x.thing).__name__), type(x.thing))
+    ctx.heap[made.cell] = tuple((n, attribute(ctx, x, n)) for n in names)
+    return made
+
+
+def float_leaves(ctx: Context, x: Any) -> list[Any]:
+    """Return the floating-point numbers and arrays in an abstract value, in order."""
+    found: list[Any] = []
+
+    def visit(leaf: Any) -> Any:
+        if _is_float_leaf(ctx, leaf):
+            found.append(leaf)
+        return leaf
+
+    heap = ctx.heap
+    ctx.heap = dict(heap)
+    try:
+        map_leaves(ctx, x, visit)
+    finally:
+        ctx.heap = heap
+    return found
+
+
+def with_leaves(ctx: Context, x: Any, leaves: Iterator[Value]) -> Any:
+    """Return the structure of x with its float leaves replaced by values, of the leaf's kind; other leaves stay."""
+
+    def swap(leaf: Any) -> Any:
+        if not _is_float_leaf(ctx, leaf):
+            return leaf
+        value = next(leaves)
+        name = kind(leaf)
+        return ctx.fresh(value) if name == "array" else Scalar(value, name)
+
+    return map_leaves(ctx, x, swap)
+
+
+def _copied(ctx: Context, x: Any) -> Any:
+    """Return x with storage of its own, so that stores into it stay inside the transform."""
+    return map_leaves(ctx, x, lambda leaf: ctx.fresh(read(ctx, leaf)) if is_array(leaf) else leaf)
+
+
+# --- tracing a function into a block
+
+
+class _Traced:
+    """A function traced into a block: the leaves that it was given, what it returned, what the block yields."""
+
+    def __init__(self, ctx: Context, function: Any, args: Sequence[Any], kwargs: dict[str, Any], wrt: Sequence[Any]) -> None:
+        self.ctx = ctx
+        self.leaves = [scalar_value(ctx, leaf) for index in wrt for leaf in float_leaves(ctx, _at(args, kwargs, index))]
+        self.block = Block([v.type for v in self.leaves], [v.name for v in self.leaves])
+        before = ctx.heap
+        ctx.heap = dict(before)
+        outer = ctx.g.block
+        ctx.g.block = self.block
+        try:
+            supply = iter(self.block.args)
+            given = {
+                i: with_leaves(ctx, _at(args, kwargs, i), supply) if i in wrt else _copied(ctx, _at(args, kwargs, i))
+                for i in [*wrt, *(i for i in [*range(len(args)), *kwargs] if i not in wrt)]
+            }
+            self.result = ctx.call(function, [given[i] for i in range(len(args))], {k: given[k] for k in kwargs})
+            self.heap = ctx.heap
+        finally:
+            ctx.g.block = outer
+            ctx.heap = before
+
+    def read(self, leaf: Any) -> Value:
+        """Return a leaf of the result as a value of the block."""
+        ctx = self.ctx
+        heap, block = ctx.heap, ctx.g.block
+        ctx.heap, ctx.g.block = self.heap, self.block
+        try:
+            return as_array(ctx, leaf)
+        finally:
+            ctx.heap, ctx.g.block = heap, block
+
+    def leaves_of(self, x: Any) -> list[Any]:
+        """Return the float leaves of a part of the result."""
+        ctx = self.ctx
+        heap = ctx.heap
+        ctx.heap = self.heap
+        try:
+            return float_leaves(ctx, x)
+        finally:
+            ctx.heap = heap
+
+
+def _at(args: Sequence[Any], kwargs: dict[str, Any], index: int | str) -> Any:
+    return args[index] if isinstance(index, int) else kwargs[index]
+
+
+def _exported(ctx: Context, traced: _Traced, x: Any, yields: list[Value]) -> Callable[[dict[Value, Value]], Any]:
+    """Make the block yield every value in a part of the result; return how to rebuild that part outside."""
+    inner: list[Value] = []
+
+    def collect(leaf: Any) -> Any:
+        if isinstance(leaf, Scalar | Ref | TaggedRef):
+            value = traced.read(leaf)
+            inner.append(value)
+            yields.append(value)
+        return leaf
+
+    heap = ctx.heap
+    ctx.heap = dict(traced.heap)
+    map_leaves(ctx, x, collect)
+    ctx.heap = heap
+
+    def rebuild(mapping: dict[Value, Value]) -> Any:
+        supply = iter(inner)
+
+        def put(leaf: Any) -> Any:
+            if not isinstance(leaf, Scalar | Ref | TaggedRef):
+                return leaf
+            value = mapping[next(supply)]
+            return Scalar(value, leaf.kind) if isinstance(leaf, Scalar) else ctx.fresh(value)
+
+        keep = ctx.heap
+        ctx.heap = traced.heap | keep
+        made = map_leaves(ctx, x, put)
+        added = ctx.heap
+        ctx.heap = keep
+        todo = cells_of(made)
+        while todo:
+            cell = todo.pop()
+            if cell not in ctx.heap:
+                ctx.heap[cell] = added[cell]
+                todo.extend(cells_of(added[cell]))
+        return made
+
+    return rebuild
+
+
+# --- reverse mode
+
+
+def _gradient(ctx: Context, t: Transform, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    wrt, single = argument_positions(t, len(args), tuple(kwargs))
+    for index in wrt:
+        _check_argument(ctx, t, index, _at(args, kwargs, index))
+    traced = _Traced(ctx, t.function, args, kwargs, wrt)
+    value, aux = traced.result, None
+    if t.has_aux:
+        if not isinstance(value, tuple) or len(value) != 2:
+            raise ctx.error("JG105", name=_name(t), what=describe(value))
+        value, aux = value
+    loss = _scalar_output(ctx, t, traced, value)
+    yields = [loss]
+    rebuild_aux = _exported(ctx, traced, aux, yields)
+    traced.block.yields = yields
+    graph = adjoint(traced.block, list(range(len(traced.leaves))), seeded=[0])
+    seed = ctx.constant(1, loss.array.dtype)
+    made = _inline(ctx, graph, [*traced.leaves, seed])
+    mapping = dict(zip(yields, made, strict=False))
+    cts = iter(made[len(yields) :])
+    grads = [with_leaves(ctx, _at(args, kwargs, i), cts) for i in wrt]
+    gradient = grads[0] if single else tuple(grads)
+    if t.kind == "grad":
+        return (gradient, rebuild_aux(mapping)) if t.has_aux else gradient
+    name = kind(value)
+    out = Scalar(made[0], name) if name != "array" else ctx.fresh(made[0])
+    return ((out, rebuild_aux(mapping)), gradient) if t.has_aux else (out, gradient)
+
+
+def _inline(ctx: Context, graph: Block, args: Sequence[Value]) -> list[Value]:
+    """Copy a graph into the one under construction and return what it yields there."""
+    return clone_block(graph, ctx.g.block, dict(zip(graph.args, args, strict=True)))
+
+
+def _name(t: Transform) -> str:
+    return getattr(t.function, "__name__", type(t.function).__name__)
+
+
+def _check_argument(ctx: Context, t: Transform, index: int | str, x: Any) -> None:
+    if isinstance(x, Scalar | Ref | TaggedRef) or kind_of_python(x) is not None:
+        dtype = dtype_of(ctx, x)
+        if dtype.kind not in "fc":
+            raise ctx.error("JG301", index=index, name=_name(t), what=_typed(ctx, x))
+        if dtype.kind == "c":
+            raise ctx.error("JG305", index=index, name=_name(t))
+    elif not float_leaves(ctx, x):
+        raise ctx.error("JG302", index=index, name=_name(t), what=describe(x))
+
+
+def _typed(ctx: Context, x: Any) -> str:
+    name = kind(x)
+    if name in ("int", "bool"):
+        return f"a Python {name}"
+    return f"{dtype_of(ctx, x)}{list(shape_of(ctx, x))}"
+
+
+def _scalar_output(ctx: Context, t: Transform, traced: _Traced, value: Any) -> Value:
+    if isinstance(value, Poison | Maybe) or not (is_array(value) or kind(value) != "array"):
+        raise ctx.error("JG304", name=_name(t), what=describe(value))
+    if not is_array(value) and kind_of_python(value) is None and not isinstance(value, Scalar):
+        raise ctx.error("JG304", name=_name(t), what=describe(value))
+    loss = traced.read(value)
+    if loss.array.rank or loss.array.dtype.kind != "f":
+        what = f"a result of {loss.type}" if loss.array.rank or loss.array.dtype.kind == "c" else f"an {loss.type}"
+        raise ctx.error("JG304", name=_name(t), what=what)
+    return loss
+
+
+def pulled(ctx: Context, t: Transform, primals: tuple[Any, ...], ct: Any) -> Any:
+    """Return the cotangents of all primals, given the cotangent of the result."""
+    wrt = [k for k, p in enumerate(primals) if float_leaves(ctx, p)]
+    traced = _Traced(ctx, t.function, primals, {}, wrt)
+    outputs = [traced.read(leaf) for leaf in traced.leaves_of(_primal_result(ctx, t, traced))]
+    traced.block.yields = list(outputs)
+    graph = adjoint(traced.block, list(range(len(traced.leaves))))
+    seeds = _matched(ctx, t, ct, [v.type for v in outputs], "cotangent")
+    cts = iter(_inline(ctx, graph, [*traced.leaves, *seeds])[len(outputs) :])
+    return tuple(with_leaves(ctx, p, cts) if k in wrt else p for k, p in enumerate(primals))
+
+
+def _primal_result(ctx: Context, t: Transform, traced: _Traced) -> Any:
+    if not t.has_aux:
+        return traced.result
+    if not isinstance(traced.result, tuple) or len(traced.result) != 2:
+        raise ctx.error("JG105", name=_name(t), what=describe(traced.result))
+    return traced.result[0]
+
+
+def _matched(ctx: Context, t: Transform, x: Any, wanted: Sequence[Type], what: str) -> list[Value]:
+    """Return the float leaves of a cotangent or tangent, which must have the types of what they belong to."""
+    leaves = [scalar_value(ctx, leaf) for leaf in float_leaves(ctx, x)]
+    if len(leaves) != len(wanted):
+        raise ctx.error("JG106", name=_name(t), what=what, why=f"it has {len(leaves)} float leaves, not {len(wanted)}")
+    made = []
+    for leaf, t_wanted in zip(leaves, wanted, strict=True):
+        value = cast(ctx, leaf, t_wanted.dtype) if leaf.array.rank == 0 else leaf  # type: ignore[union-attr]
+        if value.type != t_wanted:
+            raise ctx.error("JG106", name=_name(t), what=what, why=f"a leaf is {leaf.type} where {t_wanted} is needed")
+        made.append(value)
+    return made
+
+
+# --- forward mode
+
+
+def pushed(ctx: Context, t: Transform, primals: tuple[Any, ...], tangents: tuple[Any, ...]) -> Any:
+    """Return the result, its tangent, and aux if there is one."""
+    if not isinstance(primals, tuple) or not isinstance(tangents, tuple) or len(primals) != len(tangents):
+        raise ctx.error("JG106", name=_name(t), what="tangent", why="primals and tangents are not tuples of one length")
+    wrt = [k for k, p in enumerate(primals) if float_leaves(ctx, p)]
+    traced = _Traced(ctx, t.function, primals, {}, wrt)
+    result = _primal_result(ctx, t, traced)
+    yields: list[Value] = []
+    rebuild = _exported(ctx, traced, traced.result, yields)
+    outputs = [traced.read(leaf) for leaf in traced.leaves_of(result)]
+    traced.block.yields = [*yields, *outputs]
+    wanted = [v.type for v in traced.leaves]
+    given = [_matched(ctx, t, tangents[k], _types_of(ctx, primals[k]), "tangent") for k in wrt]
+    seeds = [v for part in given for v in part]
+    assert len(seeds) == len(wanted)
+    graph = tangent(traced.block, list(range(len(traced.leaves))))
+    made = _inline(ctx, graph, [*traced.leaves, *seeds])
+    total = len(traced.block.yields)
+    floats = [v for v in traced.block.yields if v.type.is_float]
+    ts = iter(made[total + len(floats) - len(outputs) :])
+    value = rebuild(dict(zip(yields, made, strict=False)))
+    main = value[0] if t.has_aux else value
+    out_t = with_leaves(ctx, main, ts)
+    return (main, out_t, value[1]) if t.has_aux else (main, out_t)
+
+
+def _types_of(ctx: Context, x: Any) -> list[Type]:
+    return [scalar_value(ctx, leaf).type for leaf in float_leaves(ctx, x)]
+
+
+def make_vjp(ctx: Context, function: Any, primals: tuple[Any, ...], has_aux: bool) -> Any:
+    """Do `jitgrad.vjp(function, *primals)` inside a trace: the result and a callable that pulls back cotangents."""
+    t = Transform("pull", function, has_aux=has_aux)
+    held = tuple(_copied(ctx, p) for p in primals)
+    out = ctx.call(function, [_copied(ctx, p) for p in primals])
+    pull = Native(lambda c, ct: pulled(c, t, held, ct))
+    return (out[0], pull, out[1]) if has_aux else (out, pull)
+
+
+__all__ += ["float_leaves", "make_vjp", "map_leaves", "with_leaves"]

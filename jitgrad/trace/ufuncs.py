@@ -1,0 +1,349 @@
+"""NumPy's ufuncs as callables: `np.add(x, y, out=z)`, `np.add.reduce(x)`, `np.add.at(a, i, v)`.
+
+In: a ufunc, abstract arguments. Out: abstract values. Which primitive implements a ufunc is known to `arrays.UFUNCS`;
+ufuncs composed of others are declared here. Casting rules and dtypes are NumPy's own (`ufunc.resolve_dtypes`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from jitgrad.graph.ir import Value
+from jitgrad.graph.ops.shape import broadcast_to, reshape_to
+from jitgrad.graph.types import GraphTypeError, broadcast_shapes
+from jitgrad.trace import arrays
+from jitgrad.trace.abstract import BoundMethod
+from jitgrad.trace.arrays import COMPOSITES, UFUNCS, as_array, cast, dtype_of, is_array, scalar_value, shape_of, write
+from jitgrad.trace.calls import HANDLERS, Native
+from jitgrad.trace.context import Context
+from jitgrad.trace.sizes import known_argument, numeric, promoted, result_dtype
+
+__all__ = ["call_ufunc", "store_result", "ufunc_method"]
+
+
+# --- calls
+
+
+def call_ufunc(
+    ctx: Context,
+    function: np.ufunc,
+    *args: Any,
+    out: Any = None,
+    where: Any = True,
+    dtype: Any = None,
+    casting: str = "same_kind",
+    order: str = "K",
+    subok: bool = True,
+) -> Any:
+    """Return what calling a ufunc gives.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As NumPy.
+    UnsupportedError
+        JG228 for arguments that have no meaning here.
+    """
+    name = function.__name__
+    if len(args) < function.nin or len(args) > function.nin + function.nout:
+        raise TypeError(
+            f"{name}() takes from {function.nin} to {function.nin + function.nout} positional arguments but "
+            f"{len(args)} were given"
+        )
+    if casting != "same_kind":
+        raise ctx.error("JG228", name=f"np.{name}", argument="casting")
+    operands = [numeric(ctx, x) for x in args[: function.nin]]
+    outs = args[function.nin :] or (out if isinstance(out, tuple) else () if out is None else (out,))
+    made = arrays.ufunc(ctx, function, *operands, dtype=known_argument(ctx, dtype, "a dtype"))
+    if not outs or outs[0] is None:
+        if where is not True:
+            raise ctx.error("JG228", name=f"np.{name}", argument="where without out")
+        return made
+    if len(outs) != 1:
+        raise ctx.error("JG228", name=f"np.{name}", argument="out with several arrays")
+    value = as_array(ctx, made)
+    if where is not True:
+        mask = as_array(ctx, numeric(ctx, where))
+        old = as_array(ctx, outs[0])
+        shape = arrays.broadcast_dims(ctx, value.shape, mask.shape)
+        value = cast_output(ctx, name, value, old.array.dtype)
+        value = ctx.g.select(mask, value, broadcast_to(ctx.g, old, arrays.broadcast_dims(ctx, shape, old.shape)))
+    return store_result(ctx, name, value, outs[0])
+
+
+def cast_output(ctx: Context, name: str, value: Value, dtype: np.dtype) -> Value:
+    """Return a ufunc's result as the dtype of its output array, if NumPy's rule allows."""
+    if not np.can_cast(value.array.dtype, dtype, "same_kind"):
+        raise TypeError(
+            f"Cannot cast ufunc '{name}' output from {value.array.dtype!r} to {dtype!r} with casting rule 'same_kind'"
+        )
+    return cast(ctx, value, dtype)
+
+
+def store_result(ctx: Context, name: str, value: Value, target: Any) -> Any:
+    """Write a ufunc's result into the array that `out=` or an in-place operator names, and return that array.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As NumPy: the dtype cannot be cast, the shape does not fit.
+    """
+    if not is_array(target):
+        raise TypeError("return arrays must be of ArrayType")
+    value = cast_output(ctx, name, value, dtype_of(ctx, target))
+    shape = shape_of(ctx, target)
+    try:
+        fits = broadcast_shapes(value.shape, shape) == shape
+    except GraphTypeError:
+        fits = False
+    if not fits:
+        given, wanted = (str(tuple(s)).replace(", ", ",") for s in (shape, value.shape))
+        if len(shape) == value.array.rank and not any(d == 1 for d in shape):
+            raise ValueError(f"operands could not be broadcast together with shapes {wanted} {given} ")
+        raise ValueError(
+            f"non-broadcastable output operand with shape {given} doesn't match the broadcast shape {wanted}"
+        )
+    write(ctx, target, broadcast_to(ctx.g, value, shape))
+    return target
+
+
+def _handler(function: np.ufunc) -> Callable[..., Any]:
+    def call(ctx: Context, *args: Any, **kwargs: Any) -> Any:
+        return call_ufunc(ctx, function, *args, **kwargs)
+
+    return call
+
+
+for _name in dir(np):
+    _function = getattr(np, _name)
+    if isinstance(_function, np.ufunc) and _function.signature is None and _function not in HANDLERS:
+        HANDLERS[_function] = _handler(_function)
+
+
+# --- ufuncs composed of others
+
+
+def composite(function: np.ufunc) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register how a ufunc without a primitive of its own is composed."""
+
+    def register(rule: Callable[..., Any]) -> Callable[..., Any]:
+        COMPOSITES[function] = rule
+        return rule
+
+    return register
+
+
+def _u(ctx: Context, function: np.ufunc, *xs: Any) -> Any:
+    return arrays.ufunc(ctx, function, *xs)
+
+
+def _choose(ctx: Context, mask: Any, x: Any, y: Any) -> Any:
+    a, b = promoted(ctx, x, y)
+    return ctx.result(ctx.g.select(scalar_value(ctx, mask), a, b))
+
+
+def _as_float_loop(ctx: Context, function: np.ufunc, x: Any) -> Any:
+    """Return x cast to the dtype in which NumPy computes a float ufunc of it."""
+    (dtype, _) = arrays.resolve(ctx, function, [x])
+    return ctx.result(cast(ctx, as_array(ctx, x), dtype))
+
+
+@composite(np.divmod)
+def _divmod(ctx: Context, x: Any, y: Any) -> Any:
+    return _u(ctx, np.floor_divide, x, y), _u(ctx, np.remainder, x, y)
+
+
+@composite(np.modf)
+def _modf(ctx: Context, x: Any) -> Any:
+    x = _as_float_loop(ctx, np.trunc, x) if dtype_of(ctx, x).kind != "f" else x
+    whole = _u(ctx, np.trunc, x)
+    part = _u(ctx, np.subtract, x, whole)
+    part = _choose(ctx, _u(ctx, np.isinf, x), 0.0, part)
+    return _u(ctx, np.copysign, part, x), whole
+
+
+@composite(np.heaviside)
+def _heaviside(ctx: Context, x: Any, at_zero: Any) -> Any:
+    dtype = arrays.resolve(ctx, np.heaviside, [x, at_zero])[-1]
+    a, h = (ctx.result(cast(ctx, as_array(ctx, v), dtype)) for v in (x, at_zero))
+    made = _choose(ctx, _u(ctx, np.greater, a, dtype.type(0)), dtype.type(1), dtype.type(0))
+    made = _choose(ctx, _u(ctx, np.equal, a, dtype.type(0)), h, made)
+    return _choose(ctx, _u(ctx, np.isnan, a), a, made)
+
+
+@composite(np.fmax)
+def _fmax(ctx: Context, x: Any, y: Any) -> Any:
+    return _fextremum(ctx, np.maximum, x, y)
+
+
+@composite(np.fmin)
+def _fmin(ctx: Context, x: Any, y: Any) -> Any:
+    return _fextremum(ctx, np.minimum, x, y)
+
+
+def _fextremum(ctx: Context, function: np.ufunc, x: Any, y: Any) -> Any:
+    made = _u(ctx, function, x, y)
+    if dtype_of(ctx, made).kind not in "fc":
+        return made
+    dtype = dtype_of(ctx, made)
+    a, b = (ctx.result(cast(ctx, as_array(ctx, v), dtype)) for v in (x, y))
+    made = _choose(ctx, _u(ctx, np.isnan, a), b, made)
+    return _choose(ctx, _u(ctx, np.isnan, b), a, made)
+
+
+@composite(np.fmod)
+def _fmod(ctx: Context, x: Any, y: Any) -> Any:
+    """The remainder with the sign of x: of the absolute values, and the sign put back."""
+    dtype = arrays.resolve(ctx, np.fmod, [x, y])[-1]
+    a, b = (ctx.result(cast(ctx, as_array(ctx, v), dtype)) for v in (x, y))
+    rest = _u(ctx, np.remainder, _u(ctx, np.absolute, a), _u(ctx, np.absolute, b))
+    if dtype.kind == "f":
+        return _u(ctx, np.copysign, rest, a)
+    return _choose(ctx, _u(ctx, np.less, a, dtype.type(0)), _u(ctx, np.negative, rest), rest)
+
+
+@composite(np.fabs)
+def _fabs(ctx: Context, x: Any) -> Any:
+    return _u(ctx, np.absolute, _as_float_loop(ctx, np.fabs, x))
+
+
+@composite(np.float_power)
+def _float_power(ctx: Context, x: Any, y: Any) -> Any:
+    dtype = arrays.resolve(ctx, np.float_power, [x, y])[-1]
+    return _u(ctx, np.power, *(ctx.result(cast(ctx, as_array(ctx, v), dtype)) for v in (x, y)))
+
+
+@composite(np.logaddexp)
+def _logaddexp(ctx: Context, x: Any, y: Any) -> Any:
+    return _log_add(ctx, np.logaddexp, x, y, 1.0)
+
+
+@composite(np.logaddexp2)
+def _logaddexp2(ctx: Context, x: Any, y: Any) -> Any:
+    return _log_add(ctx, np.logaddexp2, x, y, math.log(2.0))
+
+
+def _log_add(ctx: Context, function: np.ufunc, x: Any, y: Any, base: float) -> Any:
+    """max + log1p(exp(-|x - y|)), in the base given by its natural logarithm; equal infinities give themselves."""
+    dtype = arrays.resolve(ctx, function, [x, y])[-1]
+    a, b = (ctx.result(cast(ctx, as_array(ctx, v), dtype)) for v in (x, y))
+    scale = dtype.type(base)
+    top = _u(ctx, np.maximum, a, b)
+    gap = _u(ctx, np.absolute, _u(ctx, np.subtract, a, b))
+    same = _u(ctx, np.equal, a, b)
+    gap = _choose(ctx, same, dtype.type(0), gap)
+    tail = _u(ctx, np.log1p, _u(ctx, np.exp, _u(ctx, np.multiply, _u(ctx, np.negative, gap), scale)))
+    return _u(ctx, np.add, top, _u(ctx, np.divide, tail, scale))
+
+
+def _scaled(function: np.ufunc, factor: float) -> None:
+    @composite(function)
+    def scaled(ctx: Context, x: Any) -> Any:
+        x = _as_float_loop(ctx, function, x)
+        return _u(ctx, np.multiply, x, dtype_of(ctx, x).type(factor))
+
+
+for _function, _factor in [
+    (np.deg2rad, math.pi / 180.0),
+    (np.radians, math.pi / 180.0),
+    (np.rad2deg, 180.0 / math.pi),
+    (np.degrees, 180.0 / math.pi),
+]:
+    _scaled(_function, _factor)
+
+
+@composite(np.conjugate)
+def _conjugate(ctx: Context, x: Any) -> Any:
+    return _u(ctx, np.positive, x) if dtype_of(ctx, x).kind != "c" else _no_complex(ctx, "np.conjugate")
+
+
+def _no_complex(ctx: Context, name: str) -> Any:
+    raise ctx.error("JG216", name=name, dtypes="complex")
+
+
+@composite(np.positive)
+def _positive(ctx: Context, x: Any) -> Any:
+    return ctx.result(as_array(ctx, x))
+
+
+@composite(np.square)
+def _square(ctx: Context, x: Any) -> Any:
+    return _u(ctx, np.multiply, x, x)
+
+
+@composite(np.reciprocal)
+def _reciprocal(ctx: Context, x: Any) -> Any:
+    one = dtype_of(ctx, x).type(1)
+    return _u(ctx, np.divide if dtype_of(ctx, x).kind in "fc" else np.floor_divide, one, x)
+
+
+@composite(np.logical_xor)
+def _logical_xor(ctx: Context, x: Any, y: Any) -> Any:
+    a, b = (ctx.result(as_bool(ctx, as_array(ctx, v))) for v in (x, y))
+    return _u(ctx, np.not_equal, a, b)
+
+
+def as_bool(ctx: Context, value: Value) -> Value:
+    """Return the truth of each element."""
+    if value.array.dtype == np.bool_:
+        return value
+    made: Value = ctx.g.not_equal(value, ctx.constant(0, value.array.dtype))
+    return made
+
+
+def _logical(function: np.ufunc, name: str) -> None:
+    """The logical ufuncs take any dtype in NumPy; their primitives take bools."""
+
+    def rule(ctx: Context, *args: Any, **kwargs: Any) -> Any:
+        xs = [as_bool(ctx, as_array(ctx, numeric(ctx, x))) for x in args[: function.nin]]
+        if kwargs or len(args) > function.nin:
+            return call_ufunc(ctx, function, *map(ctx.result, xs), *args[function.nin :], **kwargs)
+        arrays.broadcast_dims(ctx, *(x.shape for x in xs))
+        return ctx.result(ctx.g.emit(name, xs).result)
+
+    HANDLERS[function] = rule
+
+
+for _function, _name in [
+    (np.logical_and, "logical_and"),
+    (np.logical_or, "logical_or"),
+    (np.logical_not, "logical_not"),
+]:
+    _logical(_function, _name)
+
+# --- methods of ufuncs
+
+
+def _outer(ctx: Context, function: np.ufunc, x: Any, y: Any, **kwargs: Any) -> Any:
+    a, b = numeric(ctx, x), numeric(ctx, y)
+    lead, rank = shape_of(ctx, a), len(shape_of(ctx, b))
+    if lead and rank:
+        a = ctx.fresh(reshape_to(ctx.g, as_array(ctx, a), (*lead, *(1,) * rank)))
+    return call_ufunc(ctx, function, a, b, **kwargs)
+
+
+_UFUNC_METHODS: dict[str, Callable[..., Any]] = {"outer": _outer, "__call__": call_ufunc}
+
+
+def ufunc_method(ctx: Context, function: np.ufunc, name: str) -> Any:
+    """Return a method of a ufunc as a callable value."""
+    if name not in _UFUNC_METHODS:
+        raise ctx.error("JG232", name=name, what=f"np.{function.__name__}")
+    return BoundMethod(Native(_UFUNC_METHODS[name]), function)
+
+
+def register_ufunc_method(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register the meaning of a method of ufuncs; the handler gets the context, the ufunc, the arguments."""
+
+    def register(handler: Callable[..., Any]) -> Callable[..., Any]:
+        _UFUNC_METHODS[name] = handler
+        return handler
+
+    return register
+
+
+__all__ += ["UFUNCS", "as_bool", "cast_output", "composite", "register_ufunc_method", "result_dtype"]
