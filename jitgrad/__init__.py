@@ -1,0 +1,1 @@
+"""Gradients of plain NumPy programs, compiled to machine code."""

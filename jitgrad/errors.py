@@ -70,6 +70,11 @@ TABLE: dict[str, Row] = {
     # JG1xx: calls of the transforms
     # JG2xx: programs that cannot be compiled
     # JG3xx: derivatives
+    "JG301": Row(
+        DifferentiationError,
+        "`{op}` has no derivative: {why}",
+        "keep it off the path from the inputs to the result, or differentiate by other arguments",
+    ),
     # JG9xx: defects of jitgrad
     "JG900": Row(InternalError, "jitgrad broke one of its own rules: {what}", "report this text and the program"),
 }

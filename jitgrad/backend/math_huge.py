@@ -49,7 +49,7 @@ def reduce_huge(w: Writer, x: Lanes, huge: Lanes, found: tuple[Lanes, Lanes, Lan
         reduce_or = f"@llvm.vector.reduce.or.v{w.width}i1"
         w.needed.add(f"declare i1 {reduce_or}({w.types['b']})")
         any_huge = w.emit(f"call i1 {reduce_or}({w.types['b']} {huge.text})", "b")
-    # Through memory: a loop over lanes held in registers would take longer to compile than the fast path.
+    # Through memory, so that one function serves every width and dtype.
     w.lines += [
         f"  %buffer = alloca [{3 * w.width} x double], align 8",
         f"  br i1 {any_huge.text}, label %slow, label %done",
@@ -141,6 +141,8 @@ def _reduce_function(fma: bool) -> set[str]:
         "  %more = icmp ult i64 %next, %n",
         "  br i1 %more, label %loop, label %done",
     ]
-    head = f"define internal fastcc void {REDUCE}(ptr %buffer, i64 %n) nounwind willreturn {{"
+    # Rarely run but compiled with every sine: unoptimised it takes half as long to compile.
+    attributes = "nounwind willreturn cold noinline optnone"
+    head = f"define internal fastcc void {REDUCE}(ptr %buffer, i64 %n) {attributes} {{"
     function = "\n".join([head, "entry:", "  br label %loop", "loop:", *w.lines, "done:", "  ret void", "}"])
     return w.needed | {"declare i64 @llvm.fshl.i64(i64, i64, i64)", function}

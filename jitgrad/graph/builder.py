@@ -15,7 +15,7 @@ import numpy as np
 
 from jitgrad.graph.ir import Block, Op, Value
 from jitgrad.graph.primitive import PRIMITIVES
-from jitgrad.graph.types import Type
+from jitgrad.graph.types import GraphTypeError, Type
 from jitgrad.location import Location
 
 __all__ = ["Builder"]
@@ -34,7 +34,7 @@ class Builder:
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name not in PRIMITIVES:
-            raise AttributeError(f"no primitive {name!r}")
+            raise GraphTypeError(f"no primitive {name!r}")
 
         def emit(*operands: Value | float | int, **attrs: Any) -> Any:
             results = self.emit(name, operands, attrs).results

@@ -16,7 +16,7 @@ import numpy as np
 
 from jitgrad.errors import JitgradError
 from jitgrad.graph.ir import Block, Graph, Value, clone_block
-from jitgrad.graph.types import ArrayType
+from jitgrad.graph.types import ArrayType, GraphTypeError
 from jitgrad.location import Location
 from jitgrad.pytree import attributes_of
 from jitgrad.trace.abstract import (
@@ -36,11 +36,12 @@ from jitgrad.trace.calls import HANDLERS, Native, attribute, bind, call_known, c
 from jitgrad.trace.context import Context
 from jitgrad.trace.frame import Frame, Outcome, State
 from jitgrad.trace.guards import Outside, is_trusted
-from jitgrad.trace.instructions import Text, bound_value, step, super_attribute, truth_of
+from jitgrad.trace.instructions import bound_value, step, super_attribute, truth_of
 from jitgrad.trace.library import by_name
-from jitgrad.trace.loops import NeedUnroll, next_of, run_loop
+from jitgrad.trace.loops import LoopSignal, NeedUnroll, next_of, run_loop
 from jitgrad.trace.merge import Edge, Merger, Obligations, reachable, undefined
 from jitgrad.trace.regions import RETURN, BlockNode, Goto, structure
+from jitgrad.trace.texts import Formatted, Text
 from jitgrad.trace.transforms import apply_transform
 from jitgrad.transform import transform_of
 
@@ -348,8 +349,13 @@ class Evaluator(Context):
         parts: list[str] = []
         for arg in found.args[:1]:
             for part in arg.parts if isinstance(arg, Text) else (arg,):
+                shown = ""
+                if isinstance(part, Formatted):
+                    shown = f"!{part.conversion}" if part.conversion else ""
+                    shown += f":{part.spec}" if isinstance(part.spec, str) and part.spec else ""
+                    part = part.value
                 if isinstance(part, Scalar):
-                    parts.append(f"{{{len(operands)}}}")
+                    parts.append(f"{{{len(operands)}{shown}}}")
                     operands.append(part.value)
                 elif isinstance(part, Abstract) or is_numeric(part) and not is_known(part):
                     parts.append(f"<{describe(part)}>")
@@ -382,7 +388,7 @@ class Evaluator(Context):
             except DeadEnd:
                 del self.frames[frames:]
                 return Outcome({})
-            except (JitgradError, Restart, NeedStatic, NeedUnroll, RecursionError, AssertionError):
+            except (JitgradError, GraphTypeError, Restart, NeedStatic, NeedUnroll, LoopSignal, RecursionError, AssertionError):
                 raise
             except Exception as exception:
                 del self.frames[frames:]

@@ -37,6 +37,7 @@ from jitgrad.trace.context import Context
 from jitgrad.trace.frame import Frame
 from jitgrad.trace.operators import binary_op, compare_op, contains_op, get_item_op, is_op, set_item_op, unary_op
 from jitgrad.trace.subscripts import new_list, static_key
+from jitgrad.trace.texts import Text, join_texts
 
 __all__ = ["STEPS", "append_to", "bound_value", "step"]
 
@@ -369,16 +370,7 @@ def _build(ctx: Context, frame: Frame, arg: tuple[str, int]) -> None:
         frame.push(_new_dict(ctx, list(zip(keys, frame.pop_many(count), strict=True))))
     else:
         parts = frame.pop_many(count)
-        frame.push("".join(parts) if all(isinstance(p, str) for p in parts) else Text(tuple(parts)))
-
-
-class Text(Abstract):
-    """A string with parts known only at run time; good for messages."""
-
-    __slots__ = ("parts",)
-
-    def __init__(self, parts: tuple[Any, ...]) -> None:
-        self.parts = parts
+        frame.push(join_texts(*parts))
 
 
 def _new_dict(ctx: Context, pairs: list[tuple[Any, Any]]) -> DictRef:

@@ -43,13 +43,17 @@ from jitgrad.trace.frame import Frame, Outcome, State
 from jitgrad.trace.merge import Edge, Merger, cells_of, reachable, same, undefined
 from jitgrad.trace.regions import BlockNode, Continue, Goto, LoopNode
 
-__all__ = ["NeedUnroll", "next_of", "run_loop"]
+__all__ = ["LoopSignal", "NeedUnroll", "next_of", "run_loop"]
 
 _UNROLL_LIMIT = 10_000
 _ORDER = ["bool", "int", "float", "complex"]
 
 
-class NeedUnroll(Exception):
+class LoopSignal(Exception):
+    """Control of the tracer itself, never an exception of the user's program."""
+
+
+class NeedUnroll(LoopSignal):
     """The index of a loop is needed as a known Python object."""
 
     def __init__(self, key: Any, why: str) -> None:
@@ -58,7 +62,7 @@ class NeedUnroll(Exception):
         self.why = why
 
 
-class _NeedPeel(Exception):
+class _NeedPeel(LoopSignal):
     """A carried variable has another type after the first trip."""
 
     def __init__(self, name: str, why: str) -> None:
@@ -67,7 +71,7 @@ class _NeedPeel(Exception):
         self.why = why
 
 
-class _NotThisForm(Exception):
+class _NotThisForm(LoopSignal):
     """The loop has not the form that was tried."""
 
 

@@ -53,7 +53,7 @@ def known_argument(ctx: Context, x: Any, why: str) -> Any:
     if isinstance(x, tuple):
         return tuple(known_argument(ctx, v, why) for v in x)
     if isinstance(x, Ref | TaggedRef | External):
-        raise ctx.error("JG227", what=why)
+        raise ctx.error("JG236", what=why)
     return x
 
 
@@ -74,7 +74,7 @@ def items_of(ctx: Context, x: Any, why: str) -> tuple[Any, ...]:
         value = as_array(ctx, x)
         count = static_dim(ctx, value.shape[0], why)
         return tuple(Scalar(load(ctx.g, value, [Pick(k)]), "numpy") for k in range(count))
-    raise ctx.error("JG227", what=why)
+    raise ctx.error("JG236", what=why)
 
 
 # --- dimensions
@@ -184,7 +184,7 @@ def numeric(ctx: Context, x: Any) -> Any:
     if isinstance(x, range):
         return ctx.fresh(ctx.constant(np.array(x)))
     if isinstance(x, IndexRange):
-        raise ctx.error("JG227", what="a range used as an array")
+        raise ctx.error("JG236", what="a range used as an array")
     if x is None or isinstance(x, str):
         raise ctx.error("JG210", what=f"{'None' if x is None else 'a str'} is used as an array")
     return ctx.fresh(as_array(ctx, x))

@@ -16,11 +16,11 @@ from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.shape import broadcast_to, reshape_to
 from jitgrad.graph.types import GraphTypeError, broadcast_shapes
 from jitgrad.trace import arrays
-from jitgrad.trace.abstract import BoundMethod
-from jitgrad.trace.arrays import COMPOSITES, UFUNCS, as_array, cast, dtype_of, is_array, scalar_value, shape_of, write
-from jitgrad.trace.calls import HANDLERS, Native
+from jitgrad.trace.arrays import COMPOSITES, as_array, cast, dtype_of, is_array, scalar_value, shape_of, write
+from jitgrad.trace.calls import HANDLERS
 from jitgrad.trace.context import Context
-from jitgrad.trace.sizes import known_argument, numeric, promoted, result_dtype
+from jitgrad.trace.sizes import known_argument, numeric, promoted
+from jitgrad.trace.subscripts import add_at
 
 __all__ = ["call_ufunc", "store_result", "ufunc_method"]
 
@@ -55,16 +55,16 @@ def call_ufunc(
             f"{len(args)} were given"
         )
     if casting != "same_kind":
-        raise ctx.error("JG228", name=f"np.{name}", argument="casting")
+        raise ctx.error("JG235", name=f"np.{name}", argument="casting")
     operands = [numeric(ctx, x) for x in args[: function.nin]]
     outs = args[function.nin :] or (out if isinstance(out, tuple) else () if out is None else (out,))
     made = arrays.ufunc(ctx, function, *operands, dtype=known_argument(ctx, dtype, "a dtype"))
     if not outs or outs[0] is None:
         if where is not True:
-            raise ctx.error("JG228", name=f"np.{name}", argument="where without out")
+            raise ctx.error("JG235", name=f"np.{name}", argument="where without out")
         return made
     if len(outs) != 1:
-        raise ctx.error("JG228", name=f"np.{name}", argument="out with several arrays")
+        raise ctx.error("JG235", name=f"np.{name}", argument="out with several arrays")
     value = as_array(ctx, made)
     if where is not True:
         mask = as_array(ctx, numeric(ctx, where))
@@ -318,6 +318,25 @@ for _function, _name in [
 # --- methods of ufuncs
 
 
+def ufunc_method(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register the meaning of a method of all ufuncs; the handler gets the context, the ufunc, the arguments."""
+
+    def register(handler: Callable[..., Any]) -> Callable[..., Any]:
+        for function in {f for f in vars(np).values() if isinstance(f, np.ufunc) and f.signature is None}:
+            HANDLERS[getattr(function, name)] = _method(function, handler)
+        return handler
+
+    return register
+
+
+def _method(function: np.ufunc, handler: Callable[..., Any]) -> Callable[..., Any]:
+    def call(ctx: Context, *args: Any, **kwargs: Any) -> Any:
+        return handler(ctx, function, *args, **kwargs)
+
+    return call
+
+
+@ufunc_method("outer")
 def _outer(ctx: Context, function: np.ufunc, x: Any, y: Any, **kwargs: Any) -> Any:
     a, b = numeric(ctx, x), numeric(ctx, y)
     lead, rank = shape_of(ctx, a), len(shape_of(ctx, b))
@@ -326,24 +345,15 @@ def _outer(ctx: Context, function: np.ufunc, x: Any, y: Any, **kwargs: Any) -> A
     return call_ufunc(ctx, function, a, b, **kwargs)
 
 
-_UFUNC_METHODS: dict[str, Callable[..., Any]] = {"outer": _outer, "__call__": call_ufunc}
+@ufunc_method("at")
+def _at(ctx: Context, function: np.ufunc, a: Any, indices: Any, b: Any = None) -> None:
+    """Do `function.at(a, indices, b)`: repeated indices accumulate."""
+    if function is np.add:
+        add_at(ctx, a, indices, b)
+    elif function is np.subtract:
+        add_at(ctx, a, indices, arrays.unary(ctx, "-", numeric(ctx, b)))
+    else:
+        raise ctx.error("JG232", name="at", what=f"np.{function.__name__}")
 
 
-def ufunc_method(ctx: Context, function: np.ufunc, name: str) -> Any:
-    """Return a method of a ufunc as a callable value."""
-    if name not in _UFUNC_METHODS:
-        raise ctx.error("JG232", name=name, what=f"np.{function.__name__}")
-    return BoundMethod(Native(_UFUNC_METHODS[name]), function)
-
-
-def register_ufunc_method(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Register the meaning of a method of ufuncs; the handler gets the context, the ufunc, the arguments."""
-
-    def register(handler: Callable[..., Any]) -> Callable[..., Any]:
-        _UFUNC_METHODS[name] = handler
-        return handler
-
-    return register
-
-
-__all__ += ["UFUNCS", "as_bool", "cast_output", "composite", "register_ufunc_method", "result_dtype"]
+__all__ += ["as_bool", "cast_output", "composite"]

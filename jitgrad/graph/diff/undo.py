@@ -93,10 +93,16 @@ class Undo:
     Parameters
     ----------
     residuals : Residuals
+
+    Attributes
+    ----------
+    done : list of (Op, Value)
+        For each store undone, the outermost op around it and the version that it brought back.
     """
 
     def __init__(self, residuals: Residuals) -> None:
         self.residuals = residuals
+        self.done: list[tuple[Op, Value]] = []
         self._loads: dict[Block, dict[Any, Value]] = {}
 
     def step(self, frame: Frame, op: Op, stores: bool) -> None:
@@ -122,10 +128,11 @@ class Undo:
             value = op.operands[2 if op.name.startswith("list") else 1]
             if op.name in ("store", "list_set") and value in self.residuals.nest.home and value not in frame.memo:
                 # What the store wrote, while this version is at hand; dead code where nobody asks.
-                if not (value.type.is_float and value.array.rank):
+                if not value.array.rank:
                     frame.memo[value] = self._read(op, after, where)
             old = get(frame, self._overwritten(frame, op))
-            frame.memo[before] = self._write(op, after, old, where)
+            frame.memo[before] = restored = self._write(op, after, old, where)
+            self.done.append((self.residuals.nest.chain(frame.forward)[0][0], restored))
             del frame.memo[op.result]
 
     def _where(self, op: Op) -> list[Value]:

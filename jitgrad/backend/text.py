@@ -1,0 +1,147 @@
+"""LLVM IR as text: the module being written and the function within it.
+
+In: instructions. Out: the lines of one function body, its allocas, and what the module declares and defines besides.
+Integer arithmetic on sizes and offsets folds constants here (`add`, `mul`): a size is a Python int, or the name of the
+i64 register that holds it. This room knows the syntax of LLVM; it knows no graph and no loop.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TypeAlias
+
+import numpy as np
+
+__all__ = ["FunctionText", "Sym", "element_type", "literal", "register_type", "vector"]
+
+Sym: TypeAlias = int | str
+
+_MEMORY = {
+    "float64": "double", "float32": "float", "bool": "i8",
+    "int8": "i8", "int16": "i16", "int32": "i32", "int64": "i64",
+    "uint8": "i8", "uint16": "i16", "uint32": "i32", "uint64": "i64",
+}  # fmt: skip
+
+
+def element_type(dtype: np.dtype) -> str:
+    """Return the LLVM type of one element in memory (bools are bytes)."""
+    return _MEMORY[dtype.name]
+
+
+def register_type(dtype: np.dtype) -> str:
+    """Return the LLVM type of one element in a register (bools are single bits)."""
+    return "i1" if dtype.kind == "b" else _MEMORY[dtype.name]
+
+
+def vector(element: str, width: int) -> str:
+    """Return the type of `width` lanes; one lane is a plain scalar."""
+    return element if width == 1 else f"<{width} x {element}>"
+
+
+def literal(value: float | int | bool, dtype: np.dtype) -> str:
+    """Return a constant of a dtype."""
+    if dtype.kind == "b":
+        return "true" if value else "false"
+    if dtype.kind == "f":
+        # LLVM spells a float constant as the double that it converts to exactly.
+        widened = float(np.asarray(value, dtype=dtype))
+        return f"0x{struct.unpack('<Q', struct.pack('<d', widened))[0]:016X}"
+    number = int(np.asarray(value).astype(dtype))
+    return str(number)
+
+
+class FunctionText:
+    """One function being written, and what its module needs besides.
+
+    Attributes
+    ----------
+    lines : list of str
+        The body so far.
+    entry : list of str
+        Instructions of the entry block: allocas and what never changes.
+    label : str
+        Name of the basic block being written.
+    declarations : dict
+        Declarations of intrinsics and external functions.
+    globals, helpers : list of str
+        Constants, and definitions of internal functions.
+    """
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.entry: list[str] = []
+        self.label = "start"
+        self.declarations: dict[str, None] = {}
+        self.globals: list[str] = []
+        self.helpers: dict[str, str] = {}
+        self.externals: dict[str, None] = {}
+        self._count = 0
+
+    def fresh(self, hint: str = "v") -> str:
+        """Return a name that nothing else has, without its sigil."""
+        self._count += 1
+        return f"{hint}{self._count}"
+
+    def emit(self, instruction: str) -> str:
+        """Append an instruction and return the register of its result."""
+        self._count += 1
+        name = f"%v{self._count}"
+        self.lines.append(f"  {name} = {instruction}")
+        return name
+
+    def do(self, instruction: str) -> None:
+        """Append an instruction without a result."""
+        self.lines.append(f"  {instruction}")
+
+    def start(self, label: str) -> None:
+        """Begin a basic block."""
+        self.lines.append(f"{label}:")
+        self.label = label
+
+    def branch(self, label: str) -> None:
+        """End the block with a jump."""
+        self.lines.append(f"  br label %{label}")
+
+    def branch_if(self, condition: str, then: str, other: str) -> None:
+        """End the block with a choice."""
+        self.lines.append(f"  br i1 {condition}, label %{then}, label %{other}")
+
+    def declare(self, text: str) -> None:
+        """Declare a function once."""
+        self.declarations[f"declare {text}"] = None
+
+    def alloca(self, type: str, align: int = 0) -> str:
+        """Reserve stack memory in the entry block and return its pointer."""
+        name = f"%{self.fresh('slot')}"
+        self.entry.append(f"  {name} = alloca {type}" + (f", align {align}" if align else ""))
+        return name
+
+    # sizes and offsets
+
+    def add(self, x: Sym, y: Sym) -> Sym:
+        """Return x + y of 64-bit integers."""
+        if isinstance(x, int) and isinstance(y, int):
+            return x + y
+        if x == 0:
+            return y
+        return x if y == 0 else self.emit(f"add i64 {x}, {y}")
+
+    def sub(self, x: Sym, y: Sym) -> Sym:
+        """Return x - y of 64-bit integers."""
+        if isinstance(x, int) and isinstance(y, int):
+            return x - y
+        return x if y == 0 else self.emit(f"sub i64 {x}, {y}")
+
+    def mul(self, x: Sym, y: Sym) -> Sym:
+        """Return x * y of 64-bit integers."""
+        if isinstance(x, int) and isinstance(y, int):
+            return x * y
+        if x == 0 or y == 0:
+            return 0
+        if x == 1:
+            return y
+        return x if y == 1 else self.emit(f"mul i64 {x}, {y}")
+
+    def address(self, pointer: str, element: str, offset: Sym) -> str:
+        """Return the address of the element at an offset."""
+        return pointer if offset == 0 else self.emit(f"getelementptr {element}, ptr {pointer}, i64 {offset}")

@@ -1,0 +1,134 @@
+"""THE list of stages, from a call's signature to something that runs.
+
+    function -> trace -> optimise -> lower -> machine code -> call
+
+Each stage is named, timed, can be dumped (`JITGRAD_DUMP`) and is verified in tests (`JITGRAD_VERIFY=each`). Derivatives
+are taken inside the trace stage, where a transform meets its function: `trace/transforms.py` calls `graph/diff`.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+
+from jitgrad.execute import Executable, make_executable
+from jitgrad.graph.ir import Graph
+from jitgrad.graph.passes import optimise
+from jitgrad.graph.printer import print_graph
+from jitgrad.graph.verify import verify
+from jitgrad.options import OPTIONS
+from jitgrad.pytree import DictSpec, TupleSpec, leaves_of
+from jitgrad.trace.guards import holds, look_up
+from jitgrad.trace.tracer import Traced, trace
+from jitgrad.transform import Transform
+
+__all__ = ["STAGES", "Specialisation", "specialise"]
+
+STAGES = ("trace", "optimise", "lower", "compile")
+
+T = TypeVar("T")
+
+
+class Specialisation:
+    """A transform compiled for one signature.
+
+    Attributes
+    ----------
+    traced : Traced
+    executable : Executable
+    signature : str
+        For people.
+    stage_ms : dict of str to float
+        Milliseconds that each stage took.
+    """
+
+    def __init__(self, traced: Traced, executable: Executable, signature: str, stage_ms: dict[str, float]) -> None:
+        self.traced = traced
+        self.executable = executable
+        self.signature = signature
+        self.stage_ms = stage_ms
+        self.notes = traced.notes
+        self._statics = list(traced.statics.items())
+
+    def fits(self, leaves: list[Any]) -> bool:
+        """Whether the values compiled in are those of a call, and nothing it read from outside has changed."""
+        return all(leaves[k] == v for k, v in self._statics) and all(holds(g) for g in self.traced.guards)
+
+    def misfit(self, leaves: list[Any]) -> str:
+        """Return why a call does not fit."""
+        for k, v in self._statics:
+            if leaves[k] != v:
+                return f"argument {k} is {leaves[k]}, not {v}"
+        for guard in self.traced.guards:
+            if not holds(guard):
+                return f"no longer true: {guard}"
+        return "it was dropped"
+
+    def run(self, leaves: list[Any]) -> Any:
+        """Return the result of a call that fits."""
+        inputs = [leaves[k] for k in self.traced.leaves]
+        inputs += [look_up(h.source) for h in self.traced.hidden]
+        return self.executable.run(inputs, leaves)
+
+    @property
+    def graph_text(self) -> str:
+        """The optimised graph."""
+        return print_graph(self.traced.graph)
+
+    @property
+    def llvm_text(self) -> str:
+        """LLVM IR before LLVM's own passes."""
+        return self.executable.llvm_text
+
+    @property
+    def asm_text(self) -> str:
+        """Assembly."""
+        return self.executable.asm_text
+
+
+def specialise(transform: Transform, spec: Any, leaves: list[Any]) -> Specialisation:
+    """Compile a transform for the signature of a call.
+
+    Parameters
+    ----------
+    transform : Transform
+    spec : TupleSpec
+        Of `(args, kwargs)`.
+    leaves : list
+        The call's values: an int among them is compiled in if the program's shape hangs on it.
+    """
+    times: dict[str, float] = {}
+    assert isinstance(spec, TupleSpec)
+    args, kwargs = spec.children
+    assert isinstance(kwargs, DictSpec)
+    named = dict(zip(kwargs.keys, kwargs.children, strict=True))
+
+    # Derivatives are taken here too: a transform is applied where its function is traced.
+    traced = _stage("trace", times, lambda: trace(transform, args.children, named, leaves), lambda t: t.graph)
+    # Before lowering: what simplification exposes (dead primal code, equal reads) must not be compiled.
+    _stage("optimise", times, lambda: optimise(traced.graph), lambda _: traced.graph)
+    executable = make_executable(traced, spec, times)
+    text = ", ".join(_leaf_text(leaf) for leaf in leaves_of(spec))
+    return Specialisation(traced, executable, text, times)
+
+
+def _leaf_text(leaf: Any) -> str:
+    if getattr(leaf, "kind", "numpy") != "numpy":
+        return str(leaf.kind)
+    return f"{np.dtype(leaf.dtype).name}{list(getattr(leaf, 'shape', ()))}"
+
+
+def _stage(name: str, times: dict[str, float], run: Callable[[], T], graph_of: Callable[[T], Graph]) -> T:
+    """Run a stage: time it, verify and dump its graph as the options ask."""
+    start = time.perf_counter()
+    made = run()
+    times[name] = (time.perf_counter() - start) * 1e3
+    if OPTIONS.verify in ("each", "values"):
+        verify(graph_of(made))
+    if OPTIONS.dump in (name, "all"):
+        print(f"--- after {name}\n{print_graph(graph_of(made))}", file=sys.stderr)
+    return made

@@ -1,0 +1,317 @@
+"""Iterating: what `for x in y` and everything that takes an iterable does with an abstract value.
+
+In: any abstract value. Out: an `IterSequence` of items known one by one, over which loops unroll; an `IterRange`; or an
+`IterRows`, whose k-th item is made at need: rows of arrays, items of lists that grew in a loop, and `zip` and
+`enumerate` of such. `IterRange` and `IterRows` keep loops loops.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from jitgrad.graph.ir import Value
+from jitgrad.graph.ops.memory import Pick, Span
+from jitgrad.graph.types import Dim
+from jitgrad.trace.abstract import (
+    Box,
+    Cell,
+    DictRef,
+    External,
+    IndexRange,
+    IterRange,
+    IterRows,
+    IterSequence,
+    ListRef,
+    Record,
+    Ref,
+    Scalar,
+    TaggedRef,
+)
+from jitgrad.trace.arrays import as_array, binary, read, scalar_value, shape_of
+from jitgrad.trace.calls import class_of, opened
+from jitgrad.trace.context import Context
+from jitgrad.trace.operators import special_method, type_name
+from jitgrad.trace.sizes import dim_scalar, static_int
+from jitgrad.trace.subscripts import view_of
+
+__all__ = ["Held", "count_of", "held", "item_at", "iterate", "next_held", "range_count", "row", "sequence_of", "zipped"]
+
+
+class Held:
+    """Class of the iterators that a program keeps in a variable and asks for items with `next`."""
+
+
+def iterate(ctx: Context, x: Any) -> Any:
+    """Return an iterator over any iterable value.
+
+    Raises
+    ------
+    TypeError
+        As Python, for what cannot be iterated.
+    """
+    if isinstance(x, IterSequence | IterRange | IterRows):
+        return x
+    if isinstance(x, External):
+        thing = x.thing
+        if isinstance(thing, list | dict):
+            return iterate(ctx, opened(ctx, x))
+    if isinstance(x, tuple):
+        return IterSequence(x)
+    if isinstance(x, ListRef):
+        items = ctx.heap[x.cell]
+        if isinstance(items, Value):
+            count = Scalar(ctx.g.list_length(items), "int", 0, None)
+            return IterRows(_list_item(x), (x,), count)
+        return IterSequence(items)
+    if isinstance(x, DictRef):
+        return IterSequence(tuple(k for k, _ in ctx.heap[x.cell]))
+    if isinstance(x, range):
+        return IterRange(x.start, x.step, len(x))
+    if isinstance(x, IndexRange):
+        return IterRange(x.start, x.step, range_count(ctx, x))
+    if isinstance(x, Ref | TaggedRef | np.ndarray):
+        return _rows(ctx, x)
+    if isinstance(x, Record | External):
+        return _iterate_object(ctx, x)
+    if isinstance(x, Scalar):
+        raise TypeError(f"'{type_name(ctx, x)}' object is not iterable")
+    if isinstance(x, str | bytes | frozenset | set | dict | list) or isinstance(x, enum.EnumType):
+        return IterSequence(tuple(x))
+    if hasattr(type(x), "__next__"):
+        raise ctx.error("JG237", name=f"iterating over a {type(x).__name__}", why="its state is kept outside the program")
+    if not hasattr(type(x), "__iter__"):
+        raise TypeError(f"'{type_name(ctx, x)}' object is not iterable")
+    return IterSequence(tuple(x))
+
+
+def _iterate_object(ctx: Context, x: Any) -> Any:
+    if isinstance(x, Record) and x.cls is Held:
+        rest = dict(ctx.heap[x.cell])["rest"]
+        ctx.heap[x.cell] = (("rest", ()),)
+        return IterSequence(rest)
+    found = special_method(ctx, x, "__iter__")
+    if found is not None:
+        made = ctx.call(found, [])
+        if isinstance(made, Record) and made.cls is not Held:
+            raise ctx.error("JG237", name=f"iterating over a {made.cls.__name__}", why="its __next__ is Python code")
+        return iterate(ctx, made)
+    length, item = special_method(ctx, x, "__len__"), special_method(ctx, x, "__getitem__")
+    if item is None:
+        raise TypeError(f"'{class_of(ctx, x).__name__}' object is not iterable")
+    if length is None:
+        raise ctx.error("JG237", name=f"iterating over a {class_of(ctx, x).__name__}", why="it ends by an IndexError")
+    count = static_int(ctx, ctx.call(length, []), "the length of what is iterated")
+    return IterSequence(tuple(ctx.call(item, [k]) for k in range(count)))
+
+
+# --- rows
+
+
+def row(ctx: Context, x: Any, k: Any) -> Any:
+    """Return `x[k]` of an array along its leading axis, for a position that is in range: a NumPy scalar or a view."""
+    shape = shape_of(ctx, x)
+    at = k.value if isinstance(k, Scalar) else k
+    entries = (Pick(at), *(Span(0, 1, d) for d in shape[1:]))
+    ref = view_of(ctx, x, Box(entries, tuple(range(len(shape) - 1))))
+    return Scalar(read(ctx, ref), "numpy") if len(shape) == 1 else ref
+
+
+def _rows(ctx: Context, x: Any) -> IterRows:
+    if isinstance(x, np.ndarray):
+        x = ctx.fresh(as_array(ctx, x))
+    shape = shape_of(ctx, x)
+    if not shape:
+        raise TypeError("iteration over a 0-d array")
+    return IterRows(_row_of(x), (x,), dim_scalar(shape[0]))
+
+
+def _row_of(x: Any) -> Callable[[Context, Any], Any]:
+    def make(ctx: Context, k: Any) -> Any:
+        return row(ctx, x, k)
+
+    return make
+
+
+def _list_item(x: ListRef) -> Callable[[Context, Any], Any]:
+    def make(ctx: Context, k: Any) -> Any:
+        items = ctx.heap[x.cell]
+        if not isinstance(items, Value):
+            return items[static_int(ctx, k, "the index of a list")]
+        return ctx.result(ctx.g.list_get(items, ctx.dim(k.value if isinstance(k, Scalar) else k)))
+
+    return make
+
+
+# --- counting
+
+
+def range_count(ctx: Context, x: IndexRange) -> Any:
+    """Return how many items a range has: an int, or an int Scalar that is not negative."""
+    start, stop, step = x.start, x.stop, x.step
+    if isinstance(step, Scalar):
+        step = ctx.note_static(step, "the step of a range")
+    if step == 0:
+        raise ValueError("range() arg 3 must not be zero")
+    if not any(isinstance(v, Scalar) for v in (start, stop)):
+        return len(range(start, stop, step))
+    first, last = (start, stop) if step > 0 else (stop, start)
+    span = binary(ctx, "-", last, first)
+    if abs(step) != 1:
+        span = binary(ctx, "//", binary(ctx, "+", span, abs(step) - 1), abs(step))
+    if not isinstance(span, Scalar):
+        return max(span, 0)
+    if span.low is not None and span.low >= 0:
+        return span
+    zero = ctx.constant(0, np.int64)
+    value = ctx.g.select(ctx.g.greater(span.value, zero), span.value, zero)
+    return Scalar(value, "int", 0, None if span.high is None else max(span.high, 0))
+
+
+def count_of(ctx: Context, it: Any) -> Any:
+    """Return how many items an iterator still has: an int, or an int Scalar."""
+    if isinstance(it, IterSequence):
+        return len(it.items) - it.position
+    if isinstance(it.position, int) and it.position == 0:
+        return it.count
+    return binary(ctx, "-", it.count, it.position)
+
+
+def least(ctx: Context, counts: Sequence[Any]) -> Any:
+    """Return the smallest of some counts."""
+    known = [c for c in counts if isinstance(c, int)]
+    result: Any = min(known) if known else None
+    for c in counts:
+        if isinstance(c, int) or (isinstance(result, Scalar) and c.value is result.value):
+            continue
+        if result is None:
+            result = c
+            continue
+        a, b = scalar_value(ctx, result), scalar_value(ctx, c)
+        result = Scalar(ctx.g.select(ctx.g.less(b, a), b, a), "int", 0, None)
+    return 0 if result is None else result
+
+
+# --- items
+
+
+def item_at(ctx: Context, it: Any, k: Any) -> Any:
+    """Return the k-th of the items that an iterator still has; k is an int or an int Scalar, and in range."""
+    if isinstance(it, IterSequence):
+        return it.items[it.position + static_int(ctx, k, "the position in a sequence of Python objects")]
+    at = k if isinstance(it.position, int) and it.position == 0 else _plain(ctx, "add", it.position, k)
+    if isinstance(it, IterRows):
+        return it.make(ctx, at)
+    made = _plain(ctx, "add", it.start, _plain(ctx, "multiply", at, it.step))
+    if isinstance(made, Scalar) and isinstance(it.start, int) and isinstance(it.step, int) and isinstance(it.count, int):
+        ends = (it.start, it.start + max(it.count - 1, 0) * it.step)
+        made = Scalar(made.value, "int", min(ends), max(ends))
+    return made
+
+
+def _plain(ctx: Context, name: str, x: Any, y: Any) -> Any:
+    """Return x + y or x * y of positions, which cannot overflow."""
+    if isinstance(x, int) and isinstance(y, int):
+        return x + y if name == "add" else x * y
+    unit = 0 if name == "add" else 1
+    if isinstance(x, int) and x == unit:
+        return y
+    if isinstance(y, int) and y == unit:
+        return x
+    a, b = (scalar_value(ctx, v, np.int64) for v in (x, y))
+    return Scalar(ctx.g.emit(name, [a, b]).result, "int")
+
+
+def sequence_of(ctx: Context, x: Any) -> tuple[Any, ...]:
+    """Return the items of an iterable one by one; a run-time count must become known.
+
+    Raises
+    ------
+    TypeError
+        As Python, for what cannot be iterated.
+    """
+    it = iterate(ctx, x)
+    if isinstance(it, IterSequence):
+        return it.items[it.position :]
+    count = static_int(ctx, count_of(ctx, it), "the number of items of a sequence")
+    return tuple(item_at(ctx, it, k) for k in range(count))
+
+
+def zipped(ctx: Context, parts: Sequence[Any], strict: bool = False) -> Any:
+    """Return an iterator over tuples of one item of each part."""
+    its = [iterate(ctx, p) for p in parts]
+    if not its:
+        return IterSequence(())
+    counts = [count_of(ctx, it) for it in its]
+    if strict and all(isinstance(c, int) for c in counts) and len(set(counts)) > 1:
+        k = next(k for k, c in enumerate(counts) if c != counts[0])
+        others = "argument 1" if k == 1 else f"arguments 1-{k}"
+        raise ValueError(f"zip() argument {k + 1} is {'shorter' if counts[k] < counts[0] else 'longer'} than {others}")
+    count = least(ctx, counts)
+    unrolls = any(isinstance(it, IterSequence) for it in its)
+    if unrolls and isinstance(count, int):
+        return IterSequence(tuple(tuple(item_at(ctx, it, k) for it in its) for k in range(count)))
+    return IterRows(_tuple_of(its), tuple(v for it in its for v in _over(it)), count)
+
+
+def _over(it: Any) -> tuple[Any, ...]:
+    if isinstance(it, IterRows):
+        return (*it.over, it.count, it.position)
+    if isinstance(it, IterRange):
+        return (it.start, it.step, it.count, it.position)
+    return tuple(it.items)
+
+
+def _tuple_of(its: Sequence[Any]) -> Callable[[Context, Any], Any]:
+    def make(ctx: Context, k: Any) -> Any:
+        return tuple(item_at(ctx, it, k) for it in its)
+
+    return make
+
+
+def mapped(it: Any, function: Any, call: Callable[[Context, Any, Any], Any]) -> IterRows:
+    """Return an iterator whose items are `call(ctx, function, item)` of those of another."""
+
+    def make(ctx: Context, k: Any) -> Any:
+        return call(ctx, function, item_at(ctx, it, k))
+
+    count = len(it.items) - it.position if isinstance(it, IterSequence) else it.count
+    return IterRows(make, (function, *_over(it)), count)
+
+
+# --- iterators in variables
+
+
+def held(ctx: Context, x: Any) -> Record:
+    """Return an iterator over items known one by one, which `next` advances."""
+    if isinstance(x, Record) and x.cls is Held:
+        return x
+    made = Record(Cell("iterator"), Held)
+    ctx.heap[made.cell] = (("rest", sequence_of(ctx, x)),)
+    return made
+
+
+def next_held(ctx: Context, x: Any, default: Any = ...) -> Any:
+    """Do `next(x)`."""
+    if not isinstance(x, Record) or x.cls is not Held:
+        if isinstance(x, Record | External):
+            found = special_method(ctx, x, "__next__")
+            if found is not None:
+                return ctx.call(found, [])
+        raise ctx.error("JG237", name="next", why="only what iter() of a sequence of known length gives has a next item")
+    rest = dict(ctx.heap[x.cell])["rest"]
+    if not rest:
+        if default is ...:
+            raise StopIteration
+        return default
+    ctx.conflict(x.cell)
+    ctx.heap[x.cell] = (("rest", rest[1:]),)
+    return rest[0]
+
+
+
+__all__ += ["least", "mapped"]
