@@ -14,7 +14,7 @@ from typing import Any, overload
 from jitgrad.cache import Cache
 from jitgrad.errors import error
 from jitgrad.pytree import flatten, unflatten
-from jitgrad.transform import Transform
+from jitgrad.transform import MAKERS, Transform
 
 __all__ = ["Transformed", "grad", "jit", "jvp", "value_and_grad", "vjp"]
 
@@ -251,3 +251,6 @@ def jvp(function: Callable[..., Any], primals: Any, tangents: Any, has_aux: bool
         JG106 if the tangents do not fit the primals.
     """
     return _shared("push", function, has_aux)(tuple(primals), tuple(tangents))
+
+
+MAKERS.update({jit: "jit", grad: "grad", value_and_grad: "value_and_grad", vjp: "vjp", jvp: "jvp"})

@@ -13,7 +13,10 @@ from typing import Any
 
 from jitgrad.errors import error
 
-__all__ = ["Transform", "argument_positions", "transform_of"]
+__all__ = ["MAKERS", "Transform", "argument_positions", "transform_of"]
+
+# The public functions that make transforms, and the kind each makes; the tracer knows them by this table.
+MAKERS: dict[Any, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +99,12 @@ def argument_positions(
 def _by_name(transform: Transform, wanted: str, name: str, count: int, keywords: tuple[str, ...]) -> int | str:
     if wanted in keywords:
         return wanted
+    code = getattr(transform.function, "code", None)
     try:
         parameters = list(inspect.signature(transform.function).parameters)
     except (TypeError, ValueError):
-        parameters = []
+        # A function made inside a trace is known by its code object.
+        parameters = [] if code is None else list(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
     if wanted in parameters and parameters.index(wanted) < count:
         return parameters.index(wanted)
     known = ", ".join(parameters) or "unknown"

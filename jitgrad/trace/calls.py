@@ -367,10 +367,8 @@ def to_func(ctx: Context, function: types.FunctionType, source: Any = None) -> F
 
 
 def _closure_cell(ctx: Context, cell: types.CellType) -> Cell:
-    cells: dict[Any, Cell] = ctx.closure_cells  # type: ignore[attr-defined]
-    if cell not in cells:
-        cells[cell] = Cell("closure")
-    made = cells[cell]
+    cells: dict[int, tuple[types.CellType, Cell]] = ctx.closure_cells  # type: ignore[attr-defined]
+    made = cells.setdefault(id(cell), (cell, Cell("closure")))[1]
     if made not in ctx.heap:
         try:
             content = cell.cell_contents

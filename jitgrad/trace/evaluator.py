@@ -42,8 +42,8 @@ from jitgrad.trace.loops import LoopSignal, NeedUnroll, next_of, run_loop
 from jitgrad.trace.merge import Edge, Merger, Obligations, reachable, undefined
 from jitgrad.trace.regions import RETURN, BlockNode, Goto, structure
 from jitgrad.trace.texts import Formatted, Text
-from jitgrad.trace.transforms import apply_transform
-from jitgrad.transform import transform_of
+from jitgrad.trace.transforms import Lifted, apply_transform, make_transform
+from jitgrad.transform import MAKERS, transform_of
 
 __all__ = ["Evaluator", "NeedStatic", "Restart"]
 
@@ -102,7 +102,7 @@ class Evaluator(Context):
         self.roots: list[Any] = []
         self.argument_leaf: dict[Value, int] = {}
         self.counters: dict[Value, Any] = {}
-        self.closure_cells: dict[Any, Cell] = {}
+        self.closure_cells: dict[int, tuple[types.CellType, Cell]] = {}
         self.results: dict[Any, Any] = {}
 
     # --- calls
@@ -119,9 +119,11 @@ class Evaluator(Context):
             return self.inline(function, args, kwargs)
         if isinstance(function, Record | External):
             return self._call_object(function, args, kwargs)
-        transform = transform_of(function)
+        transform = function.transform if isinstance(function, Lifted) else transform_of(function)
         if transform is not None:
             return apply_transform(self, transform, args, kwargs)
+        if isinstance(function, types.FunctionType) and function in MAKERS:
+            return make_transform(self, MAKERS[function], args, kwargs)
         try:
             handler = HANDLERS.get(function) or by_name(function)
         except TypeError:

@@ -16,7 +16,6 @@ from typing import Any
 from jitgrad.graph.ir import Value
 from jitgrad.trace.abstract import (
     UNBOUND,
-    Abstract,
     BoundMethod,
     Cell,
     DictRef,

@@ -8,7 +8,6 @@ In: any abstract value. Out: an `IterSequence` of items known one by one, over w
 from __future__ import annotations
 
 import enum
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,7 +15,6 @@ import numpy as np
 
 from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.memory import Pick, Span
-from jitgrad.graph.types import Dim
 from jitgrad.trace.abstract import (
     Box,
     Cell,
@@ -83,7 +81,9 @@ def iterate(ctx: Context, x: Any) -> Any:
     if isinstance(x, str | bytes | frozenset | set | dict | list) or isinstance(x, enum.EnumType):
         return IterSequence(tuple(x))
     if hasattr(type(x), "__next__"):
-        raise ctx.error("JG237", name=f"iterating over a {type(x).__name__}", why="its state is kept outside the program")
+        raise ctx.error(
+            "JG237", name=f"iterating over a {type(x).__name__}", why="its state is kept outside the program"
+        )
     if not hasattr(type(x), "__iter__"):
         raise TypeError(f"'{type_name(ctx, x)}' object is not iterable")
     return IterSequence(tuple(x))
@@ -207,7 +207,12 @@ def item_at(ctx: Context, it: Any, k: Any) -> Any:
     if isinstance(it, IterRows):
         return it.make(ctx, at)
     made = _plain(ctx, "add", it.start, _plain(ctx, "multiply", at, it.step))
-    if isinstance(made, Scalar) and isinstance(it.start, int) and isinstance(it.step, int) and isinstance(it.count, int):
+    if (
+        isinstance(made, Scalar)
+        and isinstance(it.start, int)
+        and isinstance(it.step, int)
+        and isinstance(it.count, int)
+    ):
         ends = (it.start, it.start + max(it.count - 1, 0) * it.step)
         made = Scalar(made.value, "int", min(ends), max(ends))
     return made
@@ -302,7 +307,9 @@ def next_held(ctx: Context, x: Any, default: Any = ...) -> Any:
             found = special_method(ctx, x, "__next__")
             if found is not None:
                 return ctx.call(found, [])
-        raise ctx.error("JG237", name="next", why="only what iter() of a sequence of known length gives has a next item")
+        raise ctx.error(
+            "JG237", name="next", why="only what iter() of a sequence of known length gives has a next item"
+        )
     rest = dict(ctx.heap[x.cell])["rest"]
     if not rest:
         if default is ...:
@@ -311,7 +318,6 @@ def next_held(ctx: Context, x: Any, default: Any = ...) -> Any:
     ctx.conflict(x.cell)
     ctx.heap[x.cell] = (("rest", rest[1:]),)
     return rest[0]
-
 
 
 __all__ += ["least", "mapped"]

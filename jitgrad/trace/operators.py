@@ -28,7 +28,17 @@ from jitgrad.trace.abstract import (
     Scalar,
     TaggedRef,
 )
-from jitgrad.trace.arrays import NUMPY_BINARY, PYTHON_BINARY, as_array, is_array, is_number, is_numeric, shape_of, truth, unary
+from jitgrad.trace.arrays import (
+    NUMPY_BINARY,
+    PYTHON_BINARY,
+    as_array,
+    is_array,
+    is_number,
+    is_numeric,
+    shape_of,
+    truth,
+    unary,
+)
 from jitgrad.trace.calls import attribute, class_of, is_known, opened, outside_of
 from jitgrad.trace.context import Context, kind_of_python
 from jitgrad.trace.products import matrix_product
@@ -281,9 +291,7 @@ def compare_op(ctx: Context, op: str, x: Any, y: Any) -> Any:
 
 
 def _not_ordered(ctx: Context, op: str, x: Any, y: Any) -> TypeError:
-    return TypeError(
-        f"'{op}' not supported between instances of '{type_name(ctx, x)}' and '{type_name(ctx, y)}'"
-    )
+    return TypeError(f"'{op}' not supported between instances of '{type_name(ctx, x)}' and '{type_name(ctx, y)}'")
 
 
 def _negated(ctx: Context, flag: Any, negate: bool) -> Any:
@@ -364,7 +372,11 @@ def _compare_sequences(ctx: Context, op: str, a: tuple[Any, ...], b: tuple[Any, 
             continue
         decided = compare_op(ctx, op, x, y)
         decided = decided if isinstance(decided, bool) else truth(ctx, decided)
-        result = decided if equal is False else either(ctx, both(ctx, equal, result), both(ctx, _negated(ctx, equal, True), decided))
+        result = (
+            decided
+            if equal is False
+            else either(ctx, both(ctx, equal, result), both(ctx, _negated(ctx, equal, True), decided))
+        )
     return result
 
 
@@ -392,7 +404,7 @@ def contains_op(ctx: Context, x: Any, y: Any) -> Any:
     if isinstance(y, DictRef):
         key = static_key(ctx, x, "the key of a dict")
         return any(k == key for k, _ in ctx.heap[y.cell])
-    if isinstance(y, range | IndexRange) and isinstance(x, Scalar) or isinstance(y, IndexRange):
+    if (isinstance(y, range | IndexRange) and isinstance(x, Scalar)) or isinstance(y, IndexRange):
         return _in_range(ctx, x, y)
     items = _sequence(ctx, y)
     if items is None and isinstance(y, frozenset):

@@ -221,7 +221,9 @@ def _parse(subscripts: str, ranks: Sequence[int]) -> tuple[list[str], str]:
         right = dots + "".join(sorted(c for c in set(flat) if flat.count(c) == 1))
     for c in right:
         if not any(c in t for t in made):
-            raise ValueError(f"einstein sum subscripts string included output subscript '{c}' which never appeared in an input")
+            raise ValueError(
+                f"einstein sum subscripts string included output subscript '{c}' which never appeared in an input"
+            )
     return made, right
 
 
@@ -238,7 +240,11 @@ def _path(subscripts: str, values: Sequence[Value]) -> list[tuple[int, int]]:
 def _single(ctx: Context, term: str, value: Value, sizes: dict[str, Dim]) -> tuple[str, Value]:
     """Return an operand with letters that it has once each, taking diagonals; axes of length 1 that broadcast go."""
     g = ctx.g
-    drop = [k for k, (c, d) in enumerate(zip(term, value.shape, strict=True)) if isinstance(d, int) and d == 1 and sizes[c] != 1]
+    drop = [
+        k
+        for k, (c, d) in enumerate(zip(term, value.shape, strict=True))
+        if isinstance(d, int) and d == 1 and sizes[c] != 1
+    ]
     if drop:
         value = reshape_to(g, value, [d for k, d in enumerate(value.shape) if k not in drop])
         term = "".join(c for k, c in enumerate(term) if k not in drop)

@@ -93,7 +93,7 @@ def structure(code: types.CodeType) -> CodeTree:
     key = id(code)
     flow = flow_of(code)
     tree = CodeTree(code, flow, _Builder(flow).level(None))
-    _TREES[key] = (weakref.ref(code, lambda _: _TREES.pop(key, None)), tree)
+    _TREES[key] = (weakref.ref(code, lambda _, trees=_TREES: trees.pop(key, None)), tree)
     return tree
 
 

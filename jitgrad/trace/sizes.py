@@ -195,7 +195,7 @@ _WEAK = {"int": 0, "float": 0.0, "complex": 0j}
 
 def result_dtype(ctx: Context, *xs: Any) -> np.dtype:
     """Return the dtype that NumPy promotes numbers and arrays to, Python numbers being weak."""
-    return np.result_type(*(_WEAK.get(kind(x), None) if kind(x) in _WEAK else dtype_of(ctx, x) for x in xs))
+    return np.result_type(*(_WEAK.get(kind(x)) if kind(x) in _WEAK else dtype_of(ctx, x) for x in xs))
 
 
 def promoted(ctx: Context, *xs: Any) -> list[Value]:
@@ -208,4 +208,3 @@ def rehearse(function: Callable[..., Any], values: Sequence[Value], *args: Any, 
     """Call a NumPy function on zeros of the same dtypes and shapes, so that it raises its own exception."""
     dummies = [np.broadcast_to(np.zeros((), v.array.dtype), v.shape) for v in values]  # type: ignore[arg-type]
     function(*dummies, *args, **kwargs)
-

@@ -18,14 +18,15 @@ from jitgrad.graph.diff.adjoint import adjoint
 from jitgrad.graph.diff.tangent import tangent
 from jitgrad.graph.ir import Block, Value, clone_block
 from jitgrad.graph.types import Type
-from jitgrad.trace.abstract import Cell, DictRef, External, ListRef, Maybe, Poison, Record, Ref, Scalar, TaggedRef
+from jitgrad.trace.abstract import Abstract, Cell, DictRef, External, ListRef, Maybe, Poison, Record, Ref, Scalar, TaggedRef
 from jitgrad.trace.arrays import as_array, cast, describe, dtype_of, is_array, kind, read, scalar_value, shape_of
+from jitgrad.trace.builtins import sequence_of
 from jitgrad.trace.calls import Native, attribute, opened
 from jitgrad.trace.context import Context, kind_of_python
 from jitgrad.trace.merge import cells_of
 from jitgrad.transform import Transform, argument_positions
 
-__all__ = ["apply_transform", "pulled", "pushed"]
+__all__ = ["Lifted", "apply_transform", "make_transform", "pulled", "pushed"]
 
 
 def apply_transform(ctx: Context, t: Transform, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
@@ -40,6 +41,35 @@ def apply_transform(ctx: Context, t: Transform, args: Sequence[Any], kwargs: dic
     assert t.kind == "push", t.kind
     primals, tangents = args
     return pushed(ctx, t, primals, tangents)
+
+
+class Lifted(Abstract):
+    """A transform of a callable that the trace itself made."""
+
+    __slots__ = ("transform",)
+
+    def __init__(self, transform: Transform) -> None:
+        self.transform = transform
+
+
+def make_transform(ctx: Context, kind_: str, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    """Do `jitgrad.grad(f, ...)`, or another maker of transforms, inside a trace."""
+    if kind_ == "vjp":
+        return make_vjp(ctx, args[0], tuple(args[1:]), bool(kwargs.get("has_aux", False)))
+    if kind_ == "jvp":
+        return _jvp(ctx, *args, **kwargs)
+
+    def make(_: Context, function: Any = None, argnums: Any = 0, has_aux: bool = False) -> Any:
+        if function is None:
+            return Native(lambda c, f: make(c, f, argnums, has_aux))
+        return Lifted(Transform(kind_, function, argnums, has_aux))
+
+    return make(ctx, *args, **kwargs)
+
+
+def _jvp(ctx: Context, function: Any, primals: Any, tangents: Any, has_aux: bool = False) -> Any:
+    t = Transform("push", function, has_aux=has_aux)
+    return pushed(ctx, t, sequence_of(ctx, primals), sequence_of(ctx, tangents))
 
 
 # --- leaves of abstract values

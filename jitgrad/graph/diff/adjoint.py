@@ -262,7 +262,7 @@ class _Adjoint:
         if op.name in ("load", "gather"):
             self._read(frame, op, cot)
             return
-        for i in needed:
+        for i in reversed(needed):  # a store's value is read from the cotangent before that part is zeroed
             made = run_rule(self.residuals, frame, op, lambda g, o, i=i: [derivative.transpose(g, i, cot.value, o)])
             self.accumulate(frame, op.operands[i], Cot(made[0], self._moved(frame, op, i, cot.mask)))
 
@@ -311,7 +311,7 @@ class _Adjoint:
         def get(v: Value) -> Value:
             return self.residuals.get(frame, v)
 
-        for i in needed:
+        for i in reversed(needed):
             operand = op.operands[i]
             if op.name == "list_get":
                 prior = self.current(frame, operand)
@@ -493,6 +493,7 @@ class _Adjoint:
         for r in results:
             frame.memo.pop(r, None)
         rest = iter(made.results)
+        entering: list[tuple[Value, Cot]] = []
         for key, _, mask in inner.carried:
             value = next(rest)
             if isinstance(key, Site):
@@ -503,9 +504,10 @@ class _Adjoint:
                 if self.residuals.at_hand(frame, inits[key[1]]) is None:
                     frame.memo[inits[key[1]]] = value
             else:
-                cot = Cot(value, None if mask is None else next(rest))
-                if inits[key[1]] in self.active:
-                    self.accumulate(frame, inits[key[1]], cot)
+                entering.append((inits[key[1]], Cot(value, None if mask is None else next(rest))))
+        for init, cot in entering:  # only now: an initial value may be captured as well, and its accumulator came back
+            if init in self.active:
+                self.accumulate(frame, init, cot)
 
 
 def _copy(block: Block, name: str) -> tuple[Graph, list[Value]]:

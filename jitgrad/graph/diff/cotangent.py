@@ -42,9 +42,13 @@ def constant_of(value: Value) -> float | None:
 def _unspread(ct: Value, other: Value) -> Value:
     """Return what `ct` is a broadcast of, where elementwise arithmetic with `other` broadcasts it again."""
     op = ct.op
-    if op is not None and op.name == "broadcast" and other.shape == ct.shape:
-        return op.operands[0]
-    return ct
+    if op is None or op.name != "broadcast" or other.shape != ct.shape:
+        return ct
+    source = op.operands[0]
+    inner = source.op
+    if inner is not None and inner.name == "reshape" and not inner.operands[0].shape:
+        return inner.operands[0]
+    return source
 
 
 def _split_factor(ct: Value, factor: Value) -> tuple[Value, float] | None:

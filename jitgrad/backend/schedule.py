@@ -1,0 +1,531 @@
+"""Which ops run together, and in which order.
+
+In: the blocks of a graph. Out: for each block an ordered list of `Step`s: loop nests with several outputs, single ops,
+and for each value whether it is *fused*: computed where it is used, never stored.
+
+The blocks are walked backwards, so that when an op is met all its consumers are placed. A value used by one nest is
+fused into it; used by several it is recomputed there if that is cheap, else stored by a nest of its own, which joins
+another of the same domain where no path between the two forbids it. Edges also say: every read of a version of an array
+before the op that takes over its buffer; checks and visible effects in the user's order; a read at a run-time position
+not before the check that guards it. The order is the user's wherever these edges leave a choice.
+
+This room knows no buffer and no LLVM.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from jitgrad.backend.structure import CONSUMERS, REGIONS, Captures, dims_of, fusable, is_scalar, same_map, unit_reshape
+from jitgrad.graph.ir import Block, Graph, Op, Value
+from jitgrad.graph.types import ArrayType, Dim, ListType
+
+__all__ = ["Schedule", "Step", "reduced_axes"]
+
+EXPENSIVE = frozenset({
+    "exp", "log", "sin", "cos", "tan", "tanh", "power", "pow", "divide", "sqrt", "gather", "mod", "floor_divide",
+    "expm1", "log1p", "exp2", "log2", "log10", "arctan", "arctan2", "arcsin", "arccos", "sinh", "cosh", "arcsinh",
+    "arccosh", "arctanh", "erf", "erfc", "hypot", "cbrt", "remainder", "fmod", "logaddexp",
+})  # fmt: skip
+MAX_ROOTS = 8  # outputs of one nest: beyond, registers run out
+MAX_DEPTH = 48  # chain of fused ops: bounds recursion and the size of a nest
+MAX_COPIES = 3  # nests in which a cheap value may be computed again
+CHEAP = 6  # ops that may be computed again
+MAX_VISITS = 4000  # steps looked at to prove that there is no path
+
+
+@dataclass(eq=False)
+class Step:
+    """Ops that run together.
+
+    Attributes
+    ----------
+    kind : {'nest', 'op', 'result', 'end'}
+        A loop nest that computes `ops`; a single op; a result to be copied out; the yields of the block.
+    ops : list of Op
+    domain : tuple of Dim
+        Iterations of a nest.
+    axes : tuple of int, or None
+        Axes of the domain that the reductions of a nest drop; None if it only writes.
+    key : int
+        Place in the user's order.
+    succ : set of Step
+        Steps that must come later.
+    position : int
+        Number of the yield of a 'result'.
+    """
+
+    kind: str
+    ops: list[Op]
+    domain: tuple[Dim, ...] = ()
+    axes: tuple[int, ...] | None = None
+    key: int = 0
+    succ: set[Step] = field(default_factory=set)
+    position: int = -1
+
+
+def reduced_axes(op: Op) -> tuple[int, ...] | None:
+    """Return the axes that a reduction drops, None for other ops."""
+    return op.attrs["axes"] if op.name.startswith("reduce_") else None
+
+
+class Schedule:
+    """The plan of a graph.
+
+    Parameters
+    ----------
+    graph : Graph
+    contiguous : callable
+        Whether an argument of the graph lies in C order.
+    visible : set of Op
+        Stores into memory that the caller sees.
+
+    Attributes
+    ----------
+    steps : dict of Block to list of Step
+    fused : set of Value
+        Values that are never stored.
+    """
+
+    def __init__(self, graph: Graph, contiguous: Callable[[Value], bool], visible: set[Op]) -> None:
+        self.graph = graph
+        self.contiguous = contiguous
+        self.visible = visible
+        self.captures = Captures(graph)
+        self.steps: dict[Block, list[Step]] = {}
+        self.fused: set[Value] = set()
+        pending: list[Block] = [graph]
+        while pending:
+            block = pending.pop()
+            self.steps[block] = _BlockPlan(self, block).run()
+            pending += [r for s in self.steps[block] for op in s.ops for r in op.regions]
+
+    def in_memory(self, value: Value) -> bool:
+        """Whether a value of an array or list has a buffer once everything is planned."""
+        if is_scalar(value):
+            return False
+        return value not in self.fused
+
+    def c_order(self, value: Value) -> bool:
+        """Whether a value certainly lies in memory in C order, so that any reshape of it is a view."""
+        op = value.op
+        if op is None:
+            return self.contiguous(value) if value.owner is self.graph else True
+        if op.name == "reshape":
+            return self.c_order(op.operands[0]) if not self.is_root_reshape(op) else True
+        return not fusable(op)
+
+    def is_root_reshape(self, op: Op) -> bool:
+        """Whether a reshape moves elements: then it is computed by a nest over its operand."""
+        return not unit_reshape(op) and not self.c_order(op.operands[0])
+
+    def addressing(self, value: Value) -> bool:
+        """Whether a value is a strided view of memory."""
+        op = value.op
+        while op is not None and fusable(op):
+            if op.name == "reshape" and not unit_reshape(op):
+                return self.c_order(op.operands[0])
+            if op.name not in ("load", "transpose", "reshape") or is_scalar(op.operands[0]):
+                return False
+            op = op.operands[0].op
+        return True
+
+    def blas_ready(self, value: Value) -> bool:
+        """Whether a view can be an operand of a matrix product as it lies."""
+        if not self.addressing(value):
+            return False
+        strides = self._strides(value)[-2:]
+        rows, columns = value.shape[-2:]
+        return (strides[1] == 1 or columns == 1) and strides[0] not in (None, 0) or (
+            (strides[0] == 1 or rows == 1) and strides[1] not in (None, 0)
+        )
+
+    def _strides(self, value: Value) -> list[int | str | None]:
+        """Return the strides of a view: a number, 'size' for a product of run-time sizes, None where unknown."""
+        op = value.op
+        if op is not None and fusable(op) and op.name != "constant" and not self._own_buffer(op):
+            below = self._strides(op.operands[0])
+            if op.name == "transpose":
+                return [below[p] for p in op.attrs["permutation"]]
+            if op.name == "load":
+                made: list[int | str | None] = []
+                for entry, stride in zip(op.attrs["index"], below, strict=True):
+                    if hasattr(entry, "step"):
+                        known = isinstance(stride, int) and isinstance(entry.step, int) and entry.step > 0
+                        made.append(stride * entry.step if known else stride if entry.step == 1 else None)  # type: ignore[operator]
+                return made
+            if unit_reshape(op):
+                rest = [s for s, d in zip(below, op.operands[0].shape, strict=True) if d != 1]
+                # A dimension of one may claim any stride; 1 never disturbs.
+                return [1 if d == 1 else rest.pop(0) for d in op.result.shape]
+        layout = self.layout(value)
+        if layout is not None:
+            return list(layout)
+        strides: list[int | str | None] = []
+        size: int | str = 1
+        for d in reversed(value.shape):
+            strides.append(size)
+            size = size * max(d, 1) if isinstance(d, int) and isinstance(size, int) else "size"
+        return strides[::-1]
+
+    def _own_buffer(self, op: Op) -> bool:
+        return op.name == "reshape" and self.is_root_reshape(op)
+
+    def layout(self, value: Value) -> Sequence[int] | None:
+        """Return the strides of an argument that is not in C order; replaced by `lower`."""
+        return None
+
+
+class _BlockPlan:
+    """Plans one block; see the module docstring."""
+
+    def __init__(self, schedule: Schedule, block: Block) -> None:
+        self.schedule = schedule
+        self.block = block
+        self.end = Step("end", [], key=len(block.ops))
+        self.steps: list[Step] = [self.end]
+        self.readers: dict[Value, dict[Step, bool]] = {}
+        self.consumer: dict[Value, Step] = {}
+        self.forced: set[Value] = set()
+        self.nests: dict[tuple[Dim, ...], list[Step]] = {}
+        self.local = {r for op in block.ops for r in op.results}
+        self.depth: dict[Value, int] = {}
+        self.weight: dict[Value, int] = {}
+        self.effect: Step | None = None
+        self.guarded: set[Step] = set()
+
+    def run(self) -> list[Step]:
+        self._measure()
+        top = self.block is self.schedule.graph
+        for position, v in enumerate(self.block.yields):
+            if is_scalar(v):
+                self._read(v, self.end, False)
+            elif top and isinstance(v.type, ArrayType):
+                # Its own step, so that it can come before a store that takes the buffer over.
+                step = self._step("result", [], len(self.block.ops), position=position)
+                step.succ.add(self.end)
+                self.forced.add(v)
+                self._read(v, step, False)
+            else:
+                self.forced.add(v)
+                self._read(v, self.end, False)
+        for key in range(len(self.block.ops) - 1, -1, -1):
+            self._place(self.block.ops[key], key)
+        return self._order()
+
+    def _measure(self) -> None:
+        """Find how long a chain of fusable ops each value ends; cut the long ones."""
+        for op in self.block.ops:
+            if not fusable(op) or is_scalar(op.result):
+                continue
+            depth = 1 + max((self.depth.get(v, 0) for v in op.operands), default=0)
+            weight = 1 + sum(self.weight.get(v, 0) for v in op.operands)
+            if depth > MAX_DEPTH or weight > 4000:
+                self.forced.add(op.result)
+                depth, weight = 0, 0
+            self.depth[op.result] = depth
+            self.weight[op.result] = weight
+
+    # edges
+
+    def _step(self, kind: str, ops: list[Op], key: int, position: int = -1) -> Step:
+        step = Step(kind, ops, key=key, position=position)
+        self.steps.append(step)
+        return step
+
+    def _reaches(self, start: Iterable[Step], goal: Step) -> bool:
+        """Whether a path leads from one of the steps to the goal; yes where that cannot be told quickly."""
+        if goal is self.end:
+            return True
+        stack, seen = list(start), set()
+        while stack:
+            step = stack.pop()
+            if step is goal:
+                return True
+            if step not in seen:
+                seen.add(step)
+                if len(seen) > MAX_VISITS:
+                    return True
+                stack.extend(step.succ)
+        return False
+
+    def _read(self, value: Value, step: Step, identity: bool) -> None:
+        """Note that a step reads a value, directly or through fused ones."""
+        if value not in self.local and value in self.schedule.fused and not is_scalar(value):
+            # A view that an outer block leaves to its users: what is read is what it views.
+            assert value.op is not None
+            for operand in value.op.operands:
+                self._read(operand, step, False)
+            return
+        found = self.readers.setdefault(value, {})
+        found[step] = found.get(step, True) and identity
+        taker = self.consumer.get(value)
+        if taker is not None and taker is not step and not self._reaches([taker], step):
+            step.succ.add(taker)
+
+    def _read_all(self, op: Op, step: Step, identity: bool = False) -> None:
+        for v in op.operands:
+            self._read(v, step, identity and same_map(op, v))
+        for v in (*op.operands, *op.results):
+            for d in dims_of(v):
+                self._read(d, step, False)
+
+    # placing
+
+    def _place(self, op: Op, key: int) -> None:
+        effects = bool(op.primitive.effects) or op in self.schedule.visible
+        effects = effects or any(inner.primitive.effects for r in op.regions for inner in r.walk())
+        if not effects and not any(r in self.readers for r in op.results):
+            return
+        if fusable(op) and not effects:
+            if is_scalar(op.result) and op.name != "constant":
+                step = self._step("op", [op], key)
+                self._link(op, step, key)
+                self._read_all(op, step)
+                for v in op.operands:
+                    self._keep_base(op, v)
+                return
+            if self._stays_fused(op):
+                self._fuse(op)
+                return
+            self._root(op, key)
+            return
+        if op.name == "constant":
+            return
+        if reduced_axes(op) is not None:
+            self._root(op, key)
+            return
+        step = self._step("op", [op], key)
+        self._link(op, step, key)
+        if effects:
+            step.succ |= self.guarded
+            if self.effect is not None:
+                step.succ.add(self.effect)
+            self.effect = step
+            self.guarded = set()
+        if self._dynamic(op):
+            self.guarded.add(step)
+        for v in self._consumed(op):
+            self._consume(v, step)
+        self._read_all(op, step, identity=False)
+        if op.regions:
+            for v in self.schedule.captures.of(op):
+                if not is_scalar(v) and v in self.local and not self._lends(v):
+                    self.forced.add(v)
+                self._read(v, step, False)
+        for position, v in enumerate(op.operands):
+            if self._needs_memory(op, position, v):
+                self.forced.add(v)
+
+    def _link(self, op: Op, step: Step, key: int) -> None:
+        """Add the edges from an op to what reads its results."""
+        for r in op.results:
+            for reader in self.readers.get(r, ()):
+                if reader is not step:
+                    step.succ.add(reader)
+
+    def _dynamic(self, op: Op) -> bool:
+        """Whether an op touches memory at a run-time position or of a run-time size."""
+        if op.name in ("load", "store", "addto"):
+            return len(op.operands) > (1 if op.name == "load" else 2)
+        if op.name in ("gather", "scatter", "scatter_add") or op.name.startswith("list_") or op.regions:
+            return True
+        return any(dims_of(r) for r in op.results)
+
+    def _lends(self, v: Value) -> bool:
+        """Whether regions may evaluate a value of this block themselves: views and fills cost nothing."""
+        op = v.op
+        if op is None or not fusable(op):
+            return True
+        if op.name in ("broadcast", "constant", "iota"):
+            return all(is_scalar(x) for x in op.operands)
+        return self.schedule.addressing(v)
+
+    def _keep_base(self, op: Op, v: Value) -> None:
+        if op.name == "gather" and v is op.operands[0] and not self.schedule.addressing(v):
+            self.forced.add(v)
+
+    def _needs_memory(self, op: Op, position: int, v: Value) -> bool:
+        if is_scalar(v) or isinstance(v.type, ListType):
+            return False
+        if op.name == "matmul":
+            return not self.schedule.blas_ready(v)
+        if op.name in ("sort", "argsort", "call_back"):
+            return not self.schedule.addressing(v)
+        if op.name in ("scatter", "scatter_add") and position > 0:
+            return self._touches(v, op.operands[0])
+        if op.name in ("store", "addto") and position == 1:
+            return self._overlaps(op, v)
+        return False
+
+    def _touches(self, v: Value, base: Value) -> bool:
+        """Whether evaluating v where it is used could read base."""
+        stack = [v]
+        while stack:
+            x = stack.pop()
+            if x is base:
+                return True
+            if x.op is not None and fusable(x.op) and not is_scalar(x) and x not in self.forced:
+                stack.extend(x.op.operands)
+        return False
+
+    def _overlaps(self, store: Op, v: Value) -> bool:
+        """Whether v reads the stored-to array at other places than the one being written."""
+        base = store.operands[0]
+        here = (store.attrs["index"], store.operands[2:])
+        stack = [(v, True)]
+        while stack:
+            x, straight = stack.pop()
+            if x is base:
+                return True
+            if x.op is None or not fusable(x.op) or is_scalar(x):
+                continue
+            if x.op.name == "load" and x.op.operands[0] is base:
+                if not straight or (x.op.attrs["index"], x.op.operands[1:]) != here:
+                    return True
+                continue
+            stack.extend((o, straight and same_map(x.op, o)) for o in x.op.operands)
+        return False
+
+    def _consumed(self, op: Op) -> list[Value]:
+        if op.name in CONSUMERS:
+            return [op.operands[0]]
+        if op.name in ("for", "while"):
+            return [v for v in op.operands if not is_scalar(v)]
+        if op.name == "if":
+            found: dict[Value, None] = {}
+            outside = set(self.schedule.captures.of(op))
+            for region in op.regions:
+                for inner in region.ops:
+                    found |= {v: None for v in self._consumed(inner) if v in outside}
+            return list(found)
+        return []
+
+    def _consume(self, v: Value, step: Step) -> None:
+        """Let a step take over the buffer of a value, after all its readers, where that makes no cycle."""
+        if v in self.consumer or is_scalar(v):
+            return
+        later = [r for r in self.readers.get(v, ()) if r is not step]
+        if any(self._reaches([step], r) for r in later):
+            return
+        self.consumer[v] = step
+        for r in later:
+            r.succ.add(step)
+
+    # fusing
+
+    def _stays_fused(self, op: Op) -> bool:
+        v = op.result
+        if v in self.forced:
+            return False
+        if op.name == "constant" or not op.operands:
+            return True
+        if op.name == "reshape" and self.schedule.is_root_reshape(op):
+            return False
+        readers = self.readers[v]
+        for u in op.operands:
+            taker = self.consumer.get(u)
+            if taker is not None and any(r is not taker and self._reaches([taker], r) for r in readers):
+                return False
+        if self._lends(v):
+            return True
+        if any(r.kind == "op" and r.ops[0].regions for r in readers):
+            return False
+        if len(readers) <= 1:
+            (reader,) = readers
+            # Structured loops may look at an element many times.
+            return not (reader.kind == "op" and reader.ops[0].name in ("sort", "argsort"))
+        if op.name == "broadcast" or op.name in ("load", "transpose", "reshape"):
+            return True
+        return op.name not in EXPENSIVE and len(readers) <= MAX_COPIES and self.weight.get(v, 0) <= CHEAP
+
+    def _fuse(self, op: Op) -> None:
+        v = op.result
+        self.schedule.fused.add(v)
+        dynamic = self._dynamic(op)
+        for step, identity in list(self.readers[v].items()):
+            self._read_all(op, step, identity)
+            if dynamic:
+                self.guarded.add(step)
+        for u in op.operands:
+            self._keep_base(op, u)
+
+    def _root(self, op: Op, key: int) -> None:
+        """Place an op that is stored: in a nest that exists, or in one of its own."""
+        axes = reduced_axes(op)
+        whole = axes is not None or op.name == "reshape"
+        domain = op.operands[0].shape if whole else op.result.shape
+        step = self._find_nest(op, domain, axes)
+        if step is None:
+            step = self._step("nest", [op], key)
+            step.domain, step.axes = domain, axes
+            self.nests.setdefault(domain, []).append(step)
+        else:
+            step.ops.insert(0, op)
+            step.axes = axes if step.axes is None else step.axes
+            step.key = min(step.key, key)
+        self._link(op, step, key)
+        for v in op.operands:
+            straight = v.shape == domain if whole else same_map(op, v)
+            self._read(v, step, straight)
+            self._keep_base(op, v)
+        for v in (*op.operands, *op.results):
+            for d in dims_of(v):
+                self._read(d, step, False)
+        if self._dynamic(op):
+            self.guarded.add(step)
+
+    def _find_nest(self, op: Op, domain: tuple[Dim, ...], axes: tuple[int, ...] | None) -> Step | None:
+        readers = self.readers[op.result]
+        near = [r for r in readers if r.kind == "nest" and r.domain == domain]
+        far = [r for r in self.nests.get(domain, [])[-4:] if r not in near]
+        for nest in (*near, *far):
+            if len(nest.ops) >= MAX_ROOTS or (op.name == "reshape" and nest.domain != op.result.shape):
+                continue
+            if not _agree(nest.axes, axes, domain):
+                continue
+            if nest in readers and (axes is not None or op.result.shape != domain or not readers[nest]):
+                continue
+            if any(r is not nest and self._reaches([r], nest) for r in readers):
+                continue
+            takers = [self.consumer[u] for u in op.operands if u in self.consumer]
+            if any(self._reaches([t], nest) for t in takers):
+                continue
+            return nest
+        return None
+
+    def _order(self) -> list[Step]:
+        """Sort the steps: the user's order where the edges leave a choice."""
+        waiting: dict[Step, int] = dict.fromkeys(self.steps, 0)
+        for step in self.steps:
+            if step is not self.end:
+                step.succ.add(self.end)
+            for after in step.succ:
+                waiting[after] += 1
+        heap = [(s.key, i, s) for i, s in enumerate(self.steps) if waiting[s] == 0]
+        number = {s: i for i, s in enumerate(self.steps)}
+        heapq.heapify(heap)
+        ordered: list[Step] = []
+        while heap:
+            _, _, step = heapq.heappop(heap)
+            ordered.append(step)
+            for after in step.succ:
+                waiting[after] -= 1
+                if not waiting[after]:
+                    heapq.heappush(heap, (after.key, number[after], after))
+        assert len(ordered) == len(self.steps), "the edges of a block make a cycle"
+        return ordered
+
+
+def _agree(one: tuple[int, ...] | None, other: tuple[int, ...] | None, domain: Sequence[Dim]) -> bool:
+    """Whether two outputs can share loops: those that are reduced run inside."""
+    if one == other:
+        return True
+    if one is not None and other is not None:
+        return False
+    axes = one if one is not None else other
+    assert axes is not None
+    # Writing while summing down the columns would walk memory across the rows.
+    return len(domain) - 1 in axes

@@ -1,0 +1,202 @@
+"""Forward mode: a block becomes a graph that computes its yields and their tangents side by side.
+
+In: a block and the arguments to differentiate by. Out: a graph of the same IR. Each op is copied and followed by the code
+of its tangent; loops and branches carry the tangents of their active values beside the values. Nothing is saved and
+nothing runs twice. Tangents that are zero are not built until something must be handed on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from jitgrad.errors import error
+from jitgrad.graph.builder import Builder
+from jitgrad.graph.diff.activity import active_values
+from jitgrad.graph.diff.cotangent import Cot, apply_partial
+from jitgrad.graph.diff.frames import Step, run
+from jitgrad.graph.diff.lists import LIST_OPS, jvp_list
+from jitgrad.graph.diff.rules import is_jointly_linear
+from jitgrad.graph.diff.sweep import sweep
+from jitgrad.graph.ir import Block, Graph, Op, Value, substitute_type
+from jitgrad.graph.ops.shape import broadcast_to, zeros
+from jitgrad.graph.primitive import Linear, Masked, NoGradient, Partial, Partials, Rules
+from jitgrad.graph.types import ArrayType
+
+__all__ = ["tangent"]
+
+
+def tangent(block: Block, wrt: Sequence[int], *, name: str = "tangent") -> Graph:
+    """Return the graph that computes a block's yields and their derivative in a direction.
+
+    Parameters
+    ----------
+    block : Block
+        May use values of blocks around it: those are constants.
+    wrt : sequence of int
+        Positions of floating-point arguments.
+    name : str
+        Name of the graph.
+
+    Returns
+    -------
+    Graph
+        Arguments: the block's, then one tangent for each of `wrt`. Yields: the block's, then the tangent of each
+        floating-point yield, as zeros where it depends on none of `wrt`.
+
+    Raises
+    ------
+    DifferentiationError
+        JG301 if the derivative passes through an op that has none.
+    """
+    inputs = [block.args[i] for i in wrt]
+    for value in inputs:
+        if not value.type.is_float:
+            raise error("JG900", what=f"a derivative with respect to {value.type} was asked for")
+    return _Tangent(block, inputs, name).graph
+
+
+class _Tangent:
+    def __init__(self, block: Block, inputs: list[Value], name: str) -> None:
+        self.graph = graph = Graph(name)
+        self.active = active_values(block, inputs, [y for y in block.yields if y.type.is_float])
+        self.map: dict[Value, Value] = {}
+        self.tangents: dict[Value, Value] = {}  # of values of the source, in the names of the graph
+        self.g = Builder(graph)
+        for arg in block.args:
+            self.map[arg] = graph.add_arg(arg.type, arg.name)
+        for arg in graph.args:
+            arg.type = substitute_type(arg.type, self.map)
+        for v in inputs:
+            t = graph.add_arg(self.map[v].type, _hint(v))
+            if v in self.active:
+                self.tangents[v] = t
+        run(self.block(block, graph))
+        yields = [self.map.get(y, y) for y in block.yields]
+        self.g.block, self.g.location = graph, None
+        graph.yields = yields + [self.tangent_of(y) for y in block.yields if y.type.is_float]
+        sweep(graph)
+
+    def tangent_of(self, value: Value) -> Value:
+        """Return the tangent of a value of the source, zeros where it has none."""
+        found = self.tangents.get(value)
+        if found is not None:
+            return found
+        mine = self.map.get(value, value)
+        return zeros(self.g, mine.type) if isinstance(mine.type, ArrayType) else self.g.list_zeros(mine)
+
+    def block(self, source: Block, target: Block) -> Step:
+        """Copy the ops of a block with their tangents."""
+        g, mapping = self.g, self.map
+        for op in source.ops:
+            g.block, g.location = target, op.location
+            if op.regions:
+                yield self.region(op, target)
+                continue
+            types = [substitute_type(r.type, mapping) for r in op.results]
+            made = Op(op.primitive, [mapping.get(v, v) for v in op.operands], op.attrs, (), types, op.location)
+            target.ops.append(made)
+            for old, new in zip(op.results, made.results, strict=True):
+                new.name = old.name
+                mapping[old] = new
+            tangents = [self.tangents.get(v) for v in op.operands]
+            if any(t is not None for t in tangents) and any(r in self.active for r in op.results):
+                for old, t in zip(op.results, self.op(made, tangents), strict=True):
+                    if t is not None and old in self.active:
+                        self.tangents[old] = t
+                        if old.name and not t.name and t.op is not None:
+                            t.name = _hint(old)
+
+    def op(self, op: Op, tangents: list[Value | None]) -> Sequence[Value | None]:
+        """Return the tangents of the results of an op of the graph, given those of its operands."""
+        g, derivative = self.g, op.primitive.derivative
+        if op.name in LIST_OPS:
+            return [jvp_list(g, op, tangents, op.operands)]
+        if isinstance(derivative, Partials):
+            return [self.partials(op, tangents, derivative)]
+        if isinstance(derivative, Linear):
+            return [self.linear(op, tangents, derivative)]
+        if isinstance(derivative, Rules):
+            return derivative.jvp(g, op, tangents)
+        why = derivative.why if isinstance(derivative, NoGradient) else "it declares none"
+        raise error("JG301", op.location, op=op.name, why=why)
+
+    def partials(self, op: Op, tangents: list[Value | None], derivative: Partials) -> Value | None:
+        g, total = self.g, None
+        for partial, t in zip(derivative.rule(g, op.result, *op.operands), tangents, strict=True):
+            if t is None:
+                continue
+            if isinstance(partial, Value | Masked):
+                # The product has the shape of the result if the partial does not; the tangent may be smaller.
+                inner = partial.partial if isinstance(partial, Masked) else partial
+                if isinstance(partial, Masked) or (isinstance(inner, Value) and inner.shape != op.result.shape):
+                    t = broadcast_to(g, t, op.result.shape)
+            made = apply_partial(g, Cot(t), partial)
+            if made is None:
+                continue
+            term = made.value
+            if total is None:
+                total = term
+            elif partial is Partial.MINUS_ONE:
+                total = g.subtract(total, t)
+            else:
+                total = g.add(total, term)
+        return None if total is None else broadcast_to(g, total, op.result.shape)
+
+    def linear(self, op: Op, tangents: list[Value | None], derivative: Linear) -> Value | None:
+        g = self.g
+        positions = derivative.operands or tuple(i for i, v in enumerate(op.operands) if v.type.is_float)
+        moving = [i for i in positions if tangents[i] is not None]
+        if not moving:
+            return None
+        joint = len(positions) == 1 or derivative.moves or is_jointly_linear(op)
+        total = None
+        for group in [moving] if joint else [[i] for i in moving]:
+            operands = list(op.operands)
+            for i in positions if joint else group:
+                t = tangents[i]
+                operands[i] = zeros(g, operands[i].type) if t is None else t
+            made = g.emit(op.name, operands, op.attrs).result
+            total = made if total is None else g.add(total, made)
+        return total
+
+    def region(self, op: Op, target: Block) -> Step:
+        """Copy an op with regions; tangents of its active values follow the values."""
+        g, mapping = self.g, self.map
+        skip = 1 if op.name == "for" else 0
+        moving = [i for i, r in enumerate(op.results) if self._moves(op, i, r, skip)]
+        operands = [mapping.get(v, v) for v in op.operands]
+        if op.name != "if":
+            operands += [self.tangent_of(op.operands[skip + i]) for i in moving]
+        regions = []
+        for k, region in enumerate(op.regions):
+            copy = Block()
+            for arg in region.args:
+                mapping[arg] = copy.add_arg(substitute_type(arg.type, mapping), arg.name)
+            if op.name != "if":
+                for i in moving:
+                    arg = region.args[skip + i]
+                    self.tangents[arg] = copy.add_arg(mapping[arg].type, _hint(arg))
+            yield self.block(region, copy)
+            g.block, g.location = copy, op.location
+            copy.yields = [mapping.get(y, y) for y in region.yields]
+            if op.name != "while" or k == 1:
+                copy.yields += [self.tangent_of(region.yields[i]) for i in moving]
+            regions.append(copy)
+        g.block, g.location = target, op.location
+        made = g.emit(op.name, operands, dict(op.attrs), regions)
+        for old, new in zip(op.results, made.results, strict=False):
+            new.name = old.name
+            mapping[old] = new
+        for i, t in zip(moving, made.results[len(op.results) :], strict=True):
+            t.name = _hint(op.results[i])
+            if op.results[i] in self.active:
+                self.tangents[op.results[i]] = t
+
+    def _moves(self, op: Op, i: int, result: Value, skip: int) -> bool:
+        if result in self.active:
+            return True
+        return op.name != "if" and op.regions[-1].args[skip + i] in self.active
+
+
+def _hint(value: Value) -> str:
+    return f"{value.name}.t" if value.name else ""
