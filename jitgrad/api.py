@@ -134,7 +134,7 @@ def grad(function: Callable[..., Any] | None = None, argnums: Any = 0, has_aux: 
     Raises
     ------
     DifferentiationError
-        JG301 for an integer argument, JG302 for one without a float, JG304 for a result that is no float scalar.
+        JG111 for an integer argument, JG112 for one without a float, JG114 for a result that is no float scalar.
     ArgumentError
         JG101 for a wrong `argnums`.
     UnsupportedError

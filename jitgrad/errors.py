@@ -68,7 +68,84 @@ class Row:
 
 TABLE: dict[str, Row] = {
     # JG1xx: calls of the transforms
+    "JG101": Row(
+        ArgumentError,
+        "argnums={argnums} does not name an argument of {name}: {why}",
+        "give a position, a parameter's name, or a tuple of these",
+    ),
+    "JG103": Row(ArgumentError, "a {what} among the arguments contains itself", "pass a tree without cycles"),
+    "JG104": Row(ArgumentError, "{what} cannot be an argument", "pass a plain ndarray of bool, int, float or complex"),
+    "JG105": Row(
+        ArgumentError,
+        "with has_aux, {name} must return a pair (value, aux), not {what}",
+        "return `value, aux`, or leave has_aux out",
+    ),
+    "JG106": Row(
+        ArgumentError, "the {what} does not fit {name}: {why}", "give it the structure and shapes it belongs to"
+    ),
+    "JG107": Row(ArgumentError, "{kind} takes a function, not {what}", "pass the function itself: {kind}(f)(x)"),
+    "JG108": Row(
+        ArgumentError,
+        "{first}, which the function stores into, shares memory with {second}",
+        "pass a copy of one of them",
+    ),
+    "JG111": Row(
+        DifferentiationError,
+        "argument {index!r} of {name} is {what}: no derivative by it",
+        "pass a float (write 3.0 for 3, or x.astype(float)), or choose another argument with argnums",
+    ),
+    "JG112": Row(
+        DifferentiationError,
+        "argument {index!r} of {name} is {what} without any floating-point leaf",
+        "choose another argument with argnums, or make its numbers floats",
+    ),
+    "JG113": Row(DifferentiationError, "a derivative by {what}", "turn the list into an array first"),
+    "JG114": Row(
+        DifferentiationError,
+        "the gradient needs a real scalar result, and {name} returned {what}",
+        "reduce the result to a float (sum, mean), use vjp for other shapes, or has_aux for (value, aux)",
+    ),
+    "JG115": Row(
+        DifferentiationError,
+        "argument {index!r} of {name} is complex",
+        "differentiate by its real and imaginary parts as two real arguments",
+    ),
     # JG2xx: programs that cannot be compiled
+    "JG203": Row(UnsupportedError, "{what} cannot be compiled", "write it another way, or move it out of the function"),
+    "JG222": Row(UnsupportedError, "{what}", "pass the object as an argument, or return the new value instead"),
+    "JG223": Row(
+        UnsupportedError,
+        "{name} has no meaning here",
+        "use a NumPy function that is supported, or plain Python that can be inlined",
+    ),
+    "JG224": Row(UnsupportedError, "a store into {name}, {where}", "return the value instead"),
+    "JG225": Row(UnsupportedError, "{what} cannot be returned", "return numbers, arrays and containers of these"),
+    "JG226": Row(UnsupportedError, "calls nest deeper than {limit}, in {name}", "use a loop instead of recursion"),
+    "JG227": Row(UnsupportedError, "raising {name}, an exception class of your own", "raise a built-in exception"),
+    "JG228": Row(
+        UnsupportedError, "{why} must be known when the function is compiled, and depends on data", "use a plain int"
+    ),
+    "JG229": Row(
+        UnsupportedError,
+        "a loop must be unrolled, and has more than {limit} trips",
+        "index an array instead of a list or tuple, so that the loop can stay a loop",
+    ),
+    "JG230": Row(UnsupportedError, "an array of the subclass {name}", "use np.asarray on it"),
+    "JG240": Row(
+        UnsupportedError, "{name} cannot be used here: {why}", "give it one type on every path before it is used"
+    ),
+    "JG241": Row(
+        UnsupportedError,
+        "a store in place where {names} may or may not be one array, as earlier branches or trips decided",
+        "copy the array when it gets its second name",
+    ),
+    "JG242": Row(
+        UnsupportedError,
+        "{name} changes from {before} to {after} in a loop",
+        "keep its dtype and shape the same in all trips",
+    ),
+    "JG243": Row(UnsupportedError, "{name} changes its type in a loop: {why}", "start it with the type it will have"),
+    "JG204": Row(UnsupportedError, "the control flow of {name} cannot be structured", "report the function"),
     # JG3xx: derivatives
     "JG301": Row(
         DifferentiationError,

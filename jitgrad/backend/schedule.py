@@ -18,7 +18,7 @@ import heapq
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from jitgrad.backend.structure import CONSUMERS, REGIONS, Captures, dims_of, fusable, is_scalar, same_map, unit_reshape
+from jitgrad.backend.structure import CONSUMERS, Captures, dims_of, fusable, is_scalar, same_map, unit_reshape
 from jitgrad.graph.ir import Block, Graph, Op, Value
 from jitgrad.graph.types import ArrayType, Dim, ListType
 
@@ -77,10 +77,12 @@ class Schedule:
     Parameters
     ----------
     graph : Graph
-    contiguous : callable
-        Whether an argument of the graph lies in C order.
+    strides : callable
+        Strides of an argument of the graph that does not lie in C order; None for any other value.
     visible : set of Op
         Stores into memory that the caller sees.
+    written : set of int
+        Yields that go back into the memory of an argument.
 
     Attributes
     ----------
@@ -89,10 +91,13 @@ class Schedule:
         Values that are never stored.
     """
 
-    def __init__(self, graph: Graph, contiguous: Callable[[Value], bool], visible: set[Op]) -> None:
+    def __init__(
+        self, graph: Graph, strides: Callable[[Value], Sequence[int] | None], visible: set[Op], written: set[int]
+    ) -> None:
         self.graph = graph
-        self.contiguous = contiguous
+        self.layout = strides
         self.visible = visible
+        self.written = written
         self.captures = Captures(graph)
         self.steps: dict[Block, list[Step]] = {}
         self.fused: set[Value] = set()
@@ -112,7 +117,7 @@ class Schedule:
         """Whether a value certainly lies in memory in C order, so that any reshape of it is a view."""
         op = value.op
         if op is None:
-            return self.contiguous(value) if value.owner is self.graph else True
+            return self.layout(value) is None
         if op.name == "reshape":
             return self.c_order(op.operands[0]) if not self.is_root_reshape(op) else True
         return not fusable(op)
@@ -173,10 +178,6 @@ class Schedule:
     def _own_buffer(self, op: Op) -> bool:
         return op.name == "reshape" and self.is_root_reshape(op)
 
-    def layout(self, value: Value) -> Sequence[int] | None:
-        """Return the strides of an argument that is not in C order; replaced by `lower`."""
-        return None
-
 
 class _BlockPlan:
     """Plans one block; see the module docstring."""
@@ -202,7 +203,7 @@ class _BlockPlan:
         for position, v in enumerate(self.block.yields):
             if is_scalar(v):
                 self._read(v, self.end, False)
-            elif top and isinstance(v.type, ArrayType):
+            elif top and isinstance(v.type, ArrayType) and position not in self.schedule.written:
                 # Its own step, so that it can come before a store that takes the buffer over.
                 step = self._step("result", [], len(self.block.ops), position=position)
                 step.succ.add(self.end)
@@ -286,6 +287,8 @@ class _BlockPlan:
                 self._read_all(op, step)
                 for v in op.operands:
                     self._keep_base(op, v)
+                if self._dynamic(op):
+                    self.guarded.add(step)
                 return
             if self._stays_fused(op):
                 self._fuse(op)

@@ -7,10 +7,11 @@ knows the stack effect of nothing and the meaning of variable instructions only.
 from __future__ import annotations
 
 import types
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from jitgrad.errors import error
+from jitgrad.errors import UnsupportedError, error
 from jitgrad.location import Location
 from jitgrad.trace.bytecode import Instr, Mark, decode
 
@@ -83,10 +84,12 @@ def flow_of(code: types.CodeType) -> Flow:
         JG204 if a loop has two entries, which CPython does not make.
     """
     blocks = _split(decode(code))
+    _thread(blocks)
     order, preds = _reachable(blocks, 0)
     blocks = {n: blocks[n] for n in order}
+    loops, order, preds = _uninverted(code, blocks, order, preds)
+    blocks = {n: blocks[n] for n in order}
     idom = dominators(order, preds)
-    loops = _natural_loops(code, blocks, order, preds, idom)
     live_in, live_after = _liveness(blocks, order)
     stored = {h: frozenset(n for b in body for n in _stores(blocks[b])) for h, body in loops.items()}
     return Flow(blocks, 0, order, preds, idom, loops, live_in, live_after, stored)
@@ -146,6 +149,20 @@ def _split(items: list[Instr | Mark]) -> dict[int, BasicBlock]:
     for block, targets in pending:
         block.successors = [marks[t] if isinstance(t, Mark) else t for t in targets]
     return blocks
+
+
+def _thread(blocks: dict[int, BasicBlock]) -> None:
+    """Lead jumps past blocks that do nothing but jump."""
+
+    def final(n: int) -> int:
+        seen = {n}
+        while blocks[n].end == "jump" and not blocks[n].instrs and blocks[n].successors[0] not in seen:
+            n = blocks[n].successors[0]
+            seen.add(n)
+        return n
+
+    for block in blocks.values():
+        block.successors = [final(s) for s in block.successors]
 
 
 def _reachable(blocks: dict[int, BasicBlock], entry: int) -> tuple[list[int], dict[int, list[int]]]:
@@ -220,6 +237,87 @@ def _natural_loops(
                     body.add(b)
                     todo.extend(preds[b])
     return loops
+
+
+def _uninverted(
+    code: types.CodeType, blocks: dict[int, BasicBlock], order: list[int], preds: dict[int, list[int]]
+) -> tuple[dict[int, set[int]], list[int], dict[int, list[int]]]:
+    """Give a `while` its single test back where the compiler made two copies, above the loop and below it.
+
+    The common end of the guard and the latch becomes a block of its own, the head of the loop. A step that would make
+    the flow irreducible is taken back.
+    """
+    loops = _natural_loops(code, blocks, order, preds, dominators(order, preds))
+    tried: set[tuple[int, int]] = set()
+    while True:
+        pair = next((p for p in _copies(blocks, order, loops) if p not in tried), None)
+        if pair is None:
+            return loops, order, preds
+        tried.add(pair)
+        guard, latch = (blocks[n] for n in pair)
+        kept = [(b, list(b.instrs), b.end, b.arg, list(b.successors), b.location) for b in blocks.values()]
+        count = _common_end(guard, latch)
+        test = BasicBlock(max(blocks) + 1, guard.instrs[-count:], guard.end, guard.arg, list(guard.successors), guard.location)
+        for b in (guard, latch):
+            del b.instrs[-count:]
+            b.end, b.arg, b.successors = "jump", None, [test.number]
+        blocks[test.number] = test
+        _thread(blocks)
+        new_order, new_preds = _reachable(blocks, order[0])
+        try:
+            found = _natural_loops(code, blocks, new_order, new_preds, dominators(new_order, new_preds))
+        except UnsupportedError:
+            del blocks[test.number]
+            for b, instrs, end, arg, successors, location in kept:
+                b.instrs, b.end, b.arg, b.successors, b.location = instrs, end, arg, successors, location
+            continue
+        loops, order, preds = found, new_order, new_preds
+
+
+_OPPOSITE = {"true": "false", "false": "true", "none": "notnone", "notnone": "none"}
+
+
+def _branch_key(block: BasicBlock) -> tuple[str, int, int]:
+    first, second = block.successors
+    if block.arg in ("true", "none"):
+        return block.arg, first, second
+    return _OPPOSITE[block.arg], second, first
+
+
+def _copies(
+    blocks: dict[int, BasicBlock], order: list[int], loops: dict[int, set[int]]
+) -> Iterator[tuple[int, int]]:
+    """Yield (guard, latch) pairs that end in the same test, the last of a chain of tests first."""
+    groups: dict[tuple[str, int, int], list[int]] = {}
+    for n in reversed(order):
+        if blocks[n].end == "branch" and len(set(blocks[n].successors)) == 2:
+            groups.setdefault(_branch_key(blocks[n]), []).append(n)
+    for (_, a, b), members in groups.items():
+        for latch in members:
+            for guard in members:
+                if guard == latch:
+                    continue
+                if any(h in loops and latch in loops[h] and guard not in loops[h] for h in (a, b)) and _common_end(
+                    blocks[guard], blocks[latch]
+                ):
+                    yield guard, latch
+
+
+def _common_end(a: BasicBlock, b: BasicBlock) -> int:
+    """Return how many instructions at the end of two blocks are copies of one source text."""
+    count = matched = 0
+    for x, y in zip(reversed(a.instrs), reversed(b.instrs), strict=False):
+        if x.op != y.op or x.arg is not y.arg and x.arg != y.arg:
+            break
+        if x.location != y.location:
+            # The second half of a fused store-and-load has the position of the store.
+            if x.op != "local":
+                break
+            count += 1
+            continue
+        count += 1
+        matched = count
+    return matched if matched == count else (count if matched and count == matched + 1 else matched)
 
 
 def _uses(instr: Instr) -> tuple[str | None, str | None]:

@@ -98,7 +98,7 @@ def map_leaves(ctx: Context, x: Any, function: Callable[[Any], Any]) -> Any:
     if isinstance(x, ListRef | DictRef | Record):
         content = ctx.heap[x.cell]
         if isinstance(content, Value):
-            raise ctx.error("JG303", what="a list that grew in a loop")
+            raise ctx.error("JG113", what="a list that grew in a loop")
         made = replace(x, cell=Cell(x.cell.name))
         if isinstance(x, ListRef):
             ctx.heap[made.cell] = tuple(map_leaves(ctx, v, function) for v in content)
@@ -291,11 +291,11 @@ def _check_argument(ctx: Context, t: Transform, index: int | str, x: Any) -> Non
     if isinstance(x, Scalar | Ref | TaggedRef) or kind_of_python(x) is not None:
         dtype = dtype_of(ctx, x)
         if dtype.kind not in "fc":
-            raise ctx.error("JG301", index=index, name=_name(t), what=_typed(ctx, x))
+            raise ctx.error("JG111", index=index, name=_name(t), what=_typed(ctx, x))
         if dtype.kind == "c":
-            raise ctx.error("JG305", index=index, name=_name(t))
+            raise ctx.error("JG115", index=index, name=_name(t))
     elif not float_leaves(ctx, x):
-        raise ctx.error("JG302", index=index, name=_name(t), what=describe(x))
+        raise ctx.error("JG112", index=index, name=_name(t), what=describe(x))
 
 
 def _typed(ctx: Context, x: Any) -> str:
@@ -307,13 +307,13 @@ def _typed(ctx: Context, x: Any) -> str:
 
 def _scalar_output(ctx: Context, t: Transform, traced: _Traced, value: Any) -> Value:
     if isinstance(value, Poison | Maybe) or not (is_array(value) or kind(value) != "array"):
-        raise ctx.error("JG304", name=_name(t), what=describe(value))
+        raise ctx.error("JG114", name=_name(t), what=describe(value))
     if not is_array(value) and kind_of_python(value) is None and not isinstance(value, Scalar):
-        raise ctx.error("JG304", name=_name(t), what=describe(value))
+        raise ctx.error("JG114", name=_name(t), what=describe(value))
     loss = traced.read(value)
     if loss.array.rank or loss.array.dtype.kind != "f":
         what = f"a result of {loss.type}" if loss.array.rank or loss.array.dtype.kind == "c" else f"an {loss.type}"
-        raise ctx.error("JG304", name=_name(t), what=what)
+        raise ctx.error("JG114", name=_name(t), what=what)
     return loss
 
 

@@ -1,0 +1,579 @@
+"""Which buffer each value lives in.
+
+In: a scheduled graph. Out: a `Buffer` for every array and list that is stored, which ops write in place and which must
+copy first, how the pointers of loop-carried arrays move, and the arena that all temporaries share.
+
+The model is one-shot bufferisation with last uses: an op takes over the buffer of the array that it changes when that
+memory may be written and no value in it is read later. A carried array keeps its buffer when the body hands it on
+changed in place; when the body hands on another carried one, or an array that it makes afresh, pointers are exchanged
+and nothing is copied. Reads come before the op that takes a buffer over because the schedule has put them there.
+
+This room knows no LLVM and no loop nest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from math import prod
+
+from jitgrad.backend.schedule import Schedule, Step
+from jitgrad.backend.structure import CONSUMERS, is_scalar
+from jitgrad.graph.ir import Block, Op, Value
+from jitgrad.graph.types import ArrayType, ListType
+
+__all__ = ["Buffer", "LoopPlan", "Plan", "Slot", "bufferise"]
+
+ALIGNMENT = 64
+
+
+@dataclass(eq=False)
+class Slot:
+    """Memory that the body itself provides.
+
+    Attributes
+    ----------
+    array : ArrayType or ListType
+        What it holds.
+    start, end : int
+        First and last place in the order of steps at which it is in use.
+    offset : int
+        Place in the arena, -1 if it is not there (a list, a run-time size, a result).
+    out : int
+        Number of the result whose memory this is, -1 for none.
+    """
+
+    array: ArrayType | ListType
+    start: int
+    end: int
+    offset: int = -1
+    out: int = -1
+
+    @property
+    def bytes(self) -> int | None:
+        """Size, None if known only at run time or for a list."""
+        if isinstance(self.array, ListType) or not self.array.is_static:
+            return None
+        return prod(self.array.shape) * self.array.dtype.itemsize  # type: ignore[arg-type]
+
+
+@dataclass(eq=False)
+class Buffer:
+    """Where a value lives.
+
+    Attributes
+    ----------
+    kind : {'argument', 'constant', 'slot', 'carried', 'chosen', 'result'}
+        Memory of argument `index`; a constant; a slot; what a loop carries; what either arm of an `if` gave; what a
+        loop that exchanges pointers gave.
+    atoms : frozenset of int
+        Two buffers may overlap if they share an atom.
+    slots : frozenset of Slot
+        What must stay allocated while the buffer is in use.
+    writable : bool
+    order : {'C', 'F'}
+        Of a slot that is a result.
+    """
+
+    kind: str
+    atoms: frozenset[int]
+    slots: frozenset[Slot] = frozenset()
+    writable: bool = True
+    index: int = -1
+    order: str = "C"
+
+    @property
+    def slot(self) -> Slot:
+        """The slot of a buffer of kind 'slot'."""
+        (slot,) = self.slots
+        return slot
+
+
+@dataclass(eq=False)
+class LoopPlan:
+    """How a loop carries its arrays and lists.
+
+    Attributes
+    ----------
+    inits : list of Buffer or None
+        Where each carried value starts; None for scalars.
+    copied : set of int
+        Positions whose start is filled by a copy, or by evaluating a fused value.
+    carried : list of Buffer or None
+    source : list of int or None
+        Position whose pointer the body hands on; -1 for a fresh array.
+    spares : dict of int to Buffer
+        For a fresh position the buffer that the body writes.
+    freed : dict of int to int
+        For a fresh position the position whose pointer becomes the next spare.
+    body_copies : set of int
+        Fresh positions that the body's end must copy into the spare.
+    """
+
+    inits: list[Buffer | None]
+    copied: set[int]
+    carried: list[Buffer | None]
+    source: list[int | None] = field(default_factory=list)
+    spares: dict[int, Buffer] = field(default_factory=dict)
+    freed: dict[int, int] = field(default_factory=dict)
+    body_copies: set[int] = field(default_factory=set)
+
+    def moves(self, position: int) -> bool:
+        """Whether the pointer at a position changes from one iteration to the next."""
+        return self.source[position] is not None and self.source[position] != position
+
+
+@dataclass(eq=False)
+class Plan:
+    """The buffers of a graph.
+
+    Attributes
+    ----------
+    place : dict of Value to Buffer
+    copied : set of Op
+        Ops that write into a fresh copy of their first operand.
+    loops : dict of Op to LoopPlan
+    arm_copies : dict of (Op, int, int) to Buffer
+        Yields of an arm that must be copied: op, arm, position.
+    staged : dict of int to Buffer
+        Yields to be copied aside before arguments are written.
+    arena_bytes : int
+    notes : list of str
+        Copies, with the place where they happen.
+    """
+
+    place: dict[Value, Buffer] = field(default_factory=dict)
+    copied: set[Op] = field(default_factory=set)
+    loops: dict[Op, LoopPlan] = field(default_factory=dict)
+    arm_copies: dict[tuple[Op, int, int], Buffer] = field(default_factory=dict)
+    staged: dict[int, Buffer] = field(default_factory=dict)
+    slots: list[Slot] = field(default_factory=list)
+    arena_bytes: int = 0
+    notes: list[str] = field(default_factory=list)
+
+
+class _Bufferiser:
+    def __init__(self, schedule: Schedule, result_orders: Sequence[str], writes: dict[int, int]) -> None:
+        self.schedule = schedule
+        self.orders = result_orders
+        self.writes = writes
+        self.plan = Plan()
+        self.values: dict[int, list[Value]] = {}
+        self.uses: dict[Value, list[int]] = {}
+        self.defined: dict[Value, int] = {}
+        self.span: dict[Block, tuple[int, int]] = {}
+        self.at: dict[Step, int] = {}
+        self.leaves: dict[Value, tuple[Value, ...]] = {}
+        self.loop_spans: list[tuple[int, int]] = []
+        self.siblings: list[tuple[int, int]] = []
+        self.taken: set[Value] = set()
+        self.depth = 0
+        self.count = 0
+        self.clock = 0
+
+    # positions and uses
+
+    def number(self, block: Block) -> None:
+        """Give every step its place in time and note where each stored value is read."""
+        self.clock += 1
+        first = self.clock
+        for arg in block.args:
+            self.defined[arg] = first
+        for step in self.schedule.steps[block]:
+            self.clock += 1
+            now = self.at[step] = self.clock
+            reads: Iterable[Value] = [v for op in step.ops for v in op.operands]
+            if step.kind == "result":
+                reads = [block.yields[step.position]]
+            elif step.kind == "end":
+                reads = block.yields
+            for v in reads:
+                for leaf in self._leaves(v):
+                    self.uses.setdefault(leaf, []).append(now)
+            for op in step.ops:
+                for region in op.regions:
+                    self.number(region)
+                if op.name in ("for", "while"):
+                    # Inner loops come first in this list.
+                    self.loop_spans.append((now, self.clock))
+                if op.regions:
+                    self.clock += 1
+                for r in op.results:
+                    self.defined[r] = self.clock
+        self.clock += 1
+        self.span[block] = (first, self.clock)
+
+    def _leaves(self, value: Value) -> tuple[Value, ...]:
+        """Return the stored values that evaluating a value reads."""
+        if is_scalar(value):
+            return ()
+        known = self.leaves.get(value)
+        if known is None:
+            if value in self.schedule.fused:
+                assert value.op is not None
+                known = tuple({leaf: None for v in value.op.operands for leaf in self._leaves(v)})
+            else:
+                known = (value,)
+            self.leaves[value] = known
+        return known
+
+    def _last_use(self, value: Value) -> int:
+        """Return when a value is read for the last time; a loop around the read may repeat it until its end."""
+        last = max(self.uses.get(value, ()), default=0)
+        defined = self.defined[value]
+        for first, end in self.loop_spans:
+            if first < last <= end and not first < defined <= end:
+                last = end
+        return last
+
+    # buffers
+
+    def _atom(self) -> int:
+        self.count += 1
+        return self.count
+
+    def _fresh(self, array: ArrayType | ListType, when: int) -> Buffer:
+        slot = Slot(array, when, when)
+        self.plan.slots.append(slot)
+        return Buffer("slot", frozenset({self._atom()}), frozenset({slot}))
+
+    def _put(self, value: Value, buffer: Buffer) -> None:
+        self.plan.place[value] = buffer
+        for atom in buffer.atoms:
+            self.values.setdefault(atom, []).append(value)
+
+    def _free_after(self, value: Value, when: int) -> bool:
+        """Whether nothing in the memory of a value is read after a moment."""
+        buffer = self.plan.place[value]
+        for atom in buffer.atoms:
+            for v in self.values[atom]:
+                if self._last_use(v) <= when:
+                    continue
+                later = [u for u in self.uses.get(v, ()) if u > when]
+                # Reads in the other arm of an `if` around this place never follow it, unless a loop repeats them.
+                outside = [u for u in later if not any(first <= u <= end for first, end in self.siblings)]
+                if outside or self._repeated(v, when):
+                    return False
+        return True
+
+    def _repeated(self, value: Value, when: int) -> bool:
+        """Whether a loop that does not define a value runs through this moment and reads the value."""
+        defined = self.defined[value]
+        return any(
+            first < when <= end
+            and not first < defined <= end
+            and any(first < u <= end for u in self.uses.get(value, ()))
+            for first, end in self.loop_spans
+        )
+
+    def _can_take(self, value: Value, when: int) -> bool:
+        if value in self.schedule.fused:
+            return False
+        buffer = self.plan.place[value]
+        return buffer.writable and self._free_after(value, when)
+
+    # the walk
+
+    def run(self) -> Plan:
+        graph = self.schedule.graph
+        self.number(graph)
+        rooted = {_chain_root(graph.yields[k]): i for i, k in self.writes.items()}
+        for i, arg in enumerate(graph.args):
+            if not is_scalar(arg):
+                own = rooted.get(arg) == i
+                self._put(arg, Buffer("argument", frozenset({self._atom()}), writable=own, index=i))
+        self._block(graph)
+        self._bind_results()
+        self._lifetimes()
+        self._allocate()
+        return self.plan
+
+    def _constant(self, value: Value) -> None:
+        if value not in self.plan.place and value.op is not None and value.op.name == "constant":
+            self._put(value, Buffer("constant", frozenset({self._atom()}), writable=False))
+
+    def _block(self, block: Block) -> None:
+        for op in block.ops:
+            if op.name == "constant" and not is_scalar(op.result) and op.result not in self.schedule.fused:
+                self.defined.setdefault(op.result, self.span[block][0])
+                self._constant(op.result)
+        for step in self.schedule.steps[block]:
+            when = self.at[step]
+            for op in step.ops:
+                if op.name in CONSUMERS and not is_scalar(op.result):
+                    self._consumer(op, when)
+                elif op.name == "if":
+                    self._if(op)
+                elif op.name in ("for", "while"):
+                    self._loop(op, when)
+                else:
+                    for r in op.results:
+                        if not is_scalar(r) and r not in self.plan.place:
+                            self._put(r, self._fresh(r.type, when))
+
+    def _note(self, text: str, op: Op) -> None:
+        where = "loop: " if self.depth else ""
+        self.plan.notes.append(f"{where}copy {text} ({op.name} at {op.location})")
+
+    def _consumer(self, op: Op, when: int) -> None:
+        base = op.operands[0]
+        if self._can_take(base, when):
+            self.taken.add(base)
+            self._put(op.result, self.plan.place[base])
+            return
+        self.plan.copied.add(op)
+        self._put(op.result, self._fresh(op.result.type, when))
+        if base not in self.schedule.fused and not _is_empty(base):
+            self._note(f"{base.type}", op)
+
+    def _if(self, op: Op) -> None:
+        spans = [self.span[r] for r in op.regions]
+        for arm, region in enumerate(op.regions):
+            self.siblings.append(spans[1 - arm])
+            self._block(region)
+            self.siblings.pop()
+        for k, r in enumerate(op.results):
+            if is_scalar(r):
+                continue
+            found: list[Buffer] = []
+            for arm, region in enumerate(op.regions):
+                y = region.yields[k]
+                buffer = self.plan.place.get(y)
+                if y in self.schedule.fused or buffer is None or self.schedule.layout(y) is not None:
+                    buffer = None
+                found.append(buffer)  # type: ignore[arg-type]
+            same = found[0] is not None and found[0] is found[1]
+            if not same:
+                for arm, region in enumerate(op.regions):
+                    if found[arm] is None:
+                        y = region.yields[k]
+                        found[arm] = self._fresh(r.type, self.span[region][1])
+                        self.plan.arm_copies[op, arm, k] = found[arm]
+                        self._note(f"{y.type} at the end of an arm", op)
+            if found[0] is found[1]:
+                self._put(r, found[0])
+            else:
+                both = found[0].atoms | found[1].atoms
+                slots = found[0].slots | found[1].slots
+                self._put(r, Buffer("chosen", both, slots, found[0].writable and found[1].writable))
+
+    def _loop(self, op: Op, when: int) -> None:
+        inits = op.operands[1:] if op.name == "for" else op.operands
+        skip = 1 if op.name == "for" else 0
+        body = op.regions[-1]
+        loop = LoopPlan([], set(), [])
+        self.plan.loops[op] = loop
+        used: set[int] = set()
+        for k, v in enumerate(inits):
+            if is_scalar(v):
+                loop.inits.append(None)
+                loop.carried.append(None)
+                continue
+            buffer = self.plan.place.get(v)
+            straight = self.schedule.layout(v) is None and buffer is not None and not (buffer.atoms & used)
+            if straight and self._can_take(v, when):
+                assert buffer is not None
+                self.taken.add(v)
+            else:
+                buffer = self._fresh(v.type, when)
+                loop.copied.add(k)
+                if v not in self.schedule.fused and not _is_empty(v):
+                    self._note(f"{v.type} before a loop", op)
+            used |= buffer.atoms
+            loop.inits.append(buffer)
+            loop.carried.append(Buffer("carried", frozenset({self._atom()}), buffer.slots))
+        for region in op.regions:
+            for k, carried in enumerate(loop.carried):
+                if carried is not None:
+                    self._put(region.args[k + skip], carried)
+        self.depth += 1
+        for region in op.regions:
+            self._block(region)
+        self._hand_on(op, loop, body)
+        self.depth -= 1
+        for k, r in enumerate(op.results):
+            init = loop.inits[k]
+            if init is None:
+                continue
+            if not loop.moves(k):
+                self._put(r, init)
+                continue
+            self._put(r, Buffer("result", frozenset({self._atom()}), self._path_slots(loop, k)))
+
+    def _path_slots(self, loop: LoopPlan, position: int) -> frozenset[Slot]:
+        """Return every slot that a moving pointer may come to."""
+        slots: set[Slot] = set()
+        for k, source in enumerate(loop.source):
+            if source is None or not loop.moves(k):
+                continue
+            init = loop.inits[k]
+            assert init is not None
+            slots |= init.slots
+            if k in loop.spares:
+                slots |= loop.spares[k].slots
+        return frozenset(slots)
+
+    def _hand_on(self, op: Op, loop: LoopPlan, body: Block) -> None:
+        """Decide where the pointer of each carried array comes from after an iteration."""
+        claimed: set[int] = set()
+        loop.source = [None] * len(body.yields)
+        waiting: list[int] = []
+        for k, y in enumerate(body.yields):
+            if loop.carried[k] is None:
+                continue
+            if self.plan.place.get(y) is loop.carried[k]:
+                loop.source[k] = k
+                claimed.add(k)
+            else:
+                waiting.append(k)
+        fresh: list[int] = []
+        for k in waiting:
+            buffer = self.plan.place.get(body.yields[k])
+            other = next((q for q, c in enumerate(loop.carried) if c is not None and c is buffer), None)
+            if other is not None and other not in claimed:
+                loop.source[k] = other
+                claimed.add(other)
+            else:
+                loop.source[k] = -1
+                fresh.append(k)
+        given: set[int] = set()
+        for k in fresh:
+            y = body.yields[k]
+            buffer = self.plan.place.get(y)
+            first, end = self.span[body]
+            local = buffer is not None and buffer.kind == "slot" and first < buffer.slot.start <= end
+            if buffer is None or y in self.schedule.fused or not local or buffer.atoms & given:
+                buffer = self._fresh(y.type, end)
+                loop.body_copies.add(k)
+                self._note(f"{y.type} at the end of an iteration", op)
+            given |= buffer.atoms
+            loop.spares[k] = buffer
+            # Follow the pointers: whoever nobody claims at the end of the path is free.
+            last, found = k, True
+            while found:
+                found = False
+                for q, source in enumerate(loop.source):
+                    if source == last and q != last:
+                        last, found = q, True
+                        break
+            loop.freed[k] = last
+
+    # results and memory
+
+    def _bind_results(self) -> None:
+        """Let results be computed in the memory that is handed back."""
+        graph = self.schedule.graph
+        for step in self.schedule.steps[graph]:
+            if step.kind != "result":
+                continue
+            k = step.position
+            value = graph.yields[k]
+            buffer = self.plan.place[value]
+            if buffer.kind != "slot" or buffer.slot.out >= 0 or isinstance(buffer.slot.array, ListType):
+                continue
+            (atom,) = buffer.atoms
+            others = [v for v in self.values[atom] if self.defined[v] > self.defined[value]]
+            if value in self.taken or others or not buffer.slot.array.is_static or self._is_spare(buffer):
+                continue
+            if self.orders[k] == "F":
+                alone = self.values[atom] == [value] and len(self.uses[value]) == 1
+                made_by_nest = value.op is not None and self._is_nest_root(value.op)
+                if not (alone and made_by_nest) and value.array.rank > 1:
+                    continue
+                buffer.order = "F" if value.array.rank > 1 else "C"
+            buffer.slot.out = k
+        sources = {k: i for i, k in self.writes.items()}
+        for k, i in sources.items():
+            value = graph.yields[k]
+            if is_scalar(value):
+                continue
+            buffer = self.plan.place[value]
+            if buffer.kind == "argument" and buffer.index != i and buffer.index in self.writes:
+                self.plan.staged[k] = self._fresh(value.type, self.clock)
+
+    def _is_nest_root(self, op: Op) -> bool:
+        graph = self.schedule.graph
+        return any(s.kind == "nest" and op in s.ops for s in self.schedule.steps[graph])
+
+    def _is_spare(self, buffer: Buffer) -> bool:
+        return any(
+            buffer.slots & self._path_slots(loop, k)
+            for loop in self.plan.loops.values()
+            for k in range(len(loop.source))
+            if loop.moves(k)
+        )
+
+    def _lifetimes(self) -> None:
+        for value, buffer in self.plan.place.items():
+            last = max(self._last_use(value), self.defined[value])
+            for slot in buffer.slots:
+                slot.start = min(slot.start, self.defined[value])
+                slot.end = max(slot.end, last)
+        for op, loop in self.plan.loops.items():
+            first = min(self.span[r][0] for r in op.regions)
+            end = max(self.span[r][1] for r in op.regions) + 1
+            for buffer in [*loop.inits, *loop.spares.values()]:
+                for slot in buffer.slots if buffer is not None else ():
+                    slot.start = min(slot.start, first)
+                    slot.end = max(slot.end, end)
+        # A slot used inside a loop by a value from outside lives as long as the loop repeats: `_last_use` saw to it.
+
+    def _allocate(self) -> None:
+        """Give every slot a place in the arena: first fit, in order of first use."""
+        top = 0
+        active: list[Slot] = []
+        for slot in sorted(self.plan.slots, key=lambda s: s.start):
+            if slot.bytes is None or slot.out >= 0:
+                continue
+            active = [s for s in active if s.end >= slot.start]
+            size = -(-max(slot.bytes, 1) // ALIGNMENT) * ALIGNMENT
+            offset = 0
+            for other in sorted(active, key=lambda s: s.offset):
+                if offset + size <= other.offset:
+                    break
+                other_end = other.offset + -(-max(other.bytes or 1, 1) // ALIGNMENT) * ALIGNMENT
+                offset = max(offset, other_end)
+            slot.offset = offset
+            active.append(slot)
+            top = max(top, offset + size)
+        self.plan.arena_bytes = top
+
+
+def _is_empty(value: Value) -> bool:
+    """Whether a value has no contents worth copying."""
+    return value.op is not None and value.op.name in ("undef", "list_empty")
+
+
+def _chain_root(value: Value) -> Value | None:
+    """Return the value whose memory a chain of stores ends in, None where paths differ."""
+    while value.op is not None:
+        op = value.op
+        if op.name in CONSUMERS:
+            value = op.operands[0]
+        elif op.name == "for":
+            value = op.operands[1 + value.index]
+        elif op.name == "while":
+            value = op.operands[value.index]
+        elif op.name == "if":
+            roots = {_chain_root(r.yields[value.index]) for r in op.regions}
+            if len(roots) != 1:
+                return None
+            (root,) = roots
+            return root
+        else:
+            return None
+    return value
+
+
+def bufferise(schedule: Schedule, result_orders: Sequence[str], writes: dict[int, int]) -> Plan:
+    """Return the buffers of a scheduled graph.
+
+    Parameters
+    ----------
+    schedule : Schedule
+    result_orders : sequence of {'C', 'F'}
+        Memory order of each result.
+    writes : dict of int to int
+        Argument to the yield that must end up in its memory.
+    """
+    return _Bufferiser(schedule, result_orders, writes).run()

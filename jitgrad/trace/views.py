@@ -1,0 +1,187 @@
+"""Views of arrays that NumPy makes without copying: permuted axes, new and dropped axes, other shapes.
+
+In: references. Out: references to the same cell, or a new array where NumPy has to copy. Whether a reshape is a view is
+asked of NumPy itself, on an array of one byte an element with the strides that the view has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from jitgrad.graph.ops.memory import Entry, Pick, Span
+from jitgrad.graph.ops.shape import reshape_to
+from jitgrad.graph.types import Dim
+from jitgrad.trace.abstract import Box, Ref, Reshape, TaggedRef, whole
+from jitgrad.trace.arrays import read, shape_of
+from jitgrad.trace.context import Context
+from jitgrad.trace.sizes import same_dim, size_of, static_dim
+from jitgrad.trace.subscripts import view_of
+
+__all__ = ["is_contiguous", "permuted", "reordered", "reshaped"]
+
+
+def reordered(ctx: Context, x: Any, order: Sequence[int | None]) -> Any:
+    """Return the view whose axis k is axis `order[k]` of x, None being a new axis; axes left out have length 1."""
+    if isinstance(x, TaggedRef):
+        return TaggedRef(x.tag, tuple(reordered(ctx, r, order) for r in x.choices))
+    if x.view and isinstance(x.view[-1], Box):
+        links, last = x.view[:-1], x.view[-1]
+    else:
+        links, last = x.view, whole(shape_of(ctx, x))
+    entries: list[Entry] = list(last.entries)
+    places = [k for k, e in enumerate(entries) if isinstance(e, Span)]
+    for axis, kept in enumerate(last.order):
+        if kept is not None and axis not in order:
+            entries[places[kept]] = Pick(entries[places[kept]][0])
+    left = [k for k, e in enumerate(entries) if isinstance(e, Span)]
+    made: list[int | None] = []
+    for axis in order:
+        kept = None if axis is None else last.order[axis]
+        made.append(None if kept is None else left.index(places[kept]))
+    box = Box(tuple(entries), tuple(made))
+    inner = Ref(x.cell, links)
+    return inner if box.is_identity(shape_of(ctx, inner)) else Ref(x.cell, (*links, box))
+
+
+def permuted(ctx: Context, x: Any, permutation: Sequence[int]) -> Any:
+    """Return the view of an array with its axes permuted."""
+    return x if list(permutation) == list(range(len(permutation))) else reordered(ctx, x, permutation)
+
+
+def is_contiguous(ctx: Context, x: Ref) -> bool:
+    """Whether a view shows consecutive elements in C order; a cell's own array is taken to be so."""
+    if not x.view:
+        return True
+    last = x.view[-1]
+    inner = Ref(x.cell, x.view[:-1])
+    if not is_contiguous(ctx, inner):
+        return False
+    if isinstance(last, Reshape):
+        return True
+    kept = [k for k in last.order if k is not None]
+    if kept != list(range(len(kept))):
+        return False
+    begun = False
+    for entry, d in zip(last.entries, shape_of(ctx, inner), strict=True):
+        if isinstance(entry, Pick):
+            if begun and d != 1:
+                return False
+            continue
+        start, step, length = entry
+        full = start == 0 and (length is d or length == d)
+        if step != 1 and length != 1 or (begun and not full):
+            return False
+        begun = begun or length != 1
+    return True
+
+
+def reshaped(ctx: Context, x: Any, shape: Sequence[Dim], copy_strided: bool = False) -> Any:
+    """Return an array with another shape: a view where NumPy gives one, else a copy.
+
+    Parameters
+    ----------
+    x : Ref or TaggedRef
+    shape : sequence of int or Value
+        One entry may be -1.
+    copy_strided : bool
+        Whether anything but consecutive elements is copied, as `ravel` does.
+
+    Raises
+    ------
+    ValueError
+        As NumPy.
+    """
+    old = shape_of(ctx, x)
+    new = fitted(ctx, old, shape)
+    if old == new:
+        return x
+    if isinstance(x, TaggedRef):
+        made = [reshaped(ctx, r, new, copy_strided) for r in x.choices]
+        shared = all(m.cell is r.cell for m, r in zip(made, x.choices, strict=True))
+        return TaggedRef(x.tag, tuple(made)) if shared else ctx.fresh(reshape_to(ctx.g, read(ctx, x), new))
+    kept = [k for k, d in enumerate(old) if d != 1]
+    if [old[k] for k in kept] == [d for d in new if d != 1]:
+        rest = iter(kept)
+        return reordered(ctx, x, [None if d == 1 else next(rest) for d in new])
+    if is_contiguous(ctx, x) or (not copy_strided and _numpy_shares(ctx, x, new)):
+        if x.view and isinstance(x.view[-1], Reshape):
+            return reshaped(ctx, Ref(x.cell, x.view[:-1]), new)
+        return Ref(x.cell, (*x.view, Reshape(tuple(new))))
+    return ctx.fresh(reshape_to(ctx.g, read(ctx, x), new))
+
+
+def fitted(ctx: Context, old: Sequence[Dim], shape: Sequence[Dim]) -> tuple[Dim, ...]:
+    """Return a shape with its -1 filled in, checked against the size of the old one."""
+    made = list(shape)
+    text = "(" + ",".join(str(d) for d in made) + ("," if len(made) == 1 else "") + ")"
+    free = [k for k, d in enumerate(made) if isinstance(d, int) and d < 0]
+    if len(free) > 1:
+        raise ValueError("can only specify one unknown dimension")
+    if free:
+        rest = [d for k, d in enumerate(made) if k != free[0]]
+        made[free[0]] = _quotient(ctx, old, rest, text)
+        return tuple(made)
+    a, b = size_of(ctx, old), size_of(ctx, made)
+    if not (tuple(old) == tuple(made) or same_dim(ctx, a, b, "a size in a reshape")):
+        raise ValueError(f"cannot reshape array of size {a} into shape {text}")
+    return tuple(made)
+
+
+def _quotient(ctx: Context, old: Sequence[Dim], rest: Sequence[Dim], text: str) -> Dim:
+    # Run-time dimensions that stand in both shapes cancel.
+    top, bottom = list(old), []
+    for d in rest:
+        hit = next((k for k, t in enumerate(top) if t is d and not isinstance(d, int)), None)
+        if hit is None:
+            bottom.append(d)
+        else:
+            del top[hit]
+    below = 1
+    for d in bottom:
+        below *= static_dim(ctx, d, "a size in a reshape")
+    known = 1
+    left = [d for d in top if not isinstance(d, int)]
+    for d in top:
+        known *= d if isinstance(d, int) else 1
+    if below == 0 or known % below:
+        if not left and below:
+            raise ValueError(f"cannot reshape array of size {known} into shape {text}")
+        if below == 0:
+            raise ValueError(f"cannot reshape array of size {known} into shape {text}")
+        total = known
+        for d in left:
+            total *= static_dim(ctx, d, "a size in a reshape")
+        return total // below
+    return size_of(ctx, [known // below, *left])
+
+
+def _numpy_shares(ctx: Context, x: Ref, new: Sequence[Dim]) -> bool:
+    """Whether NumPy reshapes a view without copying."""
+    base = shape_of(ctx, Ref(x.cell))
+    if not all(isinstance(d, int) for d in (*base, *new)):
+        return False
+    dummy = np.empty(base, np.int8)  # type: ignore[arg-type]
+    for link in x.view:
+        if isinstance(link, Reshape):
+            dummy = dummy.reshape(link.to)  # type: ignore[arg-type]
+            continue
+        index: list[Any] = []
+        for e in link.entries:
+            if isinstance(e, Pick):
+                index.append(0)
+                continue
+            start, step, length = e
+            if not isinstance(step, int) or not isinstance(length, int):
+                return False
+            # Where the view begins does not matter, only its strides.
+            index.append(slice(0, step * length, step) if step > 0 else slice(None, None, step))
+        part = dummy[tuple(index)]
+        lengths = [e.length for e in link.entries if isinstance(e, Span)]
+        part = part[tuple(slice(0, n) for n in lengths)]
+        axes = [k for k in link.order if k is not None]
+        part = part.transpose(axes)
+        dummy = part[tuple(None if k is None else slice(None) for k in link.order)]
+    return bool(np.shares_memory(dummy.reshape(new), dummy)) if dummy.size else True  # type: ignore[arg-type]
