@@ -50,11 +50,15 @@ class Cache:
             reason = self._reason(known, leaves)
             made = specialise(self.transform, spec, leaves)
             known.insert(0, made)
-            self.history.append({"signature": made.signature, "reason": reason, "ms": made.stage_ms, "notes": made.notes})
+            self.history.append(
+                {"signature": made.signature, "reason": reason, "ms": made.stage_ms, "notes": made.notes}
+            )
             if len(known) > _KEPT:
                 known.pop()
                 name = getattr(self.transform.function, "__name__", "function")
-                warnings.warn(f"{name} was compiled {len(self.history)} times; the last because {reason}", RecompileWarning, 4)
+                warnings.warn(
+                    f"{name} was compiled {len(self.history)} times; the last because {reason}", RecompileWarning, 4
+                )
             return made
 
     def _reason(self, known: list[Specialisation], leaves: list[Any]) -> str:

@@ -13,8 +13,9 @@ raised as Python and NumPy raise them.
 
 from __future__ import annotations
 
+import types
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from jitgrad.location import Location
 
@@ -25,8 +26,10 @@ __all__ = [
     "InternalError",
     "JitgradError",
     "RecompileWarning",
+    "Row",
     "UnsupportedError",
     "error",
+    "raise_at",
 ]
 
 
@@ -178,3 +181,27 @@ def error(code: str, location: Location | None = None, **fields: Any) -> Jitgrad
     made.code = code
     made.location = location
     return made
+
+
+def raise_at(location: Location | None, exception: BaseException) -> NoReturn:
+    """Raise an exception of the user's program so that its traceback ends in the user's line.
+
+    Parameters
+    ----------
+    location : Location or None
+        The line; the calls through which it was inlined become entries of the traceback as well.
+    exception : BaseException
+    """
+    if location is None:
+        raise exception.with_traceback(None) from None
+    scope: dict[str, Any] = {"_exception": exception.with_traceback(None)}
+    text = "raise _exception from None"
+    for place in location.chain():
+        code = compile(text, place.file, "exec")
+        scope["_inner"] = types.FunctionType(
+            code.replace(co_firstlineno=max(place.line, 1), co_name=place.function.rsplit(".", 1)[-1] or "<module>"),
+            dict(scope),
+        )
+        text = "_inner()"
+    scope["_inner"]()
+    raise AssertionError("the call above raises")

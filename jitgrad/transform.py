@@ -51,9 +51,7 @@ def transform_of(value: Any) -> Transform | None:
     return made
 
 
-def argument_positions(
-    transform: Transform, count: int, keywords: tuple[str, ...]
-) -> tuple[list[int | str], bool]:
+def argument_positions(transform: Transform, count: int, keywords: tuple[str, ...]) -> tuple[list[int | str], bool]:
     """Return which arguments of a call a gradient is taken by, and whether the caller wants one tree or a tuple.
 
     Parameters

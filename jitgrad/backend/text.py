@@ -8,6 +8,7 @@ i64 register that holds it. This room knows the syntax of LLVM; it knows no grap
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
@@ -115,6 +116,38 @@ class FunctionText:
         name = f"%{self.fresh('slot')}"
         self.entry.append(f"  {name} = alloca {type}" + (f", align {align}" if align else ""))
         return name
+
+    def counted(self, trips: Sym, body: Callable[[str], None], start: Sym = 0, step: int = 1) -> None:
+        """Write a loop over start, start + step, ... below `trips`; `body` gets the register of the index."""
+        first = isinstance(trips, int) and isinstance(start, int)
+        if first and start >= trips:  # type: ignore[operator]
+            return
+        head, end = self.fresh("loop"), self.fresh("done")
+        if first:
+            self.branch(head)
+        else:
+            self.branch_if(self.emit(f"icmp slt i64 {start}, {trips}"), head, end)
+        before = self.label
+        self.start(head)
+        index = f"%{self.fresh('i')}"
+        place = len(self.lines)
+        self.lines.append("")
+        body(index)
+        # The sum stays below the trip count's width: induction variables of ours may say nsw.
+        following = self.emit(f"add nuw nsw i64 {index}, {step}")
+        again = self.emit(f"icmp slt i64 {following}, {trips}")
+        self.lines[place] = f"  {index} = phi i64 [ {start}, %{before} ], [ {following}, %{self.label} ]"
+        self.branch_if(again, head, end)
+        self.start(end)
+
+    def when(self, condition: str, body: Callable[[], None]) -> None:
+        """Write code that runs only if a condition holds and defines nothing for later."""
+        then, end = self.fresh("then"), self.fresh("end")
+        self.branch_if(condition, then, end)
+        self.start(then)
+        body()
+        self.branch(end)
+        self.start(end)
 
     # sizes and offsets
 

@@ -28,6 +28,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
@@ -267,6 +268,7 @@ def elementwise(
     domain: tuple[float, float] = (-2.0, 2.0),
     result: Callable[..., np.dtype] | None = None,
     evaluate: Callable[..., Any] | None = None,
+    kinds: str = "biufc",
 ) -> Primitive:
     """Declare an elementwise primitive.
 
@@ -281,16 +283,24 @@ def elementwise(
         operands must already have the dtypes of one of its loops, since casts are ops of their own.
     evaluate : callable, optional
         `evaluate(*arrays)`; by default the first of `numpy`.
+    kinds : str
+        Kinds of dtypes (`numpy.dtype.kind`) that operands may have, where the ufunc has loops for more.
     """
     callables = numpy if isinstance(numpy, tuple) else (numpy,)
     meaning = evaluate or callables[0]
 
+    @cache
     def result_dtype(dtypes: tuple[np.dtype, ...]) -> np.dtype:
+        if any(d.kind not in kinds for d in dtypes):
+            raise GraphTypeError(f"{name} does not take {', '.join(map(str, dtypes))}")
         if result is not None:
             return result(*dtypes)
         ufunc = callables[0]
         assert isinstance(ufunc, np.ufunc)
-        resolved = ufunc.resolve_dtypes((*dtypes, None))
+        try:
+            resolved = ufunc.resolve_dtypes((*dtypes, None))
+        except TypeError as failure:
+            raise GraphTypeError(f"{name} does not take {', '.join(map(str, dtypes))}") from failure
         if tuple(resolved[:-1]) != dtypes:
             raise GraphTypeError(f"{name} takes {resolved[:-1]}, not {dtypes}")
         return resolved[-1]

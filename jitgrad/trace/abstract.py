@@ -109,7 +109,7 @@ class Box:
     def is_identity(self, shape: Sequence[Dim]) -> bool:
         """Whether the view is all of an array of this shape, unmoved."""
         return self.order == tuple(range(len(shape))) and all(
-            isinstance(e, Span) and e.start == 0 and e.step == 1 and e.length is d or e.length == d  # type: ignore[union-attr]
+            (isinstance(e, Span) and e.start == 0 and e.step == 1 and e.length is d) or e.length == d  # type: ignore[union-attr]
             for e, d in zip(self.entries, shape, strict=True)
         )
 

@@ -19,7 +19,7 @@ from jitgrad.graph.ops.memory import Pick, Span, load, store
 from jitgrad.graph.ops.shape import broadcast_to, move_axes, reshape_to
 from jitgrad.graph.primitive import PRIMITIVES
 from jitgrad.graph.types import ArrayType, Dim, GraphTypeError, broadcast_shapes
-from jitgrad.trace.abstract import Box, Link, ListRef, Ref, Reshape, Scalar, TaggedRef
+from jitgrad.trace.abstract import Link, ListRef, Ref, Reshape, Scalar, TaggedRef
 from jitgrad.trace.context import PYTHON_DTYPES, Context, kind_of_python
 
 __all__ = [

@@ -257,7 +257,9 @@ def _uninverted(
         guard, latch = (blocks[n] for n in pair)
         kept = [(b, list(b.instrs), b.end, b.arg, list(b.successors), b.location) for b in blocks.values()]
         count = _common_end(guard, latch)
-        test = BasicBlock(max(blocks) + 1, guard.instrs[-count:], guard.end, guard.arg, list(guard.successors), guard.location)
+        test = BasicBlock(
+            max(blocks) + 1, guard.instrs[-count:], guard.end, guard.arg, list(guard.successors), guard.location
+        )
         for b in (guard, latch):
             del b.instrs[-count:]
             b.end, b.arg, b.successors = "jump", None, [test.number]
@@ -284,9 +286,7 @@ def _branch_key(block: BasicBlock) -> tuple[str, int, int]:
     return _OPPOSITE[block.arg], second, first
 
 
-def _copies(
-    blocks: dict[int, BasicBlock], order: list[int], loops: dict[int, set[int]]
-) -> Iterator[tuple[int, int]]:
+def _copies(blocks: dict[int, BasicBlock], order: list[int], loops: dict[int, set[int]]) -> Iterator[tuple[int, int]]:
     """Yield (guard, latch) pairs that end in the same test, the last of a chain of tests first."""
     groups: dict[tuple[str, int, int], list[int]] = {}
     for n in reversed(order):
@@ -307,7 +307,7 @@ def _common_end(a: BasicBlock, b: BasicBlock) -> int:
     """Return how many instructions at the end of two blocks are copies of one source text."""
     count = matched = 0
     for x, y in zip(reversed(a.instrs), reversed(b.instrs), strict=False):
-        if x.op != y.op or x.arg is not y.arg and x.arg != y.arg:
+        if x.op != y.op or (x.arg is not y.arg and x.arg != y.arg):
             break
         if x.location != y.location:
             # The second half of a fused store-and-load has the position of the store.

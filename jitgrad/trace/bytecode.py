@@ -328,7 +328,12 @@ def decode(code: types.CodeType) -> list[Instr | Mark]:
         where = item.location
         if where is not None and where.lineno is not None:
             at = Location(
-                code.co_filename, where.lineno, where.end_lineno or 0, where.col_offset, where.end_col_offset, code.co_qualname
+                code.co_filename,
+                where.lineno,
+                where.end_lineno or 0,
+                where.col_offset,
+                where.end_col_offset,
+                code.co_qualname,
             )
         arg = mark(item.arg) if isinstance(item.arg, Label) else item.arg
         for op, value in lower_opcode(item.name, arg):

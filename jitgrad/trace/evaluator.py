@@ -164,7 +164,9 @@ class Evaluator(Context):
             inner = x.thing
             source = x.source
             given = [self.outside.read(a, (*source, ("attr", "args"), ("item", k))) for k, a in enumerate(inner.args)]
-            named = {k: self.outside.read(v, (*source, ("attr", "keywords"), ("item", k))) for k, v in inner.keywords.items()}
+            named = {
+                k: self.outside.read(v, (*source, ("attr", "keywords"), ("item", k))) for k, v in inner.keywords.items()
+            }
             function = self.outside.read(inner.func, (*source, ("attr", "func")))
             return self.call(function, [*given, *args], named | kwargs)
         return self.call(attribute(self, x, "__call__"), args, kwargs)
@@ -218,6 +220,10 @@ class Evaluator(Context):
             state = outcome.states[RETURN]
             self.heap = state.heap
             result = state.stack[-1]
+        except Exception as exception:
+            if not hasattr(exception, "raised_at"):
+                exception.raised_at = self.location  # type: ignore[attr-defined]
+            raise
         finally:
             self.frames.pop()
             self.location = caller
@@ -359,7 +365,7 @@ class Evaluator(Context):
                 if isinstance(part, Scalar):
                     parts.append(f"{{{len(operands)}{shown}}}")
                     operands.append(part.value)
-                elif isinstance(part, Abstract) or is_numeric(part) and not is_known(part):
+                elif isinstance(part, Abstract) or (is_numeric(part) and not is_known(part)):
                     parts.append(f"<{describe(part)}>")
                 else:
                     parts.append(str(part).replace("{", "{{").replace("}", "}}"))
@@ -390,11 +396,20 @@ class Evaluator(Context):
             except DeadEnd:
                 del self.frames[frames:]
                 return Outcome({})
-            except (JitgradError, GraphTypeError, Restart, NeedStatic, NeedUnroll, LoopSignal, RecursionError, AssertionError):
+            except (
+                JitgradError,
+                GraphTypeError,
+                Restart,
+                NeedStatic,
+                NeedUnroll,
+                LoopSignal,
+                RecursionError,
+                AssertionError,
+            ):
                 raise
             except Exception as exception:
                 del self.frames[frames:]
-                where = self.location
+                where = getattr(exception, "raised_at", self.location)
                 message = str(exception.args[0]) if exception.args else ""
                 self.check(
                     self.constant(False, np.bool_), type(exception), message.replace("{", "{{").replace("}", "}}")
@@ -556,8 +571,10 @@ class Evaluator(Context):
         for frame in self.frames:
             block, i = frame.place
             points = frame.tree.flow.live_after[block]
-            live = points[i] if i < len(points) else frozenset().union(
-                *(frame.tree.flow.live_in[s] for s in frame.tree.flow.blocks[block].successors)
+            live = (
+                points[i]
+                if i < len(points)
+                else frozenset().union(*(frame.tree.flow.live_in[s] for s in frame.tree.flow.blocks[block].successors))
             )
             found += [v for k, v in frame.locals.items() if k in live]
             found += frame.stack
@@ -619,4 +636,4 @@ def _is_none(ctx: Context, x: Any) -> Any:
 HANDLERS_IS_NONE = Native(_is_none)
 
 
-__all__ += ["DeadEnd", "UNBOUND", "bound_value", "super_attribute"]
+__all__ += ["UNBOUND", "DeadEnd", "bound_value", "super_attribute"]

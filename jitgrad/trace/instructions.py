@@ -77,7 +77,9 @@ def bound_value(ctx: Context, name: str, value: Any, free: bool = False) -> Any:
     """
     if value is UNBOUND:
         if free:
-            raise NameError(f"cannot access free variable '{name}' where it is not associated with a value in enclosing scope")
+            raise NameError(
+                f"cannot access free variable '{name}' where it is not associated with a value in enclosing scope"
+            )
         raise UnboundLocalError(f"cannot access local variable '{name}' where it is not associated with a value")
     if isinstance(value, Maybe):
         message = f"cannot access local variable '{name}' where it is not associated with a value"
@@ -374,9 +376,7 @@ def _build(ctx: Context, frame: Frame, arg: tuple[str, int]) -> None:
 
 def _new_dict(ctx: Context, pairs: list[tuple[Any, Any]]) -> DictRef:
     made = DictRef(Cell("dict"))
-    ctx.heap[made.cell] = tuple(
-        dict((static_key(ctx, k, "the key of a dict"), v) for k, v in pairs).items()
-    )
+    ctx.heap[made.cell] = tuple(dict((static_key(ctx, k, "the key of a dict"), v) for k, v in pairs).items())
     return made
 
 

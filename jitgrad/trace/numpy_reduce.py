@@ -31,7 +31,9 @@ def sum_dtype(dtype: np.dtype) -> np.dtype:
     return made
 
 
-def finished(ctx: Context, value: Value, shape: Sequence[Any], axes: Sequence[int], keepdims: Any, out: Any, name: str) -> Any:
+def finished(
+    ctx: Context, value: Value, shape: Sequence[Any], axes: Sequence[int], keepdims: Any, out: Any, name: str
+) -> Any:
     """Return a reduced value as its caller wants it: with kept axes, written into `out`, or as a scalar or array."""
     if keepdims not in (False, None, np._NoValue):
         value = reshape_to(ctx.g, value, kept_shape(shape, axes))
@@ -68,7 +70,9 @@ _KINDS: dict[str, tuple[str, np.ufunc]] = {
 }
 
 
-def _fold(ctx: Context, name: str, a: Any, axis: Any, dtype: Any, out: Any, keepdims: Any, initial: Any, where: Any) -> Any:
+def _fold(
+    ctx: Context, name: str, a: Any, axis: Any, dtype: Any, out: Any, keepdims: Any, initial: Any, where: Any
+) -> Any:
     primitive, function = _KINDS[name]
     value = as_array(ctx, numeric(ctx, a))
     dtype = known_argument(ctx, dtype, "a dtype")
@@ -87,7 +91,9 @@ def _fold(ctx: Context, name: str, a: Any, axis: Any, dtype: Any, out: Any, keep
     else:
         made = _extremum(ctx, function, primitive, value, axes, initial, where)
     if initial not in _NO:
-        made = as_array(ctx, arrays.ufunc(ctx, function, ctx.result(made), ctx.result(scalar_value(ctx, initial, made.array.dtype))))
+        made = as_array(
+            ctx, arrays.ufunc(ctx, function, ctx.result(made), ctx.result(scalar_value(ctx, initial, made.array.dtype)))
+        )
     return finished(ctx, made, shape, axes, keepdims, out, function.__name__)
 
 
@@ -101,13 +107,16 @@ def _extremum(
         )
     count = size_of(ctx, [value.shape[k] for k in axes])
     total = size_of(ctx, value.shape)
-    if isinstance(count, int) and count == 0 and (not isinstance(total, int) or math.prod(
-        d for k, d in enumerate(value.shape) if k not in axes and isinstance(d, int)
-    )):
+    if (
+        isinstance(count, int)
+        and count == 0
+        and (
+            not isinstance(total, int)
+            or math.prod(d for k, d in enumerate(value.shape) if k not in axes and isinstance(d, int))
+        )
+    ):
         if initial in _NO:
-            raise ValueError(
-                f"zero-size array to reduction operation {function.__name__} which has no identity"
-            )
+            raise ValueError(f"zero-size array to reduction operation {function.__name__} which has no identity")
         rest = tuple(d for k, d in enumerate(value.shape) if k not in axes)
         return broadcast_to(ctx.g, scalar_value(ctx, initial, value.array.dtype), rest)
     if not isinstance(count, int):
@@ -131,7 +140,13 @@ def _fold_function(name: str, has_dtype: bool) -> Callable[..., Any]:
         return _fold(ctx, name, a, axis, dtype, out, keepdims, initial, where)
 
     def without(
-        ctx: Context, a: Any, axis: Any = None, out: Any = None, keepdims: Any = False, initial: Any = None, where: Any = True
+        ctx: Context,
+        a: Any,
+        axis: Any = None,
+        out: Any = None,
+        keepdims: Any = False,
+        initial: Any = None,
+        where: Any = True,
     ) -> Any:
         return _fold(ctx, name, a, axis, None, out, keepdims, initial, where)
 
@@ -222,7 +237,14 @@ def mean_value(ctx: Context, value: Value, axes: Sequence[int]) -> Value:
 @handles(np.mean)
 @method("array", "mean")
 def _mean(
-    ctx: Context, a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = False, *, where: Any = True
+    ctx: Context,
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    keepdims: Any = False,
+    *,
+    where: Any = True,
 ) -> Any:
     value = _float_of(ctx, a, dtype)
     axes = axes_argument(ctx, axis, value.array.rank)

@@ -41,7 +41,9 @@ def array_of(ctx: Context, x: Any) -> Any:
 def _shape_of_reshape(ctx: Context, shape: Any) -> tuple[Dim, ...]:
     """Return the shape argument of a reshape, in which -1 is allowed."""
     parts = items_of(ctx, shape, "a shape") if not isinstance(shape, int) and not _is_scalar(shape) else (shape,)
-    return tuple(-1 if not _is_scalar(p) and static_int(ctx, p, "a size") == -1 else shape_argument(ctx, p)[0] for p in parts)
+    return tuple(
+        -1 if not _is_scalar(p) and static_int(ctx, p, "a size") == -1 else shape_argument(ctx, p)[0] for p in parts
+    )
 
 
 def _is_scalar(x: Any) -> bool:
@@ -256,7 +258,9 @@ def _broadcast_to(ctx: Context, array: Any, shape: Any, subok: bool = False) -> 
 def _broadcast_arrays(ctx: Context, *args: Any, subok: bool = False) -> Any:
     xs = [array_of(ctx, a) for a in args]
     shape = broadcast_dims(ctx, *(shape_of(ctx, x) for x in xs))
-    return tuple(x if shape_of(ctx, x) == shape else ctx.fresh(broadcast_to(ctx.g, as_array(ctx, x), shape)) for x in xs)
+    return tuple(
+        x if shape_of(ctx, x) == shape else ctx.fresh(broadcast_to(ctx.g, as_array(ctx, x), shape)) for x in xs
+    )
 
 
 @handles(np.broadcast_shapes)
@@ -315,4 +319,14 @@ def _flat(ctx: Context, x: Any) -> Any:
     return made
 
 
-__all__ += ["ATTRIBUTES", "expand_dims", "flatten", "ravel", "reshape", "sequence_of", "squeeze", "swapaxes", "transpose"]
+__all__ += [
+    "ATTRIBUTES",
+    "expand_dims",
+    "flatten",
+    "ravel",
+    "reshape",
+    "sequence_of",
+    "squeeze",
+    "swapaxes",
+    "transpose",
+]

@@ -152,7 +152,9 @@ class _Builder:
             blocks = flow.blocks[n].successors
         else:
             body = flow.loops[n[1]]
-            blocks = list(dict.fromkeys(s for b in flow.order if b in body for s in flow.blocks[b].successors if s not in body))
+            blocks = list(
+                dict.fromkeys(s for b in flow.order if b in body for s in flow.blocks[b].successors if s not in body)
+            )
         outs: list[tuple[int, Any]] = []
         for s in blocks:
             if s == loop or s not in inside:

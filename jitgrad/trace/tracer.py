@@ -14,9 +14,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from jitgrad.errors import error
+from jitgrad.errors import JitgradError, error, raise_at
 from jitgrad.graph.ir import Graph, Value
-from jitgrad.graph.types import ArrayType
+from jitgrad.graph.types import ArrayType, GraphTypeError
+from jitgrad.options import OPTIONS
 from jitgrad.pytree import (
     ArraySpec,
     DictSpec,
@@ -49,6 +50,7 @@ from jitgrad.trace.arrays import as_array, read
 from jitgrad.trace.evaluator import Evaluator, NeedStatic, Restart
 from jitgrad.trace.guards import Guard, Hidden
 from jitgrad.trace.instructions import bound_value
+from jitgrad.trace.loops import LoopSignal
 from jitgrad.trace.merge import Obligations
 from jitgrad.trace.transforms import apply_transform
 from jitgrad.transform import Transform
@@ -182,7 +184,8 @@ def trace(transform: Transform, args: Sequence[Spec], kwargs: dict[str, Spec], v
     notes: list[str] = []
     for _ in range(200):
         try:
-            return _Trace(transform, obligations, statics, unrolled, values, notes).run(args, kwargs)
+            attempt = _Trace(transform, obligations, statics, unrolled, values, notes)
+            return attempt.run(args, kwargs)
         except Restart as restart:
             obligations.related.clear()
             obligations.tagged |= restart.keys
@@ -191,6 +194,13 @@ def trace(transform: Transform, args: Sequence[Spec], kwargs: dict[str, Spec], v
             statics[need.leaf] = values[need.leaf]
             obligations.related.clear()
             notes.append(f"argument {need.leaf} is static: {need.why}")
+        except (JitgradError, GraphTypeError, LoopSignal, AssertionError, RecursionError):
+            raise
+        except Exception as exception:
+            # Raised on every path of the user's program, whatever its data: theirs, at their line.
+            if OPTIONS.debug:
+                raise
+            raise_at(getattr(exception, "raised_at", attempt.ctx.location), exception)
     raise error("JG900", what="a trace was begun again 200 times")
 
 
@@ -360,5 +370,3 @@ def _parameter_names(function: Any, count: int) -> list[str]:
     names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     rest = next((p.name for p in parameters if p.kind == p.VAR_POSITIONAL), "arg")
     return [names[k] if k < len(names) else f"{rest}{k - len(names)}" for k in range(count)]
-
-

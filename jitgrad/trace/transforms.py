@@ -18,7 +18,19 @@ from jitgrad.graph.diff.adjoint import adjoint
 from jitgrad.graph.diff.tangent import tangent
 from jitgrad.graph.ir import Block, Value, clone_block
 from jitgrad.graph.types import Type
-from jitgrad.trace.abstract import Abstract, Cell, DictRef, External, ListRef, Maybe, Poison, Record, Ref, Scalar, TaggedRef
+from jitgrad.trace.abstract import (
+    Abstract,
+    Cell,
+    DictRef,
+    External,
+    ListRef,
+    Maybe,
+    Poison,
+    Record,
+    Ref,
+    Scalar,
+    TaggedRef,
+)
 from jitgrad.trace.arrays import as_array, cast, describe, dtype_of, is_array, kind, read, scalar_value, shape_of
 from jitgrad.trace.builtins import sequence_of
 from jitgrad.trace.calls import Native, attribute, opened
@@ -112,7 +124,7 @@ def _as_record(ctx: Context, x: External) -> Any:
     if isinstance(x.thing, list | dict):
         return opened(ctx, x)
     names = getattr(x.thing, "__dict__", None)
-    if names is None or callable(x.thing) and not is_dataclass(x.thing):
+    if names is None or (callable(x.thing) and not is_dataclass(x.thing)):
         return x
     made = Record(Cell(type(x.thing).__name__), type(x.thing))
     ctx.heap[made.cell] = tuple((n, attribute(ctx, x, n)) for n in names)
@@ -161,7 +173,9 @@ def _copied(ctx: Context, x: Any) -> Any:
 class _Traced:
     """A function traced into a block: the leaves that it was given, what it returned, what the block yields."""
 
-    def __init__(self, ctx: Context, function: Any, args: Sequence[Any], kwargs: dict[str, Any], wrt: Sequence[Any]) -> None:
+    def __init__(
+        self, ctx: Context, function: Any, args: Sequence[Any], kwargs: dict[str, Any], wrt: Sequence[Any]
+    ) -> None:
         self.ctx = ctx
         self.leaves = [scalar_value(ctx, leaf) for index in wrt for leaf in float_leaves(ctx, _at(args, kwargs, index))]
         self.block = Block([v.type for v in self.leaves], [v.name for v in self.leaves])

@@ -18,7 +18,6 @@ from jitgrad.trace.abstract import Box, Ref, Reshape, TaggedRef, whole
 from jitgrad.trace.arrays import read, shape_of
 from jitgrad.trace.context import Context
 from jitgrad.trace.sizes import same_dim, size_of, static_dim
-from jitgrad.trace.subscripts import view_of
 
 __all__ = ["is_contiguous", "permuted", "reordered", "reshaped"]
 
@@ -72,7 +71,7 @@ def is_contiguous(ctx: Context, x: Ref) -> bool:
             continue
         start, step, length = entry
         full = start == 0 and (length is d or length == d)
-        if step != 1 and length != 1 or (begun and not full):
+        if (step != 1 and length != 1) or (begun and not full):
             return False
         begun = begun or length != 1
     return True

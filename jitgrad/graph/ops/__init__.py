@@ -1,5 +1,31 @@
 """All primitives: importing this declares them."""
 
-from jitgrad.graph.ops import control, elementwise, linalg, lists, memory, reduce, shape
+from jitgrad.graph.ops import (
+    arithmetic,
+    choice,
+    complexes,
+    control,
+    exponential,
+    linalg,
+    lists,
+    logic,
+    memory,
+    reduce,
+    shape,
+    trigonometric,
+)
 
-__all__ = ["control", "elementwise", "linalg", "lists", "memory", "reduce", "shape"]
+__all__ = [
+    "arithmetic",
+    "choice",
+    "complexes",
+    "control",
+    "exponential",
+    "linalg",
+    "lists",
+    "logic",
+    "memory",
+    "reduce",
+    "shape",
+    "trigonometric",
+]

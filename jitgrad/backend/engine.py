@@ -1,0 +1,251 @@
+"""LLVM IR text into loaded machine code.
+
+In: the text of one module and a level of optimisation. Out: a `Code`, which owns the machine code and gives the
+addresses of its functions, the time of each step, and on demand the optimised IR, the assembly and the object file. The
+object code holds no address of this process: what a module needs from outside is named by a symbol, which is looked up
+in `externals` (our own table, see `define_symbol`) and then in the process.
+
+Levels: "minimal" is for code that is already explicit vectors and needs registers, folding and tidy branches only (for
+15 fused nests 80 ms, of which the passes take 5; the pipeline of level "full" alone takes 150). "full" is LLVM's O2
+with both vectorisers, for loops over scalars that a user wrote.
+
+This room refuses to know what the code does. `specialisation` and `runtime` call it. It sets no option of LLVM, for
+other users of llvmlite in the process would get it too.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import llvmlite
+import llvmlite.binding as llvm
+
+from jitgrad.errors import error
+
+__all__ = ["LEVELS", "Code", "Timing", "compile_module", "define_symbol", "host", "load_object"]
+
+LEVELS = ("minimal", "full")
+
+# One compile at a time: llvmlite's own lock covers single calls only, and the symbol table of LLVM is global.
+_LOCK = threading.RLock()
+
+# A prefix of our own, so that no name of another library in the process is ever redefined.
+PREFIX = "jg_"
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Milliseconds that each step of a compile took."""
+
+    parse_ms: float
+    optimise_ms: float
+    codegen_ms: float
+
+    @property
+    def total_ms(self) -> float:
+        """All steps together."""
+        return self.parse_ms + self.optimise_ms + self.codegen_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """The processor that code is made for."""
+
+    triple: str
+    cpu: str
+    features: str
+
+
+@lru_cache(maxsize=1)
+def host() -> Host:
+    """Return the processor of this machine, starting LLVM's code generator at the first call."""
+    if tuple(int(re.match(r"\d+", part)[0]) for part in llvmlite.__version__.split(".")[:2]) < (0, 45):  # type: ignore[index]
+        llvm.initialize()  # not needed and refused by newer versions
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    # The first engine opens the process itself for look-ups; `_check_symbols` needs that before any other is made.
+    target = llvm.Target.from_triple(llvm.get_process_triple())
+    llvm.create_mcjit_compiler(llvm.parse_assembly(""), target.create_target_machine(jit=True)).close()
+    features = llvm.get_host_cpu_features().flatten()
+    return Host(llvm.get_process_triple(), llvm.get_host_cpu_name(), features)
+
+
+def define_symbol(name: str, address: int) -> None:
+    """Give emitted code an external of ours.
+
+    Parameters
+    ----------
+    name : str
+        Begins with `jg_`; it holds for the whole process and may be defined again only as the same address.
+    address : int
+    """
+    if not name.startswith(PREFIX) or not address:
+        raise error("JG900", what=f"the external symbol {name} cannot be defined as {address:#x}")
+    host()
+    with _LOCK:
+        known = llvm.address_of_symbol(name)
+        if known is not None and known != address:
+            raise error("JG900", what=f"the external symbol {name} is defined twice")
+        llvm.add_symbol(name, address)
+
+
+class Code:
+    """Loaded machine code; its functions live as long as this object.
+
+    Attributes
+    ----------
+    timing : Timing
+    level : str
+    """
+
+    def __init__(self, engine: llvm.ExecutionEngine, timing: Timing, level: str, ir: str) -> None:
+        self._engine = engine
+        self.timing = timing
+        self.level = level
+        self._ir = ir
+
+    def address(self, name: str) -> int:
+        """Return the address of a function or global variable that the module defines.
+
+        Raises
+        ------
+        InternalError
+            JG900 if the module has no such symbol.
+        """
+        found: int = self._engine.get_function_address(name) or self._engine.get_global_value_address(name)
+        if not found:
+            raise error("JG900", what=f"the compiled module does not define {name}")
+        return found
+
+    def keep_for_ever(self) -> None:
+        """Never free the code: for functions that the interpreter may call while it shuts down."""
+        self._engine.detach()
+
+    def ir(self) -> str:
+        """Return the IR as it was given ("" for code loaded from an object file)."""
+        return self._ir
+
+    def optimised_ir(self) -> str:
+        """Return the IR after the passes; runs them again, for to keep it would cost every compile."""
+        return str(_optimised(self._ir, self.level)[0])
+
+    def assembly(self) -> str:
+        """Return the machine code as text; compiles again."""
+        module, machine = _optimised(self._ir, self.level)
+        text: str = machine.emit_assembly(module)
+        return text
+
+    def object_code(self) -> bytes:
+        """Return the relocatable object file, which `load_object` takes; compiles again."""
+        module, machine = _optimised(self._ir, self.level)
+        data: bytes = machine.emit_object(module)
+        return data
+
+
+def compile_module(ir: str, *, level: str = "full", externals: Mapping[str, int] | None = None) -> Code:
+    """Compile the text of a module and load it.
+
+    Parameters
+    ----------
+    ir : str
+    level : {'minimal', 'full'}
+    externals : mapping of str to int, optional
+        Symbols to define first, see `define_symbol`.
+
+    Raises
+    ------
+    InternalError
+        JG900 for text that is not valid IR, or names a symbol that is nowhere. (LLVM itself would end the process.)
+    """
+    for name, address in (externals or {}).items():
+        define_symbol(name, address)
+    with _LOCK:
+        start = time.perf_counter()
+        module, machine = _parsed(ir)
+        parsed = time.perf_counter()
+        _optimise(module, machine, level)
+        _check_symbols(module)
+        optimised = time.perf_counter()
+        engine = llvm.create_mcjit_compiler(module, machine)
+        engine.finalize_object()
+        done = time.perf_counter()
+    timing = Timing((parsed - start) * 1e3, (optimised - parsed) * 1e3, (done - optimised) * 1e3)
+    return Code(engine, timing, level, ir)
+
+
+def load_object(data: bytes) -> Code:
+    """Load an object file that `Code.object_code` gave on a host of the same kind.
+
+    Externals must have been defined before; an object file that is not trusted must not come here.
+    """
+    with _LOCK:
+        start = time.perf_counter()
+        module, machine = _parsed("")
+        engine = llvm.create_mcjit_compiler(module, machine)
+        engine.add_object_file(llvm.ObjectFileRef.from_data(data))
+        engine.finalize_object()
+        done = time.perf_counter()
+    return Code(engine, Timing(0.0, 0.0, (done - start) * 1e3), "object", "")
+
+
+def _machine() -> llvm.TargetMachine:
+    """Return a new target machine: an engine takes the one it is given for its own."""
+    at = host()
+    target = llvm.Target.from_triple(at.triple)
+    # The code model "jitdefault" reaches any address: sections and libraries may lie far apart.
+    return target.create_target_machine(
+        cpu=at.cpu, features=at.features, opt=2, reloc="default", codemodel="jitdefault", jit=True
+    )
+
+
+def _parsed(ir: str) -> tuple[llvm.ModuleRef, llvm.TargetMachine]:
+    machine = _machine()
+    try:
+        module = llvm.parse_assembly(ir)
+        module.triple = host().triple
+        module.data_layout = str(machine.target_data)
+        module.verify()
+    except RuntimeError as failure:
+        made = error("JG900", what=f"the emitted code is not valid: {failure}")
+        made.add_note(ir)
+        raise made from None
+    return module, machine
+
+
+def _optimised(ir: str, level: str) -> tuple[llvm.ModuleRef, llvm.TargetMachine]:
+    if not ir:
+        raise error("JG900", what="code loaded from an object file has no IR")
+    with _LOCK:
+        module, machine = _parsed(ir)
+        _optimise(module, machine, level)
+    return module, machine
+
+
+def _optimise(module: llvm.ModuleRef, machine: llvm.TargetMachine, level: str) -> None:
+    if level not in LEVELS:
+        raise error("JG900", what=f"there is no level of optimisation {level!r}")
+    options = llvm.create_pipeline_tuning_options(speed_level=2)
+    options.loop_vectorization = True
+    options.slp_vectorization = True
+    builder = llvm.create_pass_builder(machine, options)
+    if level == "full":
+        passes = builder.getModulePassManager()
+    else:
+        passes = llvm.create_new_module_pass_manager()
+        passes.add_sroa_pass()
+        passes.add_instruction_combine_pass()
+        passes.add_simplify_cfg_pass()
+    passes.run(module, builder)
+
+
+def _check_symbols(module: llvm.ModuleRef) -> None:
+    """Raise if the module declares a function that cannot be found: the linker would end the process."""
+    for kind in (module.functions, module.global_variables):
+        for value in kind:
+            if value.is_declaration and not value.name.startswith("llvm.") and not llvm.address_of_symbol(value.name):
+                raise error("JG900", what=f"the external symbol {value.name} is nowhere to be found")

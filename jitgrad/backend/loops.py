@@ -1,0 +1,436 @@
+"""Loop nests without a target: what each element costs to compute, and how the loops should run.
+
+In: fused graph values and the index at which they are wanted. Out: `Node`s, an expression over loads, indices and
+elementwise ops that depends on certain loop dimensions; and a `Shape` of the nest: dimensions merged where memory is
+contiguous, their order, and the one that runs along the lanes of vectors.
+
+Offsets and sizes are `Sym`s: Python ints, or registers of the target that are multiplied and added through `Sizes`. This
+room names no type and no instruction of LLVM: another target may come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol, TypeAlias
+
+import numpy as np
+
+from jitgrad.backend.schedule import EXPENSIVE
+from jitgrad.backend.structure import constant_number, is_scalar, unit_reshape
+from jitgrad.graph.ir import Op, Value
+from jitgrad.graph.ops.memory import Pick, index_of
+
+__all__ = ["Access", "Coord", "Expressions", "Memory", "NestShape", "Node", "Sizes", "View", "c_strides", "plan_nest"]
+
+Sym: TypeAlias = int | str
+
+
+class Sizes(Protocol):
+    """Arithmetic on sizes and offsets."""
+
+    def add(self, x: Sym, y: Sym) -> Sym:
+        """Return x + y."""
+
+    def mul(self, x: Sym, y: Sym) -> Sym:
+        """Return x * y."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Memory of a stored value: a pointer, an offset and a stride an axis, in elements."""
+
+    pointer: str
+    offset: Sym
+    strides: tuple[Sym, ...]
+    dtype: np.dtype
+
+
+class Coord(NamedTuple):
+    """The position offset + step * index of loop dimension `dim`; a fixed position if `dim` is None."""
+
+    offset: Sym
+    dim: int | None
+    step: Sym
+
+
+HERE = Coord(0, None, 0)
+
+
+class Memory(Protocol):
+    """What expressions ask the emitter for."""
+
+    def view(self, value: Value) -> View:
+        """Return the memory of a stored value, or of a strided view of one."""
+
+    def size(self, dim: Any) -> Sym:
+        """Return a dimension of a type."""
+
+    def fused(self, value: Value) -> bool:
+        """Whether a value is computed where it is used."""
+
+    def reshaped_view(self, op: Op) -> View:
+        """Return the memory of a reshape that moves nothing."""
+
+
+@dataclass(eq=False, slots=True)
+class Access:
+    """An address that moves linearly with the loop dimensions."""
+
+    pointer: str
+    base: Sym
+    steps: list[Sym]
+    dtype: np.dtype
+
+
+@dataclass(eq=False, slots=True)
+class Node:
+    """One subexpression.
+
+    Attributes
+    ----------
+    kind : {'load', 'scalar', 'constant', 'index', 'gather', 'apply'}
+    dtype : numpy.dtype
+    operands : list of Node
+    access : Access or None
+        Of a load or gather.
+    payload : object
+        The scalar Value; the number; the Coord; the strides of the gathered axes; the Op.
+    dims : int
+        Bit mask of the loop dimensions that it depends on, after merging.
+    wide : bool
+        Whether a user runs along the lanes while this does not.
+    """
+
+    kind: str
+    dtype: np.dtype
+    operands: list[Node] = field(default_factory=list)
+    access: Access | None = None
+    payload: Any = None
+    dims: int = 0
+    wide: bool = False
+
+
+def c_strides(sizes: Sizes, shape: Sequence[Sym]) -> tuple[Sym, ...]:
+    """Return the strides of an array in C order."""
+    strides: list[Sym] = []
+    size: Sym = 1
+    for d in reversed(shape):
+        strides.append(size)
+        size = sizes.mul(size, max(d, 1) if isinstance(d, int) else d)
+    return tuple(reversed(strides))
+
+
+class Expressions:
+    """Builds the nodes of one nest.
+
+    Parameters
+    ----------
+    memory : Memory
+    sizes : Sizes
+    domain : sequence of Sym
+        Sizes of the loop dimensions.
+    roots : set of Value
+        Values that this nest computes and that other expressions of it may use from registers.
+    """
+
+    def __init__(self, memory: Memory, sizes: Sizes, domain: Sequence[Sym], roots: set[Value] | None = None) -> None:
+        self.memory = memory
+        self.sizes = sizes
+        self.domain = list(domain)
+        self.roots = roots or set()
+        self.nodes: list[Node] = []
+        self._known: dict[tuple[Value, tuple[Coord, ...]], Node] = {}
+        self.identity = tuple(HERE if n == 1 else Coord(0, k, 1) for k, n in enumerate(self.domain))
+
+    def _new(self, node: Node) -> Node:
+        self.nodes.append(node)
+        return node
+
+    def access(self, view: View, coords: Sequence[Coord]) -> Access:
+        """Return the address of the element of a view at a position."""
+        base, steps = view.offset, [0] * len(self.domain)
+        for stride, coord in zip(view.strides, coords, strict=True):
+            base = self.sizes.add(base, self.sizes.mul(stride, coord.offset))
+            if coord.dim is not None:
+                steps[coord.dim] = self.sizes.add(steps[coord.dim], self.sizes.mul(stride, coord.step))  # type: ignore[call-overload]
+        return Access(view.pointer, base, list(steps), view.dtype)
+
+    def load(self, view: View, coords: Sequence[Coord]) -> Node:
+        """Return the element of a view at a position."""
+        return self._new(Node("load", view.dtype, access=self.access(view, coords)))
+
+    def apply(self, op: Op, dtype: np.dtype, operands: list[Node]) -> Node:
+        """Return an elementwise op of nodes."""
+        return self._new(Node("apply", dtype, operands, payload=op))
+
+    def node(self, value: Value, coords: tuple[Coord, ...]) -> Node:
+        """Return the element of a value at a position."""
+        key = (value, coords)
+        found = self._known.get(key)
+        if found is None:
+            if is_scalar(value):
+                found = self._scalar(value)
+            elif self.memory.fused(value) or (value in self.roots and coords == self.identity):
+                assert value.op is not None
+                found = self.evaluate(value.op, coords)
+            else:
+                found = self.load(self.memory.view(value), coords)
+            self._known[key] = found
+        return found
+
+    def _scalar(self, value: Value) -> Node:
+        if value.op is not None and value.op.name == "constant":
+            return self._new(Node("constant", value.array.dtype, payload=value.op.attrs["value"].flat[0]))
+        return self._new(Node("scalar", value.array.dtype, payload=value))
+
+    def evaluate(self, op: Op, coords: tuple[Coord, ...]) -> Node:
+        """Return the element of the result of a fusable op, computed from its operands."""
+        if op.primitive.scalar is not None:
+            operands = [self.node(v, self._align(v, op.result, coords)) for v in op.operands]
+            return self.apply(op, op.result.array.dtype, operands)
+        match op.name:
+            case "constant":
+                return self._new(Node("constant", op.result.array.dtype, payload=constant_number(op)))
+            case "broadcast":
+                x = op.operands[0]
+                return self.node(x, self._align(x, op.result, coords))
+            case "transpose":
+                below = [HERE] * len(coords)
+                for k, p in enumerate(op.attrs["permutation"]):
+                    below[p] = coords[k]
+                return self.node(op.operands[0], tuple(below))
+            case "reshape":
+                x = op.operands[0]
+                if unit_reshape(op):
+                    rest = [c for c, d in zip(coords, op.result.shape, strict=True) if d != 1]
+                    return self.node(x, tuple(HERE if d == 1 else rest.pop(0) for d in x.shape))
+                return self.load(self.memory.reshaped_view(op), coords)
+            case "load":
+                return self.node(op.operands[0], self._part(op, coords))
+            case "iota":
+                return self._new(Node("index", op.result.array.dtype, payload=coords[0]))
+            case "gather":
+                return self._gather(op, coords)
+        raise AssertionError(op)
+
+    def _align(self, x: Value, result: Value, coords: tuple[Coord, ...]) -> tuple[Coord, ...]:
+        """Return where a broadcast operand is read."""
+        lead = len(coords) - len(x.shape)
+        if not lead and x.shape == result.shape:
+            return coords
+        return tuple(
+            HERE if isinstance(d, int) and d == 1 and result.shape[lead + k] != 1 else coords[lead + k]
+            for k, d in enumerate(x.shape)
+        )
+
+    def _part(self, op: Op, coords: tuple[Coord, ...]) -> tuple[Coord, ...]:
+        size, add, mul = self.memory.size, self.sizes.add, self.sizes.mul
+        rest = list(coords)
+        below: list[Coord] = []
+        for entry in index_of(op):
+            if isinstance(entry, Pick):
+                below.append(Coord(size(entry.at), None, 0))
+                continue
+            c = rest.pop(0)
+            step = size(entry.step)
+            below.append(Coord(add(size(entry.start), mul(step, c.offset)), c.dim, mul(step, c.step)))
+        return tuple(below)
+
+    def _gather(self, op: Op, coords: tuple[Coord, ...]) -> Node:
+        base, *indices = op.operands
+        view = self.memory.view(base)
+        lead = len(coords) - (len(base.shape) - len(indices))
+        shape = op.result.shape
+        nodes = []
+        for v in indices:
+            skip = lead - len(v.shape)
+            at = tuple(
+                HERE if isinstance(d, int) and d == 1 and shape[skip + k] != 1 else coords[skip + k]
+                for k, d in enumerate(v.shape)
+            )
+            nodes.append(self.node(v, at))
+        fixed = [HERE] * len(indices) + list(coords[lead:])
+        return self._new(
+            Node("gather", view.dtype, nodes, self.access(view, fixed), payload=view.strides[: len(indices)])
+        )
+
+
+@dataclass(eq=False, slots=True)
+class NestShape:
+    """How the loops of a nest run.
+
+    Attributes
+    ----------
+    sizes : list of Sym
+        Of the merged dimensions.
+    order : list of int
+        Merged dimensions from the outermost loop to the innermost: kept ones, then reduced ones.
+    kept : int
+        How many of them are kept.
+    lanes : int or None
+        The merged dimension that runs along vectors.
+    width : int
+    """
+
+    sizes: list[Sym]
+    order: list[int]
+    kept: int
+    lanes: int | None
+    width: int
+
+
+def plan_nest(
+    sizes: Sizes,
+    built: Expressions,
+    outputs: Sequence[Access],
+    reduced: Sequence[int],
+    vector_bytes: int,
+    values: Sequence[Node],
+) -> NestShape:
+    """Merge and order the dimensions of a nest, and set which of them every node depends on.
+
+    Parameters
+    ----------
+    sizes : Sizes
+    built : Expressions
+        Its accesses are rewritten to the merged dimensions.
+    outputs : sequence of Access
+        Addresses that are written (also those of reductions, whose steps along reduced dimensions are 0).
+    reduced : sequence of int
+    vector_bytes : int
+        Of one register.
+    values : sequence of Node
+        What the outputs need.
+    """
+    live = _live(values)
+    nodes = [n for n in built.nodes if n in live]
+    built.nodes = nodes
+    accesses = [n.access for n in nodes if n.access is not None] + list(outputs)
+    indexed = {n.payload.dim for n in nodes if n.kind == "index"}
+    groups = _merge(sizes, built.domain, accesses, indexed, set(reduced))
+    place = {d: k for k, group in enumerate(groups) for d in group}
+    merged: list[Sym] = []
+    for group in groups:
+        size: Sym = 1
+        for d in group:
+            size = sizes.mul(size, built.domain[d])
+        merged.append(size)
+    for access in accesses:
+        access.steps = [access.steps[group[-1]] for group in groups]
+    for n in nodes:
+        _depend(n, place)
+    inner = [k for k, group in enumerate(groups) if group[0] in reduced]
+    outer = [k for k in range(len(groups)) if k not in inner]
+    lanes = _choose_lanes(nodes, outputs, merged, outer, inner)
+    outer = _by_stride(outer, outputs, [n.access for n in nodes if n.access is not None])
+    for dims in (outer, inner):
+        if lanes in dims:
+            dims.remove(lanes)
+            dims.append(lanes)
+    width = _width(nodes, merged[lanes], vector_bytes, lanes) if lanes is not None else 1
+    if lanes is not None:
+        bit = 1 << lanes
+        for n in nodes:
+            if n.dims & bit:
+                for o in n.operands:
+                    if not o.dims & bit:
+                        o.wide = True
+    return NestShape(merged, outer + inner, len(outer), lanes, width)
+
+
+def _live(values: Sequence[Node]) -> set[Node]:
+    stack, live = list(values), set(values)
+    while stack:
+        for o in stack.pop().operands:
+            if o not in live:
+                live.add(o)
+                stack.append(o)
+    return live
+
+
+def _merge(
+    sizes: Sizes, domain: Sequence[Sym], accesses: Sequence[Access], indexed: set[int | None], reduced: set[int]
+) -> list[list[int]]:
+    """Group neighbouring dimensions that every access walks as one; dimensions of one vanish."""
+    groups: list[list[int]] = []
+    for d, n in enumerate(domain):
+        if n == 1:
+            continue
+        if groups:
+            last = groups[-1][-1]
+            one_kind = (last in reduced) == (d in reduced) and last not in indexed and d not in indexed
+            if one_kind and all(_continues(sizes, a.steps[last], a.steps[d], n) for a in accesses):
+                groups[-1].append(d)
+                continue
+        groups.append([d])
+    return groups
+
+
+def _continues(sizes: Sizes, outer: Sym, inner: Sym, size: Sym) -> bool:
+    if inner == 0 or outer == 0:
+        return inner == outer
+    if isinstance(inner, int) and isinstance(size, int):
+        return outer == inner * size
+    return inner == 1 and outer == size
+
+
+def _depend(n: Node, place: dict[int, int]) -> None:
+    mask = 0
+    for o in n.operands:
+        mask |= o.dims
+    if n.access is not None:
+        for k, step in enumerate(n.access.steps):
+            if step != 0:
+                mask |= 1 << k
+    if n.kind == "index" and n.payload.dim is not None:
+        mask |= 1 << place[n.payload.dim]
+    n.dims = mask
+
+
+def _choose_lanes(
+    nodes: Sequence[Node], outputs: Sequence[Access], sizes: Sequence[Sym], outer: list[int], inner: list[int]
+) -> int | None:
+    """Return the dimension along which most accesses are contiguous."""
+    if not sizes:
+        return None
+    best, best_score = None, -1e9
+    for k in (*outer, *inner):
+        score = 0.0
+        for access, weight in [(a, 3.0) for a in outputs] + [(n.access, 2.0) for n in nodes if n.access is not None]:
+            step = access.steps[k]
+            if step == 1:
+                score += weight
+            elif step == 0:
+                score += 0.5
+            else:
+                score -= weight
+        size = sizes[k]
+        if isinstance(size, int) and size < 4:
+            score -= 4.0
+        if score >= best_score:
+            best, best_score = k, score
+    return best
+
+
+def _by_stride(dims: list[int], outputs: Sequence[Access], inputs: Sequence[Access]) -> list[int]:
+    """Order loops so that the longest strides run outermost; the given order where they are not known."""
+    accesses = list(outputs) or list(inputs)
+    if len(dims) < 2 or not all(isinstance(a.steps[k], int) for a in accesses for k in dims):
+        return dims
+    return sorted(dims, key=lambda k: -sum(abs(a.steps[k]) for a in accesses))  # type: ignore[arg-type]
+
+
+def _width(nodes: Sequence[Node], size: Sym, vector_bytes: int, lanes: int) -> int:
+    """Return how many lanes to work on at once."""
+    bit = 1 << lanes
+    moving = [n for n in nodes if n.dims & bit]
+    bytes = max((n.dtype.itemsize for n in moving), default=8)
+    costly = any(n.kind == "apply" and n.payload.name in EXPENSIVE for n in moving)
+    crowded = len(moving) > 12
+    registers = 2 if costly or crowded else 4
+    width = min(max(registers * vector_bytes // bytes, 1), 32)
+    if isinstance(size, int):
+        while width > 1 and width // 2 >= size:
+            width //= 2
+    return width

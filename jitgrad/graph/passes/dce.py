@@ -1,0 +1,119 @@
+"""Dead code elimination, down to single carried values of loops and single results of ifs.
+
+In: a graph. Out: the same graph without what nothing reads. Alive are what the graph yields, ops that may raise or do
+input and output, and what these use; everything else goes, dead pure ops together with their loops and lists. A carried
+position of a loop lives only if its result does or something alive uses its argument: so "build every residual, undo
+every store, then delete what nobody reads" costs nothing in the end. Ops of effect "rng" alone go when unused.
+
+Not removed: the graph's own arguments (the signature's) and stores whose array is read elsewhere.
+"""
+
+from __future__ import annotations
+
+from jitgrad.graph.ir import Block, Graph, Op, Value
+from jitgrad.graph.passes.rewriting import KEPT_EFFECTS, attr_dims, blocks_within, dims_of
+
+__all__ = ["dce"]
+
+
+def dce(graph: Graph) -> bool:
+    """Remove dead ops, dead carried values and dead results; linear in the number of ops."""
+    kept, live = _mark(graph)
+    return _sweep(graph, kept, live)
+
+
+def _mark(graph: Graph) -> tuple[set[Op], set[Value]]:
+    parent: dict[Block, Op] = {}
+    home: dict[Op, Block] = {}
+    effects: list[tuple[Op, Block]] = []
+    for block in blocks_within(graph):
+        for op in block.ops:
+            if op.regions:
+                home[op] = block
+                for region in op.regions:
+                    parent[region] = op
+            if op.primitive.effects and op.primitive.effects & KEPT_EFFECTS:
+                effects.append((op, block))
+
+    kept: set[Op] = set()
+    live: set[Value] = set()
+    work: list[Value] = list(graph.yields)
+
+    def keep(op: Op) -> None:
+        """Keep an op with what it needs whichever of its results are used."""
+        if op in kept:
+            return
+        kept.add(op)
+        if not op.regions:
+            work.extend(op.operands)
+            for result in op.results:
+                work.extend(d for d in dims_of(result.type) if not isinstance(d, int))
+            if op.attrs:
+                work.extend(attr_dims(op))
+        elif op.name == "while":
+            work.append(op.regions[0].yields[0])
+        else:
+            work.append(op.operands[0])
+
+    for op, block in effects:
+        keep(op)
+        while block in parent and parent[block] not in kept:
+            keep(parent[block])
+            block = home[parent[block]]
+    while work:
+        value = work.pop()
+        if value in live:
+            continue
+        live.add(value)
+        work.extend(d for d in dims_of(value.type) if not isinstance(d, int))
+        owner, index = value.owner, value.index
+        if isinstance(owner, Block):
+            loop = parent.get(owner)
+            if loop is not None and (loop.name == "while" or index > 0):
+                work.append(loop.results[index - (loop.name == "for")])
+            continue
+        keep(owner)
+        if owner.name == "if":
+            work.extend(region.yields[index] for region in owner.regions)
+        elif owner.name == "for":
+            (body,) = owner.regions
+            work += (owner.operands[index + 1], body.args[index + 1], body.yields[index])
+        elif owner.name == "while":
+            cond, body = owner.regions
+            work += (owner.operands[index], cond.args[index], body.args[index], body.yields[index])
+    return kept, live
+
+
+def _sweep(graph: Graph, kept: set[Op], live: set[Value]) -> bool:
+    changed = False
+    work: list[Block] = [graph]
+    while work:
+        block = work.pop()
+        ops = [op for op in block.ops if op in kept]
+        if len(ops) != len(block.ops):
+            block.ops = ops
+            changed = True
+        for op in ops:
+            if op.regions:
+                dead = [i for i, result in enumerate(op.results) if result not in live]
+                if dead:
+                    _drop_positions(op, set(dead))
+                    changed = True
+                work.extend(op.regions)
+    return changed
+
+
+def _drop_positions(op: Op, dead: set[int]) -> None:
+    """Remove results of a structured op with all that belongs to them."""
+    op.results = [v for i, v in enumerate(op.results) if i not in dead]
+    for i, result in enumerate(op.results):
+        result.index = i
+    if op.name != "if":
+        skip = 1 if op.name == "for" else 0
+        op.operands = [v for i, v in enumerate(op.operands) if i - skip not in dead]
+        for region in op.regions:
+            region.args = [v for i, v in enumerate(region.args) if i - skip not in dead]
+            for i, arg in enumerate(region.args):
+                arg.index = i
+    for region in op.regions[1:] if op.name == "while" else op.regions:
+        region.yields = [v for i, v in enumerate(region.yields) if i not in dead]

@@ -1,0 +1,130 @@
+"""What the passes share: walking regions without recursion, and replacing values in one forward sweep.
+
+In: blocks and mappings of values. Out: lists of blocks, substituted operands, types and attributes. This room decides
+nothing about what is worth rewriting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from jitgrad.graph.ir import Block, Op, Value, substitute_type
+from jitgrad.graph.types import ArrayType, ListType, Type
+
+__all__ = ["KEPT_EFFECTS", "Replacements", "attr_dims", "blocks_within", "dims_of", "ops_within", "run_time_dims"]
+
+# An op with one of these stays although nothing uses its results, and nothing may pass over it that it guards.
+KEPT_EFFECTS = frozenset({"may_raise", "io"})
+
+
+def blocks_within(block: Block) -> list[Block]:
+    """Return a block and every region within, outer before inner; deep nests need no Python recursion."""
+    found = [block]
+    for block in found:
+        for op in block.ops:
+            if op.regions:
+                found.extend(op.regions)
+    return found
+
+
+def ops_within(op: Op) -> Iterator[Op]:
+    """Yield every op in the regions of an op, outer before inner."""
+    for region in op.regions:
+        for block in blocks_within(region):
+            yield from block.ops
+
+
+def dims_of(type: Type) -> tuple[Any, ...]:
+    """Return the dimensions of an array type, or of the elements of a list type."""
+    return type.shape if isinstance(type, ArrayType) else type.element.shape
+
+
+def run_time_dims(type: Type) -> Iterator[Value]:
+    """Yield the values among the dimensions of a type."""
+    for d in dims_of(type):
+        if not isinstance(d, int):
+            yield d
+
+
+def _types_among(attrs: Iterable[Any]) -> Iterator[Type]:
+    for value in attrs:
+        if isinstance(value, ArrayType | ListType):
+            yield value
+        elif isinstance(value, tuple):
+            yield from (x for x in value if isinstance(x, ArrayType | ListType))
+
+
+def attr_dims(op: Op) -> Iterator[Value]:
+    """Yield the values among the dimensions of types in attributes (`list_empty`, `call_back`)."""
+    for t in _types_among(op.attrs.values()):
+        yield from run_time_dims(t)
+
+
+class Replacements:
+    """Values that stand for others from now on.
+
+    A pass that walks a graph in order asks for each op as it comes: definitions dominate uses, so whatever is to be
+    replaced is known by then, and one sweep is enough.
+    """
+
+    __slots__ = ("mapping",)
+
+    def __init__(self) -> None:
+        self.mapping: dict[Value, Value] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self.mapping)
+
+    def add(self, old: Value, new: Value) -> None:
+        """Let `new` stand for `old`; the printed name moves on if the new value has none."""
+        new = self.find(new)
+        assert new is not old
+        self.mapping[old] = new
+        if not new.name and old.name and new.op is not None:
+            new.name = old.name
+
+    def find(self, value: Value) -> Value:
+        """Return what stands for a value."""
+        mapping = self.mapping
+        while value in mapping:
+            value = mapping[value]
+        return value
+
+    def in_values(self, values: list[Value]) -> list[Value]:
+        """Return values replaced; the same list where nothing changes."""
+        mapping = self.mapping
+        for v in values:
+            if v in mapping:
+                return [self.find(v) for v in values]
+        return values
+
+    def in_block(self, block: Block) -> None:
+        """Replace in the types of a block's arguments, when the walk enters it."""
+        if self.mapping:
+            for arg in block.args:
+                arg.type = substitute_type(arg.type, self.mapping)
+
+    def in_op(self, op: Op) -> None:
+        """Replace in the operands, result types and attributes of an op, when the walk meets it."""
+        mapping = self.mapping
+        if not mapping:
+            return
+        for v in op.operands:
+            if v in mapping:
+                op.operands = [self.find(v) for v in op.operands]
+                break
+        for result in op.results:
+            for d in dims_of(result.type):
+                if not isinstance(d, int):
+                    result.type = substitute_type(result.type, mapping)
+                    break
+        if op.attrs and any(d in mapping for d in attr_dims(op)):
+            op.attrs = {k: self._in_attr(v) for k, v in op.attrs.items()}
+
+    def _in_attr(self, value: Any) -> Any:
+        if isinstance(value, ArrayType | ListType):
+            return substitute_type(value, self.mapping)
+        if isinstance(value, tuple) and any(isinstance(x, ArrayType | ListType) for x in value):
+            return tuple(self._in_attr(x) for x in value)
+        return value
