@@ -57,7 +57,8 @@ class Context:
         self.graph = graph
         self.g = Builder(graph)
         self.heap: dict[Cell, Any] = {}
-        self.sizes: dict[Value, int] = {}
+        # Kinds of the numbers in lists that grow: their cells hold one graph value, which knows no kind.
+        self.list_kinds: dict[Cell, str] = {}
 
     # --- places and errors
 
@@ -107,6 +108,11 @@ class Context:
     def result(self, value: Value) -> Any:
         """Return what a NumPy function gives: a NumPy scalar for rank 0, else a new array."""
         return Scalar(value, "numpy") if value.array.rank == 0 else self.fresh(value)
+
+    def list_item(self, cell: Cell, value: Value) -> Any:
+        """Return an item of a list that grows, of the kind its items have."""
+        kind = self.list_kinds.get(cell, "array")
+        return self.fresh(value) if kind == "array" else Scalar(value, kind)
 
     def python_scalar(self, value: Value, kind: str, low: int | None = None, high: int | None = None) -> Scalar:
         """Return a Python number held by a value."""

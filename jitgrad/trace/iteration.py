@@ -142,7 +142,7 @@ def _list_item(x: ListRef) -> Callable[[Context, Any], Any]:
         items = ctx.heap[x.cell]
         if not isinstance(items, Value):
             return items[static_int(ctx, k, "the index of a list")]
-        return ctx.result(ctx.g.list_get(items, ctx.dim(k.value if isinstance(k, Scalar) else k)))
+        return ctx.list_item(x.cell, ctx.g.list_get(items, ctx.dim(k.value if isinstance(k, Scalar) else k)))
 
     return make
 

@@ -511,12 +511,12 @@ class Header:
         if isinstance(found, tuple) and len(found) == len(head):
             return True
         if isinstance(found, tuple) and len(found) > len(head) and all(_is_value(v) for v in found):
-            types = set()
-            for v in found:
-                types.add(self.ev.type_of_item(v))
+            types = {(kind(v), self.ev.type_of_item(v)) for v in found}
             if len(types) == 1:
+                name, element = types.pop()
                 self.widen[part.path] = "grow"
-                self.element[part.path] = types.pop()
+                self.element[part.path] = element
+                self.ev.list_kinds[part.path[1]] = name
                 return False
         raise NeedUnroll(self.key, "a list or dict changes its length in the loop")
 

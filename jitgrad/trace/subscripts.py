@@ -393,7 +393,7 @@ def get_item(ctx: Context, x: Any, key: Any) -> Any:
     if isinstance(x, ListRef):
         items = ctx.heap[x.cell]
         if isinstance(items, Value):
-            return _grown_get(ctx, items, key)
+            return _grown_get(ctx, x.cell, items, key)
         key = static_key(ctx, key, "the index of a list")
         made = items[key]
         if isinstance(key, slice):
@@ -426,13 +426,13 @@ def new_list(ctx: Context, items: Sequence[Any]) -> ListRef:
     return made
 
 
-def _grown_get(ctx: Context, items: Value, key: Any) -> Any:
+def _grown_get(ctx: Context, cell: Cell, items: Value, key: Any) -> Any:
     if isinstance(key, slice | SliceOf):
         raise ctx.error("JG221", what="a slice of a list that grew in a loop")
     length = ctx.g.list_length(items)
     at = index_int(ctx, key, length, 0)
     value = ctx.g.list_get(items, ctx.dim(at))
-    return ctx.result(value)
+    return ctx.list_item(cell, value)
 
 
 def set_item(ctx: Context, x: Any, key: Any, v: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import math
 import os
 import subprocess
 import sys
@@ -100,7 +101,7 @@ def test_object_code_is_the_same_in_another_process_and_loads_again() -> None:
     assert len(digests) == 1
     loaded = load_object(compile_module(text, level="full").object_code())
     assert call(loaded.address("square"), 5.0) == 25.0
-    assert call(loaded.address("root"), 27.0) == 3.0
+    assert call(loaded.address("root"), 27.0) == math.cbrt(27.0)
     with pytest.raises(InternalError, match="no IR"):
         loaded.assembly()
 

@@ -13,80 +13,30 @@ Indices are in range and not negative: whoever builds the graph has emitted chec
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from jitgrad.graph.builder import Builder
 from jitgrad.graph.ir import Op, Value
+from jitgrad.graph.ops.index import (
+    Entry,
+    Pick,
+    Span,
+    add_to,
+    index_of,
+    join_index,
+    load,
+    part_shape,
+    split_index,
+    store,
+)
 from jitgrad.graph.ops.shape import broadcast_to, zeros_like
 from jitgrad.graph.primitive import Linear, Rules, primitive
 from jitgrad.graph.types import INT64, Dim, GraphTypeError, Type, broadcast_shapes
 
 __all__ = ["Entry", "Pick", "Span", "add_to", "index_of", "load", "part_shape", "split_index", "store"]
-
-
-class Pick(NamedTuple):
-    """Take one position of an axis and drop the axis."""
-
-    at: int | Value | None
-
-
-class Span(NamedTuple):
-    """Take `length` positions start, start + step, ... of an axis."""
-
-    start: int | Value | None
-    step: int | Value | None
-    length: int | Value | None
-
-
-Entry: TypeAlias = Pick | Span
-
-
-def split_index(index: Sequence[Entry]) -> tuple[tuple[Entry, ...], list[Value]]:
-    """Return an index as an attribute (None for run-time numbers) and the operands that fill it."""
-    attr = tuple(type(e)(*(x if isinstance(x, int) else None for x in e)) for e in index)
-    return attr, [x for e in index for x in e if not isinstance(x, int)]
-
-
-def join_index(attr: Sequence[Entry], operands: Sequence[Any]) -> tuple[Any, ...]:
-    """Return the index that `split_index` split; also serves the interpreter, whose operands are NumPy integers."""
-    rest: Iterator[Any] = iter(operands)
-    return tuple(type(e)(*(next(rest) if x is None else x for x in e)) for e in attr)
-
-
-def index_of(op: Op) -> tuple[Entry, ...]:
-    """Return the index of a load, store or addto with its operands in place."""
-    return join_index(op.attrs["index"], op.operands[1 if op.name == "load" else 2 :])
-
-
-def part_shape(index: Sequence[Entry]) -> tuple[Dim, ...]:
-    """Return the shape of the part that an index names."""
-    return tuple(e.length for e in index if isinstance(e, Span) and e.length is not None)
-
-
-def load(g: Builder, a: Value, index: Sequence[Entry]) -> Value:
-    """Return the part of a that an index (with values in place) names; a itself for the whole."""
-    if all(
-        isinstance(e, Span) and e.start == 0 and e.step == 1 and e.length == d
-        for e, d in zip(index, a.shape, strict=True)
-    ):
-        return a
-    attr, ints = split_index(index)
-    return g.emit("load", [a, *ints], {"index": attr}).result
-
-
-def store(g: Builder, a: Value, v: Value, index: Sequence[Entry]) -> Value:
-    """Return a with the part that an index names replaced by v."""
-    attr, ints = split_index(index)
-    return g.emit("store", [a, v, *ints], {"index": attr}).result
-
-
-def add_to(g: Builder, a: Value, v: Value, index: Sequence[Entry]) -> Value:
-    """Return a with v added to the part that an index names."""
-    attr, ints = split_index(index)
-    return g.emit("addto", [a, v, *ints], {"index": attr}).result
 
 
 def _slices(index: Sequence[Any]) -> tuple[Any, ...]:

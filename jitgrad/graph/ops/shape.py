@@ -13,6 +13,7 @@ import numpy as np
 
 from jitgrad.graph.builder import Builder
 from jitgrad.graph.ir import Op, Value
+from jitgrad.graph.ops.index import Entry, Span, load
 from jitgrad.graph.primitive import Linear, NoGradient, primitive
 from jitgrad.graph.types import ArrayType, Dim, GraphTypeError, Type, broadcast_shapes
 
@@ -123,11 +124,9 @@ def _concatenate_rule(attrs: dict[str, Any], *xs: Value) -> list[Type]:
 
 
 def _transpose_concatenate(g: Builder, i: int, ct: Value, op: Op) -> Value:
-    from jitgrad.graph.ops.memory import Span, load  # memory imports this room
-
     axis = op.attrs["axis"]
     start = sum(v.shape[axis] for v in op.operands[:i])  # type: ignore[misc]
-    index = [Span(0, 1, d) for d in ct.shape]
+    index: list[Entry] = [Span(0, 1, d) for d in ct.shape]
     index[axis] = Span(start, 1, op.operands[i].shape[axis])
     return load(g, ct, index)
 

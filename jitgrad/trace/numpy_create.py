@@ -1,0 +1,394 @@
+"""NumPy's functions that make arrays: `array`, `zeros`, `arange`, `linspace`, `eye`, `zeros_like`, `astype`, `copy`, ...
+
+In: abstract arguments. Out: new arrays (or the array itself, where `asarray` gives it back). Sizes may be known only at
+run time. What `np.empty` holds is not defined; here it is zeros.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from jitgrad.graph.ir import Value
+from jitgrad.graph.ops.shape import broadcast_to, reshape_to
+from jitgrad.graph.types import Dim
+from jitgrad.trace import arrays
+from jitgrad.trace.abstract import External, IndexRange, ListRef, Scalar
+from jitgrad.trace.arrays import as_array, broadcast_value, cast, dtype_of, is_array, kind, new_array, shape_of, write
+from jitgrad.trace.calls import HANDLERS, handles, method
+from jitgrad.trace.context import PYTHON_DTYPES, Context, kind_of_python
+from jitgrad.trace.iteration import range_count, row
+from jitgrad.trace.sizes import (
+    axis_argument,
+    dim_argument,
+    known_argument,
+    numeric,
+    promoted,
+    result_dtype,
+    shape_argument,
+    size_of,
+    static_dim,
+    static_int,
+)
+from jitgrad.trace.subscripts import get_item, new_list
+from jitgrad.trace.views import reordered
+
+__all__ = ["arange_value", "iota", "known_dtype"]
+
+
+def known_dtype(ctx: Context, dtype: Any, default: Any = None) -> Any:
+    """Return a dtype argument as a dtype, or the default for None."""
+    dtype = known_argument(ctx, dtype, "a dtype")
+    if dtype is None:
+        return default
+    made = np.dtype(dtype)
+    if made.kind not in "biufc":
+        raise ctx.error("JG216", name="an array", dtypes=str(made))
+    return made
+
+
+def _only_c(ctx: Context, name: str, **arguments: Any) -> None:
+    for argument, value in arguments.items():
+        if value not in (None, "C", "K", "A", "F", False, "cpu"):
+            raise ctx.error("JG235", name=name, argument=argument)
+
+
+# --- filled arrays
+
+
+def _filled(name: str, fill: Any) -> Callable[..., Any]:
+    def run(ctx: Context, shape: Any, dtype: Any = None, order: Any = "C", *, device: Any = None, like: Any = None) -> Any:
+        _only_c(ctx, f"np.{name}", order=order, device=device, like=like)
+        return new_array(ctx, known_dtype(ctx, dtype, np.dtype(np.float64)), shape_argument(ctx, shape), fill)
+
+    return run
+
+
+def _filled_like(name: str, fill: Any) -> Callable[..., Any]:
+    def run(
+        ctx: Context, a: Any, dtype: Any = None, order: Any = "K", subok: Any = True, shape: Any = None, *, device: Any = None
+    ) -> Any:
+        x = numeric(ctx, a)
+        dims = shape_of(ctx, x) if shape is None else shape_argument(ctx, shape)
+        return new_array(ctx, known_dtype(ctx, dtype, dtype_of(ctx, x)), dims, fill)
+
+    return run
+
+
+for _name, _fill in [("zeros", 0), ("ones", 1), ("empty", 0)]:
+    HANDLERS[getattr(np, _name)] = _filled(_name, _fill)
+    HANDLERS[getattr(np, f"{_name}_like")] = _filled_like(f"{_name}_like", _fill)
+
+
+@handles(np.full)
+def _full(ctx: Context, shape: Any, fill_value: Any, dtype: Any = None, order: Any = "C", *, device: Any = None) -> Any:
+    value = as_array(ctx, numeric(ctx, fill_value))
+    dims = shape_argument(ctx, shape)
+    return ctx.fresh(broadcast_value(ctx, cast(ctx, value, known_dtype(ctx, dtype, value.array.dtype)), dims))
+
+
+@handles(np.full_like)
+def _full_like(
+    ctx: Context, a: Any, fill_value: Any, dtype: Any = None, order: Any = "K", subok: Any = True, shape: Any = None, *,
+    device: Any = None,
+) -> Any:  # fmt: skip
+    x = numeric(ctx, a)
+    dims = shape_of(ctx, x) if shape is None else shape_argument(ctx, shape)
+    value = as_array(ctx, numeric(ctx, fill_value), known_dtype(ctx, dtype, dtype_of(ctx, x)))
+    return ctx.fresh(broadcast_value(ctx, value, dims))
+
+
+@handles(np.eye)
+def _eye(ctx: Context, N: Any, M: Any = None, k: Any = 0, dtype: Any = float, order: Any = "C", *, device: Any = None) -> Any:
+    rows = dim_argument(ctx, N)
+    columns = rows if M is None else dim_argument(ctx, M)
+    return ctx.fresh(cast(ctx, diagonal_mask(ctx, rows, columns, static_int(ctx, k, "a diagonal")), known_dtype(ctx, dtype)))
+
+
+@handles(np.identity)
+def _identity(ctx: Context, n: Any, dtype: Any = None) -> Any:
+    return _eye(ctx, n, dtype=np.dtype(np.float64) if dtype is None else dtype)
+
+
+def diagonal_mask(ctx: Context, rows: Dim, columns: Dim, k: int = 0, relation: str = "equal") -> Value:
+    """Return the mask of a matrix whose column index is (`equal`, `less_equal`, ... to) its row index plus k."""
+    g = ctx.g
+    i = reshape_to(g, iota(ctx, rows), (rows, 1))
+    if k:
+        i = g.add(i, ctx.constant(k, np.int64))
+    j = reshape_to(g, iota(ctx, columns), (1, columns))
+    return g.emit(relation, [j, i]).result
+
+
+@handles(np.tri)
+def _tri(ctx: Context, N: Any, M: Any = None, k: Any = 0, dtype: Any = float) -> Any:
+    rows = dim_argument(ctx, N)
+    columns = rows if M is None else dim_argument(ctx, M)
+    mask = diagonal_mask(ctx, rows, columns, static_int(ctx, k, "a diagonal"), "less_equal")
+    return ctx.fresh(cast(ctx, mask, known_dtype(ctx, dtype)))
+
+
+# --- from other things
+
+
+@handles(np.array)
+def _array(
+    ctx: Context, object: Any, dtype: Any = None, *, copy: Any = True, order: Any = "K", subok: Any = False, ndmin: Any = 0,
+    like: Any = None,
+) -> Any:  # fmt: skip
+    value = as_array(ctx, _sequence(ctx, object))
+    value = cast(ctx, value, known_dtype(ctx, dtype, value.array.dtype))
+    lead = max(static_int(ctx, ndmin, "ndmin") - value.array.rank, 0)
+    if copy is False or copy is None:
+        return _asarray(ctx, object, dtype)
+    return ctx.fresh(reshape_to(ctx.g, value, (*(1 for _ in range(lead)), *value.shape)))
+
+
+def _sequence(ctx: Context, x: Any) -> Any:
+    """Return the argument of `np.array`; outside lists are opened, nested ones too."""
+    x = _opened(ctx, x)
+    if isinstance(x, tuple):
+        return tuple(_sequence(ctx, v) for v in x)
+    if isinstance(x, ListRef) and not isinstance(ctx.heap[x.cell], Value):
+        return new_list(ctx, [_sequence(ctx, v) for v in ctx.heap[x.cell]])
+    return x
+
+
+def _opened(ctx: Context, x: Any) -> Any:
+    return numeric(ctx, x) if isinstance(x, External | range) or isinstance(x, IndexRange) else x
+
+
+@handles(np.asarray)
+def _asarray(ctx: Context, a: Any, dtype: Any = None, order: Any = None, *, device: Any = None, copy: Any = None) -> Any:
+    x = numeric(ctx, _sequence(ctx, a))
+    wanted = known_dtype(ctx, dtype, dtype_of(ctx, x))
+    if is_array(x) and dtype_of(ctx, x) == wanted and not copy:
+        return x
+    return ctx.fresh(as_array(ctx, x, wanted))
+
+
+for _function in (np.asanyarray, np.ascontiguousarray, np.asfortranarray, np.require):
+    HANDLERS[_function] = _asarray
+
+
+@handles(np.asarray_chkfinite)
+def _asarray_chkfinite(ctx: Context, a: Any, dtype: Any = None, order: Any = None) -> Any:
+    made = _asarray(ctx, a, dtype)
+    value = as_array(ctx, made)
+    if value.array.dtype.kind == "f":
+        g = ctx.g
+        finite = g.less(g.absolute(value), math.inf)
+        good = g.reduce_and(finite, axes=tuple(range(value.array.rank)))
+        ctx.check(good, ValueError, "array must not contain infs or NaNs")
+    return made
+
+
+@handles(np.copy)
+def _copy(ctx: Context, a: Any, order: Any = "K", subok: Any = False) -> Any:
+    return ctx.fresh(as_array(ctx, numeric(ctx, a)))
+
+
+@method("array", "copy", "__copy__", "__deepcopy__")
+def _copy_method(ctx: Context, x: Any, *args: Any, **kwargs: Any) -> Any:
+    value = as_array(ctx, x)
+    return ctx.fresh(value) if is_array(x) else Scalar(value, "numpy")
+
+
+@method("array", "astype")
+def _astype(
+    ctx: Context, x: Any, dtype: Any, order: Any = "K", casting: Any = "unsafe", subok: Any = True, copy: Any = True
+) -> Any:
+    wanted = known_dtype(ctx, dtype, np.dtype(np.float64))
+    old = dtype_of(ctx, x)
+    if not np.can_cast(old, wanted, casting):
+        raise TypeError(f"Cannot cast array data from {old!r} to {wanted!r} according to the rule '{casting}'")
+    if copy is False and is_array(x) and old == wanted:
+        return x
+    value = as_array(ctx, x, wanted)
+    return ctx.fresh(value) if is_array(x) else Scalar(value, "numpy")
+
+
+@handles(np.astype)
+def _np_astype(ctx: Context, x: Any, dtype: Any, /, *, copy: Any = True, device: Any = None) -> Any:
+    return _astype(ctx, x, dtype, copy=copy)
+
+
+@method("array", "fill")
+def _fill(ctx: Context, x: Any, value: Any) -> None:
+    write(ctx, x, broadcast_value(ctx, as_array(ctx, numeric(ctx, value), dtype_of(ctx, x)), shape_of(ctx, x)))
+
+
+@method("array", "item")
+def _item(ctx: Context, x: Any, *args: Any) -> Any:
+    value = as_array(ctx, x)
+    if args:
+        index = args[0] if len(args) == 1 else args
+        if not isinstance(index, tuple) and value.array.rank != 1:
+            value = reshape_to(ctx.g, value, (size_of(ctx, value.shape),))
+        value = as_array(ctx, get_item(ctx, ctx.fresh(value), index))
+    elif value.array.rank:
+        if any(d != 1 for d in value.shape):
+            raise ValueError("can only convert an array of size 1 to a Python scalar")
+        value = reshape_to(ctx.g, value, ())
+    return python_number(value, ctx)
+
+
+def python_number(value: Value, ctx: Context) -> Scalar:
+    """Return a rank-0 value as the Python number that `.item()` gives."""
+    name = {"b": "bool", "i": "int", "u": "int", "f": "float", "c": "complex"}[value.array.dtype.kind]
+    return Scalar(cast(ctx, value, PYTHON_DTYPES[name]), name)
+
+
+@method("array", "tolist")
+def _tolist(ctx: Context, x: Any) -> Any:
+    value = as_array(ctx, x)
+    if not value.array.rank:
+        return python_number(value, ctx)
+    ref = ctx.fresh(value)
+    count = static_dim(ctx, value.shape[0], "the length of tolist()")
+    return new_list(ctx, [_tolist(ctx, row(ctx, ref, k)) for k in range(count)])
+
+
+# --- sequences of numbers
+
+
+def iota(ctx: Context, count: Dim, dtype: Any = np.int64) -> Value:
+    """Return 0, 1, ..., count - 1."""
+    dims = () if isinstance(count, int) else (count,)
+    made: Value = ctx.g.iota(*dims, dtype=np.dtype(dtype), shape=(count if isinstance(count, int) else None,))
+    return made
+
+
+def arange_value(ctx: Context, start: Any, count: Dim, step: Any, dtype: np.dtype) -> Value:
+    """Return start + k * step for k = 0 .. count - 1, in a dtype."""
+    g = ctx.g
+    at = iota(ctx, count, dtype if dtype.kind in "iuf" else np.int64)
+    if isinstance(step, Scalar) or step != 1:
+        at = g.multiply(at, arrays.scalar_value(ctx, step, at.array.dtype))
+    if isinstance(start, Scalar) or start != 0:
+        at = g.add(at, arrays.scalar_value(ctx, start, at.array.dtype))
+    return cast(ctx, at, dtype)
+
+
+@handles(np.arange)
+def _arange(ctx: Context, *args: Any, dtype: Any = None, device: Any = None, like: Any = None, **named: Any) -> Any:
+    start, stop, step = 0, None, 1
+    if len(args) == 1:
+        stop = args[0]
+    elif args:
+        start, stop, step, dtype = (*args, *(step, dtype)[len(args) - 2 :])[:4]
+    if named:
+        start, stop, step = named.get("start", start), named.get("stop", stop), named.get("step", step)
+        if stop is None:
+            start, stop = 0, start
+    step = 1 if step is None else step
+    parts = [numeric(ctx, v) for v in (start, stop, step)]
+    parts = [Scalar(as_array(ctx, v), "numpy") if is_array(v) else v for v in parts]
+    if all(kind_of_python(v) is not None for v in parts):
+        return _known_arange(ctx, *parts, known_dtype(ctx, dtype))
+    own = result_dtype(ctx, *parts)
+    if own.kind not in "iub":
+        raise ctx.error("JG236", what="the number of elements of np.arange with bounds that are floats")
+    ints = [ctx.call(int, [v]) if isinstance(v, Scalar) else int(v) for v in parts]
+    count = range_count(ctx, IndexRange(*ints))
+    dims = count.value if isinstance(count, Scalar) else count
+    start_, step_ = ints[0], ctx.note_static(ints[2], "a step") if isinstance(ints[2], Scalar) else ints[2]
+    return ctx.fresh(arange_value(ctx, start_, dims, step_, known_dtype(ctx, dtype, own)))
+
+
+def _known_arange(ctx: Context, start: Any, stop: Any, step: Any, dtype: Any) -> Any:
+    made = np.arange(start, stop, step, dtype)
+    if made.size > 64 and made.dtype.kind in "iu":
+        return ctx.fresh(arange_value(ctx, int(made[0]), made.size, int(made[1]) - int(made[0]), made.dtype))
+    if made.size > 64 and made.dtype == np.float64 and np.array_equal(made, np.arange(made.size) * (made[1] - made[0]) + made[0]):
+        return ctx.fresh(arange_value(ctx, float(made[0]), made.size, float(made[1] - made[0]), made.dtype))
+    return ctx.fresh(ctx.constant(made))
+
+
+@handles(np.linspace)
+def _linspace(
+    ctx: Context, start: Any, stop: Any, num: Any = 50, endpoint: Any = True, retstep: Any = False, dtype: Any = None,
+    axis: Any = 0, *, device: Any = None,
+) -> Any:  # fmt: skip
+    first, last = numeric(ctx, start), numeric(ctx, stop)
+    count = dim_argument(ctx, num)
+    own = np.result_type(result_dtype(ctx, first, last, 1.0), np.float64)
+    wanted = known_dtype(ctx, dtype, own)
+    g = ctx.g
+    a, b = (as_array(ctx, v, own) for v in (first, last))
+    gap = g.subtract(b, a)
+    parts: Dim = count if not endpoint else count - 1 if isinstance(count, int) else g.subtract(count, ctx.constant(1, np.int64))
+    div = ctx.constant(parts, own) if isinstance(parts, int) else cast(ctx, parts, own)
+    step = g.divide(gap, div) if not isinstance(parts, int) or parts > 0 else ctx.constant(math.nan, own)
+    at = reshape_to(g, iota(ctx, count, own), (count, *(1 for _ in gap.shape)))
+    move = gap if isinstance(parts, int) and parts <= 0 else step
+    made = g.add(g.multiply(at, move), a)
+    if endpoint and (not isinstance(count, int) or count > 1):
+        # NumPy puts the end in exactly; it is not what rounding of the formula gives.
+        is_last = g.equal(iota(ctx, count), ctx.dim(parts))
+        is_last = reshape_to(g, is_last, (count, *(1 for _ in gap.shape)))
+        made = g.select(is_last, broadcast_to(g, b, made.shape), made)
+    if wanted.kind in "iu":
+        made = g.floor(made)
+    made = cast(ctx, made, wanted)
+    result = ctx.fresh(made)
+    at_axis = axis_argument(ctx, axis, made.array.rank)
+    if at_axis:
+        order = [k for k in range(made.array.rank) if k]
+        order.insert(at_axis, 0)
+        result = reordered(ctx, result, order)
+    return (result, ctx.result(step)) if retstep else result
+
+
+@handles(np.logspace)
+def _logspace(
+    ctx: Context, start: Any, stop: Any, num: Any = 50, endpoint: Any = True, base: Any = 10.0, dtype: Any = None, axis: Any = 0
+) -> Any:
+    made = arrays.ufunc(ctx, np.power, numeric(ctx, base), _linspace(ctx, start, stop, num, endpoint, axis=axis))
+    return made if dtype is None else _astype(ctx, made, dtype)
+
+
+@handles(np.geomspace)
+def _geomspace(ctx: Context, start: Any, stop: Any, num: Any = 50, endpoint: Any = True) -> Any:
+    logs = [arrays.ufunc(ctx, np.log10, numeric(ctx, v)) for v in (start, stop)]
+    return _logspace(ctx, *logs, num, endpoint)
+
+
+@handles(np.meshgrid)
+def _meshgrid(ctx: Context, *xi: Any, copy: Any = True, sparse: Any = False, indexing: str = "xy") -> Any:
+    if indexing not in ("xy", "ij"):
+        raise ValueError("Valid values for `indexing` are 'xy' and 'ij'.")
+    values = [as_array(ctx, numeric(ctx, x)) for x in xi]
+    values = [reshape_to(ctx.g, v, (size_of(ctx, v.shape),)) for v in values]
+    rank = len(values)
+    axes = list(range(rank))
+    if indexing == "xy" and rank > 1:
+        axes[:2] = [1, 0]
+    shape: list[Dim] = [1] * rank
+    for axis, v in zip(axes, values, strict=True):
+        shape[axis] = v.shape[0]
+    made = []
+    for axis, v in zip(axes, values, strict=True):
+        part = reshape_to(ctx.g, v, [v.shape[0] if k == axis else 1 for k in range(rank)])
+        made.append(ctx.fresh(part if sparse else broadcast_to(ctx.g, part, shape)))
+    return tuple(made)
+
+
+@handles(np.indices)
+def _indices(ctx: Context, dimensions: Any, dtype: Any = int, sparse: Any = False) -> Any:
+    shape = shape_argument(ctx, dimensions)
+    rank = len(shape)
+    parts = []
+    for axis, d in enumerate(shape):
+        at = reshape_to(ctx.g, cast(ctx, iota(ctx, d), known_dtype(ctx, dtype)), [d if k == axis else 1 for k in range(rank)])
+        parts.append(at)
+    if sparse:
+        return tuple(ctx.fresh(p) for p in parts)
+    rows = [reshape_to(ctx.g, broadcast_to(ctx.g, p, shape), (1, *shape)) for p in parts]
+    return ctx.fresh(rows[0] if rank == 1 else ctx.g.concatenate(*rows, axis=0))
+
+
+__all__ += ["diagonal_mask", "kind", "promoted", "python_number"]
