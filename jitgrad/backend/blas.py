@@ -21,27 +21,29 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy._core._multiarray_umath as _umath  # the module through which NumPy itself reaches BLAS
-import numpy.linalg._umath_linalg as _umath_linalg
 
 __all__ = ["BLAS", "LAPACK", "Routine", "find", "hidden", "symbols"]
 
-# What the emitter may ask for: d, s, z and c variants where BLAS has them.
-BLAS = tuple(
-    [t + n for n in ("gemm", "gemv", "scal", "axpy", "trsm", "trsv", "syrk", "symm") for t in "dszc"]
-    + ["ddot", "sdot", "dger", "sger", "dnrm2", "snrm2", "dasum", "sasum"]
-)
-LAPACK = tuple(t + n for n in ("getrf", "getrs", "gesv", "potrf", "potrs", "geqrf", "gesdd", "gelsd") for t in "dszc") + (
-    "dsyevd", "ssyevd", "zheevd", "cheevd", "dgeev", "sgeev", "zgeev", "cgeev", "dorgqr", "sorgqr",
+# What the emitter may ask for: in d, s, z and c variants, or as spelled.
+_BLAS_FAMILIES = ("gemm", "gemv", "scal", "axpy", "trsm", "trsv", "syrk", "symm")
+_LAPACK_FAMILIES = ("getrf", "getrs", "gesv", "potrf", "potrs", "geqrf", "gesdd", "gelsd", "geev")
+BLAS = (
+    *(t + n for n in _BLAS_FAMILIES for t in "dszc"),
+    "ddot", "sdot", "dger", "sger", "dnrm2", "snrm2", "dasum", "sasum",
+)  # fmt: skip
+LAPACK = (
+    *(t + n for n in _LAPACK_FAMILIES for t in "dszc"),
+    "dsyevd", "ssyevd", "zheevd", "cheevd", "dorgqr", "sorgqr",
 )  # fmt: skip
 
 # Spellings of symbols, with the width of their integers in bits. The order is of preference.
 _CBLAS_SPELLINGS = (
     ("scipy_cblas_{}64_", 64), ("cblas_{}64_", 64), ("cblas_{}64__", 64), ("cblas_{}_64", 64),
-    ("scipy_cblas_{}", 32), ("cblas_{}", 32),
+    ("cblas_{}$NEWLAPACK$ILP64", 64), ("scipy_cblas_{}", 32), ("cblas_{}$NEWLAPACK", 32), ("cblas_{}", 32),
 )  # fmt: skip
 _FORTRAN_SPELLINGS = (
-    ("scipy_{}_64_", 64), ("{}_64_", 64), ("{}64_", 64), ("{}_64__", 64), ("scipy_{}_", 32), ("{}_", 32), ("{}", 32),
+    ("scipy_{}_64_", 64), ("{}_64_", 64), ("{}64_", 64), ("{}_64__", 64), ("{}$NEWLAPACK$ILP64", 64),
+    ("scipy_{}_", 32), ("{}$NEWLAPACK", 32), ("{}_", 32), ("{}", 32),
 )  # fmt: skip
 
 
@@ -55,8 +57,9 @@ class Routine:
         As it was asked for.
     address : int
     convention : str
-        "cblas": CBLAS arguments, scalars by value. "fortran": every argument by reference, column-major; character
-        arguments are followed by no hidden lengths that OpenBLAS looks at, but pass them (as size_t, at the end).
+        "cblas": CBLAS arguments, real scalars by value, complex ones by reference; no complex dot product. "fortran":
+        every argument by reference, column-major, and at the end the length (size_t 1) of each character argument,
+        which compiled Fortran may look at.
     integer_bits : int
         32 or 64, of every integer argument.
     symbol : str
@@ -70,7 +73,7 @@ class Routine:
 
     @property
     def symbol(self) -> str:
-        """The name for emitted code; it names the form of the call, so that object code fits only what it was made for."""
+        """The name for emitted code; it names the form of the call too, so that cached object code cannot mistake it."""
         return f"jg_{self.convention}{self.integer_bits}_{self.name}"
 
 
@@ -87,7 +90,7 @@ def find(name: str, *, fortran: bool = False) -> Routine | None:
     name : str
         Such as "dgemm", "zgemm", "ddot", "dgetrf"; a member of `BLAS` or `LAPACK`.
     fortran : bool
-        Look for the Fortran form even of what CBLAS has. LAPACK is always Fortran.
+        Look for the Fortran form of what CBLAS has, which is to be had from SciPy too. LAPACK is always Fortran.
     """
     if name not in BLAS and name not in LAPACK:
         raise ValueError(f"{name} is not a routine that is looked for")
@@ -131,8 +134,8 @@ def _search(name: str, fortran: bool) -> Routine | None:
 def _libraries() -> list[ctypes.CDLL]:
     """Open NumPy's extension modules again, which gives their own symbols and those of what they are linked with."""
     found = []
-    for module in (_umath, _umath_linalg):
-        path = getattr(module, "__file__", None)
+    for name in ("numpy._core._multiarray_umath", "numpy.linalg._umath_linalg"):
+        path = getattr(sys.modules.get(name), "__file__", None)
         if path:
             try:
                 found.append(ctypes.CDLL(path))

@@ -175,69 +175,10 @@ def _heaviside(ctx: Context, x: Any, at_zero: Any) -> Any:
     return _choose(ctx, _u(ctx, np.isnan, a), a, made)
 
 
-@composite(np.fmax)
-def _fmax(ctx: Context, x: Any, y: Any) -> Any:
-    return _fextremum(ctx, np.maximum, x, y)
-
-
-@composite(np.fmin)
-def _fmin(ctx: Context, x: Any, y: Any) -> Any:
-    return _fextremum(ctx, np.minimum, x, y)
-
-
-def _fextremum(ctx: Context, function: np.ufunc, x: Any, y: Any) -> Any:
-    made = _u(ctx, function, x, y)
-    if dtype_of(ctx, made).kind not in "fc":
-        return made
-    dtype = dtype_of(ctx, made)
-    a, b = (ctx.result(cast(ctx, as_array(ctx, v), dtype)) for v in (x, y))
-    made = _choose(ctx, _u(ctx, np.isnan, a), b, made)
-    return _choose(ctx, _u(ctx, np.isnan, b), a, made)
-
-
-@composite(np.fmod)
-def _fmod(ctx: Context, x: Any, y: Any) -> Any:
-    """The remainder with the sign of x: of the absolute values, and the sign put back."""
-    dtype = arrays.resolve(ctx, np.fmod, [x, y])[-1]
-    a, b = (ctx.result(cast(ctx, as_array(ctx, v), dtype)) for v in (x, y))
-    rest = _u(ctx, np.remainder, _u(ctx, np.absolute, a), _u(ctx, np.absolute, b))
-    if dtype.kind == "f":
-        return _u(ctx, np.copysign, rest, a)
-    return _choose(ctx, _u(ctx, np.less, a, dtype.type(0)), _u(ctx, np.negative, rest), rest)
-
-
-@composite(np.fabs)
-def _fabs(ctx: Context, x: Any) -> Any:
-    return _u(ctx, np.absolute, _as_float_loop(ctx, np.fabs, x))
-
-
 @composite(np.float_power)
 def _float_power(ctx: Context, x: Any, y: Any) -> Any:
     dtype = arrays.resolve(ctx, np.float_power, [x, y])[-1]
     return _u(ctx, np.power, *(ctx.result(cast(ctx, as_array(ctx, v), dtype)) for v in (x, y)))
-
-
-@composite(np.logaddexp)
-def _logaddexp(ctx: Context, x: Any, y: Any) -> Any:
-    return _log_add(ctx, np.logaddexp, x, y, 1.0)
-
-
-@composite(np.logaddexp2)
-def _logaddexp2(ctx: Context, x: Any, y: Any) -> Any:
-    return _log_add(ctx, np.logaddexp2, x, y, math.log(2.0))
-
-
-def _log_add(ctx: Context, function: np.ufunc, x: Any, y: Any, base: float) -> Any:
-    """max + log1p(exp(-|x - y|)), in the base given by its natural logarithm; equal infinities give themselves."""
-    dtype = arrays.resolve(ctx, function, [x, y])[-1]
-    a, b = (ctx.result(cast(ctx, as_array(ctx, v), dtype)) for v in (x, y))
-    scale = dtype.type(base)
-    top = _u(ctx, np.maximum, a, b)
-    gap = _u(ctx, np.absolute, _u(ctx, np.subtract, a, b))
-    same = _u(ctx, np.equal, a, b)
-    gap = _choose(ctx, same, dtype.type(0), gap)
-    tail = _u(ctx, np.log1p, _u(ctx, np.exp, _u(ctx, np.multiply, _u(ctx, np.negative, gap), scale)))
-    return _u(ctx, np.add, top, _u(ctx, np.divide, tail, scale))
 
 
 def _scaled(function: np.ufunc, factor: float) -> None:
@@ -256,35 +197,9 @@ for _function, _factor in [
     _scaled(_function, _factor)
 
 
-@composite(np.conjugate)
-def _conjugate(ctx: Context, x: Any) -> Any:
-    return _u(ctx, np.positive, x) if dtype_of(ctx, x).kind != "c" else _no_complex(ctx, "np.conjugate")
-
-
-def _no_complex(ctx: Context, name: str) -> Any:
-    raise ctx.error("JG216", name=name, dtypes="complex")
-
-
 @composite(np.positive)
 def _positive(ctx: Context, x: Any) -> Any:
     return ctx.result(as_array(ctx, x))
-
-
-@composite(np.square)
-def _square(ctx: Context, x: Any) -> Any:
-    return _u(ctx, np.multiply, x, x)
-
-
-@composite(np.reciprocal)
-def _reciprocal(ctx: Context, x: Any) -> Any:
-    one = dtype_of(ctx, x).type(1)
-    return _u(ctx, np.divide if dtype_of(ctx, x).kind in "fc" else np.floor_divide, one, x)
-
-
-@composite(np.logical_xor)
-def _logical_xor(ctx: Context, x: Any, y: Any) -> Any:
-    a, b = (ctx.result(as_bool(ctx, as_array(ctx, v))) for v in (x, y))
-    return _u(ctx, np.not_equal, a, b)
 
 
 def as_bool(ctx: Context, value: Value) -> Value:
@@ -308,12 +223,8 @@ def _logical(function: np.ufunc, name: str) -> None:
     HANDLERS[function] = rule
 
 
-for _function, _name in [
-    (np.logical_and, "logical_and"),
-    (np.logical_or, "logical_or"),
-    (np.logical_not, "logical_not"),
-]:
-    _logical(_function, _name)
+for _function in (np.logical_and, np.logical_or, np.logical_not, np.logical_xor):
+    _logical(_function, _function.__name__)
 
 # --- methods of ufuncs
 

@@ -11,6 +11,7 @@ from jitgrad.graph.ops import (
     logic,
     memory,
     reduce,
+    scan,
     shape,
     trigonometric,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "logic",
     "memory",
     "reduce",
+    "scan",
     "shape",
     "trigonometric",
 ]

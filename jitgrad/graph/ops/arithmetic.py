@@ -1,7 +1,7 @@
 """Elementwise arithmetic: sums, products, powers, remainders, signs and rounding.
 
-In: operands that have the dtypes of one loop of the ufunc already. Out: the declarations. Where a partial is singular or
-many-valued, these choose (the table is `conventions.py`):
+In: operands that have the dtypes of one loop of the ufunc already. Out: the declarations. Where a partial is singular
+or many-valued, these choose (the table is `conventions.py`):
 
 `absolute`    the derivative is the sign, so 0 at 0; `sign` is flat everywhere. `copysign` follows both.
 `power`       x**y by x is an exact zero wherever y == 0, also at x == 0; by y it is an exact zero where x == 0 and
@@ -9,8 +9,8 @@ many-valued, these choose (the table is `conventions.py`):
 `remainder`, `fmod`   by x 1, by y minus the whole quotient, also where they jump.
 `floor_divide`, `floor`, `ceil`, `trunc`, `rint`   flat.
 
-Integers: sums and products wrap, division by zero gives 0, and an exponent is not negative (whoever builds the graph has
-emitted the check; the result is then some value, not an error, so that the op can be moved and speculated).
+Integers: sums and products wrap, division by zero gives 0, and an exponent is not negative (whoever builds the graph
+has emitted the check; the result is then some value, not an error, so that the op can be moved and speculated).
 
 This room knows neither Python's numbers nor which code a host emits.
 """
@@ -23,16 +23,7 @@ import numpy as np
 
 from jitgrad.graph.builder import Builder
 from jitgrad.graph.ir import Value
-from jitgrad.graph.primitive import (
-    MINUS_ONE,
-    ONE,
-    ZERO,
-    Masked,
-    Partial,
-    Partials,
-    ScalarBuilder,
-    elementwise,
-)
+from jitgrad.graph.primitive import MINUS_ONE, ONE, ZERO, Masked, Partial, Partials, ScalarBuilder, elementwise
 
 __all__: list[str] = []
 

@@ -1,7 +1,7 @@
 """Elementwise ops that hand on one of their operands (`select`, `maximum`, `clip`, ...), and `cast`.
 
-In: operands of one dtype (and a bool mask). Out: the declarations. An operand that is not chosen gets an exact zero: its
-partial is `Masked`, so that an infinite or NaN partial further up cannot leak in. Where the choice is not unique:
+In: operands of one dtype (and a bool mask). Out: the declarations. An operand that is not chosen gets an exact zero:
+its partial is `Masked`, so that an infinite or NaN partial further up cannot leak in. Where the choice is not unique:
 
 `maximum`, `minimum`, `fmax`, `fmin`   a tie is shared equally, half to each.
 `clip`                                 x passes at its bounds; a bound gets the cotangent only where it cuts x off.

@@ -41,8 +41,8 @@ Entry: TypeAlias = Pick | Span
 
 def split_index(index: Sequence[Entry]) -> tuple[tuple[Entry, ...], list[Value]]:
     """Return an index as an attribute (None for run-time numbers) and the operands that fill it."""
-    attr = tuple(type(e)(*(x if isinstance(x, int) else None for x in e)) for e in index)
-    return attr, [x for e in index for x in e if not isinstance(x, int)]
+    attr = tuple(type(e)(*(None if isinstance(x, Value) else x for x in e)) for e in index)
+    return attr, [x for e in index for x in e if isinstance(x, Value)]
 
 
 def join_index(attr: Sequence[Entry], operands: Sequence[Any]) -> tuple[Any, ...]:

@@ -1,7 +1,7 @@
 """Growable lists: one type for users' homogeneous lists and for the tapes of reverse mode.
 
-`list_push` and `list_pop` are each other's adjoints; `list_get` reads at a position, its adjoint `list_addto` adds there.
-Positions are in range and not negative. Derivatives are written in `graph/diff`, which knows these ops by name.
+`list_push` and `list_pop` are each other's adjoints; `list_get` reads at a position, its adjoint `list_addto` adds
+there. Positions are in range and not negative. Derivatives are written in `graph/diff`, which knows these ops by name.
 """
 
 from __future__ import annotations

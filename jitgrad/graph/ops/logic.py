@@ -1,8 +1,8 @@
 """Elementwise comparisons, logic, bits, and tests of what kind of number stands there. None has a derivative.
 
 In: operands that have the dtypes of one loop of the ufunc. Out: the declarations. Logical ops take numbers too, whose
-truth is that they are not 0. Comparisons of a signed with an unsigned integer are exact, as NumPy's. Shifts by the width
-or more give 0, or the sign.
+truth is that they are not 0. Comparisons of a signed with an unsigned integer are exact, as NumPy's. Shifts by the
+width or more give 0, or the sign.
 
 This room refuses to know what the results choose: that is `choice.py`.
 """
@@ -44,14 +44,15 @@ def _mixed(b: ScalarBuilder, relation: str, x: Any, y: Any) -> Any:
     return b.select(below, b.const(relation in ("<", "<=", "!="), _BOOL), plain)
 
 
-for _name, _ufunc, _relation in [
+_RELATIONS: list[tuple[str, np.ufunc, str]] = [
     ("less", np.less, "<"),
     ("less_equal", np.less_equal, "<="),
     ("equal", np.equal, "=="),
     ("not_equal", np.not_equal, "!="),
     ("greater", np.greater, ">"),
     ("greater_equal", np.greater_equal, ">="),
-]:
+]
+for _name, _ufunc, _relation in _RELATIONS:
     elementwise(_name, numpy=_ufunc, derivative=_BOOL_RESULT, scalar=_compare(_relation))
 
 # --- truth
@@ -61,12 +62,13 @@ def _logical(name: str) -> Callable[..., Any]:
     return lambda b, *xs: b.logical(name, *(b.cast(x, _BOOL) for x in xs))
 
 
-for _name, _ufunc, _word in [
+_TRUTH: list[tuple[str, np.ufunc, str]] = [
     ("logical_and", np.logical_and, "and"),
     ("logical_or", np.logical_or, "or"),
     ("logical_xor", np.logical_xor, "xor"),
     ("logical_not", np.logical_not, "not"),
-]:
+]
+for _name, _ufunc, _word in _TRUTH:
     elementwise(_name, numpy=_ufunc, derivative=_BOOL_RESULT, scalar=_logical(_word))
 
 # --- bits
@@ -76,12 +78,13 @@ def _bits(name: str) -> Callable[..., Any]:
     return lambda b, *xs: b.logical(name, *xs)
 
 
-for _name, _ufunc, _word in [
+_BITS: list[tuple[str, np.ufunc, str]] = [
     ("bitwise_and", np.bitwise_and, "and"),
     ("bitwise_or", np.bitwise_or, "or"),
     ("bitwise_xor", np.bitwise_xor, "xor"),
     ("invert", np.invert, "not"),
-]:
+]
+for _name, _ufunc, _word in _BITS:
     elementwise(_name, numpy=_ufunc, derivative=_INTEGER_RESULT, scalar=_bits(_word))
 
 left_shift = elementwise(

@@ -32,7 +32,7 @@ from jitgrad.graph.ops.index import (
     split_index,
     store,
 )
-from jitgrad.graph.ops.shape import broadcast_to, zeros_like
+from jitgrad.graph.ops.shape import broadcast_to, filled, reshape_to, split_shape, zeros_like
 from jitgrad.graph.primitive import Linear, Rules, primitive
 from jitgrad.graph.types import INT64, Dim, GraphTypeError, Type, broadcast_shapes
 
@@ -46,10 +46,8 @@ def _slices(index: Sequence[Any]) -> tuple[Any, ...]:
             made.append(int(e.at))  # type: ignore[arg-type]
             continue
         start, step, length = (int(x) for x in e)
-        stop: int | None = start + step * length
-        made.append(
-            slice(0, 0) if length == 0 else slice(start, stop if stop is not None and stop >= 0 else None, step)
-        )
+        stop = start + step * length
+        made.append(slice(0, 0) if length == 0 else slice(start, stop if stop >= 0 else None, step))
     return tuple(made)
 
 
@@ -129,20 +127,20 @@ def _winners(g: Builder, op: Op) -> Value:
     """Return, for a scatter, which elements of v are in the result: the last of each repeated index."""
     indices = op.operands[2:]
     shape = broadcast_shapes(*(v.shape for v in indices))
-    size = 1
+    size: Dim = 1
     for d in shape:
-        if not isinstance(d, int):
-            raise GraphTypeError("the derivative of a scatter needs index shapes that are known")
-        size *= d
-    order = g.reshape(g.iota(dtype="int64", shape=(size,)), shape=shape)
+        if isinstance(size, int) and isinstance(d, int):
+            size *= d
+        else:
+            size = g.multiply(*(x if isinstance(x, Value) else g.constant(x, np.int64) for x in (size, d)))
+    attr, dims = split_shape((size,))
+    order = reshape_to(g, g.iota(*dims, dtype=np.dtype(np.int64), shape=attr), shape)
     rank = len(indices)
-    lead = op.operands[0].shape[:rank]
-    attr = tuple(d if isinstance(d, int) else None for d in lead)
-    marks = g.broadcast(g.constant(-1, np.int64), *(d for d in lead if not isinstance(d, int)), shape=attr)
+    marks = filled(g, INT64.with_shape(op.operands[0].shape[:rank]), -1)
     marks = g.scatter(marks, order, *indices)
     won = g.equal(g.gather(marks, *indices), order)
     v = op.operands[1]
-    won = g.reshape(won, shape=tuple(shape) + (1,) * (v.array.rank - len(shape)))
+    won = reshape_to(g, won, tuple(shape) + (1,) * (v.array.rank - len(shape)))
     return broadcast_to(g, won, v.shape)
 
 

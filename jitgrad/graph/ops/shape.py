@@ -18,7 +18,8 @@ from jitgrad.graph.primitive import Linear, NoGradient, primitive
 from jitgrad.graph.types import ArrayType, Dim, GraphTypeError, Type, broadcast_shapes
 
 __all__ = [
-    "broadcast_to", "filled", "join_shape", "move_axes", "reshape_to", "split_shape", "unbroadcast", "zeros", "zeros_like",
+    "broadcast_to", "filled", "join_shape", "move_axes", "reshape_to", "split_shape", "unbroadcast", "zeros",
+    "zeros_like",
 ]  # fmt: skip
 
 
@@ -125,7 +126,7 @@ def _concatenate_rule(attrs: dict[str, Any], *xs: Value) -> list[Type]:
 
 def _transpose_concatenate(g: Builder, i: int, ct: Value, op: Op) -> Value:
     axis = op.attrs["axis"]
-    start = sum(v.shape[axis] for v in op.operands[:i])  # type: ignore[misc]
+    start = sum(d for v in op.operands[:i] if isinstance(d := v.shape[axis], int))
     index: list[Entry] = [Span(0, 1, d) for d in ct.shape]
     index[axis] = Span(start, 1, op.operands[i].shape[axis])
     return load(g, ct, index)

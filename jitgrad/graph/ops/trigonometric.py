@@ -1,7 +1,7 @@
 """Elementwise trigonometric and hyperbolic functions and their inverses.
 
-In: floating-point operands. Out: the declarations. `arctan2` at (0, 0) has derivative 0 by both operands, as `hypot` has:
-there is no angle to change. At the ends of their domains the inverses have their true infinite slope.
+In: floating-point operands. Out: the declarations. `arctan2` at (0, 0) has derivative 0 by both operands, as `hypot`
+has: there is no angle to change. At the ends of their domains the inverses have their true infinite slope.
 
 This room knows no exponentials and no complex branch cuts beyond writing the partials so that they hold on both sides.
 """

@@ -1,0 +1,527 @@
+"""Loop nests as LLVM text: explicit vectors, a tail of the exact width, reductions in partial accumulators.
+
+In: a planned nest with its outputs. Out: instructions. A value that does not move with a loop is computed outside it.
+Float sums are blocked: a lane adds at most `BLOCK` terms before its partial sum goes to a cascade that adds partial
+sums pairwise, so that the error bound is that of pairwise summation and the result depends on nothing but the sizes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from jitgrad.backend.emit_lanes import Lanes
+from jitgrad.backend.emit_scalar import Arithmetic, Handle
+from jitgrad.backend.loops import Access, NestShape, Node
+from jitgrad.backend.text import FunctionText, Sym, element_type, literal, register_type, vector
+from jitgrad.graph.ir import Value
+
+__all__ = ["Output", "emit_nest", "evaluate_scalar"]
+
+BLOCK = 32  # terms that one lane adds in a row
+LEVELS = 48  # partial sums of 2**48 blocks
+
+_INT64 = np.dtype(np.int64)
+
+
+@dataclass(eq=False)
+class Output:
+    """Something a nest computes.
+
+    Attributes
+    ----------
+    node : Node
+        The element.
+    access : Access or None
+        Where it goes; None for a reduction to a scalar.
+    reduction : str
+        Name of the reducing primitive, '' for a plain write.
+    result : Value or None
+        The scalar that a full reduction defines.
+    """
+
+    node: Node
+    access: Access | None
+    reduction: str = ""
+    result: Value | None = None
+
+
+@dataclass(eq=False)
+class _Accumulator:
+    output: Output
+    dtype: np.dtype
+    slot: str
+    stack: str = ""
+
+
+class _Nest:
+    def __init__(
+        self,
+        text: FunctionText,
+        arithmetic: Arithmetic,
+        shape: NestShape,
+        nodes: Sequence[Node],
+        outputs: Sequence[Output],
+        scalars: Callable[[Value], Handle],
+    ) -> None:
+        self.text = text
+        self.arithmetic = arithmetic
+        self.lanes = Lanes(text, arithmetic)
+        self.shape = shape
+        self.outputs = outputs
+        self.scalars = scalars
+        self.results: dict[Value, Handle] = {}
+        self.level = {dim: k + 1 for k, dim in enumerate(shape.order)}
+        self.by_level: list[list[Node]] = [[] for _ in range(len(shape.order) + 1)]
+        for n in nodes:
+            self.by_level[max((self.level[d] for d in shape.order if n.dims >> d & 1), default=0)].append(n)
+        self.accumulators: list[_Accumulator] = []
+        self.counter = ""
+        self.count: Sym = shape.width  # real lanes
+
+    # the loops
+
+    def run(self) -> dict[Value, Handle]:
+        env: dict[Node, Handle] = {}
+        pointers: dict[Access, str] = {}
+        for access in self._accesses():
+            pointers[access] = self.text.address(access.pointer, element_type(access.dtype), access.base)
+        self._evaluate(0, env, pointers, {})
+        if any(o.reduction for o in self.outputs) and self.shape.kept == 0:
+            self._reduce(0, env, pointers, {})
+        else:
+            self._loop(1, env, pointers, {})
+        return self.results
+
+    def _accesses(self) -> list[Access]:
+        found = [n.access for level in self.by_level for n in level if n.access is not None]
+        return found + [o.access for o in self.outputs if o.access is not None]
+
+    def _loop(self, level: int, env: dict[Node, Handle], pointers: dict[Access, str], at: dict[int, Sym]) -> None:
+        """Write the loops from a level inwards."""
+        if level > len(self.shape.order):
+            self._innermost(env, pointers)
+            return
+        dim = self.shape.order[level - 1]
+        size = self.shape.sizes[dim]
+        if dim != self.shape.lanes:
+            if self._blocked(level):
+                self._blocks(size, lambda i: self._inside(level, env, pointers, at, dim, i))
+            else:
+                self._counted(size, lambda i: self._inside(level, env, pointers, at, dim, i))
+            return
+        width = self.shape.width
+        full: Sym
+        rest: Sym
+        if isinstance(size, int):
+            full, rest = size // width, size % width
+        else:
+            shift = width.bit_length() - 1
+            full = self.text.emit(f"lshr i64 {size}, {shift}") if shift else size
+            rest = self.text.emit(f"and i64 {size}, {width - 1}") if shift else 0
+
+        def body(i: Sym) -> None:
+            self._inside(level, env, pointers, at, dim, self.text.mul(i, width))
+
+        if self._blocked(level):
+            self._blocks(full, body)
+        else:
+            self._counted(full, body)
+        if rest == 0:
+            return
+
+        def tail() -> None:
+            self.count = rest
+            self._restart(level)
+            self._inside(level, env, pointers, at, dim, self.text.mul(full, width))
+            self._push(level)
+            self.count = width
+
+        if isinstance(rest, int):
+            tail()
+        else:
+            self.text.when(self.text.emit(f"icmp ne i64 {rest}, 0"), tail)
+
+    def _counted(self, trips: Sym, body: Callable[[Sym], None]) -> None:
+        if trips == 1:
+            body(0)
+        elif trips != 0:
+            self.text.counted(trips, body)
+
+    def _inside(
+        self,
+        level: int,
+        env: dict[Node, Handle],
+        pointers: dict[Access, str],
+        at: dict[int, Sym],
+        dim: int,
+        index: Sym,
+    ) -> None:
+        """Write the body of the loop at a level."""
+        at = at | {dim: index}
+        pointers = dict(pointers)
+        for access in self._accesses():
+            step = access.steps[dim]
+            if step != 0:
+                offset = self.text.mul(index, step)
+                pointers[access] = self.text.address(pointers[access], element_type(access.dtype), offset)
+        env = dict(env)
+        self._evaluate(level, env, pointers, at)
+        if level == self.shape.kept and any(o.reduction for o in self.outputs):
+            self._reduce(level, env, pointers, at)
+        else:
+            self._loop(level + 1, env, pointers, at)
+
+    def _innermost(self, env: dict[Node, Handle], pointers: dict[Access, str]) -> None:
+        for o in self.outputs:
+            if not o.reduction:
+                assert o.access is not None
+                self._store(o.access, pointers, self._wide(env[o.node]))
+        for a in self.accumulators:
+            self._accumulate(a, env)
+
+    def _wide(self, x: Handle) -> Handle:
+        return self.arithmetic.splat(x, self.shape.width) if x.width != self.shape.width else x
+
+    def _store(self, access: Access, pointers: dict[Access, str], x: Handle) -> None:
+        lanes = self.shape.lanes
+        width = self.shape.width
+        if lanes is None or access.steps[lanes] == 0:
+            one = self.lanes.element(x, 0) if x.width > 1 else x
+            self.lanes.store(pointers[access], one, 1, 1)
+        elif access.steps[lanes] == 1 or width == 1:
+            self.lanes.store(pointers[access], x, width, self.count)
+        else:
+            self.lanes.store_strided(pointers[access], x, width, self.count, access.steps[lanes])
+
+    # expressions
+
+    def _evaluate(
+        self, level: int, env: dict[Node, Handle], pointers: dict[Access, str], at: dict[int, Sym]
+    ) -> None:
+        for n in self.by_level[level]:
+            made = self._node(n, env, pointers, at)
+            if n.wide and made.width == 1 and not made.constant and self.shape.width > 1:
+                # Splat where the scalar is made, not in the loop inside.
+                made = self.arithmetic.splat(made, self.shape.width)
+                env[n] = made
+                continue
+            env[n] = made
+
+    def _node(self, n: Node, env: dict[Node, Handle], pointers: dict[Access, str], at: dict[int, Sym]) -> Handle:
+        lanes = self.shape.lanes
+        moving = lanes is not None and bool(n.dims >> lanes & 1)
+        width = self.shape.width if moving else 1
+        count: Sym = self.count if moving else 1
+        match n.kind:
+            case "constant":
+                return self.arithmetic.const(n.payload, n.dtype)
+            case "scalar":
+                return self.scalars(n.payload)
+            case "load":
+                assert n.access is not None
+                if width == 1:
+                    return self.lanes.load(pointers[n.access], n.dtype, 1, 1)
+                assert lanes is not None
+                step = n.access.steps[lanes]
+                if step == 1:
+                    return self.lanes.load(pointers[n.access], n.dtype, width, count)
+                return self.lanes.load_strided(pointers[n.access], n.dtype, width, count, step)
+            case "index":
+                return self._index(n, width, at)
+            case "gather":
+                return self._gather(n, env, pointers, width, count)
+        operands = [self._narrow(env[o], width) for o in n.operands]
+        self.arithmetic.result = n.dtype
+        made: Handle = n.payload.primitive.scalar(self.arithmetic, *operands)
+        return made
+
+    def _narrow(self, x: Handle, width: int) -> Handle:
+        """Return one lane of a splat value where a node does not move with the lanes."""
+        return self.lanes.element(x, 0) if width == 1 and x.width > 1 else x
+
+    def _index(self, n: Node, width: int, at: dict[int, Sym]) -> Handle:
+        coord = n.payload
+        if coord.dim is None:
+            return self._integer(coord.offset, n.dtype)
+        dim = next(d for d in self.shape.order if n.dims >> d & 1)
+        start = self.text.add(coord.offset, self.text.mul(coord.step, at[dim]))
+        first = Handle(str(start), _INT64, 1, isinstance(start, int))
+        if width > 1:
+            step = Handle(str(coord.step), _INT64, 1, isinstance(coord.step, int))
+            first = self.arithmetic.add(first, self.arithmetic.mul(self.lanes.numbers(width), step))
+        return self.arithmetic.cast(first, n.dtype)
+
+    def _integer(self, x: Sym, dtype: np.dtype) -> Handle:
+        if isinstance(x, int):
+            return self.arithmetic.const(x, dtype)
+        return self.arithmetic.cast(Handle(x, _INT64), dtype)
+
+    def _gather(
+        self, n: Node, env: dict[Node, Handle], pointers: dict[Access, str], width: int, count: Sym
+    ) -> Handle:
+        assert n.access is not None
+        total: Handle | None = None
+        for o, stride in zip(n.operands, n.payload, strict=True):
+            index = self._narrow(env[o], width)
+            factor = Handle(str(stride), _INT64, 1, isinstance(stride, int))
+            part = index if stride == 1 else self.arithmetic.mul(index, factor)
+            total = part if total is None else self.arithmetic.add(total, part)
+        assert total is not None
+        if width > 1:
+            total = self.arithmetic.splat(total, width) if total.width == 1 else total
+            lanes = self.shape.lanes
+            assert lanes is not None
+            step = n.access.steps[lanes]
+            if step != 0:
+                factor = Handle(str(step), _INT64, 1, isinstance(step, int))
+                total = self.arithmetic.add(total, self.arithmetic.mul(self.lanes.numbers(width), factor))
+        if total.constant and width > 1:
+            total = Handle(total.text, total.dtype, width)
+        return self.lanes.gather(pointers[n.access], n.dtype, total, count)
+
+    # reductions
+
+    def _reduce(
+        self, level: int, env: dict[Node, Handle], pointers: dict[Access, str], at: dict[int, Sym]
+    ) -> None:
+        """Write the reduced loops of one kept element, or of one vector of them."""
+        outer = self.accumulators
+        self.accumulators = []
+        for o in self.outputs:
+            if o.reduction:
+                dtype = o.node.dtype
+                of = vector(register_type(dtype), self.shape.width)
+                self.accumulators.append(_Accumulator(o, dtype, self.text.alloca(of)))
+        blocked = self._blocked(len(self.shape.order))
+        if blocked:
+            self.counter = self.text.alloca("i64")
+            self.text.do(f"store i64 0, ptr {self.counter}")
+            for a in self.accumulators:
+                if self._cascades(a):
+                    a.stack = self.text.alloca(f"[{LEVELS} x {vector(register_type(a.dtype), self.shape.width)}]", 64)
+        for a in self.accumulators:
+            self._reset(a)
+        self._loop(level + 1, env, pointers, at)
+        for a in self.accumulators:
+            total = self._finish(a)
+            if a.output.access is not None:
+                self._store(a.output.access, pointers, total)
+            if a.output.result is not None:
+                self.results[a.output.result] = total
+        self.accumulators = outer
+
+    def _cascades(self, a: _Accumulator) -> bool:
+        return a.output.reduction == "reduce_sum" and a.dtype.kind == "f"
+
+    def _blocked(self, level: int) -> bool:
+        """Whether the loop at a level adds too many floats in a row for one accumulator a lane."""
+        if level != len(self.shape.order) or self.shape.kept == len(self.shape.order):
+            return False
+        if not any(self._cascades(a) for a in self.accumulators):
+            return False
+        total = 1
+        for dim in self.shape.order[self.shape.kept :]:
+            size = self.shape.sizes[dim]
+            if not isinstance(size, int):
+                return True
+            total *= -(-size // self.shape.width) if dim == self.shape.lanes else size
+        return total > BLOCK
+
+    def _blocks(self, trips: Sym, body: Callable[[Sym], None]) -> None:
+        """Write a loop in blocks, each of which ends in the cascade."""
+        text = self.text
+
+        def block(start: Sym) -> None:
+            for a in self.accumulators:
+                if a.stack:
+                    self._reset(a)
+            past = text.add(start, BLOCK)
+            if isinstance(trips, int) and trips % BLOCK == 0:
+                stop = past
+            else:
+                text.declare("i64 @llvm.smin.i64(i64, i64)")
+                stop = text.emit(f"call i64 @llvm.smin.i64(i64 {past}, i64 {trips})")
+            text.counted(stop, body, start=start)
+            self._push(len(self.shape.order))
+
+        text.counted(trips, block, step=BLOCK)
+
+    def _restart(self, level: int) -> None:
+        if self._blocked(level):
+            for a in self.accumulators:
+                if a.stack:
+                    self._reset(a)
+
+    def _push(self, level: int) -> None:
+        if not self._blocked(level):
+            return
+        text = self.text
+        count = text.emit(f"load i64, ptr {self.counter}")
+        for a in self.accumulators:
+            if a.stack:
+                of = vector(register_type(a.dtype), self.shape.width)
+                value = text.emit(f"load {of}, ptr {a.slot}")
+                name = _cascade(text, register_type(a.dtype), self.shape.width)
+                text.do(f"call fastcc void @{name}_push(ptr {a.stack}, i64 {count}, {of} {value})")
+        following = text.emit(f"add i64 {count}, 1")
+        text.do(f"store i64 {following}, ptr {self.counter}")
+
+    def _identity(self, a: _Accumulator) -> str:
+        return _identity(a.output.reduction, a.dtype)
+
+    def _reset(self, a: _Accumulator) -> None:
+        kind = register_type(a.dtype)
+        of = vector(kind, self.shape.width)
+        value = self._identity(a)
+        text = value if self.shape.width == 1 else f"splat ({kind} {value})"
+        self.text.do(f"store {of} {text}, ptr {a.slot}")
+
+    def _accumulate(self, a: _Accumulator, env: dict[Node, Handle]) -> None:
+        x = self._wide(env[a.output.node])
+        width = self.shape.width
+        lanes = self.shape.lanes
+        along = lanes is not None and lanes in self.shape.order[self.shape.kept :]
+        if along and self.count != width:
+            mask = Handle(self.lanes.mask(width, self.count), np.dtype(np.bool_), width)
+            neutral = Handle(self._identity(a), a.dtype, 1, True)
+            x = self.arithmetic.select(mask, x, neutral)
+        of = vector(register_type(a.dtype), width)
+        before = Handle(self.text.emit(f"load {of}, ptr {a.slot}"), a.dtype, width)
+        after = _combine(self.arithmetic, a.output.reduction, before, x)
+        self.text.do(f"store {of} {after.text}, ptr {a.slot}")
+
+    def _finish(self, a: _Accumulator) -> Handle:
+        width = self.shape.width
+        of = vector(register_type(a.dtype), width)
+        if a.stack:
+            name = _cascade(self.text, register_type(a.dtype), width)
+            count = self.text.emit(f"load i64, ptr {self.counter}")
+            total = Handle(
+                self.text.emit(f"call fastcc {of} @{name}_total(ptr {a.stack}, i64 {count})"), a.dtype, width
+            )
+        else:
+            total = Handle(self.text.emit(f"load {of}, ptr {a.slot}"), a.dtype, width)
+        lanes = self.shape.lanes
+        if lanes is not None and lanes in self.shape.order[self.shape.kept :]:
+            while total.width > 1:
+                low, high = self.lanes.halves(total)
+                total = _combine(self.arithmetic, a.output.reduction, low, high)
+        return total
+
+
+def _combine(b: Arithmetic, reduction: str, x: Handle, y: Handle) -> Handle:
+    match reduction:
+        case "reduce_sum":
+            return b.add(x, y)
+        case "reduce_prod":
+            return b.mul(x, y)
+        case "reduce_max":
+            return b.extremum("max", x, y)
+        case "reduce_min":
+            return b.extremum("min", x, y)
+        case "reduce_and":
+            return b.logical("and", x, y)
+        case "reduce_or":
+            return b.logical("or", x, y)
+    raise AssertionError(reduction)
+
+
+def _identity(reduction: str, dtype: np.dtype) -> str:
+    """Return what changes nothing: the value of an empty reduction."""
+    low = reduction == "reduce_max"
+    match reduction:
+        case "reduce_sum" | "reduce_or":
+            return literal(0, dtype)
+        case "reduce_prod" | "reduce_and":
+            return literal(1, dtype)
+    if dtype.kind == "f":
+        return literal(-np.inf if low else np.inf, dtype)
+    if dtype.kind == "b":
+        return literal(not low, dtype)
+    limits = np.iinfo(dtype)
+    return literal(limits.min if low else limits.max, dtype)
+
+
+def _cascade(text: FunctionText, element: str, width: int) -> str:
+    """Return the name of the helpers that add partial sums pairwise, and define them once.
+
+    Sum number `count` is merged with as many predecessors as `count` has trailing ones, as a binary counter carries;
+    the stack then holds one sum for each bit set in the number of sums pushed.
+    """
+    name = f"jg_cascade_{element}x{width}"
+    if name in text.helpers:
+        return name
+    of = vector(element, width)
+    text.helpers[name] = f"""
+define internal fastcc void @{name}_push(ptr %stack, i64 %count, {of} %value) noinline nounwind {{
+entry:
+  br label %test
+test:
+  %level = phi i64 [ 0, %entry ], [ %up, %merge ]
+  %bits = phi i64 [ %count, %entry ], [ %rest, %merge ]
+  %sum = phi {of} [ %value, %entry ], [ %both, %merge ]
+  %odd = trunc i64 %bits to i1
+  %place = getelementptr {of}, ptr %stack, i64 %level
+  br i1 %odd, label %merge, label %done
+merge:
+  %other = load {of}, ptr %place
+  %both = fadd {of} %other, %sum
+  %up = add i64 %level, 1
+  %rest = lshr i64 %bits, 1
+  br label %test
+done:
+  store {of} %sum, ptr %place
+  ret void
+}}
+define internal fastcc {of} @{name}_total(ptr %stack, i64 %count) noinline nounwind {{
+entry:
+  br label %test
+test:
+  %level = phi i64 [ 0, %entry ], [ %up, %next ]
+  %bits = phi i64 [ %count, %entry ], [ %rest, %next ]
+  %sum = phi {of} [ zeroinitializer, %entry ], [ %sofar, %next ]
+  %none = icmp eq i64 %bits, 0
+  br i1 %none, label %done, label %look
+look:
+  %odd = trunc i64 %bits to i1
+  br i1 %odd, label %merge, label %next
+merge:
+  %place = getelementptr {of}, ptr %stack, i64 %level
+  %other = load {of}, ptr %place
+  %both = fadd {of} %other, %sum
+  br label %next
+next:
+  %sofar = phi {of} [ %sum, %look ], [ %both, %merge ]
+  %up = add i64 %level, 1
+  %rest = lshr i64 %bits, 1
+  br label %test
+done:
+  ret {of} %sum
+}}"""
+    return name
+
+
+def emit_nest(
+    text: FunctionText,
+    arithmetic: Arithmetic,
+    shape: NestShape,
+    nodes: Sequence[Node],
+    outputs: Sequence[Output],
+    scalars: Callable[[Value], Handle],
+) -> dict[Value, Handle]:
+    """Write a nest and return the scalars that its full reductions define."""
+    return _Nest(text, arithmetic, shape, nodes, outputs, scalars).run()
+
+
+def evaluate_scalar(
+    text: FunctionText, arithmetic: Arithmetic, nodes: Sequence[Node], goal: Node, scalars: Callable[[Value], Handle]
+) -> Handle:
+    """Write one element at a fixed position and return it."""
+    nest = _Nest(text, arithmetic, NestShape([], [], 0, None, 1), nodes, [], scalars)
+    env: dict[Node, Handle] = {}
+    pointers = {a: text.address(a.pointer, element_type(a.dtype), a.base) for a in nest._accesses()}
+    nest._evaluate(0, env, pointers, {})
+    return env[goal]
