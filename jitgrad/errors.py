@@ -148,6 +148,14 @@ TABLE: dict[str, Row] = {
         "keep its dtype and shape the same in all trips",
     ),
     "JG243": Row(UnsupportedError, "{name} changes its type in a loop: {why}", "start it with the type it will have"),
+    "JG250": Row(
+        UnsupportedError, "{what} has no machine code yet", "use float32, float64, integers and bools of known sizes"
+    ),
+    "JG244": Row(
+        UnsupportedError,
+        "{what} is not the same for Python's numbers and NumPy's, and a number here is one or the other as data decides",
+        "make it one kind on every path: float(...) or np.float64(...)",
+    ),
     "JG204": Row(UnsupportedError, "the control flow of {name} cannot be structured", "report the function"),
     # JG3xx: derivatives
     "JG301": Row(
@@ -157,6 +165,11 @@ TABLE: dict[str, Row] = {
     ),
     # JG9xx: defects of jitgrad
     "JG900": Row(InternalError, "jitgrad broke one of its own rules: {what}", "report this text and the program"),
+    "JG901": Row(
+        InternalError,
+        "the graph `{graph}` is not well formed, at {where}: {why}\n{text}",
+        "report this text and the program",
+    ),
 }
 
 
@@ -172,7 +185,9 @@ def error(code: str, location: Location | None = None, **fields: Any) -> Jitgrad
     **fields
         Values for the braces in the row's texts.
     """
-    row = TABLE[code]
+    row = TABLE.get(code)
+    if row is None:
+        row, fields = TABLE["JG900"], {"what": f"no error is called {code}: {fields}"}
     parts = [f"{code}: {row.what.format(**fields)}"]
     if location is not None:
         parts.append(location.render())

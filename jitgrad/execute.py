@@ -89,6 +89,8 @@ def build_result(tree: Any, values: Sequence[Any], leaves: Sequence[Any]) -> Any
         value = values[tree.index]
         if tree.kind == "array":
             return value
+        if tree.kind == "mixed":
+            return value[()] if values[tree.index + 1] else value.item()
         return value[()] if tree.kind == "numpy" else _PYTHON[tree.kind](value)
     if isinstance(tree, StaticResult):
         return tree.value

@@ -73,6 +73,7 @@ class _Nest:
         self.outputs = outputs
         self.scalars = scalars
         self.results: dict[Value, Handle] = {}
+        self.splats: dict[Node, Handle] = {}
         self.level = {dim: k + 1 for k, dim in enumerate(shape.order)}
         self.by_level: list[list[Node]] = [[] for _ in range(len(shape.order) + 1)]
         for n in nodes:
@@ -202,13 +203,10 @@ class _Nest:
         self, level: int, env: dict[Node, Handle], pointers: dict[Access, str], at: dict[int, Sym]
     ) -> None:
         for n in self.by_level[level]:
-            made = self._node(n, env, pointers, at)
+            made = env[n] = self._node(n, env, pointers, at)
             if n.wide and made.width == 1 and not made.constant and self.shape.width > 1:
                 # Splat where the scalar is made, not in the loop inside.
-                made = self.arithmetic.splat(made, self.shape.width)
-                env[n] = made
-                continue
-            env[n] = made
+                self.splats[n] = self.arithmetic.splat(made, self.shape.width)
 
     def _node(self, n: Node, env: dict[Node, Handle], pointers: dict[Access, str], at: dict[int, Sym]) -> Handle:
         lanes = self.shape.lanes
@@ -233,14 +231,15 @@ class _Nest:
                 return self._index(n, width, at)
             case "gather":
                 return self._gather(n, env, pointers, width, count)
-        operands = [self._narrow(env[o], width) for o in n.operands]
+        operands = [self._operand(o, env, width) for o in n.operands]
         self.arithmetic.result = n.dtype
         made: Handle = n.payload.primitive.scalar(self.arithmetic, *operands)
         return made
 
-    def _narrow(self, x: Handle, width: int) -> Handle:
-        """Return one lane of a splat value where a node does not move with the lanes."""
-        return self.lanes.element(x, 0) if width == 1 and x.width > 1 else x
+    def _operand(self, n: Node, env: dict[Node, Handle], width: int) -> Handle:
+        """Return a node's value, splat where that has been done already."""
+        x = env[n]
+        return self.splats.get(n, x) if width > 1 and x.width == 1 else x
 
     def _index(self, n: Node, width: int, at: dict[int, Sym]) -> Handle:
         coord = n.payload
@@ -265,7 +264,7 @@ class _Nest:
         assert n.access is not None
         total: Handle | None = None
         for o, stride in zip(n.operands, n.payload, strict=True):
-            index = self._narrow(env[o], width)
+            index = self._operand(o, env, width)
             factor = Handle(str(stride), _INT64, 1, isinstance(stride, int))
             part = index if stride == 1 else self.arithmetic.mul(index, factor)
             total = part if total is None else self.arithmetic.add(total, part)

@@ -1,12 +1,511 @@
-"""The interface of the backend's call machinery; see `form` for the words that the body and the entry exchange.
+"""The native entry of one specialisation, as IR: is this call of the form that was compiled, and if so, what is in it.
 
-    form = CallForm(arguments=(ScalarLeaf("float", np.dtype(float)),), result=NumberResult("float", np.dtype(float)))
+In: a `CallForm` (see `form`, which says what words the entry and the body exchange). Out: the text of two functions
+that stand in the module of the body, and the table of words they read.
+
+    define ptr @jg_entry(ptr %args, i64 %nargs, ptr %kwnames, ptr %table)
+    define ptr @jg_run(ptr %leaves, ptr %table)
+
+`jg_entry` answers a vectorcall: it compares types, dtypes, ranks, sizes, layouts and facts by pointers and integers,
+and returns the pointer 1 if anything differs (no error set, nothing held), else what `box` makes of the body's results,
+or null with an exception. `jg_run` takes the leaves as a tuple, checks each (a wrong one must never be read) and raises
+TypeError if one does not fit. Both are called with the GIL.
+
+How the rooms fit together:
+
     spec = link(form, body_ir, on_error=raise_it, level="minimal")     # jitgrad.backend.specialisation
-    spec.run((3.0,))                     # leaves in order, checked, no outside facts: from the Python slow path
-    install(transformed, spec)           # jitgrad.backend.runtime: newest first, four native ones, then `_slow_call`
+    spec.run((3.0,))                     # leaves in order, hidden inputs last: from the Python slow path
+    install(transformed, spec)           # jitgrad.backend.runtime: newest first; four are tried, then `_slow_call`
 
     @callable_type                       # jitgrad.backend.runtime
     class Transformed:
         def __init__(self, ...): ...
         def _slow_call(self, *args, **kwargs): ...
+
+Safety. What is read from a mutable container, an attribute or the outside is held by a reference until the call ends
+(`held`), for anything that runs Python code may drop it there. Whatever may set an error clears it and declines.
 """
+
+from __future__ import annotations
+
+import enum
+from typing import Any
+
+import numpy as np
+
+from jitgrad.backend.box import emit_finish
+from jitgrad.backend.calltext import CallText, Table
+from jitgrad.backend.capi import ARRAY, DESCR, OB_VALUE
+from jitgrad.backend.form import (
+    ArrayLeaf,
+    CallForm,
+    DictTree,
+    ListTree,
+    ObjectTree,
+    SameResult,
+    ScalarLeaf,
+    StaticLeaf,
+    TupleTree,
+    ViewResult,
+    result_leaves,
+)
+
+__all__ = ["emit_entry"]
+
+_PYTHON = {"float": float, "int": int, "bool": bool, "complex": complex}
+_INTEGER = {1: "i8", 2: "i16", 4: "i32", 8: "i64"}
+
+
+def emit_entry(form: CallForm) -> tuple[str, Table]:
+    """Return the IR of `jg_entry` and `jg_run` for a form, and their table."""
+    table = Table()
+    text = emit_finish(form, table)
+    text += _Entry(form, table).emit_entry()
+    text += _Entry(form, table).emit_run()
+    return text, table
+
+
+class _Entry:
+    """One of the two functions being written."""
+
+    def __init__(self, form: CallForm, table: Table) -> None:
+        self.form = form
+        self.t = CallText(table)
+        self.offsets = form.input_offsets
+        self.leaf = 0
+        self.leaves: list[str] = []
+        self.known: dict[Any, str] = {}
+        self.uses = self._count_uses()
+        self.words = self.t.alloca(f"[{max(self.offsets[-1], 1)} x i64]", 16)
+        self.kept = self.t.alloca(f"[{max(len(form.leaves), 1)} x ptr]")
+        self.held_capacity = 0
+        self.held_count = self.t.alloca("i64")
+        self.cleared = False
+        self.returned = {r.leaf for r in result_leaves(form.result) if isinstance(r, SameResult | ViewResult)}
+
+    # --- the two functions
+
+    def emit_entry(self) -> str:
+        """Return the text of `jg_entry`."""
+        t, form = self.t, self.form
+        t.store("i64 0", self.held_count)
+        positional = len(form.arguments) - len(form.keywords)
+        t.unless(t.equal("i64", "%nargs", positional), "no")
+        self._keywords()
+        for k, argument in enumerate(form.arguments):
+            self._walk(argument, t.load("ptr", "%args", 8 * k), True)
+        self._pairs()
+        for fact in form.facts:
+            self._fact(fact)
+        for hidden in form.hidden:
+            needed = isinstance(hidden.leaf, ArrayLeaf) or self.leaf in self.returned
+            self._walk(hidden.leaf, self._find(hidden.source, needed), True)
+        result = self._finish()
+        self._release()
+        t.do(f"ret ptr {result}")
+        if self.cleared:
+            t.start("clear")
+            t.api("PyErr_Clear", "void")
+            t.branch("no")
+        t.start("no")
+        self._release()
+        t.do("ret ptr inttoptr (i64 1 to ptr)")
+        return self._text("define ptr @jg_entry(ptr %args, i64 %nargs, ptr %kwnames, ptr %table)")
+
+    def emit_run(self) -> str:
+        """Return the text of `jg_run`."""
+        t, form = self.t, self.form
+        leaves = form.leaves
+        t.unless(t.type_is("%leaves", tuple), "no")
+        t.unless(t.equal("i64", t.api("PyTuple_Size", "i64", "ptr %leaves"), len(leaves)), "no")
+        for k, leaf in enumerate(leaves):
+            item = t.api("PyTuple_GetItem", "ptr", "ptr %leaves", f"i64 {k}")
+            t.not_null(item, "no")
+            self._walk(leaf, item, True)
+        t.do(f"ret ptr {self._finish()}")
+        t.start("no")
+        text = "the leaves of a call are not of the form that was compiled"
+        t.api("PyErr_SetObject", "void", f"ptr {t.object(TypeError)}", f"ptr {t.object(text)}")
+        t.do("ret ptr null")
+        return self._text("define ptr @jg_run(ptr %leaves, ptr %table)")
+
+    def _text(self, head: str) -> str:
+        if self.held_capacity:
+            self.t.entry.append(f"  %held = alloca [{self.held_capacity} x ptr]")
+        return self.t.function(head)
+
+    def _finish(self) -> str:
+        for k in self.returned:
+            self.t.store(f"ptr {self.leaves[k]}", self.kept, 8 * k)
+        return self.t.emit(f"call ptr @jg_finish(ptr {self.words}, ptr {self.kept}, ptr %table)")
+
+    def _keywords(self) -> None:
+        t, names = self.t, self.form.keywords
+        if not names:
+            t.unless(t.equal("ptr", "%kwnames", "null"), "no")
+            return
+        t.not_null("%kwnames", "no")
+        t.unless(t.equal("i64", t.api("PyTuple_Size", "i64", "ptr %kwnames"), len(names)), "no")
+        for k, name in enumerate(names):
+            # Names in calls are interned, and so is what `link` puts into the form.
+            found = t.api("PyTuple_GetItem", "ptr", "ptr %kwnames", f"i64 {k}")
+            t.unless(t.equal("ptr", found, t.object(name)), "no")
+
+    # --- references held
+
+    def _hold(self, pointer: str, take: bool) -> None:
+        """Hold a reference until the call ends; `take` one, or keep the one that was given."""
+        t = self.t
+        if take:
+            t.incref(pointer)
+        self.held_capacity += 1
+        count = t.load("i64", self.held_count)
+        t.do(f"store ptr {pointer}, ptr {t.emit(f'getelementptr ptr, ptr %held, i64 {count}')}")
+        t.store(f"i64 {t.emit(f'add i64 {count}, 1')}", self.held_count)
+
+    def _release(self) -> None:
+        if not self.held_capacity:
+            return
+        t = self.t
+        head, body, done = t.fresh("give"), t.fresh("each"), t.fresh("given")
+        t.branch(head)
+        t.start(head)
+        count = t.load("i64", self.held_count)
+        t.branch_if(t.equal("i64", count, 0), done, body)
+        t.start(body)
+        last = t.emit(f"sub i64 {count}, 1")
+        t.store(f"i64 {last}", self.held_count)
+        t.decref(t.load("ptr", t.emit(f"getelementptr ptr, ptr %held, i64 {last}")))
+        t.branch(head)
+        t.start(done)
+
+    def _or_clear(self, pointer: str) -> None:
+        """Decline, without the error that was set, if a pointer is null."""
+        self.cleared = True
+        self.t.not_null(pointer, "clear")
+
+    # --- arguments
+
+    def _walk(self, tree: Any, pointer: str, owned: bool) -> None:
+        """Check an object against its description; `owned` if it cannot go away during the call."""
+        # The value of a number is read at once, so that its object is not needed afterwards.
+        fleeting = isinstance(tree, ScalarLeaf) and self.leaf not in self.returned
+        if not owned and not fleeting and not isinstance(tree, StaticLeaf):
+            self._hold(pointer, True)
+        if isinstance(tree, ArrayLeaf | ScalarLeaf):
+            self.leaves.append(pointer)
+            at = 8 * self.offsets[self.leaf]
+            self.leaf += 1
+            if isinstance(tree, ArrayLeaf):
+                self._array(tree, pointer, at)
+            else:
+                self._scalar(tree, pointer, at)
+        elif isinstance(tree, StaticLeaf):
+            self._same(pointer, tree.value, tree.rule)
+        elif isinstance(tree, TupleTree):
+            self._sequence("PyTuple", tree.cls, tree.children, pointer, True)
+        elif isinstance(tree, ListTree):
+            self._sequence("PyList", list, tree.children, pointer, False)
+        elif isinstance(tree, DictTree):
+            self._dict(tree, pointer)
+        else:
+            assert isinstance(tree, ObjectTree)
+            self._object(tree, pointer)
+
+    def _sequence(self, api: str, cls: type, children: tuple[Any, ...], pointer: str, owned: bool) -> None:
+        t = self.t
+        t.unless(t.type_is(pointer, cls), "no")
+        t.unless(t.equal("i64", t.api(f"{api}_Size", "i64", f"ptr {pointer}"), len(children)), "no")
+        for k, child in enumerate(children):
+            item = t.api(f"{api}_GetItem", "ptr", f"ptr {pointer}", f"i64 {k}")
+            self._or_clear(item)
+            self._walk(child, item, owned)
+
+    def _dict(self, tree: DictTree, pointer: str) -> None:
+        t = self.t
+        t.unless(t.type_is(pointer, dict), "no")
+        t.unless(t.equal("i64", t.api("PyDict_Size", "i64", f"ptr {pointer}"), len(tree.keys)), "no")
+        if not tree.keys:
+            return
+        place, key, value = t.alloca("i64"), t.alloca("ptr"), t.alloca("ptr")
+        t.store("i64 0", place)
+        for expected, child in zip(tree.keys, tree.children, strict=True):
+            more = t.api("PyDict_Next", "i32", f"ptr {pointer}", f"ptr {place}", f"ptr {key}", f"ptr {value}")
+            t.unless(t.emit(f"icmp ne i32 {more}, 0"), "no")
+            # Keys of built-in types compare without running anybody's code; others must be the very objects.
+            rule = "equal" if type(expected) in (str, int, bool, bytes) else "is"
+            item = t.load("ptr", value)
+            self._same(t.load("ptr", key), expected, rule)
+            self._walk(child, item, False)
+
+    def _object(self, tree: ObjectTree, pointer: str) -> None:
+        t = self.t
+        t.unless(t.type_is(pointer, tree.cls), "no")
+        slots = slots_of(tree.cls)
+        in_dict = [name for name in tree.names if name not in slots]
+        members = ""
+        if has_dict(tree.cls):
+            members = t.api("PyObject_GenericGetDict", "ptr", f"ptr {pointer}", "ptr null")
+            self._or_clear(members)
+            self._hold(members, False)
+            t.unless(t.equal("i64", t.api("PyDict_Size", "i64", f"ptr {members}"), len(in_dict)), "no")
+        for name in slots:
+            if name not in tree.names:
+                self._unset(pointer, name)
+        for name, child in zip(tree.names, tree.children, strict=True):
+            if name in slots:
+                item = t.api("PyObject_GenericGetAttr", "ptr", f"ptr {pointer}", f"ptr {t.object(name)}")
+                self._or_clear(item)
+                self._hold(item, False)
+                self._walk(child, item, True)
+            else:
+                item = t.api("PyDict_GetItemWithError", "ptr", f"ptr {members}", f"ptr {t.object(name)}")
+                self._or_clear(item)
+                self._walk(child, item, False)
+
+    def _unset(self, pointer: str, name: str) -> None:
+        """Decline if a slot is set."""
+        t = self.t
+        found = t.api("PyObject_GenericGetAttr", "ptr", f"ptr {pointer}", f"ptr {t.object(name)}")
+        there, on = t.fresh("set"), t.fresh("unset")
+        t.branch_if(t.equal("ptr", found, "null"), on, there)
+        t.start(there)
+        t.decref(found)
+        t.branch("no")
+        t.start(on)
+        t.api("PyErr_Clear", "void")
+
+    # --- leaves
+
+    def _array(self, leaf: ArrayLeaf, pointer: str, at: int) -> None:
+        t, rank, size = self.t, len(leaf.shape), leaf.dtype.itemsize
+        t.unless(t.type_is(pointer, np.ndarray), "no")
+        self._descr(leaf.dtype, t.load("ptr", pointer, ARRAY["descr"]))
+        needed = 0x100 | (0x400 if leaf.writeable else 0) | {"C": 1, "F": 2}.get(str(leaf.layout), 0)
+        flags = t.emit(f"and i32 {t.load('i32', pointer, ARRAY['flags'])}, {needed}")
+        rank_is = t.equal("i32", t.load("i32", pointer, ARRAY["nd"]), rank)
+        t.unless(t.all([t.equal("i32", flags, needed), rank_is]), "no")
+        t.store(f"i64 {t.load('i64', pointer, ARRAY['data'])}", self.words, at)
+        at += 8
+        conditions = []
+        if rank:
+            dims = t.load("ptr", pointer, ARRAY["dimensions"])
+            for k, n in enumerate(leaf.shape):
+                dim = t.load("i64", dims, 8 * k)
+                if n is None:
+                    t.store(f"i64 {dim}", self.words, at)
+                    at += 8
+                else:
+                    conditions.append(t.equal("i64", dim, n))
+        if rank and leaf.layout not in ("C", "F"):
+            steps = t.load("ptr", pointer, ARRAY["strides"])
+            for k in range(rank):
+                step = t.load("i64", steps, 8 * k)
+                if leaf.layout != "strided":
+                    conditions.append(t.equal("i64", step, int(leaf.layout[k]) * size))
+                    continue
+                conditions.append(t.equal("i64", t.emit(f"and i64 {step}, {size - 1}"), 0))
+                t.store(f"i64 {t.emit(f'ashr i64 {step}, {size.bit_length() - 1}')}", self.words, at)
+                at += 8
+        if conditions:
+            t.unless(t.all(conditions), "no")
+
+    def _descr(self, dtype: np.dtype, descr: str) -> None:
+        """Accept NumPy's own descriptor of the dtype, or (arrays that were pickled have others) one like it."""
+        t = self.t
+        like, on = t.fresh("like"), t.fresh("dtype")
+        t.branch_if(t.equal("ptr", descr, t.object(dtype)), on, like)
+        t.start(like)
+        order = t.load("i8", descr, DESCR["byteorder"])
+        native = t.emit(
+            f"or i1 {t.equal('i8', order, ord('='))}, {t.equal('i8', order, ord('|'))}",
+        )
+        t.branch_if(t.all([t.equal("i32", t.load("i32", descr, DESCR["type_num"]), dtype.num), native]), on, "no")
+        t.start(on)
+
+    def _scalar(self, leaf: ScalarLeaf, pointer: str, at: int) -> None:
+        t = self.t
+        if leaf.kind == "bool":
+            true = t.equal("ptr", pointer, t.object(True))
+            false = t.equal("ptr", pointer, t.object(False))
+            t.unless(t.emit(f"or i1 {true}, {false}"), "no")
+            t.store(f"i64 {t.emit(f'zext i1 {true} to i64')}", self.words, at)
+            return
+        cls = leaf.dtype.type if leaf.kind == "numpy" else _PYTHON[leaf.kind]
+        t.unless(t.type_is(pointer, cls), "no")
+        if cls in (float, np.float64):
+            t.store(f"i64 {t.load('i64', pointer, OB_VALUE)}", self.words, at)
+        elif cls is int:
+            overflow = t.alloca("i32")
+            t.store("i32 0", overflow)
+            value = t.api("PyLong_AsLongLongAndOverflow", "i64", f"ptr {pointer}", f"ptr {overflow}")
+            t.unless(t.equal("i32", t.load("i32", overflow), 0), "no")
+            t.store(f"i64 {value}", self.words, at)
+        elif cls is complex:
+            for k, part in enumerate(("Real", "Imag")):
+                value = t.api(f"PyComplex_{part}AsDouble", "double", f"ptr {pointer}")
+                t.store(f"double {value}", self.words, at + 8 * k)
+        else:
+            self._numpy_scalar(leaf.dtype, pointer, at)
+
+    def _numpy_scalar(self, dtype: np.dtype, pointer: str, at: int) -> None:
+        t = self.t
+        t.store("i64 0", self.words, at)
+        t.api("PyArray_ScalarAsCtype", "void", f"ptr {pointer}", f"ptr {t.at(self.words, at)}")
+        if dtype.kind == "i" and dtype.itemsize < 8:
+            narrow = t.load(_INTEGER[dtype.itemsize], self.words, at)
+            t.store(f"i64 {t.emit(f'sext {_INTEGER[dtype.itemsize]} {narrow} to i64')}", self.words, at)
+
+    def _same(self, pointer: str, value: Any, rule: str) -> None:
+        """Decline unless a pointer is an object, or under the rule "equal" one of the same type and value."""
+        t = self.t
+        is_it = t.equal("ptr", pointer, t.object(value))
+        if rule == "is" or value is None or isinstance(value, bool | enum.Enum | type(...)):
+            t.unless(is_it, "no")
+            return
+        on, other, like = t.fresh("same"), t.fresh("other"), t.fresh("like")
+        t.branch_if(is_it, on, other)
+        t.start(other)
+        t.branch_if(t.type_is(pointer, type(value)), like, "no")
+        t.start(like)
+        if isinstance(value, float):
+            # By bits: 0.0 == -0.0, and a NaN does not equal itself.
+            same = t.equal("i64", t.load("i64", pointer, OB_VALUE), t.load("i64", t.object(value), OB_VALUE))
+        else:
+            got = t.api("PyObject_RichCompareBool", "i32", f"ptr {pointer}", f"ptr {t.object(value)}", "i32 2")
+            self.cleared = True
+            same, sound = t.equal("i32", got, 1), t.fresh("sound")
+            t.branch_if(t.emit(f"icmp slt i32 {got}, 0"), "clear", sound)
+            t.start(sound)
+        t.branch_if(same, on, "no")
+        t.start(on)
+
+    def _pairs(self) -> None:
+        t = self.t
+        for i, j in self.form.identical:
+            t.unless(t.equal("ptr", self.leaves[i], self.leaves[j]), "no")
+        for i, j in self.form.disjoint:
+            low_i, high_i = self._extent(i)
+            low_j, high_j = self._extent(j)
+            apart = t.emit(f"icmp ule i64 {high_i}, {low_j}")
+            apart = t.emit(f"or i1 {apart}, {t.emit(f'icmp ule i64 {high_j}, {low_i}')}")
+            t.unless(apart, "no")
+
+    def _extent(self, leaf: int) -> tuple[str, str]:
+        """Return the first byte of an array and the one after its last."""
+        t, form = self.t, self.form.leaves[leaf]
+        assert isinstance(form, ArrayLeaf)
+        low = t.load("i64", self.leaves[leaf], ARRAY["data"])
+        high = t.emit(f"add i64 {low}, {form.dtype.itemsize}")
+        if form.shape:
+            dims = t.load("ptr", self.leaves[leaf], ARRAY["dimensions"])
+            steps = t.load("ptr", self.leaves[leaf], ARRAY["strides"])
+            for k in range(len(form.shape)):
+                last = t.emit(f"sub i64 {t.load('i64', dims, 8 * k)}, 1")
+                reach = t.emit(f"mul i64 {last}, {t.load('i64', steps, 8 * k)}")
+                back = t.emit(f"icmp slt i64 {reach}, 0")
+                low = t.emit(f"add i64 {low}, {t.emit(f'select i1 {back}, i64 {reach}, i64 0')}")
+                high = t.emit(f"add i64 {high}, {t.emit(f'select i1 {back}, i64 0, i64 {reach}')}")
+        return low, high
+
+    # --- the outside
+
+    def _count_uses(self) -> dict[Any, int]:
+        """Count how often each source is needed, as a whole or on the way to another."""
+        uses: dict[Any, int] = {}
+        sources = [f.source for f in self.form.facts] + [h.source for h in self.form.hidden]
+        for source in sources:
+            for end in range(_root(source), len(source) + 1):
+                key = _key(source[:end])
+                uses[key] = uses.get(key, 0) + 1
+        return uses
+
+    def _find(self, source: tuple[Any, ...], needed: bool = False) -> str:
+        """Return what a source leads to now; decline if it leads nowhere. `needed`: it must outlive Python code."""
+        key = _key(source)
+        if key in self.known:
+            return self.known[key]
+        found, owned = self._step(source)
+        self._or_clear(found)
+        if owned:
+            self._hold(found, False)
+        elif source[0] != "object" and (needed or self.uses[key] > 1):
+            self._hold(found, True)
+        self.known[key] = found
+        return found
+
+    def _step(self, source: tuple[Any, ...]) -> tuple[str, bool]:
+        """Emit the last look-up of a source: a pointer, null if nothing is there, and whether it is a new reference."""
+        t = self.t
+        if len(source) == _root(source):
+            root = t.object(source[1])
+            if source[0] == "global":
+                return t.api("PyDict_GetItemWithError", "ptr", f"ptr {root}", f"ptr {t.object(source[2])}"), False
+            if source[0] == "cell":
+                return t.api("PyCell_Get", "ptr", f"ptr {root}"), True
+            return root, False
+        parent = self._find(source[:-1], True)
+        how, name = source[-1]
+        api = "PyObject_GetAttr" if how == "attr" else "PyObject_GetItem"
+        return t.api(api, "ptr", f"ptr {parent}", f"ptr {t.object(name)}"), True
+
+    def _fact(self, fact: Any) -> None:
+        t = self.t
+        if fact.rule == "absent":
+            self._absent(fact.source)
+            return
+        needed = fact.rule in ("equal", "length", "code")
+        found = self._find(fact.source, needed)
+        if fact.rule in ("is", "equal"):
+            self._same(found, fact.expected, fact.rule)
+        elif fact.rule == "type":
+            t.unless(t.type_is(found, fact.expected), "no")
+        elif fact.rule == "code":
+            code = t.api("PyObject_GetAttr", "ptr", f"ptr {found}", f"ptr {t.object('__code__')}")
+            self._or_clear(code)
+            self._hold(code, False)
+            t.unless(t.equal("ptr", code, t.object(fact.expected)), "no")
+        else:
+            assert fact.rule == "length"
+            length = t.api("PyObject_Size", "i64", f"ptr {found}")
+            self.cleared = True
+            sound = t.fresh("sound")
+            t.branch_if(t.emit(f"icmp slt i64 {length}, 0"), "clear", sound)
+            t.start(sound)
+            t.unless(t.equal("i64", length, fact.expected), "no")
+
+    def _absent(self, source: tuple[Any, ...]) -> None:
+        t = self.t
+        found, owned = self._step(source)
+        there, on = t.fresh("there"), t.fresh("absent")
+        t.branch_if(t.equal("ptr", found, "null"), on, there)
+        t.start(there)
+        if owned:
+            t.decref(found)
+        t.branch("no")
+        t.start(on)
+        t.api("PyErr_Clear", "void")
+
+
+def _root(source: tuple[Any, ...]) -> int:
+    """Return how many items of a source stand for its root."""
+    return 3 if source[0] == "global" else 2
+
+
+def _key(source: tuple[Any, ...]) -> Any:
+    return (source[0], id(source[1]), *source[2:])
+
+
+def slots_of(cls: type) -> list[str]:
+    """Return the names of the slots of a class and its bases."""
+    found: list[str] = []
+    for base in cls.__mro__:
+        slots = base.__dict__.get("__slots__", ())
+        names = [slots] if isinstance(slots, str) else list(slots)
+        found += [s for s in names if s not in ("__dict__", "__weakref__") and s not in found]
+    return found
+
+
+def has_dict(cls: type) -> bool:
+    """Whether instances of a class have a `__dict__`."""
+    return any("__dict__" in base.__dict__ for base in cls.__mro__)

@@ -299,7 +299,7 @@ def elementwise(
         assert isinstance(ufunc, np.ufunc)
         try:
             resolved = ufunc.resolve_dtypes((*dtypes, None))
-        except TypeError as failure:
+        except (TypeError, ValueError) as failure:
             raise GraphTypeError(f"{name} does not take {', '.join(map(str, dtypes))}") from failure
         if tuple(resolved[:-1]) != dtypes:
             raise GraphTypeError(f"{name} takes {resolved[:-1]}, not {dtypes}")

@@ -7,34 +7,45 @@
     }
 
 Values without a name are numbered in order; names that occur twice get a suffix. Regions stand indented under their
-op as `^(args) { ... yield ... }`.
+op as `^(args) { ... yield ... }`. Of an index, `@3` is a Pick and `0:1:3` a Span, `_` standing for an operand. An array
+prints as nested lists, after its type except in `constant`, whose result has it. A function prints as `&module.name`.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from jitgrad.graph.ir import Block, Graph, Op, Value
+from jitgrad.graph.literals import class_text, number_text
 from jitgrad.graph.types import ArrayType, ListType, Type
 
 __all__ = ["print_graph"]
+
+_ODD = re.compile(r"[^\w.]")
 
 
 class _Names:
     def __init__(self) -> None:
         self.names: dict[Value, str] = {}
         self.taken: set[str] = set()
+        self.counts: dict[str, int] = {}
         self.count = 0
 
     def define(self, value: Value) -> str:
         name = value.name
         if name:
-            base, k = name, 1
+            base = _ODD.sub("_", name)
+            if base[0].isdigit():
+                base = "_" + base
+            name, k = base, self.counts.get(base, 1)
             while name in self.taken:
                 k += 1
                 name = f"{base}.{k}"
+            self.counts[base] = k
         else:
             name = str(self.count)
             self.count += 1
@@ -43,7 +54,7 @@ class _Names:
         return self.names[value]
 
     def use(self, value: Value) -> str:
-        return self.names.get(value, f"%?{value.name}")
+        return self.names.get(value) or f"%?{_ODD.sub('_', value.name)}"
 
     def type(self, t: Type) -> str:
         if isinstance(t, ListType):
@@ -51,57 +62,86 @@ class _Names:
         dims = ", ".join(str(d) if isinstance(d, int) else self.use(d) for d in t.shape)
         return f"{t.dtype.name}[{dims}]"
 
+    def arguments(self, block: Block) -> str:
+        # All names first: a dimension may be an argument further right.
+        defined = [self.define(a) for a in block.args]
+        return ", ".join(f"{n}: {self.type(a.type)}" for n, a in zip(defined, block.args, strict=True))
 
-def _attr(names: _Names, value: Any) -> str:
-    if isinstance(value, np.ndarray):
-        return repr(value.tolist()) if value.ndim else repr(value.item())
+
+def _array_text(value: np.ndarray) -> str:
+    if value.ndim == 0:
+        return number_text(value[()])
+    return "[" + ", ".join(_array_text(np.asarray(x)) for x in value) + "]"
+
+
+def _attr(names: _Names, key: str, value: Any) -> str:
+    if key == "dtype":
+        return np.dtype(value).name
+    if isinstance(value, np.ndarray | np.generic):
+        array = np.asarray(value)
+        return f"{names.type(ArrayType(array.dtype, array.shape))}({_array_text(array)})"
+    if isinstance(value, bool | int | float | complex):
+        return number_text(value)
+    if value is None or isinstance(value, str):
+        return repr(value)
     if isinstance(value, np.dtype):
         return value.name
-    if isinstance(value, type):
-        return value.__name__
     if isinstance(value, ArrayType | ListType):
         return names.type(value)
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        inner = ":".join("_" if x is None else str(x) for x in value)
-        return inner if len(value) > 1 else f"@{inner}"
     if isinstance(value, tuple):
-        items = ", ".join(_attr(names, x) for x in value)
+        if hasattr(value, "_fields"):
+            inner = ":".join("_" if x is None else str(x) for x in value)
+            return inner if len(value) > 1 else f"@{inner}"
+        items = ", ".join([_attr(names, "", x) for x in value])
         return f"({items},)" if len(value) == 1 else f"({items})"
-    return repr(value)
+    return class_text(value) if isinstance(value, type) else f"&{class_text(value)}"
 
 
-def _op(names: _Names, op: Op, indent: str, lines: list[str]) -> None:
+def _op(names: _Names, op: Op) -> str:
     text = op.name
     if op.operands:
-        text += " " + ", ".join(names.use(v) for v in op.operands)
-    if op.attrs:
-        text += " {" + ", ".join(f"{k}={_attr(names, v)}" for k, v in op.attrs.items()) + "}"
-    types = ", ".join(names.type(r.type) for r in op.results)
-    body: list[str] = []
-    for region in op.regions:
-        args = ", ".join(f"{names.define(a)}: {names.type(a.type)}" for a in region.args)
-        body.append(f"{indent}^({args}) {{")
-        _block(names, region, indent + "  ", "yield", body)
-        body.append(f"{indent}}}")
-    results = ", ".join(names.define(r) for r in op.results)
-    lines.append(f"{indent}{results + ' = ' if results else ''}{text}{' : ' + types if types else ''}")
-    lines.extend(body)
+        text += " " + ", ".join([names.use(v) for v in op.operands])
+    if op.name == "constant" and set(op.attrs) == {"value"}:
+        text += f" {{value={_array_text(np.asarray(op.attrs['value']))}}}"
+    elif op.attrs:
+        text += " {" + ", ".join([f"{k}={_attr(names, k, v)}" for k, v in op.attrs.items()]) + "}"
+    types = ", ".join([names.type(r.type) for r in op.results])
+    results = ", ".join([names.define(r) for r in op.results])
+    return f"{results + ' = ' if results else ''}{text}{' : ' + types if types else ''}"
 
 
-def _block(names: _Names, block: Block, indent: str, end: str, lines: list[str]) -> None:
-    for op in block.ops:
-        _op(names, op, indent, lines)
-    lines.append(f"{indent}{end}{' ' if block.yields else ''}{', '.join(names.use(v) for v in block.yields)}")
+def print_graph(graph: Graph, notes: Mapping[Op | Block, Sequence[str]] | None = None) -> str:
+    """Return the text of a graph.
 
-
-def print_graph(graph: Graph) -> str:
-    """Return the text of a graph."""
+    Parameters
+    ----------
+    graph : Graph
+    notes : mapping, optional
+        Remarks to print, as comments, under an op or under the last line of a block.
+    """
+    notes = notes or {}
     names = _Names()
-    args = []
-    for arg in graph.args:
-        args.append((names.define(arg), arg))
-    head = ", ".join(f"{n}: {names.type(a.type)}" for n, a in args)
-    lines = [f"graph {graph.name}({head}) {{"]
-    _block(names, graph, "  ", "return", lines)
-    lines.append("}")
+    name = graph.name if re.fullmatch(r"[\w.<>]+", graph.name) else repr(graph.name)
+    lines = [f"graph {name}({names.arguments(graph)}) {{"]
+    # A stack of what is still to print, last first: lines, ops, and blocks with their opening already out.
+    work: list[tuple[str, Any, str]] = [("", "}", ""), ("return", graph, "  ")]
+    while work:
+        kind, item, indent = work.pop()
+        if kind == "":
+            lines.append(item)
+        elif kind == "op":
+            for region in reversed(item.regions):
+                work += (("", f"{indent}}}", ""), ("yield", region, indent + "  "), ("open", region, indent))
+            # Region arguments are numbered after the op's results, which stand above them.
+            lines.append(indent + _op(names, item))
+            lines += [f"{indent}# ^ {note}" for note in notes.get(item, ())]
+        elif kind == "open":
+            lines.append(f"{indent}^({names.arguments(item)}) {{")
+        elif kind == "end":
+            end, block = item
+            lines.append(f"{indent}{end}{' ' if block.yields else ''}{', '.join(names.use(v) for v in block.yields)}")
+            lines += [f"{indent}# ^ {note}" for note in notes.get(block, ())]
+        else:
+            work.append(("end", (kind, item), indent))
+            work += [("op", op, indent) for op in reversed(item.ops)]
     return "\n".join(lines)

@@ -59,15 +59,19 @@ class Scalar(Abstract):
     value : Value
         Rank 0. Python bool, int, float, complex are bool, int64, float64, complex128.
     kind : str
-        "bool", "int", "float", "complex": a Python number (weak in promotion); "numpy": a NumPy scalar of its dtype.
+        "bool", "int", "float", "complex": a Python number (weak in promotion); "numpy": a NumPy scalar of its dtype;
+        "mixed": a bool or float64 that is NumPy's on some paths and Python's on others.
     low, high : int or None
         Bounds of a Python int, where they are known; they remove overflow and index checks.
+    is_numpy : Value or None
+        For a mixed kind: the bool that says which it is at run time.
     """
 
     value: Value
     kind: str
     low: int | None = None
     high: int | None = None
+    is_numpy: Value | None = None
 
 
 class Cell:
@@ -109,7 +113,7 @@ class Box:
     def is_identity(self, shape: Sequence[Dim]) -> bool:
         """Whether the view is all of an array of this shape, unmoved."""
         return self.order == tuple(range(len(shape))) and all(
-            (isinstance(e, Span) and e.start == 0 and e.step == 1 and e.length is d) or e.length == d  # type: ignore[union-attr]
+            isinstance(e, Span) and e.start == 0 and e.step == 1 and e.length == d
             for e, d in zip(self.entries, shape, strict=True)
         )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -354,6 +354,12 @@ def resolve(ctx: Context, function: np.ufunc, xs: Sequence[Any], dtype: Any = No
     """Return the dtypes of the loop that NumPy chooses, results last; `dtype` asks for a loop with this result."""
     weak = {"int": int, "float": float, "complex": complex}
     kinds = [kind(x) for x in xs]
+    if "mixed" in kinds:
+        ways = [[Scalar(x.value, k) if kind(x) == "mixed" else x for x in xs] for k in ("numpy", _python_kind(xs))]
+        found, other = (resolve(ctx, function, way, dtype) for way in ways)
+        if found != other and not all(k in (*_ORDER, "mixed") for k in kinds):
+            raise ctx.error("JG244", what=f"np.{function.__name__} of a number and an array of {other[0]}")
+        return found
     if all(k in weak or k == "bool" for k in kinds):
         spec: list[Any] = [dtype_of(ctx, x) for x in xs]
     else:
@@ -432,8 +438,11 @@ def binary(ctx: Context, op: str, x: Any, y: Any) -> Any:
     if known:
         with np.errstate(all="ignore"):
             return PYTHON_BINARY[op](x, y)
-    if kind(x) in _ORDER and kind(y) in _ORDER:
+    kinds = (kind(x), kind(y))
+    if all(k in _ORDER for k in kinds):
         return _python_binary(ctx, op, x, y)
+    if all(k in _ORDER or k == "mixed" for k in kinds):
+        return _mixed_binary(ctx, op, x, y)
     if op == "**" and kind(y) in ("int", "float") and not isinstance(y, Scalar):
         fast = _fast_power(ctx, x, y)
         if fast is not None:
@@ -465,6 +474,8 @@ def unary(ctx: Context, op: str, x: Any) -> Any:
     """Return `-x`, `+x` or `~x` of a number or array."""
     if kind_of_python(x) is not None:
         return {"-": operator.neg, "+": operator.pos, "~": operator.invert}[op](x)
+    if kind(x) == "mixed" and dtype_of(ctx, x).kind == "f":
+        return x if op == "+" else Scalar(ctx.g.negative(x.value), "mixed", is_numpy=x.is_numpy)
     if kind(x) in _ORDER:
         if op == "+" and x.kind != "bool":
             return x
@@ -527,6 +538,70 @@ def _python_binary(ctx: Context, op: str, x: Any, y: Any) -> Any:
         return _python_power(ctx, x, y, a, b)
     names = {"+": "add", "-": "subtract", "*": "multiply", "/": "divide", "//": "floor_divide", "%": "remainder"}
     return Scalar(g.emit(names[op], [a, b]).result, "float")
+
+
+def mixed_dtype(kinds: Iterable[tuple[str, np.dtype]]) -> np.dtype | None:
+    """Return the dtype of a number that is Python's on some paths and NumPy's on others; None if there is none.
+
+    Python's and NumPy's bools and 64-bit floats have the same values; where they behave otherwise (division by zero,
+    promotion with narrower arrays) the operators below look at which it is.
+    """
+    found = set(kinds)
+    dtypes = {d for _, d in found}
+    names = {n for n, _ in found}
+    if len(dtypes) != 1 or not names <= {"bool", "float", "numpy", "mixed"}:
+        return None
+    (dtype,) = dtypes
+    if dtype not in (np.float64, np.bool_) or names in ({"bool"}, {"float"}, {"numpy"}):
+        return None
+    return dtype
+
+
+def numpy_flag(ctx: Context, x: Any) -> Value:
+    """Return, as a bool value, whether a number is NumPy's."""
+    if isinstance(x, Scalar) and x.is_numpy is not None:
+        return x.is_numpy
+    return ctx.constant(kind(x) == "numpy", np.bool_)
+
+
+def _python_kind(xs: Sequence[Any]) -> str:
+    return "bool" if any(kind(x) == "mixed" and x.value.array.dtype == np.bool_ for x in xs) else "float"
+
+
+def _mixed_binary(ctx: Context, op: str, x: Any, y: Any) -> Any:
+    """Arithmetic of numbers that may be Python's or NumPy's: equal values, but for what Python refuses."""
+    g = ctx.g
+    flags = [numpy_flag(ctx, v) for v in (x, y) if kind(v) == "mixed"]
+    flag: Value = flags[0] if len(flags) == 1 else g.logical_or(*flags)
+    dtypes = {dtype_of(ctx, v).kind for v in (x, y)}
+    names = {"<": "less", "<=": "less_equal", "==": "equal", "!=": "not_equal", ">": "greater", ">=": "greater_equal"}
+    if op in names and "c" not in dtypes:
+        values = [scalar_value(ctx, v, np.float64) for v in (x, y)]
+        return Scalar(g.emit(names[op], values).result, "mixed", is_numpy=flag)
+    if op in ("&", "|", "^") and dtypes == {"b"}:
+        name = {"&": "logical_and", "|": "logical_or", "^": "not_equal"}[op]
+        return Scalar(g.emit(name, [scalar_value(ctx, x), scalar_value(ctx, y)]).result, "mixed", is_numpy=flag)
+    if not dtypes <= {"f", "i", "b"} or any(kind(v) == "mixed" and dtype_of(ctx, v) == np.bool_ for v in (x, y)):
+        raise ctx.error("JG244", what=f"the operator {op}")
+    a, b = scalar_value(ctx, x, np.float64), scalar_value(ctx, y, np.float64)
+    if op in ("/", "//", "%"):
+        if isinstance(y, Scalar) or y == 0:
+            text = {"/": "float division by zero", "//": "float floor division by zero", "%": "float modulo"}[op]
+            ctx.check(g.logical_or(flag, g.not_equal(b, 0.0)), ZeroDivisionError, text)
+        name = {"/": "divide", "//": "floor_divide", "%": "remainder"}[op]
+    elif op == "**":
+        if not isinstance(y, Scalar) and y == 2:
+            return Scalar(g.multiply(a, a), "mixed", is_numpy=flag)
+        zero = g.logical_and(g.equal(a, 0.0), g.less(b, 0.0))
+        text = "0.0 cannot be raised to a negative power"
+        ctx.check(g.logical_or(flag, g.logical_not(zero)), ZeroDivisionError, text)
+        odd = g.logical_and(g.less(a, 0.0), g.not_equal(g.floor(b), b))
+        text = "a negative number to a fractional power is complex in Python"
+        ctx.check(g.logical_or(flag, g.logical_not(odd)), NotImplementedError, text)
+        name = "power"
+    else:
+        name = {"+": "add", "-": "subtract", "*": "multiply"}[op]
+    return Scalar(g.emit(name, [a, b]).result, "mixed", is_numpy=flag)
 
 
 def _python_power(ctx: Context, x: Any, y: Any, a: Value, b: Value) -> Any:
@@ -653,5 +728,5 @@ def array_type(ctx: Context, x: Any) -> ArrayType:
 
 __all__ += [
     "COMPOSITES", "NUMPY_BINARY", "PYTHON_BINARY", "Pick", "Span", "array_type", "broadcast_value", "describe", "float_to_int",
-    "kind", "new_array", "resolve",
+    "kind", "mixed_dtype", "new_array", "numpy_flag", "resolve",
 ]  # fmt: skip

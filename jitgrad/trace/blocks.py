@@ -1,49 +1,25 @@
 """Basic blocks of normal flow, their order, dominators, loops, and the liveness of variables.
 
-In: instructions. Out: a `Flow`. Exception edges are not followed, so handlers are unreachable and vanish. This room
-knows the stack effect of nothing and the meaning of variable instructions only.
+In: instructions. Out: a `Flow`. Exception edges are not followed, so handlers are unreachable and vanish; what is kept
+of them is which instructions they guard (`protection`). Empty jumps are threaded, chains merged and the tests of
+`while` loops put back at their heads (`uninvert.py`), so that the graphs of all CPython versions look alike. This room
+knows the meaning of jumps and of variable instructions only; `regions.py` makes the tree out of what it returns.
 """
 
 from __future__ import annotations
 
 import types
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from jitgrad.errors import UnsupportedError, error
-from jitgrad.location import Location
-from jitgrad.trace.bytecode import Instr, Mark, decode
+from jitgrad.errors import error
+from jitgrad.trace.bytecode import Guard, Instr, Mark, decode, effect
+from jitgrad.trace.shape import BasicBlock, dominators, natural_loops, reverse_postorder
+from jitgrad.trace.uninvert import simplify, uninvert
 
-__all__ = ["BasicBlock", "Flow", "flow_of"]
+__all__ = ["BasicBlock", "Flow", "dominators", "flow_of", "split", "stack_depths"]
 
 _ENDS = ("jump", "branch", "for", "return", "raise")
-
-
-@dataclass(slots=True)
-class BasicBlock:
-    """Straight-line instructions and how they end.
-
-    Attributes
-    ----------
-    number : int
-    instrs : list of Instr
-        Without the terminator.
-    end : str
-        "jump", "branch", "for", "return" or "raise".
-    arg : object
-        Of the terminator: the kind of a branch ("true", "false", "none", "notnone": when the first successor is taken),
-        the count of a raise.
-    successors : list of int
-        branch: taken, not taken; for: next, exhausted.
-    """
-
-    number: int
-    instrs: list[Instr]
-    end: str = "jump"
-    arg: Any = None
-    successors: list[int] = field(default_factory=list)
-    location: Location | None = None
 
 
 @dataclass(slots=True)
@@ -57,11 +33,22 @@ class Flow:
     order : list of int
         Reverse postorder.
     preds : dict of int to list of int
+    idom : dict of int to int
+        Immediate dominators; the entry's is itself.
     loops : dict of int to set of int
         Header to the blocks of its natural loop, the header included.
+    regions : dict of int to set of int
+        The same with the doomed blocks that only the loop leads to.
+    doomed : frozenset of int
+        Blocks from which no `return` can be reached: they raise, or repeat for ever.
     live_in : dict of int to frozenset of str
     live_after : dict of int to list of frozenset of str
         For each instruction of a block, the variables that are live after it.
+    stored : dict of int to frozenset of str
+        Header to the variables that its loop stores.
+    protection : dict of int to list of str
+        For each instruction of a guarded block, and its terminator, what handlers do: "except" may catch, "with" is
+        the exit of a context manager, "finally" runs code and raises again, "" is none. Other blocks have no entry.
     """
 
     blocks: dict[int, BasicBlock]
@@ -70,9 +57,12 @@ class Flow:
     preds: dict[int, list[int]]
     idom: dict[int, int]
     loops: dict[int, set[int]]
+    regions: dict[int, set[int]]
+    doomed: frozenset[int]
     live_in: dict[int, frozenset[str]]
     live_after: dict[int, list[frozenset[str]]]
     stored: dict[int, frozenset[str]]
+    protection: dict[int, list[str]]
 
 
 def flow_of(code: types.CodeType) -> Flow:
@@ -83,279 +73,256 @@ def flow_of(code: types.CodeType) -> Flow:
     UnsupportedError
         JG204 if a loop has two entries, which CPython does not make.
     """
-    blocks = _split(decode(code))
-    _thread(blocks)
-    order, preds = _reachable(blocks, 0)
+    blocks, marks = split(decode(code))
+    entry = 0
+    order, _ = reverse_postorder(blocks, entry)
+    kinds = _handler_kinds(blocks, marks, set(order))
     blocks = {n: blocks[n] for n in order}
-    loops, order, preds = _uninverted(code, blocks, order, preds)
-    blocks = {n: blocks[n] for n in order}
+    entry = simplify(blocks, entry)
+    entry = uninvert(blocks, entry)
+    order, preds = reverse_postorder(blocks, entry)
     idom = dominators(order, preds)
+    loops = natural_loops(blocks, order, preds, idom)
+    if loops is None:
+        raise error("JG204", blocks[entry].location, name=code.co_qualname)
+    doomed = _doomed(order, blocks, preds)
+    regions = _with_doomed(order, preds, loops, doomed) if doomed and loops else loops
     live_in, live_after = _liveness(blocks, order)
     stored = {h: frozenset(n for b in body for n in _stores(blocks[b])) for h, body in loops.items()}
-    return Flow(blocks, 0, order, preds, idom, loops, live_in, live_after, stored)
+    protection = {
+        n: [kinds[h] if h is not None else "" for h in block.handlers]
+        for n, block in blocks.items()
+        if kinds and any(h is not None for h in block.handlers)
+    }
+    return Flow(blocks, entry, order, preds, idom, loops, regions, doomed, live_in, live_after, stored, protection)
 
 
-def _split(items: list[Instr | Mark]) -> dict[int, BasicBlock]:
-    """Cut at jump targets and after terminators; a `for` stands in a block of its own."""
+def split(items: list[Instr | Mark | Guard]) -> tuple[dict[int, BasicBlock], dict[Mark, int]]:
+    """Cut at jump targets and behind terminators; a `for` stands in a block of its own.
+
+    Returns
+    -------
+    blocks : dict of int to BasicBlock
+        With those that are unreachable; the entry is 0.
+    marks : dict of Mark to int
+        The block that begins at each mark.
+    """
     blocks: dict[int, BasicBlock] = {0: BasicBlock(0, [])}
     marks: dict[Mark, int] = {}
     pending: list[tuple[BasicBlock, list[Any]]] = []
     current: BasicBlock | None = blocks[0]
+    handler: Mark | None = None
 
     def new() -> BasicBlock:
         made = BasicBlock(len(blocks), [])
         blocks[made.number] = made
         return made
 
+    def close(block: BasicBlock, targets: list[Any]) -> None:
+        block.handlers.append(handler)
+        pending.append((block, targets))
+
     for item in items:
+        if isinstance(item, Guard):
+            handler = item.handler
+            continue
         if isinstance(item, Mark):
-            if current is not None and not current.instrs and current.number not in marks.values():
-                marks[item] = current.number
-                continue
-            if current is not None and not current.instrs:
-                marks[item] = current.number
-                continue
-            fresh = new()
-            if current is not None:
-                pending.append((current, [fresh.number]))
-            marks[item] = fresh.number
-            current = fresh
+            if current is None or current.instrs:
+                fresh = new()
+                if current is not None:
+                    close(current, [fresh.number])
+                current = fresh
+            marks[item] = current.number
             continue
         if current is None:
             current = new()
         if item.op == "for" and current.instrs:
             fresh = new()
-            pending.append((current, [fresh.number]))
+            close(current, [fresh.number])
             current = fresh
+        current.location = item.location
         if item.op not in _ENDS:
             current.instrs.append(item)
-            current.location = item.location
+            current.handlers.append(handler)
             continue
-        current.end, current.location = item.op, item.location
+        current.end = item.op
         if item.op in ("return", "raise"):
             current.arg = item.arg
+            close(current, [])
             current = None
         elif item.op == "jump":
-            pending.append((current, [item.arg]))
+            close(current, [item.arg])
             current = None
         else:
             follow = new()
             if item.op == "branch":
                 current.arg, target = item.arg
-                pending.append((current, [target, follow.number]))
+                close(current, [target, follow.number])
             else:
-                pending.append((current, [follow.number, item.arg]))
+                close(current, [follow.number, item.arg])
             current = follow
     for block, targets in pending:
         block.successors = [marks[t] if isinstance(t, Mark) else t for t in targets]
-    return blocks
+    return blocks, marks
 
 
-def _thread(blocks: dict[int, BasicBlock]) -> None:
-    """Lead jumps past blocks that do nothing but jump."""
+def _handler_kinds(blocks: dict[int, BasicBlock], marks: dict[Mark, int], normal: set[int]) -> dict[Mark, str]:
+    """Return what each handler does with an exception: "except", "with" or "finally".
 
-    def final(n: int) -> int:
-        seen = {n}
-        while blocks[n].end == "jump" and not blocks[n].instrs and blocks[n].successors[0] not in seen:
-            n = blocks[n].successors[0]
-            seen.add(n)
-        return n
-
-    for block in blocks.values():
-        block.successors = [final(s) for s in block.successors]
-
-
-def _reachable(blocks: dict[int, BasicBlock], entry: int) -> tuple[list[int], dict[int, list[int]]]:
-    seen = {entry}
-    post: list[int] = []
-    stack = [(entry, iter(blocks[entry].successors))]
-    while stack:
-        node, rest = stack[-1]
-        for s in rest:
-            if s not in seen:
-                seen.add(s)
-                stack.append((s, iter(blocks[s].successors)))
-                break
-        else:
-            post.append(node)
-            stack.pop()
-    order = post[::-1]
-    preds: dict[int, list[int]] = {n: [] for n in order}
-    for n in order:
-        for s in blocks[n].successors:
-            preds[s].append(n)
-    return order, preds
-
-
-def dominators(order: list[Any], preds: dict[Any, list[Any]]) -> dict[Any, Any]:
-    """Return immediate dominators (Cooper, Harvey, Kennedy: A Simple, Fast Dominance Algorithm)."""
-    position = {n: i for i, n in enumerate(order)}
-    idom: dict[Any, Any] = {order[0]: order[0]}
-    changed = True
-    while changed:
-        changed = False
-        for n in order[1:]:
-            known = [p for p in preds[n] if p in idom]
-            found = known[0]
-            for p in known[1:]:
-                a, b = p, found
-                while a != b:
-                    while position[a] > position[b]:
-                        a = idom[a]
-                    while position[b] > position[a]:
-                        b = idom[b]
-                found = a
-            if idom.get(n) != found:
-                idom[n] = found
-                changed = True
-    return idom
-
-
-def _natural_loops(
-    code: types.CodeType,
-    blocks: dict[int, BasicBlock],
-    order: list[int],
-    preds: dict[int, list[int]],
-    idom: dict[int, int],
-) -> dict[int, set[int]]:
-    position = {n: i for i, n in enumerate(order)}
-    loops: dict[int, set[int]] = {}
-    for n in order:
-        for s in blocks[n].successors:
-            if position[s] > position[n]:
-                continue
-            at = n
-            while at != s and at != order[0]:
-                at = idom[at]
-            if at != s:
-                raise error("JG204", blocks[n].location, name=code.co_qualname)
-            body = loops.setdefault(s, {s})
-            todo = [n]
-            while todo:
-                b = todo.pop()
-                if b not in body:
-                    body.add(b)
-                    todo.extend(preds[b])
-    return loops
-
-
-def _uninverted(
-    code: types.CodeType, blocks: dict[int, BasicBlock], order: list[int], preds: dict[int, list[int]]
-) -> tuple[dict[int, set[int]], list[int], dict[int, list[int]]]:
-    """Give a `while` its single test back where the compiler made two copies, above the loop and below it.
-
-    The common end of the guard and the latch becomes a block of its own, the head of the loop. A step that would make
-    the flow irreducible is taken back.
+    A handler that raises the exception again is followed to the handler in charge of that place.
     """
-    loops = _natural_loops(code, blocks, order, preds, dominators(order, preds))
-    tried: set[tuple[int, int]] = set()
-    while True:
-        pair = next((p for p in _copies(blocks, order, loops) if p not in tried), None)
-        if pair is None:
-            return loops, order, preds
-        tried.add(pair)
-        guard, latch = (blocks[n] for n in pair)
-        kept = [(b, list(b.instrs), b.end, b.arg, list(b.successors), b.location) for b in blocks.values()]
-        count = _common_end(guard, latch)
-        test = BasicBlock(
-            max(blocks) + 1, guard.instrs[-count:], guard.end, guard.arg, list(guard.successors), guard.location
-        )
-        for b in (guard, latch):
-            del b.instrs[-count:]
-            b.end, b.arg, b.successors = "jump", None, [test.number]
-        blocks[test.number] = test
-        _thread(blocks)
-        new_order, new_preds = _reachable(blocks, order[0])
-        try:
-            found = _natural_loops(code, blocks, new_order, new_preds, dominators(new_order, new_preds))
-        except UnsupportedError:
-            del blocks[test.number]
-            for b, instrs, end, arg, successors, location in kept:
-                b.instrs, b.end, b.arg, b.successors, b.location = instrs, end, arg, successors, location
-            continue
-        loops, order, preds = found, new_order, new_preds
+    kinds: dict[Mark, str] = {}
+    rank = ["finally", "with", "except"]
+
+    def kind(mark: Mark, seen: frozenset[Mark]) -> str:
+        if mark in kinds or mark in seen:
+            return kinds.get(mark, "finally")
+        reached = {marks[mark]}
+        todo = [marks[mark]]
+        goes_on = matches = has_exit = False
+        outer = "finally"
+        while todo:
+            block = blocks[todo.pop()]
+            ops = {(i.op, i.arg) for i in block.instrs if i.op == "handler"}
+            matches = matches or ("handler", "match") in ops or (block.end == "raise" and block.arg > 0)
+            has_exit = has_exit or ("handler", "with") in ops
+            goes_on = goes_on or block.end == "return"
+            again = block.handlers[-1] if block.end == "raise" and block.handlers else None
+            if again is not None:
+                outer = max(outer, kind(again, seen | {mark}), key=rank.index)
+            for s in block.successors:
+                if s in normal:
+                    goes_on = True
+                elif s not in reached:
+                    reached.add(s)
+                    todo.append(s)
+        own = "with" if has_exit else "except" if matches or goes_on else "finally"
+        kinds[mark] = max(own, outer, key=rank.index)
+        return kinds[mark]
+
+    for n in normal:
+        for mark in blocks[n].handlers:
+            if mark is not None:
+                kind(mark, frozenset())
+    return kinds
 
 
-_OPPOSITE = {"true": "false", "false": "true", "none": "notnone", "notnone": "none"}
+def _doomed(order: list[int], blocks: dict[int, BasicBlock], preds: dict[int, list[int]]) -> frozenset[int]:
+    """Return the blocks from which no `return` can be reached."""
+    saved = {n for n in order if blocks[n].end == "return"}
+    todo = list(saved)
+    while todo:
+        for p in preds[todo.pop()]:
+            if p not in saved:
+                saved.add(p)
+                todo.append(p)
+    return frozenset(n for n in order if n not in saved)
 
 
-def _branch_key(block: BasicBlock) -> tuple[str, int, int]:
-    first, second = block.successors
-    if block.arg in ("true", "none"):
-        return block.arg, first, second
-    return _OPPOSITE[block.arg], second, first
-
-
-def _copies(blocks: dict[int, BasicBlock], order: list[int], loops: dict[int, set[int]]) -> Iterator[tuple[int, int]]:
-    """Yield (guard, latch) pairs that end in the same test, the last of a chain of tests first."""
-    groups: dict[tuple[str, int, int], list[int]] = {}
-    for n in reversed(order):
-        if blocks[n].end == "branch" and len(set(blocks[n].successors)) == 2:
-            groups.setdefault(_branch_key(blocks[n]), []).append(n)
-    for (_, a, b), members in groups.items():
-        for latch in members:
-            for guard in members:
-                if guard == latch:
-                    continue
-                if any(h in loops and latch in loops[h] and guard not in loops[h] for h in (a, b)) and _common_end(
-                    blocks[guard], blocks[latch]
-                ):
-                    yield guard, latch
-
-
-def _common_end(a: BasicBlock, b: BasicBlock) -> int:
-    """Return how many instructions at the end of two blocks are copies of one source text."""
-    count = matched = 0
-    for x, y in zip(reversed(a.instrs), reversed(b.instrs), strict=False):
-        if x.op != y.op or (x.arg is not y.arg and x.arg != y.arg):
-            break
-        if x.location != y.location:
-            # The second half of a fused store-and-load has the position of the store.
-            if x.op != "local":
-                break
-            count += 1
-            continue
-        count += 1
-        matched = count
-    return matched if matched == count else (count if matched and count == matched + 1 else matched)
+def _with_doomed(
+    order: list[int], preds: dict[int, list[int]], loops: dict[int, set[int]], doomed: frozenset[int]
+) -> dict[int, set[int]]:
+    """Give each loop the doomed blocks that only it leads to, so that they are no exits of it."""
+    position = {n: i for i, n in enumerate(order)}
+    regions: dict[int, set[int]] = {}
+    for header, body in loops.items():
+        region = set(body)
+        for n in order[position[header] + 1 :]:
+            if n in doomed and n not in region:
+                # Edges from behind are those of a loop that is doomed as a whole.
+                before = [p for p in preds[n] if position[p] < position[n]]
+                if all(p in region for p in before):
+                    region.add(n)
+        regions[header] = region
+    return regions
 
 
 def _uses(instr: Instr) -> tuple[str | None, str | None]:
     """Return the variable that an instruction reads and the one it sets or unbinds."""
     if instr.op == "local":
         return instr.arg, None
-    if instr.op in ("setlocal", "dellocal"):
+    if instr.op == "setlocal":
         return None, instr.arg
-    if instr.op in ("localclear", "mkcell"):
+    if instr.op in ("dellocal", "localclear", "mkcell"):
         return instr.arg, instr.arg
     return None, None
 
 
 def _stores(block: BasicBlock) -> list[str]:
-    return [i.arg for i in block.instrs if i.op in ("setlocal", "localclear")]
+    return [i.arg for i in block.instrs if i.op in ("setlocal", "localclear", "dellocal")]
 
 
 def _liveness(
     blocks: dict[int, BasicBlock], order: list[int]
 ) -> tuple[dict[int, frozenset[str]], dict[int, list[frozenset[str]]]]:
+    """Solve by blocks first: what is read before it is set, and what is set."""
+    reads: dict[int, set[str]] = {}
+    writes: dict[int, set[str]] = {}
+    for n in order:
+        reads[n], writes[n] = set(), set()
+        for instr in blocks[n].instrs:
+            read, written = _uses(instr)
+            if read is not None and read not in writes[n]:
+                reads[n].add(read)
+            if written is not None:
+                writes[n].add(written)
     live_in: dict[int, frozenset[str]] = {n: frozenset() for n in order}
-    after: dict[int, list[frozenset[str]]] = {}
     changed = True
     while changed:
         changed = False
         for n in reversed(order):
-            block = blocks[n]
-            live = frozenset().union(*(live_in[s] for s in block.successors))
-            points: list[frozenset[str]] = []
-            for instr in reversed(block.instrs):
-                points.append(live)
-                read, written = _uses(instr)
-                if written is not None:
-                    live = live - {written}
-                if read is not None:
-                    live = live | {read}
-            after[n] = points[::-1]
+            out = frozenset[str]().union(*(live_in[s] for s in blocks[n].successors))
+            live = (out - writes[n]) | reads[n]
             if live != live_in[n]:
                 live_in[n] = live
                 changed = True
+    after: dict[int, list[frozenset[str]]] = {}
+    for n in order:
+        live = frozenset[str]().union(*(live_in[s] for s in blocks[n].successors))
+        points: list[frozenset[str]] = []
+        for instr in reversed(blocks[n].instrs):
+            points.append(live)
+            read, written = _uses(instr)
+            if written is not None:
+                live = live - {written}
+            if read is not None:
+                live = live | {read}
+        after[n] = points[::-1]
     return live_in, after
+
+
+def stack_depths(blocks: dict[int, BasicBlock], entry: int) -> dict[int, int]:
+    """Return the depth of the operand stack at the start of each block.
+
+    Raises
+    ------
+    ValueError
+        If two edges into a block differ, the stack runs empty, a `return` leaves something on it, or an unsupported
+        instruction is reached.
+    """
+    depths = {entry: 0}
+    todo = [entry]
+    while todo:
+        n = todo.pop()
+        block = blocks[n]
+        depth = depths[n]
+        steps = [(i.op, i.arg) for i in block.instrs]
+        if block.end != "for":
+            steps.append((block.end, block.arg))
+        for op, arg in steps:
+            found = effect(op, arg)
+            if found is None:
+                raise ValueError(f"unsupported: {arg}")
+            if depth < found[0]:
+                raise ValueError(f"block {n}: {op} pops {found[0]} of {depth} values")
+            depth += found[1] - found[0]
+        if block.end == "return" and depth:
+            raise ValueError(f"block {n}: a return leaves {depth} values")
+        for k, s in enumerate(block.successors):
+            into = depth + (1, -1)[k] if block.end == "for" else depth
+            if s not in depths:
+                depths[s] = into
+                todo.append(s)
+            elif depths[s] != into:
+                raise ValueError(f"block {s}: entered with {depths[s]} and with {into} values")
+    return depths

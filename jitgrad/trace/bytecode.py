@@ -1,28 +1,54 @@
-"""Code objects to version-neutral instructions: the only room that knows CPython's versions.
+"""Code objects to version-neutral instructions; with `opcodes.py`, the only room that knows CPython's versions.
 
-In: a code object. Out: a list of `Instr`, `Mark` (a jump target) in order, whose meanings are the same for every
-version. The tables are keyed by opcode name, one base and a small delta per version; an unknown name becomes
-`unsupported`, which is an error only where it is reached. Nothing here matches patterns of instructions.
+In: a code object. Out: `Instr`, `Mark` (a jump target) and `Guard` (the handler in charge from here on) in textual
+order, with meanings that are the same for every version. This room refuses to know flow and values; `blocks.py` alone
+calls `decode`. An opcode that is not in the tables of `opcodes.py` becomes `unsupported`, which is an error only where
+it is reached. Nothing here matches patterns of instructions, for these change in patch releases. On a Python newer than
+the tables `PYTHON_PROVISIONAL` is true.
 
-Stack rules that hold for all versions: a call pops its arguments, then two slots `hi` (top) and `lo`: if one is NULL
-the other is the callee, else `lo` is and `hi` its first argument. `for` pushes the next value, or pops the iterator.
-`makefn` pops the code; each `fnattr` pops the function, then the value, and pushes the function.
+The instructions, as (pops → pushes); x is the argument:
+
+    local x, cell x, cellobj x, global x, const x, null    0→1   cellobj: the cell itself; null: the marker NULL
+    localclear x                       0→1   the variable's value, or NULL; unbinds it
+    setlocal x, setcell x, setglobal x 1→0   setlocal of NULL unbinds
+    dellocal x, delcell x, mkcell x    0→0   mkcell: a new cell that holds the variable x, if that is bound
+    attr x 1→1, method x 1→2           method: the bound attribute, then NULL above it
+    superattr x 3→1, setattr x 2→0 (value, object), delattr x 1→0
+    binary x, inplace x, compare x, is invert, in invert, getitem   2→1;   setitem 3→0 (value, object, key); delitem 2→0
+    unary x, truth, totuple, iter, convert x    1→1;   slice n   n→1;   format (conversion, has_spec)   1 or 2→1
+    pop 1→0, dup n 0→1 (n = 1 is the top), swap n (the top with the n-th), nop
+    build (kind, n)                    tuple, list, set, string: n→1; map: 2n→1; constmap: n values, tuple of keys →1
+    accum (kind, depth)                list_append, list_extend, set_add, set_update, dict_update, dict_merge 1→0;
+                                       map_add 2→0 (key, value); depth counts after these pops
+    unpack n 1→n, unpackex (before, after)   the first item ends on top
+    call (n, names)                    n+2→1: the arguments, then two slots `hi` (the upper) and `lo`: if one is NULL
+                                       the other is the callee, else `lo` is, and `hi` is its first argument
+    callkw n                           the same below a tuple of names
+    callex has_kwargs                  [mapping or NULL], sequence, then the two slots →1
+    makefn 1→1 (code), fnattr x 2→1    value below the function: defaults, kwdefaults, annotations, closure, annotate
+    import x 2→1 (level, names), importfrom x 0→1
+    with_enter 1→2                     its exit function, then what entering gave
+    match_sequence, match_mapping, get_len 0→1; match_keys 0→1 (object, keys stay); match_class n 3→1 (object, class,
+                                       names; a tuple or None)
+    yield 1→1                          what is sent in is None
+    unsupported x                      an error when reached; x names the construct
+    jump mark; branch (kind, mark) 1→0, taken if the value is true, false, none, notnone; return 1→0; raise n n→0
+    for mark                           next: pushes the value; exhausted: pops the iterator and jumps
 """
 
 from __future__ import annotations
 
-import sys
 import types
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from bytecode import Bytecode, CellVar, FreeVar, Label
+from bytecode import Bytecode, Label, TryBegin, TryEnd
 from bytecode import Instr as LibraryInstr
 
 from jitgrad.location import Location
+from jitgrad.trace.opcodes import PYTHON_PROVISIONAL, lower_opcode
 
-__all__ = ["NULL", "PYTHON_PROVISIONAL", "Instr", "Mark", "Null", "decode", "lower_opcode"]
+__all__ = ["NULL", "PYTHON_PROVISIONAL", "Guard", "Instr", "Mark", "Null", "decode", "effect", "lower_opcode"]
 
 
 class Null:
@@ -47,11 +73,14 @@ class Instr:
         Decoded: a name, an operator, a count, a `Mark` for jumps.
     location : Location
         Where it stands in the source.
+    exact : bool
+        False for the second half of a fused pair, which has the position of the first.
     """
 
     op: str
     arg: Any
     location: Location
+    exact: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,289 +88,141 @@ class Mark:
     """A jump target."""
 
 
-_NEWEST = (3, 14)
-VERSION = min(sys.version_info[:2], _NEWEST)
-PYTHON_PROVISIONAL = sys.version_info[:2] > _NEWEST
+@dataclass(frozen=True, slots=True, eq=False)
+class Guard:
+    """From here on, exceptions go to this handler; to none if that is None."""
 
-_Lowered = list[tuple[str, Any]]
-_Rule = Callable[[Any], _Lowered]
-
-_BINARY = ["+", "&", "//", "<<", "@", "*", "%", "|", "**", ">>", "-", "/", "^"]
-_COMPARE = ["<", "<=", "==", "!=", ">", ">="]
-_ATTRIBUTES = {1: "defaults", 2: "kwdefaults", 4: "annotations", 8: "closure", 16: "annotate"}
-_CONVERSIONS = [None, "s", "r", "a"]
-_COMMON = [AssertionError, NotImplementedError, tuple, all, any]
+    handler: Mark | None
 
 
-def _fixed(op: str, arg: Any = None) -> _Rule:
-    return lambda _: [(op, arg)]
-
-
-def _named(op: str) -> _Rule:
-    return lambda arg: [(op, _name(arg))]
-
-
-def _name(arg: Any) -> Any:
-    return arg.name if isinstance(arg, CellVar | FreeVar) else arg
-
-
-def _local(arg: Any) -> _Lowered:
-    if isinstance(arg, CellVar | FreeVar):
-        return [("cellobj", arg.name)]
-    return [("local", arg)]
-
-
-def _two(first: str, second: str) -> _Rule:
-    return lambda arg: [(first, _name(arg[0])), (second, _name(arg[1]))]
-
-
-def _binary_op(arg: Any) -> _Lowered:
-    number = int(arg)
-    if number == 26:
-        return [("getitem", None)]
-    return [("binary", _BINARY[number])] if number < 13 else [("inplace", _BINARY[number - 13])]
-
-
-def _compare_op(arg: Any) -> _Lowered:
-    number = int(arg)
-    made: _Lowered = [("compare", _COMPARE[number & 15])]
-    return [*made, ("truth", None)] if number & 16 else made
-
-
-def _build(kind: str) -> _Rule:
-    return lambda n: [("build", (kind, n))]
-
-
-def _accum(kind: str) -> _Rule:
-    return lambda depth: [("accum", (kind, depth))]
-
-
-def _make_function(flags: Any) -> _Lowered:
-    return [("makefn", None), *(("fnattr", _ATTRIBUTES[bit]) for bit in (8, 4, 2, 1) if int(flags) & bit)]
-
-
-def _format_value(flags: Any) -> _Lowered:
-    return [("format", (_CONVERSIONS[int(flags) & 3], bool(int(flags) & 4)))]
-
-
-def _convert_value(arg: Any) -> _Lowered:
-    return [("convert", _CONVERSIONS[int(arg)])]
-
-
-def _intrinsic(arg: Any) -> _Lowered:
-    number = int(arg)
-    if number == 5:
-        return [("unary", "+")]
-    if number == 6:
-        return [("totuple", None)]
-    if number == 3:
-        return [("nop", None)]
-    return [("unsupported", f"the intrinsic {getattr(arg, 'name', arg)}")]
-
-
-def _global_below(arg: Any) -> _Lowered:
-    return [("null", None), ("global", arg[1])] if arg[0] else [("global", arg[1])]
-
-
-def _global_above(arg: Any) -> _Lowered:
-    return [("global", arg[1]), ("null", None)] if arg[0] else [("global", arg[1])]
-
-
-def _attr(arg: Any) -> _Lowered:
-    return [("method", arg[1])] if arg[0] else [("attr", arg[1])]
-
-
-def _superattr(arg: Any) -> _Lowered:
-    made: _Lowered = [("superattr", arg[2])]
-    return [*made, ("null", None)] if arg[0] else made
-
-
-def _jump_or_pop(kind: str) -> _Rule:
-    return lambda target: [("dup", 1), ("branch", (kind, target)), ("pop", None)]
-
-
-def _branch(kind: str) -> _Rule:
-    return lambda target: [("branch", (kind, target))]
-
-
-def _jump(target: Any) -> _Lowered:
-    return [("jump", target)]
-
-
-_BASE: dict[str, _Rule] = {
-    "LOAD_FAST": _local,
-    "STORE_FAST": _named("setlocal"),
-    "DELETE_FAST": _named("dellocal"),
-    "LOAD_DEREF": _named("cell"),
-    "STORE_DEREF": _named("setcell"),
-    "DELETE_DEREF": _named("delcell"),
-    "LOAD_CLOSURE": _named("cellobj"),
-    "MAKE_CELL": _named("mkcell"),
-    "COPY_FREE_VARS": lambda _: [],
-    "LOAD_GLOBAL": _global_below,
-    "STORE_GLOBAL": _named("setglobal"),
-    "LOAD_CONST": lambda arg: [("const", arg)],
-    "LOAD_ASSERTION_ERROR": _fixed("const", AssertionError),
-    "PUSH_NULL": _fixed("null"),
-    "LOAD_ATTR": lambda arg: [("attr", arg)],
-    "LOAD_METHOD": lambda arg: [("method", arg)],
-    "STORE_ATTR": _named("setattr"),
-    "DELETE_ATTR": _named("delattr"),
-    "BINARY_OP": _binary_op,
-    "BINARY_SUBSCR": _fixed("getitem"),
-    "STORE_SUBSCR": _fixed("setitem"),
-    "DELETE_SUBSCR": _fixed("delitem"),
-    "BUILD_SLICE": lambda n: [("slice", n)],
-    "COMPARE_OP": _compare_op,
-    "IS_OP": lambda invert: [("is", bool(invert))],
-    "CONTAINS_OP": lambda invert: [("in", bool(invert))],
-    "UNARY_NEGATIVE": _fixed("unary", "-"),
-    "UNARY_POSITIVE": _fixed("unary", "+"),
-    "UNARY_INVERT": _fixed("unary", "~"),
-    "UNARY_NOT": _fixed("unary", "not"),
-    "POP_TOP": _fixed("pop"),
-    "COPY": lambda n: [("dup", n)],
-    "SWAP": lambda n: [("swap", n)],
-    "BUILD_TUPLE": _build("tuple"),
-    "BUILD_LIST": _build("list"),
-    "BUILD_SET": _build("set"),
-    "BUILD_MAP": _build("map"),
-    "BUILD_CONST_KEY_MAP": _build("constmap"),
-    "BUILD_STRING": _build("string"),
-    "LIST_APPEND": _accum("list_append"),
-    "SET_ADD": _accum("set_add"),
-    "MAP_ADD": _accum("map_add"),
-    "LIST_EXTEND": _accum("list_extend"),
-    "SET_UPDATE": _accum("set_update"),
-    "DICT_UPDATE": _accum("dict_update"),
-    "DICT_MERGE": _accum("dict_merge"),
-    "LIST_TO_TUPLE": _fixed("totuple"),
-    "UNPACK_SEQUENCE": lambda n: [("unpack", n)],
-    "UNPACK_EX": lambda n: [("unpackex", (n & 255, n >> 8))],
-    "GET_ITER": _fixed("iter"),
-    "FOR_ITER": lambda target: [("for", target)],
-    "JUMP_FORWARD": _jump,
-    "JUMP_BACKWARD": _jump,
-    "JUMP_BACKWARD_NO_INTERRUPT": _jump,
-    "CALL": lambda n: [("call", n)],
-    "KW_NAMES": lambda names: [("kwnames", names)],
-    "PRECALL": lambda _: [],
-    "CALL_FUNCTION_EX": lambda flags: [("callex", bool(int(flags) & 1))],
-    "MAKE_FUNCTION": _make_function,
-    "RETURN_VALUE": _fixed("return"),
-    "RAISE_VARARGS": lambda n: [("raise", n)],
-    "IMPORT_NAME": _named("import"),
-    "IMPORT_FROM": _named("importfrom"),
-    "FORMAT_VALUE": _format_value,
-    "BEFORE_WITH": _fixed("with_enter"),
-    "GET_LEN": _fixed("get_len"),
-    "NOP": lambda _: [],
-    "RESUME": lambda _: [],
-    "CACHE": lambda _: [],
-    "EXTENDED_ARG": lambda _: [],
-    "RETURN_GENERATOR": lambda _: [("const", None)],
-    "YIELD_VALUE": _fixed("yield"),
-    "JUMP_IF_TRUE_OR_POP": _jump_or_pop("true"),
-    "JUMP_IF_FALSE_OR_POP": _jump_or_pop("false"),
-    **{
-        f"POP_JUMP_{way}IF_{name}": _branch(kind)
-        for way in ("", "FORWARD_", "BACKWARD_")
-        for name, kind in [("TRUE", "true"), ("FALSE", "false"), ("NONE", "none"), ("NOT_NONE", "notnone")]
-    },
-}
-_SINCE: dict[tuple[int, int], dict[str, _Rule]] = {
-    (3, 12): {
-        "LOAD_FAST_CHECK": _local,
-        "LOAD_FAST_AND_CLEAR": _named("localclear"),
-        "LOAD_ATTR": _attr,
-        "LOAD_SUPER_ATTR": _superattr,
-        "BINARY_SLICE": lambda _: [("slice", 2), ("getitem", None)],
-        "STORE_SLICE": lambda _: [("slice", 2), ("setitem", None)],
-        "RETURN_CONST": lambda arg: [("const", arg), ("return", None)],
-        "CALL_INTRINSIC_1": _intrinsic,
-        "END_FOR": lambda _: [],
-    },
-    (3, 13): {
-        "LOAD_GLOBAL": _global_above,
-        "LOAD_FAST_LOAD_FAST": lambda arg: [*_local(arg[0]), *_local(arg[1])],
-        "STORE_FAST_LOAD_FAST": lambda arg: [("setlocal", _name(arg[0])), *_local(arg[1])],
-        "STORE_FAST_STORE_FAST": _two("setlocal", "setlocal"),
-        "TO_BOOL": _fixed("truth"),
-        "CALL_KW": lambda n: [("callkw", n)],
-        "MAKE_FUNCTION": _fixed("makefn"),
-        "SET_FUNCTION_ATTRIBUTE": lambda flag: [("fnattr", _ATTRIBUTES[int(flag)])],
-        "FORMAT_SIMPLE": _fixed("format", (None, False)),
-        "FORMAT_WITH_SPEC": _fixed("format", (None, True)),
-        "CONVERT_VALUE": _convert_value,
-        # The exhausted edge has popped the iterator: one value for the POP_TOP (or POP_ITER) that follows.
-        "END_FOR": _fixed("const", None),
-    },
-    (3, 14): {
-        "LOAD_SMALL_INT": lambda arg: [("const", arg)],
-        "LOAD_COMMON_CONSTANT": lambda arg: [("const", _COMMON[int(arg)])],
-        "LOAD_FAST_BORROW": _local,
-        "LOAD_FAST_BORROW_LOAD_FAST_BORROW": lambda arg: [*_local(arg[0]), *_local(arg[1])],
-        "NOT_TAKEN": lambda _: [],
-        "POP_ITER": _fixed("pop"),
-        "CALL_FUNCTION_EX": lambda _: [("callex", True)],
-    },
+_NET: dict[str, tuple[int, int]] = {
+    **dict.fromkeys(["local", "cell", "cellobj", "global", "const", "null", "localclear", "dup"], (0, 1)),
+    **dict.fromkeys(["importfrom", "get_len", "match_keys", "match_mapping", "match_sequence"], (0, 1)),
+    **dict.fromkeys(["setlocal", "setcell", "setglobal", "pop", "delattr", "branch", "return"], (1, 0)),
+    **dict.fromkeys(["dellocal", "delcell", "mkcell", "nop", "swap", "jump"], (0, 0)),
+    **dict.fromkeys(["attr", "unary", "truth", "totuple", "iter", "convert", "makefn", "yield"], (1, 1)),
+    **dict.fromkeys(["binary", "inplace", "compare", "is", "in", "getitem", "fnattr", "import"], (2, 1)),
+    **dict.fromkeys(["setattr", "delitem"], (2, 0)),
+    **dict.fromkeys(["superattr", "match_class"], (3, 1)),
+    **dict.fromkeys(["method", "with_enter"], (1, 2)),
+    "setitem": (3, 0),
 }
 
 
-def rules_for(version: tuple[int, int]) -> dict[str, _Rule]:
-    """Return the opcode table of a CPython version."""
-    table = dict(_BASE)
-    for since, delta in _SINCE.items():
-        if version >= since:
-            table.update(delta)
-    return table
+def effect(op: str, arg: Any) -> tuple[int, int] | None:
+    """Return how many values an instruction pops and pushes; None if it is unsupported.
+
+    A `for` is not here: it pushes one value on its first way and pops one on its second.
+    """
+    if op in _NET:
+        return _NET[op]
+    if op == "slice":
+        return arg, 1
+    if op == "build":
+        kind, n = arg
+        return {"map": 2 * n, "constmap": n + 1}.get(kind, n), 1
+    if op == "accum":
+        return (2 if arg[0] == "map_add" else 1), 0
+    if op == "unpack":
+        return 1, arg
+    if op == "unpackex":
+        return 1, sum(arg) + 1
+    if op == "call":
+        return arg[0] + 2, 1
+    if op == "callkw":
+        return arg + 3, 1
+    if op == "callex":
+        return 3 + arg, 1
+    if op == "format":
+        return 1 + arg[1], 1
+    if op == "raise":
+        return arg, 0
+    return None
 
 
-_RULES = rules_for(VERSION)
+class _Slots:
+    """What the slots of variables hold at a point of the text: plain values, or cells.
+
+    From 3.13 on, one opcode loads both. A variable of an inlined comprehension may have the name of a cell of the
+    function, or be a cell of its own where the function's variable is none: until it is restored, the name means the
+    inner one. An inner cell beside an outer one gets a name of its own.
+    """
+
+    def __init__(self, code: types.CodeType) -> None:
+        self.shared = {*code.co_cellvars, *code.co_freevars}
+        self.cells = {name: name for name in code.co_freevars}
+        self.saved: dict[str, list[tuple[Location, str | None]]] = {}
+
+    def resolve(self, op: str, name: str, at: Location) -> tuple[str, str]:
+        """Return the instruction, with what its name means here."""
+        if name not in self.shared:
+            return op, name
+        if op == "local" and name in self.cells:
+            return "cellobj", self.cells[name]
+        if op in ("cell", "setcell", "delcell", "cellobj"):
+            return op, self.cells.get(name, name)
+        if op == "mkcell":
+            outer = [cell for _, cell in self.saved.get(name, []) if cell is not None]
+            self.cells[name] = name + "'" * len(outer)
+            return op, self.cells[name]
+        if op == "localclear":
+            if at.column is None:
+                return (
+                    "unsupported",
+                    f"`{name}`, a variable of a comprehension and of a closure, without column numbers",
+                )
+            self.saved.setdefault(name, []).append((at, self.cells.pop(name, None)))
+        elif op == "setlocal" and self.saved.get(name) and self.saved[name][-1][0] == at:
+            _, outer_cell = self.saved[name].pop()
+            self.cells.pop(name, None)
+            if outer_cell is not None:
+                self.cells[name] = outer_cell
+        return op, name
 
 
-def lower_opcode(name: str, arg: Any, version: tuple[int, int] = VERSION) -> _Lowered:
-    """Return the meaning of one opcode in a CPython version, as (op, arg) pairs."""
-    rule = (_RULES if version == VERSION else rules_for(version)).get(name)
-    return [("unsupported", f"the instruction {name}")] if rule is None else rule(arg)
+_VARIABLES = ("local", "localclear", "setlocal", "cell", "setcell", "delcell", "cellobj", "mkcell")
 
 
-def decode(code: types.CodeType) -> list[Instr | Mark]:
+def decode(code: types.CodeType) -> list[Instr | Mark | Guard]:
     """Return the instructions of a code object, with marks where jumps lead.
 
     Exception handlers are left in: they are unreachable in normal flow.
     """
     marks: dict[Label, Mark] = {}
-    made: list[Instr | Mark] = []
+    made: list[Instr | Mark | Guard] = []
     kwnames: tuple[str, ...] = ()
-    at = Location(code.co_filename, code.co_firstlineno, 0, None, None, code.co_qualname)
-
-    def mark(label: Label) -> Mark:
-        return marks.setdefault(label, Mark())
+    slots = _Slots(code)
+    file, function = code.co_filename, code.co_qualname
+    at = Location(file, code.co_firstlineno, 0, None, None, function)
 
     for item in Bytecode.from_code(code):
         if isinstance(item, Label):
-            made.append(mark(item))
+            made.append(marks.setdefault(item, Mark()))
+            continue
+        if isinstance(item, TryBegin):
+            assert isinstance(item.target, Label)
+            made.append(Guard(marks.setdefault(item.target, Mark())))
+            continue
+        if isinstance(item, TryEnd):
+            made.append(Guard(None))
             continue
         if not isinstance(item, LibraryInstr):
             continue
         where = item.location
         if where is not None and where.lineno is not None:
-            at = Location(
-                code.co_filename,
-                where.lineno,
-                where.end_lineno or 0,
-                where.col_offset,
-                where.end_col_offset,
-                code.co_qualname,
-            )
-        arg = mark(item.arg) if isinstance(item.arg, Label) else item.arg
+            at = Location(file, where.lineno, where.end_lineno or 0, where.col_offset, where.end_col_offset, function)
+        arg: Any = item.arg
+        if isinstance(arg, Label):
+            arg = marks.setdefault(arg, Mark())
+        exact = True
         for op, value in lower_opcode(item.name, arg):
             if op == "kwnames":
                 kwnames = value
-            elif op == "call":
-                made.append(Instr("call", (value, kwnames), at))
-                kwnames = ()
-            else:
-                made.append(Instr(op, value, at))
+                continue
+            if op == "call":
+                value, kwnames = (value, kwnames), ()
+            elif op in _VARIABLES and slots.shared:
+                op, value = slots.resolve(op, value, at)
+            made.append(Instr(op, value, at, exact))
+            exact = not isinstance(arg, tuple) or op not in ("local", "setlocal")
     return made

@@ -42,7 +42,7 @@ from jitgrad.trace.context import Context, kind_of_python
 from jitgrad.trace.guards import Outside, is_trusted
 
 __all__ = [
-    "ATTRIBUTES", "HANDLERS", "METHODS", "PURE", "Native", "attribute", "attribute_of_array", "bind", "class_of", "handles", "is_known",
+    "ATTRIBUTES", "HANDLERS", "METHODS", "OWNERS", "PURE", "Native", "attribute", "attribute_of_array", "bind", "class_of", "handles", "is_known",
     "method", "set_attribute", "to_func",
 ]  # fmt: skip
 
@@ -60,6 +60,8 @@ HANDLERS: dict[Any, Handler] = {}
 METHODS: dict[tuple[str, str], Handler] = {}
 ATTRIBUTES: dict[tuple[str, str], Handler] = {}
 PURE: set[Any] = set()
+# Methods of known objects that take or hold abstract values: `owner(ctx, self, name, args, kwargs)`, or NotImplemented.
+OWNERS: dict[type, Handler] = {}
 
 
 def handles(*functions: Any) -> Callable[[Handler], Handler]:
@@ -445,6 +447,11 @@ def bind(ctx: Context, func: Func, args: Sequence[Any], kwargs: dict[str, Any]) 
 
 def call_known(ctx: Context, function: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """Run an allow-listed pure callable on known objects, or refuse."""
+    owned = OWNERS.get(type(getattr(function, "__self__", None)))
+    if owned is not None:
+        made = owned(ctx, function.__self__, function.__name__, tuple(args), kwargs)
+        if made is not NotImplemented:
+            return made
     if all(is_known(a) for a in args) and all(is_known(v) for v in kwargs.values()):
         self = getattr(function, "__self__", None)
         owner = self if isinstance(self, type) else type(self)

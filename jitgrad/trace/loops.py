@@ -37,7 +37,17 @@ from jitgrad.trace.abstract import (
     Scalar,
     TaggedRef,
 )
-from jitgrad.trace.arrays import array_type, as_array, dtype_of, is_number, kind, read, scalar_value
+from jitgrad.trace.arrays import (
+    array_type,
+    as_array,
+    dtype_of,
+    is_number,
+    kind,
+    mixed_dtype,
+    numpy_flag,
+    read,
+    scalar_value,
+)
 from jitgrad.trace.context import kind_of_python
 from jitgrad.trace.frame import Frame, Outcome, State
 from jitgrad.trace.merge import Edge, Merger, cells_of, reachable, same, undefined
@@ -295,7 +305,10 @@ class Header:
             lambda s: scalar_value(ev, get(s), dtype),
             name,
         )
-        head = Scalar(made, name_of_kind)
+        is_numpy = None
+        if name_of_kind == "mixed":
+            is_numpy = self._slot(BOOL, lambda: numpy_flag(ev, v), lambda s: numpy_flag(ev, get(s)), "")
+        head = Scalar(made, name_of_kind, is_numpy=is_numpy)
         if name_of_kind == "int" and (kind_of_python(v) is not None or v.value in ev.counters):
             ev.counters.setdefault(made, self.key)
         self.parts.append(_Part(path, get, head, name, True))
@@ -481,6 +494,12 @@ class Header:
         before, after = (head.kind, head.value.array.dtype), (kind(found), dtype_of(ev, found))
         if before == after:
             return True
+        mixed = mixed_dtype([before, after])
+        if mixed is not None:
+            if before[0] == "mixed":
+                return True
+            self.widen[part.path] = ("number", "mixed", mixed)
+            return False
         entry = self.entry.locals.get(part.name) if part.path[0] == "L" else None
         if part.path in self.converted or not _convertible(entry, before, after):
             raise _NeedPeel(part.name, f"it is {before[1]} ({before[0]}), and {after[1]} ({after[0]}) after a trip")
@@ -530,6 +549,8 @@ def _convertible(entry: Any, before: tuple[str, Any], after: tuple[str, Any]) ->
     if before[0] not in _ORDER:
         return False
     if after[0] in _ORDER and _ORDER.index(after[0]) < _ORDER.index(before[0]):
+        return False
+    if after[0] == "mixed":
         return False
     if kind_of_python(entry) is not None:
         with np.errstate(all="ignore"):

@@ -41,7 +41,7 @@ from jitgrad.trace.abstract import (
     Scalar,
     TaggedRef,
 )
-from jitgrad.trace.arrays import dtype_of, is_number, kind, read, scalar_value, shape_of
+from jitgrad.trace.arrays import dtype_of, is_number, kind, mixed_dtype, numpy_flag, read, scalar_value, shape_of
 from jitgrad.trace.context import Context
 from jitgrad.trace.frame import State
 
@@ -113,7 +113,7 @@ def same(a: Any, b: Any) -> bool:
     if isinstance(a, np.generic):
         return a.dtype == b.dtype and a.tobytes() == b.tobytes()
     if isinstance(a, Scalar):
-        return a.value is b.value and a.kind == b.kind
+        return a.value is b.value and a.kind == b.kind and a.is_numpy is b.is_numpy
     if isinstance(a, tuple):
         return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
     if isinstance(a, slice):
@@ -303,6 +303,9 @@ class Merger:
 
     def _number(self, path: Any, values: list[Any], ks: list[int]) -> Any:
         kinds = {(kind(v), dtype_of(self.ctx, v)) for v in values}
+        mixed = mixed_dtype(kinds)
+        if mixed is not None:
+            return self._mixed(path, values, ks, mixed)
         if len(kinds) > 1:
             return self._poison(path, "a number of different types", values, ks)
         ((name, dtype),) = kinds
@@ -311,6 +314,15 @@ class Merger:
             with self.on(k):
                 given[k] = scalar_value(self.ctx, v, dtype)
         return Scalar(self.slot(ArrayType(dtype), given, _name(path)), name, *_joined_bounds(values))
+
+    def _mixed(self, path: Any, values: list[Any], ks: list[int], dtype: np.dtype) -> Scalar:
+        given, flags = {}, {}
+        for k, v in zip(ks, values, strict=True):
+            with self.on(k):
+                given[k] = scalar_value(self.ctx, v, dtype)
+                flags[k] = numpy_flag(self.ctx, v)
+        value = self.slot(ArrayType(dtype), given, _name(path))
+        return Scalar(value, "mixed", is_numpy=self.slot(BOOL, flags))
 
     def _maybe(self, path: Any, values: list[Any], ks: list[int]) -> Any:
         bound = [(v, k) for v, k in zip(values, ks, strict=True) if v is not UNBOUND]
@@ -446,7 +458,7 @@ def values_in(value: Any) -> list[Value]:
     if isinstance(value, Value):
         return [value]
     if isinstance(value, Scalar):
-        return [value.value]
+        return [value.value] if value.is_numpy is None else [value.value, value.is_numpy]
     if isinstance(value, tuple):
         return [v for x in value for v in values_in(x)]
     if isinstance(value, Ref):

@@ -63,7 +63,10 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class LeafResult:
-    """A new array or number: yield `index` of the graph; `kind` is "array", "numpy" or a Python kind."""
+    """A new array or number: yield `index` of the graph; `kind` is "array", "numpy", "mixed" or a Python kind.
+
+    A mixed number has a second yield behind the first, the bool that says whether it is NumPy's.
+    """
 
     index: int
     kind: str
@@ -298,7 +301,10 @@ class _Trace:
         ctx = self.ctx
         x = bound_value(ctx, "the result", x) if isinstance(x, Maybe | Poison) else x
         if isinstance(x, Scalar):
-            return self._leaf(x.value, x.kind)
+            made = self._leaf(x.value, x.kind)
+            if x.is_numpy is not None:
+                self.yields.append(x.is_numpy)
+            return made
         if isinstance(x, Ref | TaggedRef):
             return self._array(x)
         if isinstance(x, tuple) and not _plain(x):

@@ -17,6 +17,7 @@ import numpy as np
 from jitgrad.graph.diff.adjoint import adjoint
 from jitgrad.graph.diff.tangent import tangent
 from jitgrad.graph.ir import Block, Value, clone_block
+from jitgrad.graph.ops.shape import reshape_to
 from jitgrad.graph.types import Type
 from jitgrad.trace.abstract import (
     Abstract,
@@ -157,9 +158,14 @@ def with_leaves(ctx: Context, x: Any, leaves: Iterator[Value]) -> Any:
             return leaf
         value = next(leaves)
         name = kind(leaf)
-        return ctx.fresh(value) if name == "array" else Scalar(value, name)
+        return ctx.fresh(value) if name == "array" else _number_like(leaf, value)
 
     return map_leaves(ctx, x, swap)
+
+
+def _number_like(leaf: Any, value: Value) -> Scalar:
+    """Return a value as a number of a leaf's kind."""
+    return Scalar(value, kind(leaf), is_numpy=getattr(leaf, "is_numpy", None))
 
 
 def _copied(ctx: Context, x: Any) -> Any:
@@ -229,6 +235,9 @@ def _exported(ctx: Context, traced: _Traced, x: Any, yields: list[Value]) -> Cal
             value = traced.read(leaf)
             inner.append(value)
             yields.append(value)
+            flag = getattr(leaf, "is_numpy", None)
+            if flag is not None:
+                yields.append(flag)
         return leaf
 
     heap = ctx.heap
@@ -243,7 +252,9 @@ def _exported(ctx: Context, traced: _Traced, x: Any, yields: list[Value]) -> Cal
             if not isinstance(leaf, Scalar | Ref | TaggedRef):
                 return leaf
             value = mapping[next(supply)]
-            return Scalar(value, leaf.kind) if isinstance(leaf, Scalar) else ctx.fresh(value)
+            if not isinstance(leaf, Scalar):
+                return ctx.fresh(value)
+            return Scalar(value, leaf.kind, is_numpy=None if leaf.is_numpy is None else mapping[leaf.is_numpy])
 
         keep = ctx.heap
         ctx.heap = traced.heap | keep
@@ -276,6 +287,9 @@ def _gradient(ctx: Context, t: Transform, args: list[Any], kwargs: dict[str, Any
         value, aux = value
     loss = _scalar_output(ctx, t, traced, value)
     yields = [loss]
+    flag = getattr(value, "is_numpy", None)
+    if flag is not None:
+        yields.append(flag)
     rebuild_aux = _exported(ctx, traced, aux, yields)
     traced.block.yields = yields
     graph = adjoint(traced.block, list(range(len(traced.leaves))), seeded=[0])
@@ -288,7 +302,8 @@ def _gradient(ctx: Context, t: Transform, args: list[Any], kwargs: dict[str, Any
     if t.kind == "grad":
         return (gradient, rebuild_aux(mapping)) if t.has_aux else gradient
     name = kind(value)
-    out = Scalar(made[0], name) if name != "array" else ctx.fresh(made[0])
+    is_numpy = None if flag is None else mapping[flag]
+    out = Scalar(made[0], name, is_numpy=is_numpy) if name != "array" else ctx.fresh(made[0])
     return ((out, rebuild_aux(mapping)), gradient) if t.has_aux else (out, gradient)
 
 
@@ -359,10 +374,24 @@ def _matched(ctx: Context, t: Transform, x: Any, wanted: Sequence[Type], what: s
     made = []
     for leaf, t_wanted in zip(leaves, wanted, strict=True):
         value = cast(ctx, leaf, t_wanted.dtype) if leaf.array.rank == 0 else leaf  # type: ignore[union-attr]
+        if value.type != t_wanted and value.array.dtype == t_wanted.dtype and value.array.rank == t_wanted.rank:  # type: ignore[union-attr]
+            value = _resized(ctx, value, t_wanted.shape)  # type: ignore[union-attr]
         if value.type != t_wanted:
             raise ctx.error("JG106", name=_name(t), what=what, why=f"a leaf is {leaf.type} where {t_wanted} is needed")
         made.append(value)
     return made
+
+
+def _resized(ctx: Context, value: Value, shape: Sequence[Any]) -> Value:
+    """Return a value as one of a shape that must equal its own at run time; as it is where a known size differs."""
+    for own, wanted in zip(value.shape, shape, strict=True):
+        if own is wanted or own == wanted:
+            continue
+        if isinstance(own, int) and isinstance(wanted, int):
+            return value
+        a, b = ctx.dim(own), ctx.dim(wanted)
+        ctx.check(ctx.g.equal(a, b), ValueError, "a size is {0} where {1} is needed", a, b)
+    return reshape_to(ctx.g, value, shape)
 
 
 # --- forward mode

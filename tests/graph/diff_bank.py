@@ -325,7 +325,7 @@ def while_in_for() -> Case:
             y, x = loop_while(
                 g,
                 [g.add(get(g, x, i), s), x],
-                lambda y, x: g.less(y, 9.0),
+                lambda y, x: g.less(y, 4.0),
                 lambda y, x: [g.multiply(g.multiply(y, get(g, x, i)), 1.3), put(g, x, g.add(get(g, x, i), 0.5), i)],
             )
             return [g.sin(y), x]
@@ -600,7 +600,7 @@ def append() -> Case:
 
         def more(y: Value, items: Value) -> Sequence[Value]:
             last = g.list_get(items, g.subtract(g.list_length(items), integer(g, 1)))
-            y = g.multiply(g.add(y, g.sin(last)), 1.2)
+            y = g.multiply(g.add(y, g.sin(last)), 2.0)
             return [y, g.list_push(items, y)]
 
         _, items = loop_while(g, [x, items], lambda y, items: g.less(y, 20.0), more)

@@ -91,3 +91,34 @@ def check_derivatives(graph: Graph, args: Args, rng: np.random.Generator, *, num
     size += sum(float(np.sum(np.abs(w * t))) for w, t in zip(seeds, moved, strict=True))
     error = abs(sum(left) - sum(right)) / max(size, 1e-3)
     return float(error) if error == error else float(np.inf)
+
+
+def assert_valid(graph: Graph) -> None:
+    """Check that every use is dominated by its definition, and every type is what the op's rule gives."""
+    pending: list[tuple[Any, set[Any]]] = [(graph, set())]
+    while pending:
+        block, seen = pending.pop()
+        seen = seen | set(block.args)
+        for k, arg in enumerate(block.args):
+            assert arg.index == k and arg.owner is block
+            _dims_seen(arg, seen)
+        for op in block.ops:
+            for v in op.operands:
+                assert v in seen, (op, v)
+            extra = {"regions": op.regions} if op.regions else {}
+            types = op.primitive.type_rule(op.attrs | extra, *op.operands)
+            assert types == [r.type for r in op.results], (op, [str(t) for t in types])
+            for k, r in enumerate(op.results):
+                assert r.index == k and r.owner is op
+                _dims_seen(r, seen)
+            for region in op.regions:
+                pending.append((region, set(seen)))
+            seen |= set(op.results)
+        for v in block.yields:
+            assert v in seen, v
+
+
+def _dims_seen(value: Any, seen: set[Any]) -> None:
+    t = value.type if isinstance(value.type, ArrayType) else value.type.element
+    for d in t.shape:
+        assert isinstance(d, int) or d in seen, (value, d)

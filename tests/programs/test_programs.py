@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.programs import bank_short
+from tests.programs import bank_loops, bank_models, bank_short
 from tests.programs.harness import PROGRAMS, Program, check_forward, check_gradient
 
-assert bank_short
+assert bank_loops and bank_models and bank_short
 
 
 @pytest.mark.parametrize("p", PROGRAMS, ids=lambda p: p.name)

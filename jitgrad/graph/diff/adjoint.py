@@ -32,10 +32,10 @@ from jitgrad.graph.diff.frames import Frame, Nest, Step, run
 from jitgrad.graph.diff.lists import LIST_OPS, add_lists, vjp_list, zero_list
 from jitgrad.graph.diff.residuals import Residuals, Site
 from jitgrad.graph.diff.rules import move_mask, run_rule
-from jitgrad.graph.diff.sweep import sweep
 from jitgrad.graph.diff.undo import Undo, restorable
 from jitgrad.graph.ir import Block, Graph, Op, Value, clone_block, substitute_type
 from jitgrad.graph.ops.shape import broadcast_to, zeros
+from jitgrad.graph.passes.dce import dce
 from jitgrad.graph.primitive import Linear, Masked, NoGradient, Partial, Partials, Rules
 from jitgrad.graph.types import BOOL, INT64, ArrayType, ListType
 
@@ -130,15 +130,18 @@ class _Adjoint:
             cts.append(self.zeros_for(top, arg) if cot is None else cot.value)
         self.nest.finish()
         self.graph.yields = [*yields, *cts]
-        self._measure(sweep(self.graph))
+        # Tapes and restored arrays were built before it was known who reads them; this makes them free.
+        dce(self.graph)
+        self._measure()
 
-    def _measure(self, living: set[Op]) -> None:
+    def _measure(self) -> None:
         self.costs: dict[int, float] = {}
         kept = {r for op in self._position for r in op.results}
         for site in self.residuals.sites:
             if site.final in kept:
                 at = self._position[site.outermost]
                 self.costs[at] = self.costs.get(at, 0.0) + site.cost
+        living = set(self.graph.walk()) if self.undo.done else set()
         self.undone = frozenset(self._position[outer] for outer, undone in self.undo.done if undone.op in living)
 
     # --- cotangents
@@ -240,22 +243,20 @@ class _Adjoint:
             return [p if i in wanted else None for i, p in enumerate(partials)]
 
         g = self.g
+        made = run_rule(self.residuals, frame, op, rule)
         partials: dict[Value, list[Value | Masked | Partial]] = {}
-        for i, partial in enumerate(run_rule(self.residuals, frame, op, rule)):
-            if i not in wanted:
-                continue
-            same = partials.setdefault(op.operands[i], [])
+        for i in needed:
+            partial, same = made[i], partials.setdefault(op.operands[i], [])
             if same and isinstance(partial, Value) and isinstance(same[-1], Value):
                 same[-1] = g.add(same[-1], partial)  # x * x: one product with x + x
             else:
                 same.append(partial)
         for operand, each in partials.items():
-            shape = self.residuals.type_of(frame, operand.array)
-            assert isinstance(shape, ArrayType)
+            shape = operand.shape if frame.parent is None else self.residuals.type_of(frame, operand.array).shape
             for partial in each:
-                made = apply_partial(g, cot, partial)
-                if made is not None:
-                    self.accumulate(frame, operand, down(g, made, shape.shape))
+                term = apply_partial(g, cot, partial)
+                if term is not None:
+                    self.accumulate(frame, operand, down(g, term, shape))
 
     def _linear(self, frame: Frame, op: Op, cot: Cot | None, needed: list[int], derivative: Linear) -> None:
         assert cot is not None

@@ -16,9 +16,9 @@ import math
 from typing import NamedTuple
 
 from jitgrad.graph.builder import Builder
-from jitgrad.graph.ir import Value
+from jitgrad.graph.ir import Op, Value
 from jitgrad.graph.ops.shape import broadcast_to, filled, unbroadcast, zeros
-from jitgrad.graph.primitive import Masked, Partial
+from jitgrad.graph.primitive import PRIMITIVES, Masked, Partial
 from jitgrad.graph.types import BOOL, ArrayType, Dim
 
 __all__ = ["Cot", "add_cots", "all_masks", "apply_partial", "constant_of", "down", "full_mask", "scale"]
@@ -29,6 +29,20 @@ class Cot(NamedTuple):
 
     value: Value
     mask: Value | None = None
+
+
+def _arithmetic(g: Builder, name: str, x: Value, y: Value) -> Value:
+    """Emit add, subtract, multiply or divide; the type rule is spared where the result type is an operand's."""
+    a, b = x.array, y.array
+    if a is b or (a.dtype is b.dtype and (a.shape == b.shape or not b.shape)):
+        made = a
+    elif a.dtype is b.dtype and not a.shape:
+        made = b
+    else:
+        return g.emit(name, [x, y]).result
+    op = Op(PRIMITIVES[name], (x, y), {}, (), (made,), g.location)
+    g.block.ops.append(op)
+    return op.results[0]
 
 
 def constant_of(value: Value) -> float | None:
@@ -94,11 +108,11 @@ def _scale(g: Builder, ct: Value, partial: Value) -> Value:
         split = _split_factor(ct, below)
         if split is not None:
             q, factor = split
-            made = _times(g, q, factor * number) if number is not None else g.multiply(_times(g, q, factor), above)
+            made = _times(g, q, factor * number) if number is not None else _arithmetic(g, "multiply", _times(g, q, factor), above)
             return broadcast_to(g, made, ct.shape)
         if number == 1.0:
-            return g.divide(_unspread(ct, below), below)
-    return g.multiply(_unspread(ct, partial), partial)
+            return _arithmetic(g, "divide", _unspread(ct, below), below)
+    return _arithmetic(g, "multiply", _unspread(ct, partial), partial)
 
 
 def _select(g: Builder, mask: Value, value: Value) -> Value:
@@ -163,10 +177,10 @@ def down(g: Builder, cot: Cot, shape: tuple[Dim, ...]) -> Cot:
 def _sum(g: Builder, x: Value, y: Value) -> Value:
     op = y.op
     if op is not None and op.name == "negative":
-        return g.subtract(_unspread(x, op.operands[0]), op.operands[0])
+        return _arithmetic(g, "subtract", _unspread(x, op.operands[0]), op.operands[0])
     if x.op is not None and x.op.name == "broadcast":
-        return g.add(_unspread(x, y), y)
-    return g.add(x, _unspread(y, x))
+        return _arithmetic(g, "add", _unspread(x, y), y)
+    return _arithmetic(g, "add", x, _unspread(y, x))
 
 
 def add_cots(g: Builder, x: Cot, y: Cot) -> Cot:

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 
@@ -106,6 +107,12 @@ class Residuals:
             if f.forward is home:
                 break
         return None
+
+    @overload
+    def type_of(self, frame: Frame, type: ArrayType) -> ArrayType: ...
+
+    @overload
+    def type_of(self, frame: Frame, type: Type) -> Type: ...
 
     def type_of(self, frame: Frame, type: Type) -> Type:
         """Return a primal type with its run-time dimensions as they are called in the code of `frame`."""

@@ -16,9 +16,9 @@ from jitgrad.graph.diff.cotangent import Cot, apply_partial
 from jitgrad.graph.diff.frames import Step, run
 from jitgrad.graph.diff.lists import LIST_OPS, jvp_list
 from jitgrad.graph.diff.rules import is_jointly_linear
-from jitgrad.graph.diff.sweep import sweep
 from jitgrad.graph.ir import Block, Graph, Op, Value, substitute_type
 from jitgrad.graph.ops.shape import broadcast_to, zeros
+from jitgrad.graph.passes.dce import dce
 from jitgrad.graph.primitive import Linear, Masked, NoGradient, Partial, Partials, Rules
 from jitgrad.graph.types import ArrayType
 
@@ -74,7 +74,7 @@ class _Tangent:
         yields = [self.map.get(y, y) for y in block.yields]
         self.g.block, self.g.location = graph, None
         graph.yields = yields + [self.tangent_of(y) for y in block.yields if y.type.is_float]
-        sweep(graph)
+        dce(graph)
 
     def tangent_of(self, value: Value) -> Value:
         """Return the tangent of a value of the source, zeros where it has none."""

@@ -1,0 +1,486 @@
+"""From unboxed words to the result object, as IR: allocate, run the body, build what Python gets.
+
+In: a `CallForm`. Out: the text of
+
+    define internal ptr @jg_finish(ptr %in, ptr %kept, ptr %table)
+
+which makes the arrays that the body fills, lends it the arena, runs it (without the GIL if the form says so), turns an
+error code into a call of `on_error`, and otherwise builds the result tree. `%kept` holds the input leaves that the
+result refers to. Returns a new reference, or null with an exception set. `entry` writes its two callers.
+
+References. Whatever has been made and not yet been given to its container stands in a slot of `%made`, null when it
+has none; every failure goes to one place that gives back all slots. The arena is one word of the table: taken by
+reading and zeroing it, which is atomic under the GIL; a call that finds zero makes its own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from jitgrad.backend.calltext import CallText, Table
+from jitgrad.backend.capi import ARRAY
+from jitgrad.backend.form import (
+    ArrayResult,
+    CallForm,
+    CallResult,
+    ChoiceResult,
+    ChoiceTag,
+    ConstantResult,
+    DictResult,
+    LateArrayResult,
+    ListResult,
+    NumberResult,
+    ObjectResult,
+    RepeatResult,
+    SameResult,
+    TupleResult,
+    ViewResult,
+    result_leaves,
+)
+
+__all__ = ["ARENA_KEPT_BYTES", "ON_ERROR", "emit_finish"]
+
+# A larger arena is freed after the call.
+ARENA_KEPT_BYTES = 64 * 2**20
+
+# A smaller one is on the stack.
+_STACK_BYTES = 4096
+
+# Every block of the arena begins with its size; the memory handed out follows, aligned.
+_HEADER, _ALIGN = 64, 64
+
+
+class _OnError:
+    """Stands in the table for the specialisation's `on_error`, which is put there when it is linked."""
+
+
+ON_ERROR = _OnError()
+
+
+def emit_finish(form: CallForm, table: Table) -> str:
+    """Return the IR of `jg_finish` and what it calls."""
+    return _Finish(form, table).emit()
+
+
+class _Finish:
+    """The function being written."""
+
+    def __init__(self, form: CallForm, table: Table) -> None:
+        self.form = form
+        self.t = CallText(table)
+        self.results = result_leaves(form.result)
+        self.offsets = form.output_offsets
+        self.out = self.t.alloca(f"[{max(self.offsets[-1], 1)} x i64]", 16)
+        self.err = self.t.alloca(f"[{max(form.error_words, 1)} x i64]")
+        self.sizes = self.t.alloca(f"[{max(form.plan_words, 1)} x i64]")
+        self.slots = 0
+        self.array_slots: dict[int, int] = {}
+        self.repeat_slots: dict[int, list[int]] = {}
+        self.leaf = 0
+        self.uses_arena = form.arena_bytes is None or form.arena_bytes > _STACK_BYTES
+        self.block = self.t.alloca("ptr") if self.uses_arena else ""
+
+    def emit(self) -> str:
+        """Return the text."""
+        t, form = self.t, self.form
+        if form.plan_words:
+            # Before anything is held: an error here has nothing to give back.
+            code = t.emit(f"call i32 @plan(ptr %in, ptr {self.sizes}, ptr {self.err})")
+            self._check(code, False)
+        self._allocate()
+        arena = self._take_arena()
+        state = t.api("PyEval_SaveThread", "ptr") if form.release_gil else ""
+        code = t.emit(f"call i32 @body(ptr %in, ptr {self.out}, ptr {arena}, ptr {self.err})")
+        if form.release_gil:
+            t.api("PyEval_RestoreThread", "void", f"ptr {state}")
+        self._check(code, True)
+        self._copy_late()
+        self._give_arena_back()
+        result = self._box(form.result)
+        if any(isinstance(r, ChoiceTag) for r in self.results):
+            self._give_slots_back()
+        t.do(f"ret ptr {result}")
+        if self.slots:
+            t.start("fail")
+            self._give_slots_back()
+            t.do("ret ptr null")
+        if self.uses_arena:
+            t.start("fail_in_arena")
+            self._give_arena_back()
+            t.branch("fail") if self.slots else t.do("ret ptr null")
+        if self.slots:
+            t.entry.append(f"  %made = alloca [{self.slots} x ptr]")
+        for k in range(self.slots):
+            t.entry.append(f"  %made{k} = getelementptr ptr, ptr %made, i64 {k}")
+            t.entry.append(f"  store ptr null, ptr %made{k}")
+        text = t.function("define internal ptr @jg_finish(ptr %in, ptr %kept, ptr %table)")
+        return text + _emit_error(form, t.table) + (_emit_arena(form, t.table) if self.uses_arena else "")
+
+    # --- slots
+
+    def _slot(self) -> int:
+        self.slots += 1
+        return self.slots - 1
+
+    def _give_slots_back(self) -> None:
+        t = self.t
+        for k in range(self.slots):
+            pointer = t.load("ptr", "%made", 8 * k)
+            t.store("ptr null", "%made", 8 * k)
+            t.decref(pointer)
+
+    def _failing(self, pointer: str) -> str:
+        """Leave for the failure unless a new reference was made; return it."""
+        if not self.slots:
+            # Nothing to give back: null is what the caller gets.
+            on, out = self.t.fresh("ok"), self.t.fresh("null")
+            self.t.branch_if(self.t.equal("ptr", pointer, "null"), out, on)
+            self.t.start(out)
+            self.t.do("ret ptr null")
+            self.t.start(on)
+        else:
+            self.t.not_null(pointer, "fail")
+        return pointer
+
+    def _check(self, code: str, running: bool) -> None:
+        """Handle what a body or plan returned."""
+        t = self.t
+        bad, on = t.fresh("bad"), t.fresh("good")
+        t.branch_if(t.equal("i32", code, 0), on, bad)
+        t.start(bad)
+        if running:
+            self._give_arena_back()
+            self._give_slots_back()
+        t.do(f"ret ptr {t.emit(f'call ptr @jg_error(i32 {code}, ptr {self.err}, ptr %table)')}")
+        t.start(on)
+
+    # --- before the body
+
+    def _allocate(self) -> None:
+        """Make the arrays whose size is known, and the further references that repeats of them will be."""
+        t = self.t
+        size = 8 * (self.form.arena_bytes is None)
+        repeats = [r.leaf for r in self.results if isinstance(r, RepeatResult)]
+        for k, result in enumerate(self.results):
+            if not isinstance(result, ArrayResult):
+                continue
+            dims = []
+            for n in result.shape:
+                if n is None:
+                    dims.append(t.load("i64", self.sizes, size))
+                    size += 8
+                else:
+                    dims.append(str(n))
+            slot = self.array_slots[k] = self._slot()
+            array = self._new_array(result.dtype, dims, result.order, slot)
+            for _ in range(repeats.count(k)):
+                other = self._slot()
+                t.incref(array)
+                t.store(f"ptr {array}", "%made", 8 * other)
+                self.repeat_slots.setdefault(k, []).append(other)
+            t.store(f"ptr {t.load('ptr', array, ARRAY['data'])}", self.out, 8 * self.offsets[k])
+
+    def _new_array(self, dtype: np.dtype, dims: list[str], order: str, slot: int, label: str = "fail") -> str:
+        """Make an array and put it into a slot."""
+        t = self.t
+        shape = t.alloca(f"[{max(len(dims), 1)} x i64]")
+        for k, n in enumerate(dims):
+            t.store(f"i64 {n}", shape, 8 * k)
+        descr = t.object(dtype)
+        t.incref(descr)  # which the call below steals
+        fortran = 2 if order == "F" else 0
+        array = t.api(
+            "PyArray_NewFromDescr", "ptr", f"ptr {t.object(np.ndarray)}", f"ptr {descr}", f"i32 {len(dims)}",
+            f"ptr {shape}", "ptr null", "ptr null", f"i32 {fortran}", "ptr null",
+        )  # fmt: skip
+        t.not_null(array, label)
+        t.store(f"ptr {array}", "%made", 8 * slot)
+        return array
+
+    def _take_arena(self) -> str:
+        t, needed = self.t, self.form.arena_bytes
+        if not self.uses_arena:
+            return t.alloca(f"[{needed} x i8]", _ALIGN) if needed else "null"
+        amount = str(needed) if needed is not None else t.load("i64", self.sizes)
+        block = t.emit(f"call ptr @jg_take_arena(i64 {amount}, ptr %table)")
+        t.store(f"ptr {block}", self.block)
+        self._failing(block)
+        return t.emit(f"call ptr @jg_arena_memory(ptr {block})")
+
+    def _give_arena_back(self) -> None:
+        if self.uses_arena:
+            self.t.do(f"call void @jg_give_arena(ptr {self.t.load('ptr', self.block)}, ptr %table)")
+
+    # --- after the body
+
+    def _copy_late(self) -> None:
+        """Make the arrays whose size the body found out, while the arena still lives."""
+        t = self.t
+        label = "fail_in_arena" if self.uses_arena else "fail"
+        for k, result in enumerate(self.results):
+            if not isinstance(result, LateArrayResult):
+                continue
+            at = 8 * self.offsets[k]
+            dims = [t.load("i64", self.out, at + 8 + 8 * d) for d in range(result.rank)]
+            slot = self.array_slots[k] = self._slot()
+            array = self._new_array(result.dtype, dims, result.order, slot, label)
+            size = str(result.dtype.itemsize)
+            for dim in dims:
+                size = t.emit(f"mul i64 {size}, {dim}")
+            source = t.load("ptr", self.out, at)
+            t.do(f"call void @jg_copy(ptr {t.load('ptr', array, ARRAY['data'])}, ptr {source}, i64 {size})")
+
+    def _box(self, tree: Any) -> str:
+        """Return a register with a new reference to what a result tree describes."""
+        t = self.t
+        if isinstance(tree, TupleResult):
+            return self._box_sequence("PyTuple", tree.children)
+        if isinstance(tree, ListResult):
+            return self._box_sequence("PyList", tree.children)
+        if isinstance(tree, DictResult):
+            made = self._failing(t.api("PyDict_New", "ptr"))
+            return self._fill(made, "PyDict_SetItem", tree.keys, tree.children)
+        if isinstance(tree, ObjectResult):
+            place = t.alloca("ptr")
+            t.store(f"ptr {t.object(tree.cls)}", place)
+            made = self._vectorcall(t.object(tree.cls.__new__), place, 1)
+            return self._fill(made, "PyObject_GenericSetAttr", tree.names, tree.children)
+        if isinstance(tree, CallResult):
+            return self._box_call(tree)
+        if isinstance(tree, ChoiceResult):
+            return self._box_choice(tree)
+        k = self.leaf
+        self.leaf += 1
+        if isinstance(tree, ArrayResult | LateArrayResult):
+            return self._from_slot(self.array_slots[k])
+        if isinstance(tree, RepeatResult):
+            return self._from_slot(self.repeat_slots[tree.leaf].pop())
+        if isinstance(tree, NumberResult):
+            return self._box_number(tree, 8 * self.offsets[k])
+        if isinstance(tree, ViewResult):
+            return self._box_view(tree, 8 * self.offsets[k])
+        if isinstance(tree, SameResult):
+            found = t.load("ptr", "%kept", 8 * tree.leaf)
+        else:
+            assert isinstance(tree, ConstantResult)
+            found = t.object(tree.value)
+        t.incref(found)
+        return found
+
+    def _from_slot(self, slot: int) -> str:
+        found = self.t.load("ptr", "%made", 8 * slot)
+        self.t.store("ptr null", "%made", 8 * slot)
+        return found
+
+    def _box_sequence(self, api: str, children: tuple[Any, ...]) -> str:
+        t = self.t
+        made = self._failing(t.api(f"{api}_New", "ptr", f"i64 {len(children)}"))
+        if not children:
+            return made
+        slot = self._slot()
+        t.store(f"ptr {made}", "%made", 8 * slot)
+        for k, child in enumerate(children):
+            item = self._box(child)
+            code = t.api(f"{api}_SetItem", "i32", f"ptr {made}", f"i64 {k}", f"ptr {item}")  # takes the reference
+            t.unless(t.equal("i32", code, 0), "fail")
+        return self._from_slot(slot)
+
+    def _fill(self, made: str, api: str, names: tuple[Any, ...], children: tuple[Any, ...]) -> str:
+        """Put children into a dict or an object."""
+        t = self.t
+        if not children:
+            return made
+        slot = self._slot()
+        t.store(f"ptr {made}", "%made", 8 * slot)
+        for name, child in zip(names, children, strict=True):
+            item = self._box(child)
+            code = t.api(api, "i32", f"ptr {made}", f"ptr {t.object(name)}", f"ptr {item}")
+            t.decref(item)
+            t.unless(t.equal("i32", code, 0), "fail")
+        return self._from_slot(slot)
+
+    def _box_call(self, tree: CallResult) -> str:
+        t, count = self.t, len(tree.children)
+        place = t.alloca(f"[{max(count, 1)} x ptr]")
+        slots = []
+        for k, child in enumerate(tree.children):
+            item = self._box(child)
+            slots.append(self._slot())
+            t.store(f"ptr {item}", "%made", 8 * slots[-1])
+            t.store(f"ptr {item}", place, 8 * k)
+        return self._vectorcall(t.object(tree.function), place, count, slots)
+
+    def _vectorcall(self, function: str, place: str, count: int, slots: list[int] | None = None) -> str:
+        """Call a Python callable, then give back the arguments, which stand in slots."""
+        t = self.t
+        result = t.api("PyObject_Vectorcall", "ptr", f"ptr {function}", f"ptr {place}", f"i64 {count}", "ptr null")
+        for slot in slots or ():
+            t.decref(self._from_slot(slot))
+        return self._failing(result)
+
+    def _box_choice(self, tree: ChoiceResult) -> str:
+        t = self.t
+        tag = t.load("i64", self.out, 8 * self.offsets[self.leaf])
+        self.leaf += 1
+        place, done = t.alloca("ptr"), t.fresh("chosen")
+        labels = [t.fresh("choice") for _ in tree.children]
+        arms = " ".join(f"i64 {k}, label %{label}" for k, label in enumerate(labels))
+        t.do(f"switch i64 {tag}, label %{labels[0]} [ {arms} ]")
+        for label, child in zip(labels, tree.children, strict=True):
+            t.start(label)
+            t.store(f"ptr {self._box(child)}", place)
+            t.branch(done)
+        t.start(done)
+        return t.load("ptr", place)
+
+    def _box_number(self, tree: NumberResult, at: int) -> str:
+        t = self.t
+        if tree.kind == "numpy":
+            place = t.at(self.out, at)
+            return self._failing(t.api("PyArray_Scalar", "ptr", f"ptr {place}", f"ptr {t.object(tree.dtype)}", "ptr null"))
+        if tree.kind == "float":
+            return self._failing(t.api("PyFloat_FromDouble", "ptr", f"double {t.load('double', self.out, at)}"))
+        if tree.kind == "int":
+            return self._failing(t.api("PyLong_FromLongLong", "ptr", f"i64 {t.load('i64', self.out, at)}"))
+        if tree.kind == "bool":
+            # All of the word counts, so that a body may write a byte or a word.
+            low = t.emit(f"and i64 {t.load('i64', self.out, at)}, 255")
+            true = t.emit(f"icmp ne i64 {low}, 0")
+            found = t.emit(f"select i1 {true}, ptr {t.object(True)}, ptr {t.object(False)}")
+            t.incref(found)
+            return found
+        assert tree.kind == "complex"
+        parts = [f"double {t.load('double', self.out, at + 8 * k)}" for k in range(2)]
+        return self._failing(t.api("PyComplex_FromDoubles", "ptr", *parts))
+
+    def _box_view(self, tree: ViewResult, at: int) -> str:
+        t = self.t
+        base = t.load("ptr", "%kept", 8 * tree.leaf)
+        steps = t.alloca(f"[{max(tree.rank, 1)} x i64]")
+        for k in range(tree.rank):
+            step = t.load("i64", self.out, at + 8 * (1 + tree.rank + k))
+            t.store(f"i64 {t.emit(f'mul i64 {step}, {tree.dtype.itemsize}')}", steps, 8 * k)
+        descr = t.object(tree.dtype)
+        t.incref(descr)
+        writeable = t.emit(f"and i32 {t.load('i32', base, ARRAY['flags'])}, {0x400}")
+        view = t.api(
+            "PyArray_NewFromDescr", "ptr", f"ptr {t.object(np.ndarray)}", f"ptr {descr}", f"i32 {tree.rank}",
+            f"ptr {t.at(self.out, at + 8)}", f"ptr {steps}", f"ptr {t.load('ptr', self.out, at)}", f"i32 {writeable}",
+            "ptr null",
+        )  # fmt: skip
+        slot = self._slot()
+        t.not_null(view, "fail")
+        t.store(f"ptr {view}", "%made", 8 * slot)
+        t.incref(base)  # which the call below takes, whatever comes of it
+        code = t.api("PyArray_SetBaseObject", "i32", f"ptr {view}", f"ptr {base}")
+        t.unless(t.equal("i32", code, 0), "fail")
+        return self._from_slot(slot)
+
+
+def _emit_error(form: CallForm, table: Table) -> str:
+    """Return the IR that turns an error code into what `on_error` makes of it, and the copy of late arrays."""
+    t = CallText(table)
+    t.unless(t.emit("icmp sgt i32 %code, 0"), "set")
+    operands = t.api("PyTuple_New", "ptr", f"i64 {form.error_words}")
+    t.not_null(operands, "set")
+    for k in range(form.error_words):
+        value = t.api("PyLong_FromLongLong", "ptr", f"i64 {t.load('i64', '%err', 8 * k)}")
+        t.not_null(value, "drop")
+        t.unless(t.equal("i32", t.api("PyTuple_SetItem", "i32", f"ptr {operands}", f"i64 {k}", f"ptr {value}"), 0), "drop")
+    site = t.emit(f"sext i32 {t.emit('sub i32 %code, 1')} to i64")
+    number = t.api("PyLong_FromLongLong", "ptr", f"i64 {site}")
+    t.not_null(number, "drop")
+    place = t.alloca("[2 x ptr]")
+    t.store(f"ptr {number}", place)
+    t.store(f"ptr {operands}", place, 8)
+    result = t.api("PyObject_Vectorcall", "ptr", f"ptr {t.object(ON_ERROR)}", f"ptr {place}", "i64 2", "ptr null")
+    t.decref(number)
+    t.decref(operands)
+    t.do(f"ret ptr {result}")
+    t.start("drop")
+    t.decref(operands)
+    t.branch("set")
+    t.start("set")
+    t.do("ret ptr null")
+    return t.function("define internal ptr @jg_error(i32 %code, ptr %err, ptr %table)") + _COPY
+
+
+_COPY = """
+define internal void @jg_copy(ptr %to, ptr %from, i64 %size) {
+start:
+  %whole = and i64 %size, -8
+  %any = icmp sgt i64 %whole, 0
+  br i1 %any, label %words, label %tail
+words:
+  %i = phi i64 [ 0, %start ], [ %i1, %words ]
+  %p = getelementptr i8, ptr %from, i64 %i
+  %q = getelementptr i8, ptr %to, i64 %i
+  %w = load i64, ptr %p, align 1
+  store i64 %w, ptr %q, align 1
+  %i1 = add i64 %i, 8
+  %more = icmp slt i64 %i1, %whole
+  br i1 %more, label %words, label %tail
+tail:
+  %left = icmp slt i64 %whole, %size
+  br i1 %left, label %bytes, label %done
+bytes:
+  %j = phi i64 [ %whole, %tail ], [ %j1, %bytes ]
+  %r = getelementptr i8, ptr %from, i64 %j
+  %s = getelementptr i8, ptr %to, i64 %j
+  %b = load i8, ptr %r
+  store i8 %b, ptr %s
+  %j1 = add i64 %j, 1
+  %again = icmp slt i64 %j1, %size
+  br i1 %again, label %bytes, label %done
+done:
+  ret void
+}
+"""
+
+
+def _emit_arena(form: CallForm, table: Table) -> str:
+    """Return the IR that takes an arena of a size and gives it back; word 0 of the table holds the one kept warm."""
+    take = CallText(table)
+    block = take.load("ptr", "%table")
+    take.store("ptr null", "%table")
+    take.branch_if(take.equal("ptr", block, "null"), "make", "look")
+    take.start("look")
+    large = take.emit(f"icmp uge i64 {take.load('i64', block)}, %size")
+    take.branch_if(large, "use", "small")
+    take.start("use")
+    take.do(f"ret ptr {block}")
+    take.start("small")
+    take.api("PyMem_RawFree", "void", f"ptr {block}")
+    take.branch("make")
+    take.start("make")
+    # A size that overflows, or that no machine has, is out of memory.
+    take.unless(take.emit(f"icmp ult i64 %size, {2**62}"), "none")
+    made = take.api("PyMem_RawMalloc", "ptr", f"i64 {take.emit(f'add i64 %size, {_HEADER + _ALIGN}')}")
+    take.not_null(made, "none")
+    take.store("i64 %size", made)
+    take.do(f"ret ptr {made}")
+    take.start("none")
+    take.do(f"ret ptr {take.api('PyErr_NoMemory', 'ptr')}")
+
+    give = CallText(table)
+    size = give.load("i64", "%block")
+    give.unless(give.emit(f"icmp ule i64 {size}, {ARENA_KEPT_BYTES}"), "free")
+    give.unless(give.equal("ptr", give.load("ptr", "%table"), "null"), "free")
+    give.store("ptr %block", "%table")
+    give.do("ret void")
+    give.start("free")
+    give.api("PyMem_RawFree", "void", "ptr %block")
+    give.do("ret void")
+
+    memory = CallText(table)
+    number = memory.emit("ptrtoint ptr %block to i64")
+    number = memory.emit(f"and i64 {memory.emit(f'add i64 {number}, {_HEADER + _ALIGN - 1}')}, {-_ALIGN}")
+    offset = memory.emit(f"sub i64 {number}, {memory.emit('ptrtoint ptr %block to i64')}")
+    memory.do(f"ret ptr {memory.emit(f'getelementptr i8, ptr %block, i64 {offset}')}")
+    return (
+        take.function("define internal ptr @jg_take_arena(i64 %size, ptr %table)")
+        + give.function("define internal void @jg_give_arena(ptr %block, ptr %table)")
+        + memory.function("define internal ptr @jg_arena_memory(ptr %block)")
+    )

@@ -1,0 +1,146 @@
+"""Writing the IR that talks to Python: objects and API functions by way of a table of words.
+
+In: API names and Python objects. Out: IR in which they appear as loads from the table that the function gets as its
+argument `%table`, so that the text holds no address; and the `Table` that is to be filled in for a process. `entry` and
+`box` write with it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+from jitgrad.backend.capi import OB_TYPE, address
+from jitgrad.backend.text import FunctionText
+
+__all__ = ["CallText", "Table"]
+
+
+class Table:
+    """The words that an entry reads: addresses of API functions and objects, and the warm arena.
+
+    Attributes
+    ----------
+    items : list
+        A str is an API function; a tuple of one is an object; None is the arena's place, word 0.
+    """
+
+    def __init__(self) -> None:
+        self.items: list[Any] = [None]
+        self._places: dict[Any, int] = {}
+
+    def api(self, name: str) -> int:
+        """Return the place of an API function."""
+        return self._place(("api", name), name)
+
+    def object(self, value: Any) -> int:
+        """Return the place of an object."""
+        return self._place(("object", id(value)), (value,))
+
+    def _place(self, key: Any, item: Any) -> int:
+        if key not in self._places:
+            self._places[key] = len(self.items)
+            self.items.append(item)
+        return self._places[key]
+
+    def filled(self, instead: dict[int, Any]) -> tuple[Any, list[Any]]:
+        """Return the words for this process, and the objects that must outlive them.
+
+        Parameters
+        ----------
+        instead : dict of int to object
+            Objects to put in place of those of an id, which stood for them.
+        """
+        words = (ctypes.c_uint64 * len(self.items))()
+        kept = []
+        for k, item in enumerate(self.items):
+            if isinstance(item, str):
+                words[k] = address(item)
+            elif item is not None:
+                value = instead.get(id(item[0]), item[0])
+                words[k] = id(value)
+                kept.append(value)
+        return words, kept
+
+
+class CallText(FunctionText):
+    """A function being written that has a table.
+
+    Parameters
+    ----------
+    table : Table
+    """
+
+    def __init__(self, table: Table) -> None:
+        super().__init__()
+        self.table = table
+
+    def word(self, place: int) -> str:
+        """Load a word of the table as a pointer."""
+        return self.load("ptr", "%table", 8 * place)
+
+    def object(self, value: Any) -> str:
+        """Return a register that holds an object; the reference is borrowed."""
+        return self.word(self.table.object(value))
+
+    def api(self, name: str, result: str, *arguments: str) -> str:
+        """Call an API function; arguments are typed operands such as `ptr %x`. Returns the result's register."""
+        function = self.word(self.table.api(name))
+        text = f"call {result} {function}({', '.join(arguments)})"
+        if result == "void":
+            self.do(text)
+            return ""
+        return self.emit(text)
+
+    def at(self, pointer: str, offset: int) -> str:
+        """Return a pointer moved by bytes."""
+        return pointer if offset == 0 else self.emit(f"getelementptr i8, ptr {pointer}, i64 {offset}")
+
+    def load(self, type: str, pointer: str, offset: int = 0) -> str:
+        """Load from a pointer moved by bytes."""
+        return self.emit(f"load {type}, ptr {self.at(pointer, offset)}, align {_alignment(type)}")
+
+    def store(self, operand: str, pointer: str, offset: int = 0) -> None:
+        """Store a typed operand at a pointer moved by bytes."""
+        self.do(f"store {operand}, ptr {self.at(pointer, offset)}, align {_alignment(operand.split()[0])}")
+
+    def equal(self, type: str, x: str, y: str | int) -> str:
+        """Compare two integers or pointers."""
+        return self.emit(f"icmp eq {type} {x}, {y}")
+
+    def type_is(self, pointer: str, cls: type) -> str:
+        """Compare the exact type of an object."""
+        return self.equal("ptr", self.load("ptr", pointer, OB_TYPE), self.object(cls))
+
+    def all(self, conditions: list[str]) -> str:
+        """Return the conjunction of conditions."""
+        found = conditions[0]
+        for condition in conditions[1:]:
+            found = self.emit(f"and i1 {found}, {condition}")
+        return found
+
+    def unless(self, condition: str, label: str) -> None:
+        """Leave for a label unless a condition holds."""
+        on = self.fresh("ok")
+        self.branch_if(condition, on, label)
+        self.start(on)
+
+    def not_null(self, pointer: str, label: str) -> None:
+        """Leave for a label if a pointer is null."""
+        self.unless(self.emit(f"icmp ne ptr {pointer}, null"), label)
+
+    def incref(self, pointer: str) -> None:
+        """Take a reference."""
+        self.api("Py_IncRef", "void", f"ptr {pointer}")
+
+    def decref(self, pointer: str) -> None:
+        """Give a reference back; null is allowed."""
+        self.api("Py_DecRef", "void", f"ptr {pointer}")
+
+    def function(self, head: str) -> str:
+        """Return the whole function as text."""
+        return "\n".join([f"{head} {{", "start:", *self.entry, *self.lines, "}", ""])
+
+
+def _alignment(type: str) -> int:
+    return {"i8": 1, "i16": 2, "i32": 4, "float": 4}.get(type, 8)

@@ -1,0 +1,389 @@
+"""A scheduled, bufferised graph as the body of one LLVM function.
+
+In: the schedule and the buffers. Out: LLVM text, the sites at which it can fail, the symbols it needs. `Emitter` holds
+what every theme needs: registers of scalars, pointers of buffers, views of values. The themes are rooms of their own:
+`emit_nest` (loop nests), `emit_control` (regions, checks), `emit_structured` (matrix products, scans, scatter),
+`emit_lists`. Each enters its ops in the table `LOWERS` through `@lowers(name)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from jitgrad.backend.bufferise import Buffer, Plan, Slot
+from jitgrad.backend.emit_lanes import Lanes
+from jitgrad.backend.emit_nest import Output, emit_nest, evaluate_scalar
+from jitgrad.backend.emit_scalar import Arithmetic, Handle
+from jitgrad.backend.loops import Coord, Expressions, Node, View, c_strides, plan_nest
+from jitgrad.backend.schedule import Schedule, Step, reduced_axes
+from jitgrad.backend.scalar_math import MathLibrary
+from jitgrad.backend.structure import fusable, is_scalar
+from jitgrad.backend.text import FunctionText, Sym, element_type, literal
+from jitgrad.errors import error
+from jitgrad.graph.ir import Block, Op, Value
+from jitgrad.graph.primitive import PRIMITIVES
+from jitgrad.graph.types import ListType
+from jitgrad.location import Location
+
+__all__ = ["LOWERS", "MEMORY_SITE", "Emitter", "Site", "lowers"]
+
+MEMORY_SITE = 0  # reserved: memory that could not be had
+
+LOWERS: dict[str, Callable[[Emitter, Op], None]] = {}
+
+_INT64 = np.dtype(np.int64)
+ADD = Op(PRIMITIVES["add"], [], {}, [], [], None)
+
+
+def lowers(*names: str) -> Callable[[Callable[[Emitter, Op], None]], Callable[[Emitter, Op], None]]:
+    """Enter a function in the table of structured lowerings."""
+
+    def enter(function: Callable[[Emitter, Op], None]) -> Callable[[Emitter, Op], None]:
+        for name in names:
+            assert name not in LOWERS, name
+            LOWERS[name] = function
+        return function
+
+    return enter
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A place where the body can fail: return code 1 + its number.
+
+    Attributes
+    ----------
+    exception : type
+    message : str
+        Format string over the operands.
+    dtypes : tuple of numpy.dtype
+        Of the operands, stored in the words of `%err` in order.
+    location : Location or None
+    """
+
+    exception: type[BaseException]
+    message: str
+    dtypes: tuple[np.dtype, ...]
+    location: Location | None
+
+
+class Emitter:
+    """Writes one body."""
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        plan: Plan,
+        strides: Callable[[Value], Sequence[int] | None],
+        result_orders: Sequence[str],
+        vector_bytes: int,
+        fma: bool,
+    ) -> None:
+        self.schedule = schedule
+        self.result_orders = result_orders
+        self.plan = plan
+        self.strides = strides
+        self.vector_bytes = vector_bytes
+        self.text = FunctionText()
+        self.library = MathLibrary(fma)
+        self.arithmetic = Arithmetic(self.text, self.library)
+        self.lanes = Lanes(self.text, self.arithmetic)
+        self.handles: dict[Value, Handle] = {}
+        self.pointers: dict[Buffer, str] = {}
+        self.reserves: dict[Slot, str] = {}
+        self.headers: dict[Slot, str] = {}
+        self.sites: list[Site] = [Site(MemoryError, "out of memory", (), None)]
+        self.failures: list[str] = []
+        self.notes: list[str] = []
+        self.has_calls = False
+
+    # what expressions ask for (`loops.Memory`)
+
+    def fused(self, value: Value) -> bool:
+        """Whether a value is computed where it is used."""
+        return value in self.schedule.fused
+
+    def size(self, dim: Any) -> Sym:
+        """Return a dimension or a position."""
+        if isinstance(dim, int):
+            return dim
+        handle = self.scalar(dim)
+        return int(handle.text) if handle.constant else handle.text
+
+    def shape(self, value: Value) -> list[Sym]:
+        """Return the sizes of an array value."""
+        return [self.size(d) for d in value.shape]
+
+    def view(self, value: Value) -> View:
+        """Return the memory of a stored value, or of a strided view of one."""
+        if value in self.schedule.fused:
+            built = Expressions(self, self.text, self.shape(value))
+            node = built.node(value, built.identity)
+            assert node.access is not None and node.kind == "load", value
+            return View(node.access.pointer, node.access.base, tuple(node.access.steps), node.dtype)
+        buffer = self.plan.place[value]
+        layout = self.strides(value)
+        shape = self.shape(value)
+        if layout is not None:
+            strides: tuple[Sym, ...] = tuple(layout)
+        elif buffer.order == "F":
+            strides = c_strides(self.text, shape[::-1])[::-1]
+        else:
+            strides = c_strides(self.text, shape)
+        return View(self.pointer(buffer, value), 0, strides, value.array.dtype)
+
+    def reshaped_view(self, op: Op) -> View:
+        """Return the memory of a reshape that moves nothing."""
+        base = op.operands[0]
+        while base in self.schedule.fused:
+            assert base.op is not None and base.op.name == "reshape"
+            base = base.op.operands[0]
+        pointer = self.pointer(self.plan.place[base], base)
+        return View(pointer, 0, c_strides(self.text, self.shape(op.result)), op.result.array.dtype)
+
+    # scalars
+
+    def scalar(self, value: Value) -> Handle:
+        """Return the register or constant of a scalar value."""
+        found = self.handles.get(value)
+        if found is None:
+            assert value.op is not None and value.op.name == "constant", value
+            found = self.arithmetic.const(value.op.attrs["value"].flat[0], value.array.dtype)
+        return found
+
+    def element(self, value: Value, coords: Sequence[Sym]) -> Handle:
+        """Write the element of a value at a position and return it."""
+        built = Expressions(self, self.text, ())
+        goal = built.node(value, tuple(Coord(c, None, 0) for c in coords))
+        return evaluate_scalar(self.text, self.arithmetic, built.nodes, goal, self.scalar)
+
+    # buffers
+
+    def pointer(self, buffer: Buffer, value: Value | None = None) -> str:
+        """Return the address of a buffer."""
+        found = self.pointers.get(buffer)
+        if found is not None:
+            return found
+        entry, fresh = self.text.entry, self.text.fresh
+        name = f"%{fresh('p')}"
+        if buffer.kind == "argument":
+            entry.append(f"  {name}w = getelementptr i64, ptr %in, i64 {buffer.index}")
+            entry.append(f"  {name} = load ptr, ptr {name}w")
+        elif buffer.kind == "constant":
+            assert value is not None and value.op is not None
+            name = self._global(value.op.attrs["value"])
+        elif buffer.kind == "slot" and buffer.slot.out >= 0:
+            entry.append(f"  {name}w = getelementptr i64, ptr %out, i64 {buffer.slot.out}")
+            entry.append(f"  {name} = load ptr, ptr {name}w")
+        elif buffer.kind == "slot" and isinstance(buffer.slot.array, ListType):
+            name = self.header(buffer.slot)
+        elif buffer.kind == "slot" and buffer.slot.offset >= 0:
+            entry.append(f"  {name} = getelementptr i8, ptr %arena, i64 {buffer.slot.offset}")
+        else:
+            raise AssertionError(f"no address for a buffer of kind {buffer.kind}")
+        self.pointers[buffer] = name
+        return name
+
+    def header(self, slot: Slot) -> str:
+        """Return the header of a list: data, length, capacity; empty at entry, freed at exit."""
+        if slot not in self.headers:
+            name = self.text.alloca("{ ptr, i64, i64 }")
+            self.text.entry.append(f"  store {{ ptr, i64, i64 }} zeroinitializer, ptr {name}")
+            self.headers[slot] = name
+        return self.headers[slot]
+
+    def _global(self, value: np.ndarray) -> str:
+        name = f"@{self.text.fresh('constant')}"
+        element = element_type(value.dtype)
+        flat = np.ascontiguousarray(value).reshape(-1)
+        if value.dtype.kind == "b":
+            flat = flat.astype(np.uint8)
+        items = ", ".join(f"{element} {literal(x, flat.dtype)}" for x in flat)
+        kind = f"[{flat.size} x {element}]"
+        body = f"[{items}]" if flat.size else "zeroinitializer"
+        self.text.globals.append(f"{name} = private unnamed_addr constant {kind} {body}, align 64")
+        return name
+
+    def define(self, value: Value) -> None:
+        """Make sure that the buffer of a value exists; memory of a run-time size is had here."""
+        self.provide(self.plan.place[value], value)
+
+    def provide(self, buffer: Buffer, like: Value) -> None:
+        """Make sure that a buffer exists that is to hold a value of some type."""
+        if buffer.kind != "slot" or isinstance(buffer.slot.array, ListType) or buffer.slot.array.is_static:
+            return
+        size: Sym = like.array.dtype.itemsize
+        for d in self.shape(like):
+            size = self.text.mul(size, d)
+        if buffer.slot not in self.reserves:
+            name = self.text.alloca("{ ptr, i64 }")
+            self.text.entry.append(f"  store {{ ptr, i64 }} zeroinitializer, ptr {name}")
+            self.reserves[buffer.slot] = name
+        self.need_memory()
+        got = self.text.emit(f"call ptr @jg_reserve(ptr {self.reserves[buffer.slot]}, i64 {size})")
+        self.fail_unless(self.text.emit(f"icmp ne ptr {got}, null"), MEMORY_SITE)
+        self.pointers[buffer] = got
+
+    def need_memory(self) -> None:
+        """Declare what run-time memory takes."""
+        self.has_calls = True
+        self.text.declare("ptr @malloc(i64)")
+        self.text.declare("ptr @realloc(ptr, i64)")
+        self.text.declare("void @free(ptr)")
+        self.text.helpers.setdefault("jg_reserve", _RESERVE)
+
+    # failing
+
+    def fail_unless(self, condition: str, site: int, operands: Sequence[Handle] = ()) -> None:
+        """Leave the body through a site unless a condition holds."""
+        fine, bad = self.text.fresh("fine"), self.text.fresh("bad")
+        self.text.branch_if(condition, fine, bad)
+        held, self.text.lines = self.text.lines, []
+        self.text.start(bad)
+        for k, x in enumerate(operands):
+            word = self.text.address("%err", "i64", k)
+            self.store_word(word, x)
+        self.text.do(f"store i32 {1 + site}, ptr %code")
+        self.text.branch("exit")
+        self.failures += self.text.lines
+        self.text.lines = held
+        self.text.start(fine)
+
+    def store_word(self, word: str, x: Handle) -> None:
+        """Write a scalar into an 8-byte word: a float by its bits, an integer sign-extended, a bool as 0 or 1."""
+        if x.dtype.kind in "biu":
+            x = self.arithmetic.cast(x, _INT64)
+        self.text.do(f"store {element_type(x.dtype)} {x.text}, ptr {word}")
+
+    def load_word(self, word: str, dtype: np.dtype) -> Handle:
+        """Read a scalar from its word."""
+        return self.lanes.load(word, dtype, 1, 1)
+
+    # blocks
+
+    def block(self, block: Block) -> None:
+        """Write every step of a block."""
+        for step in self.schedule.steps[block]:
+            if step.kind == "nest":
+                self.nest(step)
+            elif step.kind == "op":
+                self.op(step.ops[0])
+            elif step.kind == "result":
+                self.result(block, step.position)
+
+    def op(self, op: Op) -> None:
+        """Write a single op."""
+        if op.primitive.scalar is not None:
+            self.arithmetic.result = op.result.array.dtype
+            self.handles[op.result] = op.primitive.scalar(self.arithmetic, *(self.scalar(v) for v in op.operands))
+        elif fusable(op):
+            built = Expressions(self, self.text, ())
+            goal = built.evaluate(op, ())
+            self.handles[op.result] = evaluate_scalar(self.text, self.arithmetic, built.nodes, goal, self.scalar)
+        elif op.name in LOWERS:
+            LOWERS[op.name](self, op)
+        else:
+            raise error("JG250", op.location, what=f"the operation {op.name!r}")
+
+    def nest(self, step: Step) -> None:
+        """Write a loop nest with all its outputs."""
+        domain = [self.size(d) for d in step.domain]
+        roots = {op.result for op in step.ops if reduced_axes(op) is None and op.name != "reshape"}
+        for op in step.ops:
+            if not is_scalar(op.result):
+                self.define(op.result)
+        built = Expressions(self, self.text, domain, roots)
+        outputs: list[Output] = []
+        for op in step.ops:
+            axes = reduced_axes(op)
+            if axes is not None:
+                node = built.node(op.operands[0], built.identity)
+                if is_scalar(op.result):
+                    outputs.append(Output(node, None, op.name, op.result))
+                    continue
+                kept = [c for k, c in enumerate(built.identity) if k not in axes]
+                outputs.append(Output(node, built.access(self.view(op.result), kept), op.name))
+            elif op.name == "reshape":
+                node = built.node(op.operands[0], built.identity)
+                view = View(
+                    self.pointer(self.plan.place[op.result]), 0, c_strides(self.text, domain), op.result.array.dtype
+                )
+                outputs.append(Output(node, built.access(view, built.identity)))
+            else:
+                node = built.node(op.result, built.identity)
+                outputs.append(Output(node, built.access(self.view(op.result), built.identity)))
+        self.finish_nest(built, outputs, step.axes or ())
+
+    def finish_nest(self, built: Expressions, outputs: Sequence[Output], reduced: Sequence[int] = ()) -> None:
+        """Plan the loops of built expressions and write them."""
+        targets = [o.access for o in outputs if o.access is not None]
+        shape = plan_nest(self.text, built, targets, reduced, self.vector_bytes, [o.node for o in outputs])
+        self.handles |= emit_nest(self.text, self.arithmetic, shape, built.nodes, outputs, self.scalar)
+
+    def fill(self, view: View, value: Value) -> None:
+        """Write a value, evaluated or copied, into memory of its shape."""
+        built = Expressions(self, self.text, self.shape(value))
+        node = built.node(value, built.identity)
+        self.finish_nest(built, [Output(node, built.access(view, built.identity))])
+
+    def copy(self, target: View, source: View, shape: Sequence[Sym]) -> None:
+        """Copy memory of a shape."""
+        built = Expressions(self, self.text, shape)
+        node = built.load(source, built.identity)
+        self.finish_nest(built, [Output(node, built.access(target, built.identity))])
+
+    def view_in(self, buffer: Buffer, like: Value) -> View:
+        """Return memory in C order, of the type of a value, in a buffer."""
+        return View(self.pointer(buffer, like), 0, c_strides(self.text, self.shape(like)), like.array.dtype)
+
+    def result(self, block: Block, position: int) -> None:
+        """Copy a result to the memory that is handed back, unless it is there already."""
+        value = block.yields[position]
+        buffer = self.plan.place[value]
+        if buffer.kind == "slot" and buffer.slot.out == position:
+            return
+        name = f"%{self.text.fresh('p')}"
+        self.text.entry.append(f"  {name}w = getelementptr i64, ptr %out, i64 {position}")
+        self.text.entry.append(f"  {name} = load ptr, ptr {name}w")
+        shape = self.shape(value)
+        if self.result_orders[position] == "F":
+            strides = c_strides(self.text, shape[::-1])[::-1]
+        else:
+            strides = c_strides(self.text, shape)
+        self.fill(View(name, 0, strides, value.array.dtype), value)
+
+    def part(self, op: Op, built: Expressions) -> tuple[Coord, ...]:
+        """Return where the elements of the part that a store names lie."""
+        identity = built.identity if op.operands[1].shape else ()
+        return built._part(op, tuple(identity))
+
+
+def add_nodes(built: Expressions, dtype: np.dtype, x: Node, y: Node) -> Node:
+    """Return the sum of two nodes."""
+    return built.apply(ADD, dtype, [x, y])
+
+
+_RESERVE = """
+define internal ptr @jg_reserve(ptr %slot, i64 %bytes) noinline nounwind {
+  %old = load ptr, ptr %slot
+  %where = getelementptr i8, ptr %slot, i64 8
+  %have = load i64, ptr %where
+  %some = icmp ne ptr %old, null
+  %enough = icmp uge i64 %have, %bytes
+  %keep = and i1 %some, %enough
+  br i1 %keep, label %same, label %new
+same:
+  ret ptr %old
+new:
+  call void @free(ptr %old)
+  %low = icmp ult i64 %bytes, 64
+  %size = select i1 %low, i64 64, i64 %bytes
+  %got = call ptr @malloc(i64 %size)
+  store ptr %got, ptr %slot
+  store i64 %size, ptr %where
+  ret ptr %got
+}"""

@@ -1,0 +1,183 @@
+"""Matrix products: BLAS through the symbols that are in the process, or loops for small sizes.
+
+In: a `matmul` op whose operands are strided views. Out: a call of gemm (gemv where one side is a vector) that takes a
+transposed operand as it lies, once for each batch; products of small known sizes, of integers, and those for which no
+BLAS is to be had become a loop nest that sums over the inner dimension.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from jitgrad.backend.blas import Routine, find
+from jitgrad.backend.emit import Emitter, lowers
+from jitgrad.backend.emit_nest import Output
+from jitgrad.backend.loops import HERE, Expressions, Node, View
+from jitgrad.backend.text import Sym, element_type, literal
+from jitgrad.graph.ir import Op
+from jitgrad.graph.primitive import PRIMITIVES
+
+__all__: list[str] = []
+
+SMALL = 8 * 8 * 8  # products below this many multiplications are loops of our own
+ROW_MAJOR, PLAIN, TRANSPOSED = 101, 111, 112
+MULTIPLY = Op(PRIMITIVES["multiply"], [], {}, [], [], None)
+
+
+@lowers("matmul")
+def op_matmul(e: Emitter, op: Op) -> None:
+    """Write a matrix product."""
+    x, y = (e.view(v) for v in op.operands)
+    e.define(op.result)
+    out = e.view(op.result)
+    shape = e.shape(op.result)
+    m, n, k = shape[-2], shape[-1], e.size(op.operands[0].shape[-1])
+    letter = {"float64": "d", "float32": "s"}.get(op.result.array.dtype.name)
+    small = all(isinstance(d, int) for d in (m, n, k)) and m * n * k <= SMALL  # type: ignore[operator]
+    gemm = find(f"{letter}gemm") if letter and not small and k != 0 else None
+    gemv = find(f"{letter}gemv") if gemm else None
+    if gemm is None or gemv is None:
+        _loops(e, op, x, y, out)
+        return
+
+    def one(a: str, b: str, c: str) -> None:
+        if n == 1:
+            _gemv(e, gemv, (x, a, m, k), (b, _step(y, 0)), (c, _step(out, 0)))
+        elif m == 1:
+            _gemv(e, gemv, (_flip(y), b, n, k), (a, _step(x, 1)), (c, _step(out, 1)))
+        else:
+            _gemm(e, gemm, (x, a, m, k), (y, b, k, n), (out, c), (m, n, k))
+
+    _batches(e, op, (x, y, out), one)
+
+
+def _step(view: View, axis: int) -> Sym:
+    """Return the stride of a vector among the last two axes."""
+    stride = view.strides[-2:][axis]
+    return stride if stride != 0 else 1
+
+
+def _flip(view: View) -> View:
+    strides = (*view.strides[:-2], view.strides[-1], view.strides[-2])
+    return View(view.pointer, view.offset, strides, view.dtype)
+
+
+def _batches(e: Emitter, op: Op, views: Sequence[View], one: Callable[[str, str, str], None]) -> None:
+    """Call `one` with the addresses of each pair of matrices and their product."""
+    lead = e.shape(op.result)[:-2]
+    ranks = [len(v.strides) - 2 for v in views]
+
+    def level(axis: int, offsets: list[Sym]) -> None:
+        if axis == len(lead):
+            one(*(e.text.address(v.pointer, element_type(v.dtype), o) for v, o in zip(views, offsets, strict=True)))
+            return
+
+        def body(i: Sym) -> None:
+            inner = []
+            for v, rank, offset in zip(views, ranks, offsets, strict=True):
+                at = axis - (len(lead) - rank)
+                stride = v.strides[at] if at >= 0 else 0
+                inner.append(e.text.add(offset, e.text.mul(i, stride)))
+            level(axis + 1, inner)
+
+        if lead[axis] == 1:
+            body(0)
+        else:
+            e.text.counted(lead[axis], body)
+
+    level(0, [v.offset for v in views])
+
+
+def _layout(view: View, rows: Sym, columns: Sym) -> tuple[int, Sym]:
+    """Return how a matrix lies (PLAIN or TRANSPOSED) and its leading dimension."""
+    down, along = view.strides[-2:]
+    if along == 1 or columns == 1:
+        if rows == 1 or down == 0:
+            return PLAIN, columns if columns != 0 else 1
+        if along == 1 or down != 1:
+            return PLAIN, down
+    if columns == 1 or along == 0:
+        return TRANSPOSED, rows if rows != 0 else 1
+    return TRANSPOSED, along
+
+
+def _gemm(
+    e: Emitter,
+    routine: Routine,
+    x: tuple[View, str, Sym, Sym],
+    y: tuple[View, str, Sym, Sym],
+    out: tuple[View, str],
+    sizes: tuple[Sym, Sym, Sym],
+) -> None:
+    m, n, k = sizes
+    trans_x, ld_x = _layout(x[0], x[2], x[3])
+    trans_y, ld_y = _layout(y[0], y[2], y[3])
+    _, ld_out = _layout(out[0], m, n)
+    number = element_type(out[0].dtype)
+    one, zero = literal(1, out[0].dtype), literal(0, out[0].dtype)
+    integer = f"i{routine.integer_bits}"
+    words = [_int(e, routine, v) for v in (m, n, k, ld_x, ld_y, ld_out)]
+    rows, columns, inner, lx, ly, lo = words
+    e.text.declare(
+        f"void @{routine.symbol}(i32, i32, i32, {integer}, {integer}, {integer}, {number}, ptr, {integer}, "
+        f"ptr, {integer}, {number}, ptr, {integer}) nounwind"
+    )
+    e.text.externals[routine.symbol] = None
+    e.text.do(
+        f"call void @{routine.symbol}(i32 {ROW_MAJOR}, i32 {trans_x}, i32 {trans_y}, {integer} {rows}, "
+        f"{integer} {columns}, {integer} {inner}, {number} {one}, ptr {x[1]}, {integer} {lx}, ptr {y[1]}, "
+        f"{integer} {ly}, {number} {zero}, ptr {out[1]}, {integer} {lo})"
+    )
+
+
+def _gemv(
+    e: Emitter,
+    routine: Routine,
+    matrix: tuple[View, str, Sym, Sym],
+    x: tuple[str, Sym],
+    out: tuple[str, Sym],
+) -> None:
+    view, pointer, rows, columns = matrix
+    trans, ld = _layout(view, rows, columns)
+    if trans == TRANSPOSED:
+        rows, columns = columns, rows
+    number = element_type(view.dtype)
+    one, zero = literal(1, view.dtype), literal(0, view.dtype)
+    integer = f"i{routine.integer_bits}"
+    m, n, lead, step_x, step_out = (_int(e, routine, v) for v in (rows, columns, ld, x[1], out[1]))
+    e.text.declare(
+        f"void @{routine.symbol}(i32, i32, {integer}, {integer}, {number}, ptr, {integer}, ptr, {integer}, "
+        f"{number}, ptr, {integer}) nounwind"
+    )
+    e.text.externals[routine.symbol] = None
+    e.text.do(
+        f"call void @{routine.symbol}(i32 {ROW_MAJOR}, i32 {trans}, {integer} {m}, {integer} {n}, {number} {one}, "
+        f"ptr {pointer}, {integer} {lead}, ptr {x[0]}, {integer} {step_x}, {number} {zero}, ptr {out[0]}, "
+        f"{integer} {step_out})"
+    )
+
+
+def _int(e: Emitter, routine: Routine, x: Sym) -> Sym:
+    """Return a size as the routine takes integers; arrays that large do not meet 32-bit BLAS."""
+    if isinstance(x, int) or routine.integer_bits == 64:
+        return x
+    return e.text.emit(f"trunc i64 {x} to i32")
+
+
+def _loops(e: Emitter, op: Op, x: View, y: View, out: View) -> None:
+    """Write the product as a nest over rows, columns and the inner dimension, which is summed."""
+    shape = e.shape(op.result)
+    inner = e.size(op.operands[0].shape[-1])
+    built = Expressions(e, e.text, [*shape, inner])
+    *lead, row, column, k = built.identity
+
+    def load(view: View, last: tuple, like: int) -> Node:  # type: ignore[type-arg]
+        rank = len(view.strides) - 2
+        dims = op.operands[like].shape
+        batch = [HERE if d == 1 else c for d, c in zip(dims[:rank], lead[len(lead) - rank :], strict=True)]
+        return built.load(view, (*batch, *last))
+
+    product = built.apply(MULTIPLY, out.dtype, [load(x, (row, k), 0), load(y, (k, column), 1)])
+    access = built.access(out, (*lead, row, column))
+    reduction = "reduce_or" if out.dtype.kind == "b" else "reduce_sum"
+    e.finish_nest(built, [Output(product, access, reduction)], (len(shape),))

@@ -1,0 +1,200 @@
+"""Ops that are neither elementwise nor reductions: stores, concatenation, scatter, scans, arguments of extrema.
+
+In: the op and its buffers. Out: LLVM text. A store is a nest whose output is part of a buffer; what is stored is
+computed in that nest. A scatter looks at one element after another, so that of repeated indices the last wins and sums
+accumulate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from jitgrad.backend.emit import Emitter, add_nodes, lowers
+from jitgrad.backend.emit_nest import Output
+from jitgrad.backend.emit_scalar import Handle
+from jitgrad.backend.loops import Coord, Expressions, View
+from jitgrad.backend.structure import is_scalar
+from jitgrad.backend.text import Sym, element_type, literal, register_type
+from jitgrad.graph.ir import Op
+
+__all__: list[str] = []
+
+_INT64 = np.dtype(np.int64)
+
+
+def over(e: Emitter, shape: Sequence[Sym], body: Callable[[list[Sym]], None]) -> None:
+    """Write plain loops over every position of a shape."""
+
+    def level(axis: int, at: list[Sym]) -> None:
+        if axis == len(shape):
+            body(at)
+        elif shape[axis] == 1:
+            level(axis + 1, [*at, 0])
+        else:
+            e.text.counted(shape[axis], lambda i: level(axis + 1, [*at, i]))
+
+    level(0, [])
+
+
+def address(e: Emitter, view: View, at: Sequence[Sym]) -> str:
+    """Return the address of an element."""
+    offset = view.offset
+    for stride, i in zip(view.strides, at, strict=True):
+        offset = e.text.add(offset, e.text.mul(stride, i))
+    return e.text.address(view.pointer, element_type(view.dtype), offset)
+
+
+def owned(e: Emitter, op: Op) -> View:
+    """Return the memory that a store may change, filled with the old contents."""
+    e.define(op.result)
+    view = e.view(op.result)
+    base = op.operands[0]
+    if op in e.plan.copied and not (base.op is not None and base.op.name == "undef"):
+        e.fill(view, base)
+    return view
+
+
+@lowers("undef")
+def op_undef(e: Emitter, op: Op) -> None:
+    """Provide memory without contents."""
+    if is_scalar(op.result):
+        e.handles[op.result] = e.arithmetic.const(0, op.result.array.dtype)
+    else:
+        e.define(op.result)
+
+
+@lowers("store", "addto")
+def op_store(e: Emitter, op: Op) -> None:
+    """Write or accumulate a part."""
+    base, v = op.operands[:2]
+    if is_scalar(base):
+        new = e.scalar(v)
+        e.handles[op.result] = new if op.name == "store" else e.arithmetic.add(e.scalar(base), new)
+        return
+    view = owned(e, op)
+    built = Expressions(e, e.text, e.shape(v))
+    coords = e.part(op, built)
+    node = built.node(v, built.identity)
+    if op.name == "addto":
+        node = add_nodes(built, view.dtype, built.load(view, coords), node)
+    e.finish_nest(built, [Output(node, built.access(view, coords))])
+
+
+@lowers("concatenate")
+def op_concatenate(e: Emitter, op: Op) -> None:
+    """Compute each part in its place."""
+    e.define(op.result)
+    view = e.view(op.result)
+    axis, start = op.attrs["axis"], 0
+    for v in op.operands:
+        built = Expressions(e, e.text, e.shape(v))
+        coords = list(built.identity)
+        here = coords[axis]
+        coords[axis] = Coord(e.text.add(start, here.offset), here.dim, here.step)
+        node = built.node(v, built.identity)
+        e.finish_nest(built, [Output(node, built.access(view, coords))])
+        start += v.shape[axis]  # type: ignore[operator]
+
+
+@lowers("scatter", "scatter_add")
+def op_scatter(e: Emitter, op: Op) -> None:
+    """Write or accumulate elements at computed positions, in order."""
+    view = owned(e, op)
+    _, v, *indices = op.operands
+    lead = len(v.shape) - (len(view.strides) - len(indices))
+
+    def body(at: list[Sym]) -> None:
+        where: list[Sym] = []
+        for index in indices:
+            skip = lead - len(index.shape)
+            coords = [0 if d == 1 else at[skip + k] for k, d in enumerate(index.shape)]
+            place = e.element(index, coords)
+            where.append(int(place.text) if place.constant else place.text)
+        pointer = address(e, view, [*where, *at[lead:]])
+        x = e.element(v, at)
+        if op.name == "scatter_add":
+            x = e.arithmetic.add(e.lanes.load(pointer, view.dtype, 1, 1), x)
+        e.lanes.store(pointer, x, 1, 1)
+
+    over(e, e.shape(v), body)
+
+
+def _rest(shape: list[Sym], axis: int) -> list[Sym]:
+    return shape[:axis] + shape[axis + 1 :]
+
+
+@lowers("argmax", "argmin")
+def op_argument(e: Emitter, op: Op) -> None:
+    """Find the first extremum along an axis; a NaN is one, as in NumPy."""
+    (x,) = op.operands
+    axis = op.attrs["axis"]
+    shape = e.shape(x)
+    relation = ">" if op.name == "argmax" else "<"
+    dtype, kind = x.array.dtype, register_type(x.array.dtype)
+    if not is_scalar(op.result):
+        e.define(op.result)
+    best, place = e.text.alloca(kind), e.text.alloca("i64")
+
+    def one(at: list[Sym]) -> None:
+        first = e.element(x, [*at[:axis], 0, *at[axis:]])
+        e.text.do(f"store {kind} {first.text}, ptr {best}")
+        e.text.do(f"store i64 0, ptr {place}")
+
+        def look(i: str) -> None:
+            new = e.element(x, [*at[:axis], i, *at[axis:]])
+            old = Handle(e.text.emit(f"load {kind}, ptr {best}"), dtype)
+            better = e.arithmetic.compare(relation, new, old)
+            if dtype.kind == "f":
+                new_nan = e.arithmetic.compare("!=", new, new)
+                old_real = e.arithmetic.compare("==", old, old)
+                better = e.arithmetic.logical("and", e.arithmetic.logical("or", better, new_nan), old_real)
+            value = e.arithmetic.select(better, new, old)
+            e.text.do(f"store {kind} {value.text}, ptr {best}")
+            before = Handle(e.text.emit(f"load i64, ptr {place}"), _INT64)
+            now = e.arithmetic.select(better, Handle(i, _INT64), before)
+            e.text.do(f"store i64 {now.text}, ptr {place}")
+
+        e.text.counted(shape[axis], look, start=1)
+        found = Handle(e.text.emit(f"load i64, ptr {place}"), _INT64)
+        if is_scalar(op.result):
+            e.handles[op.result] = found
+        else:
+            e.lanes.store(address(e, e.view(op.result), at), found, 1, 1)
+
+    over(e, _rest(shape, axis), one)
+
+
+@lowers("cumsum", "cumprod")
+def op_scan(e: Emitter, op: Op) -> None:
+    """Add or multiply up along an axis, one after another as NumPy does."""
+    (x,) = op.operands
+    axis = op.attrs["axis"]
+    shape = e.shape(x)
+    e.define(op.result)
+    view = e.view(op.result)
+    dtype, kind = view.dtype, register_type(view.dtype)
+    total = e.text.alloca(kind)
+    combine = e.arithmetic.add if op.name == "cumsum" else e.arithmetic.mul
+
+    def one(at: list[Sym]) -> None:
+        e.text.do(f"store {kind} {literal(0 if op.name == 'cumsum' else 1, dtype)}, ptr {total}")
+
+        def step(i: str | int) -> None:
+            place = [*at[:axis], i, *at[axis:]]
+            new = e.element(x, place)
+            if i != 0:
+                new = combine(Handle(e.text.emit(f"load {kind}, ptr {total}"), dtype), new)
+            e.text.do(f"store {kind} {new.text}, ptr {total}")
+            e.lanes.store(address(e, view, place), new, 1, 1)
+
+        if isinstance(shape[axis], int) and shape[axis] == 0:
+            return
+        if isinstance(shape[axis], int):
+            step(0)
+            e.text.counted(shape[axis], step, start=1)
+        else:
+            e.text.counted(shape[axis], step)
+
+    over(e, _rest(shape, axis), one)

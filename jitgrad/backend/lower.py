@@ -1,0 +1,250 @@
+"""A graph as LLVM text: `lower(graph, layouts, result_layouts) -> Body`.
+
+In: an optimised graph, the memory layout of its arguments, the layout wanted for its results. Out: the text of
+
+    define i32 @body(ptr noalias %in, ptr noalias %out, ptr noalias %arena, ptr noalias %err)
+
+`%in`     one 8-byte word an argument: the data pointer of an array, the value of a scalar (bits of a float, float32 in
+          the low four bytes; a sign-extended integer; 0 or 1 of a bool).
+`%out`    one word a yield: the pointer of an array that the body fills, or the word in which it leaves a scalar. Yields
+          that go back into an argument have no word.
+`%arena`  scratch of `Body.arena_bytes`, aligned to 64 bytes.
+`%err`    operands of the check that failed; the return code is then 1 + its number in `Body.sites`, else 0.
+
+The stages: `schedule` (which ops run together, in which order), `bufferise` (which buffer each value lives in), `emit`.
+This room knows neither the call (`entry`) nor how text becomes machine code (`engine`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import prod
+from typing import TypeAlias
+
+from jitgrad.backend import emit_control, emit_lists, emit_matmul, emit_structured  # they enter their ops in a table
+from jitgrad.backend.bufferise import bufferise
+from jitgrad.backend.emit import Emitter, Site
+from jitgrad.backend.schedule import Schedule, Step
+from jitgrad.backend.structure import CONSUMERS, is_scalar
+from jitgrad.errors import error
+from jitgrad.graph.ir import Graph, Op, Value
+from jitgrad.graph.types import ArrayType, ListType
+
+__all__ = ["Body", "Layout", "Site", "Target", "lower"]
+
+_THEMES = (emit_control, emit_lists, emit_matmul, emit_structured)
+
+Layout: TypeAlias = str | tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What the code may count on.
+
+    Attributes
+    ----------
+    vector_bytes : int
+        Size of a vector register.
+    fma : bool
+        Whether there is a fused multiply-add.
+    """
+
+    vector_bytes: int = 32
+    fma: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A lowered graph.
+
+    Attributes
+    ----------
+    ir : str
+        One module.
+    arena_bytes : int
+    sites : list of Site
+        Number 0 is memory that could not be had.
+    externals : list of str
+        Symbols that the engine must define.
+    level : {'vector', 'scalar'}
+        Which passes suit: few for explicit vectors, LLVM's own optimiser where the user's loops are.
+    notes : str
+        The schedule and every copy, for people.
+    """
+
+    ir: str
+    arena_bytes: int
+    sites: list[Site]
+    externals: list[str] = field(default_factory=list)
+    level: str = "vector"
+    notes: str = ""
+
+
+def lower(
+    graph: Graph,
+    layouts: Sequence[Layout],
+    result_layouts: Sequence[str],
+    writes: Sequence[tuple[int, int]] = (),
+    *,
+    features: Target = Target(),
+) -> Body:
+    """Return the body of a graph.
+
+    Parameters
+    ----------
+    graph : Graph
+    layouts : sequence of 'C', 'F' or strides
+        Of each argument; strides are in elements and may be 0 or negative.
+    result_layouts : sequence of 'C' or 'F'
+        Of each yield.
+    writes : sequence of (argument, yield)
+        The yield's value must end up in the memory of the argument.
+    features : Target
+
+    Raises
+    ------
+    UnsupportedError
+        If the graph uses a dtype or an op that has no lowering.
+    """
+    _check_types(graph)
+    explicit = {a: s for a, l in zip(graph.args, layouts, strict=True) if (s := _strides(a, l)) is not None}
+    schedule = Schedule(graph, explicit.get, _visible(graph, writes), {k for _, k in writes})
+    plan = bufferise(schedule, result_layouts, dict(writes))
+    e = Emitter(schedule, plan, explicit.get, result_layouts, features.vector_bytes, features.fma)
+    for i, arg in enumerate(graph.args):
+        if is_scalar(arg):
+            word = e.text.address("%in", "i64", i)
+            e.handles[arg] = e.load_word(word, arg.array.dtype)
+    e.block(graph)
+    _finish(e, graph, writes)
+    loops = any(op.name in ("for", "while") for op in graph.walk())
+    return Body(
+        _module(e),
+        plan.arena_bytes,
+        e.sites,
+        list(e.text.externals),
+        "scalar" if loops else "vector",
+        "\n".join([*_describe(schedule), *plan.notes]),
+    )
+
+
+def _strides(arg: Value, layout: Layout) -> tuple[int, ...] | None:
+    """Return explicit strides, None where memory is in C order."""
+    if is_scalar(arg) or isinstance(arg.type, ListType) or layout == "C":
+        return None
+    shape = arg.shape
+    if not arg.array.is_static:
+        raise error("JG250", None, what="an argument of run-time size that is not in C order")
+    if layout == "F":
+        layout = tuple(prod(max(d, 1) for d in shape[:k]) for k in range(len(shape)))  # type: ignore[type-var, misc]
+    assert not isinstance(layout, str)
+    plain = tuple(prod(max(d, 1) for d in shape[k + 1 :]) for k in range(len(shape)))  # type: ignore[type-var, misc]
+    same = all(s == p or d == 1 for s, p, d in zip(layout, plain, shape, strict=True)) or 0 in shape
+    return None if same else layout
+
+
+def _check_types(graph: Graph) -> None:
+    """Refuse what no lowering exists for."""
+    for op in graph.walk():
+        for v in (*op.operands, *op.results):
+            dtype = (v.type.element if isinstance(v.type, ListType) else v.type).dtype
+            if dtype.kind not in "biuf" or dtype.itemsize > 8 or dtype.name == "float16":
+                raise error("JG250", op.location, what=f"the dtype {dtype}")
+    for arg in graph.args:
+        if isinstance(arg.type, ListType):
+            raise error("JG250", None, what="a list as an argument")
+    for y in graph.yields:
+        if isinstance(y.type, ListType) or not y.array.is_static:
+            raise error("JG250", None, what=f"a result of type {y.type}")
+
+
+def _visible(graph: Graph, writes: Sequence[tuple[int, int]]) -> set[Op]:
+    """Return the stores that the caller sees happen."""
+    found: set[Op] = set()
+    for _, k in writes:
+        stack = [graph.yields[k]]
+        while stack:
+            op = stack.pop().op
+            if op is None or op in found:
+                continue
+            if op.name in CONSUMERS:
+                found.add(op)
+                stack.append(op.operands[0])
+            elif op.regions:
+                found.add(op)
+                stack += [v for v in op.operands if not is_scalar(v)]
+    return found
+
+
+def _finish(e: Emitter, graph: Graph, writes: Sequence[tuple[int, int]]) -> None:
+    """Write scalar results and bring arguments up to date."""
+    back = {k: i for i, k in writes}
+    for k, y in enumerate(graph.yields):
+        if is_scalar(y) and k not in back:
+            e.store_word(e.text.address("%out", "i64", k), e.scalar(y))
+    for k, buffer in e.plan.staged.items():
+        e.provide(buffer, graph.yields[k])
+        e.fill(e.view_in(buffer, graph.yields[k]), graph.yields[k])
+    for k, i in back.items():
+        y, arg = graph.yields[k], graph.args[i]
+        if is_scalar(y):
+            continue
+        place = e.plan.place[y]
+        target = e.plan.place[arg]
+        if place.kind == "argument" and place.index == i:
+            continue
+        view = e.view(arg)
+        if k in e.plan.staged:
+            e.copy(view, e.view_in(e.plan.staged[k], y), e.shape(y))
+        else:
+            e.fill(view, y)
+        e.plan.notes.append(f"copy {y.type} back into argument {target.index}")
+
+
+def _module(e: Emitter) -> str:
+    """Put the module together."""
+    lines = [*e.text.globals, *e.text.declarations]
+    lines.append("define i32 @body(ptr noalias %in, ptr noalias %out, ptr noalias %arena, ptr noalias %err) nounwind {")
+    lines.append("entry:")
+    lines += e.text.entry
+    if e.failures:
+        lines.append("  %code = alloca i32")
+        lines.append("  store i32 0, ptr %code")
+    lines.append("  br label %start")
+    lines.append("start:")
+    lines += e.text.lines
+    lines.append("  br label %exit")
+    lines += e.failures
+    lines.append("exit:")
+    for k, slot in enumerate([*e.reserves.values(), *e.headers.values()]):
+        lines.append(f"  %free{k} = load ptr, ptr {slot}")
+        lines.append(f"  call void @free(ptr %free{k})")
+    if e.failures:
+        lines.append("  %result = load i32, ptr %code")
+        lines.append("  ret i32 %result")
+    else:
+        lines.append("  ret i32 0")
+    lines.append("}")
+    if e.headers and not e.has_calls:
+        lines.insert(0, "declare void @free(ptr)")
+    lines += e.text.helpers.values()
+    lines.append(e.library.definitions())
+    return "\n".join(lines)
+
+
+def _describe(schedule: Schedule) -> list[str]:
+    lines: list[str] = []
+
+    def visit(steps: list[Step], indent: str) -> None:
+        for step in steps:
+            if step.ops:
+                names = ", ".join(op.name for op in step.ops)
+                shape = f" over {ArrayType.__str__(step.ops[0].results[0].array)}" if step.kind == "nest" else ""
+                lines.append(f"{indent}{step.kind}: {names}{shape}")
+                for region in step.ops[0].regions:
+                    visit(schedule.steps[region], indent + "  ")
+
+    visit(schedule.steps[schedule.graph], "")
+    return lines
+

@@ -1,0 +1,126 @@
+"""A compiled body and its entry, ready to be called.
+
+In: a `CallForm`, the IR of the body, and what is to be raised at its error sites. Out: a `Specialisation`, which owns
+the machine code, the table that the entry reads and the arena, and can be run from Python with leaves. `runtime` hangs
+it into a callable, where calls that fit reach it without any Python. This room knows no graph and no signature.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from jitgrad.backend import capi
+from jitgrad.backend.box import ON_ERROR
+from jitgrad.backend.engine import Code, compile_module
+from jitgrad.backend.entry import emit_entry
+from jitgrad.backend.form import CallForm
+from jitgrad.backend.pyrun import run_in_python
+from jitgrad.errors import error
+
+__all__ = ["Specialisation", "link"]
+
+_RUN = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object, ctypes.c_void_p)
+
+
+class Specialisation:
+    """Machine code for one form of call.
+
+    Attributes
+    ----------
+    form : CallForm
+    code : Code
+        Gives assembly, IR and times.
+    on_error : callable
+    entry, table : int
+        Addresses of the native entry and its table; 0 if calls take the Python path.
+    """
+
+    def __init__(self, form: CallForm, code: Code, on_error: Callable[..., Any], words: Any, kept: list[Any]) -> None:
+        self.form = form
+        self.code = code
+        self.on_error = on_error
+        self._kept = kept
+        self._words = words
+        self.entry = self.table = 0
+        if words is not None:
+            self.entry = code.address("jg_entry")
+            self.table = ctypes.addressof(words)
+            self._native = _RUN(code.address("jg_run"))
+
+    @property
+    def is_native(self) -> bool:
+        """Whether `runtime.install` makes calls reach this without Python."""
+        return self.entry != 0
+
+    def run(self, leaves: tuple[Any, ...]) -> Any:
+        """Run on the leaves of a call, hidden inputs last; facts are taken to hold.
+
+        Arrays must be in the form's layout, aligned and in native byte order: the caller copies others.
+
+        Raises
+        ------
+        TypeError
+            If a leaf is not of the form.
+        Exception
+            What `on_error` raises.
+        """
+        if self.entry:
+            return self._native(leaves, self.table)
+        return run_in_python(self.form, self.code, self.on_error, leaves)
+
+    def __del__(self) -> None:
+        # The arena is nobody else's: calls in flight hold a reference to this object.
+        words = getattr(self, "_words", None)
+        if words is not None and words[0]:
+            block, words[0] = words[0], 0
+            _free(block)
+
+
+_free = ctypes.PYFUNCTYPE(None, ctypes.c_void_p)(("PyMem_RawFree", ctypes.pythonapi))
+
+
+def link(
+    form: CallForm,
+    body: str,
+    *,
+    on_error: Callable[[int, tuple[int, ...]], Any],
+    level: str = "full",
+    externals: Mapping[str, int] | None = None,
+) -> Specialisation:
+    """Compile a body together with its entry.
+
+    Parameters
+    ----------
+    form : CallForm
+    body : str
+        IR of a module that defines `@body`, and `@plan` if the form needs it (see `form`). Names that begin with
+        `jg_entry`, `jg_run`, `jg_finish`, `jg_error`, `jg_copy` and `jg_take_`, `jg_give_`, `jg_arena_` are ours.
+    on_error : callable
+        Called with the number of an error site and its operands (int64 words); raises. It may be called in any thread.
+    level : str
+        Of optimisation, see `engine`.
+    externals : mapping, optional
+        Symbols of the body that are not of the process, such as `blas.symbols()`.
+    """
+    _check(form)
+    if not capi.native():
+        return Specialisation(form, compile_module(body, level=level, externals=externals), on_error, None, [])
+    entry, table = emit_entry(form)
+    words, kept = table.filled({id(ON_ERROR): on_error})
+    code = compile_module(body + "\n" + entry, level=level, externals=externals)
+    return Specialisation(form, code, on_error, words, kept)
+
+
+def _check(form: CallForm) -> None:
+    """Refuse what the words cannot carry."""
+    for leaf in form.leaves:
+        if leaf.dtype.kind not in "biufc" or leaf.dtype.itemsize > 8 and leaf.dtype != np.complex128:
+            raise error("JG900", what=f"a leaf of dtype {leaf.dtype} has no words")
+    for name in form.keywords:
+        if sys.intern(name) is not name:
+            raise error("JG900", what=f"the keyword {name} of a form is not interned")

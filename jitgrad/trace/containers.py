@@ -1,0 +1,317 @@
+"""Methods of lists, dicts, tuples and strings.
+
+In: abstract containers, whose contents are in the heap. Out: abstract values; stores replace what a cell holds. A list
+that grew in a loop supports only what the growable list of the graph does: `append`, `pop` of the last item, `copy`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from string import Formatter
+from typing import Any
+
+from jitgrad.graph.ir import Value
+from jitgrad.trace.abstract import Cell, DictRef, External, ListRef
+from jitgrad.trace.arrays import as_array
+from jitgrad.trace.builtins import new_dict, pairs_of, sorted_list
+from jitgrad.trace.calls import OWNERS, handles, is_known, method, opened
+from jitgrad.trace.context import Context
+from jitgrad.trace.iteration import sequence_of
+from jitgrad.trace.operators import equal_objects
+from jitgrad.trace.sizes import static_int
+from jitgrad.trace.subscripts import new_list, static_key
+from jitgrad.trace.texts import Formatted, Text, join_texts
+
+__all__ = ["list_items", "set_items"]
+
+_MISSING = object()
+
+
+def list_items(ctx: Context, x: ListRef, what: str) -> tuple[Any, ...]:
+    """Return the items of a list of known length."""
+    items = ctx.heap[x.cell]
+    if isinstance(items, Value):
+        raise ctx.error("JG221", what=f"{what} of a list that grew in a loop")
+    found: tuple[Any, ...] = items
+    return found
+
+
+def set_items(ctx: Context, x: Any, items: Any) -> None:
+    """Replace what a list or dict holds."""
+    ctx.conflict(x.cell)
+    ctx.heap[x.cell] = tuple(items)
+
+
+# --- lists
+
+
+@method("list", "append")
+def _append(ctx: Context, x: ListRef, item: Any) -> None:
+    items = ctx.heap[x.cell]
+    if not isinstance(items, Value):
+        set_items(ctx, x, (*items, item))
+        return
+    made = as_array(ctx, item)
+    element = items.type.element  # type: ignore[union-attr]
+    if made.type != element:
+        raise ctx.error("JG221", what=f"appending {made.type} to a list of {element}")
+    ctx.conflict(x.cell)
+    ctx.heap[x.cell] = ctx.g.list_push(items, made)
+
+
+@method("list", "extend")
+def _extend(ctx: Context, x: ListRef, iterable: Any) -> None:
+    items = sequence_of(ctx, iterable)
+    if isinstance(ctx.heap[x.cell], Value):
+        for item in items:
+            _append(ctx, x, item)
+        return
+    set_items(ctx, x, (*ctx.heap[x.cell], *items))
+
+
+@method("list", "insert")
+def _insert(ctx: Context, x: ListRef, index: Any, item: Any) -> None:
+    items = list(list_items(ctx, x, "insert"))
+    items.insert(static_int(ctx, index, "the index of a list"), item)
+    set_items(ctx, x, items)
+
+
+@method("list", "pop")
+def _pop(ctx: Context, x: ListRef, index: Any = -1) -> Any:
+    items = ctx.heap[x.cell]
+    at = static_int(ctx, index, "the index of a list")
+    if isinstance(items, Value):
+        if at != -1:
+            raise ctx.error("JG221", what="pop of an item that is not the last of a list that grew in a loop")
+        g = ctx.g
+        count = g.list_length(items)
+        ctx.check(g.greater(count, 0), IndexError, "pop from empty list")
+        item = ctx.result(g.list_get(items, g.subtract(count, 1)))
+        ctx.conflict(x.cell)
+        ctx.heap[x.cell] = g.list_pop(items)
+        return item
+    left = list(items)
+    found = left.pop(at)
+    set_items(ctx, x, left)
+    return found
+
+
+def _position(ctx: Context, items: tuple[Any, ...], item: Any, start: int = 0, stop: int | None = None) -> int | None:
+    for k in range(*slice(start, stop).indices(len(items))):
+        equal = equal_objects(ctx, items[k], item)
+        if not isinstance(equal, bool):
+            raise ctx.error("JG236", what="the position of a value in a list")
+        if equal:
+            return k
+    return None
+
+
+@method("list", "remove")
+def _remove(ctx: Context, x: ListRef, item: Any) -> None:
+    items = list_items(ctx, x, "remove")
+    at = _position(ctx, items, item)
+    if at is None:
+        raise ValueError("list.remove(x): x not in list")
+    set_items(ctx, x, items[:at] + items[at + 1 :])
+
+
+@method("list", "index")
+def _index(ctx: Context, x: ListRef, item: Any, start: Any = 0, stop: Any = None) -> int:
+    at = _position(ctx, list_items(ctx, x, "index"), item, start, stop)
+    if at is None:
+        raise ValueError(f"{item!r} is not in list" if is_known(item) else "list.index(x): x not in list")
+    return at
+
+
+@method("list", "count")
+def _count(ctx: Context, x: ListRef, item: Any) -> int:
+    return _count_items(ctx, list_items(ctx, x, "count"), item)
+
+
+def _count_items(ctx: Context, items: tuple[Any, ...], item: Any) -> int:
+    flags = [equal_objects(ctx, v, item) for v in items]
+    if not all(isinstance(f, bool) for f in flags):
+        raise ctx.error("JG236", what="how often a value is in a sequence")
+    return sum(flags)
+
+
+@method("list", "copy", "__copy__")
+def _copy(ctx: Context, x: ListRef) -> ListRef:
+    made = ListRef(Cell("list"))
+    ctx.heap[made.cell] = ctx.heap[x.cell]
+    return made
+
+
+@method("list", "clear")
+def _clear(ctx: Context, x: ListRef) -> None:
+    list_items(ctx, x, "clear")
+    set_items(ctx, x, ())
+
+
+@method("list", "reverse")
+def _reverse(ctx: Context, x: ListRef) -> None:
+    set_items(ctx, x, list_items(ctx, x, "reverse")[::-1])
+
+
+@method("list", "sort")
+def _sort(ctx: Context, x: ListRef, *, key: Any = None, reverse: Any = False) -> None:
+    made = sorted_list(ctx, x, key=key, reverse=reverse)
+    set_items(ctx, x, ctx.heap[made.cell])
+
+
+# --- dicts
+
+
+def _pairs(ctx: Context, x: DictRef) -> dict[Any, Any]:
+    return dict(ctx.heap[x.cell])
+
+
+def _key(ctx: Context, key: Any) -> Any:
+    return static_key(ctx, key, "the key of a dict")
+
+
+@method("dict", "keys")
+def _keys(ctx: Context, x: DictRef) -> tuple[Any, ...]:
+    return tuple(_pairs(ctx, x))
+
+
+@method("dict", "values")
+def _values(ctx: Context, x: DictRef) -> tuple[Any, ...]:
+    return tuple(_pairs(ctx, x).values())
+
+
+@method("dict", "items")
+def _items(ctx: Context, x: DictRef) -> tuple[Any, ...]:
+    return tuple(_pairs(ctx, x).items())
+
+
+@method("dict", "get")
+def _get(ctx: Context, x: DictRef, key: Any, default: Any = None) -> Any:
+    return _pairs(ctx, x).get(_key(ctx, key), default)
+
+
+@method("dict", "copy", "__copy__")
+def _dict_copy(ctx: Context, x: DictRef) -> DictRef:
+    return new_dict(ctx, _pairs(ctx, x))
+
+
+@method("dict", "update")
+def _update(ctx: Context, x: DictRef, source: Any = (), **kwargs: Any) -> None:
+    set_items(ctx, x, (_pairs(ctx, x) | pairs_of(ctx, source) | kwargs).items())
+
+
+@method("dict", "setdefault")
+def _setdefault(ctx: Context, x: DictRef, key: Any, default: Any = None) -> Any:
+    pairs = _pairs(ctx, x)
+    key = _key(ctx, key)
+    if key not in pairs:
+        pairs[key] = default
+        set_items(ctx, x, pairs.items())
+    return pairs[key]
+
+
+@method("dict", "pop")
+def _dict_pop(ctx: Context, x: DictRef, key: Any, default: Any = _MISSING) -> Any:
+    pairs = _pairs(ctx, x)
+    key = _key(ctx, key)
+    if key not in pairs:
+        if default is _MISSING:
+            raise KeyError(key)
+        return default
+    found = pairs.pop(key)
+    set_items(ctx, x, pairs.items())
+    return found
+
+
+@method("dict", "popitem")
+def _popitem(ctx: Context, x: DictRef) -> Any:
+    pairs = _pairs(ctx, x)
+    if not pairs:
+        raise KeyError("popitem(): dictionary is empty")
+    found = pairs.popitem()
+    set_items(ctx, x, pairs.items())
+    return found
+
+
+@method("dict", "clear")
+def _dict_clear(ctx: Context, x: DictRef) -> None:
+    set_items(ctx, x, ())
+
+
+@handles(dict.fromkeys)
+def _fromkeys(ctx: Context, iterable: Any, value: Any = None) -> DictRef:
+    return new_dict(ctx, {_key(ctx, k): value for k in sequence_of(ctx, iterable)})
+
+
+# --- the same methods through the class: list.append(xs, x)
+
+
+def _through_class(kind: str, name: str) -> Callable[..., Any]:
+    def call(ctx: Context, x: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(x, External):
+            x = opened(ctx, x)
+        return _METHODS[kind, name](ctx, x, *args, **kwargs)
+
+    return call
+
+
+_METHODS: dict[tuple[str, str], Callable[..., Any]] = {
+    ("list", "append"): _append,
+    ("list", "extend"): _extend,
+    ("dict", "update"): _update,
+}
+handles(list.append)(_through_class("list", "append"))
+handles(list.extend)(_through_class("list", "extend"))
+handles(dict.update)(_through_class("dict", "update"))
+
+# --- tuples and strings with items known only at run time
+
+
+def _method_of_tuple(ctx: Context, x: tuple[Any, ...], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    if is_known((x, *args)):
+        return NotImplemented
+    if name == "count":
+        return _count_items(ctx, x, args[0])
+    if name != "index":
+        return NotImplemented
+    at = _position(ctx, x, *args)
+    if at is None:
+        raise ValueError("tuple.index(x): x not in tuple")
+    return at
+
+
+def _method_of_str(ctx: Context, x: str, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Methods whose arguments are not all known: `join` and `format` give texts."""
+    if is_known((args, tuple(kwargs.values()))):
+        return NotImplemented
+    if name == "join":
+        parts: list[Any] = []
+        for k, item in enumerate(sequence_of(ctx, args[0])):
+            parts += [x, item] if k else [item]
+        return join_texts(*parts)
+    if name == "format":
+        return _formatted(x, args, kwargs)
+    return NotImplemented
+
+
+def _formatted(x: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    parts: list[Any] = []
+    automatic = iter(range(len(args)))
+    for literal, field, spec, conversion in Formatter().parse(x):
+        parts.append(literal)
+        if field is None:
+            continue
+        if field == "":
+            value = args[next(automatic)]
+        elif field.isdigit():
+            value = args[int(field)]
+        elif field in kwargs:
+            value = kwargs[field]
+        else:
+            return Text((x, *args, *kwargs.values()))
+        parts.append(format(value, spec or "") if is_known(value) else Formatted(value, conversion, spec or ""))
+    return join_texts(*parts)
+
+
+OWNERS[str] = _method_of_str
+OWNERS[tuple] = _method_of_tuple

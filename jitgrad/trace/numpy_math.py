@@ -1,0 +1,391 @@
+"""NumPy's functions composed of others: `isclose`, `nan_to_num`, `sinc`, `trapezoid`, `polyval`, `interp`, `convolve`, ...
+
+In: abstract arrays and arguments. Out: NumPy scalars or new arrays. Each is written with the meaning of NumPy's own
+functions, not with primitives, so that dtypes follow.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from jitgrad.graph.ir import Value
+from jitgrad.graph.ops.shape import reshape_to
+from jitgrad.trace import arrays
+from jitgrad.trace.abstract import Scalar
+from jitgrad.trace.arrays import as_array, broadcast_dims, cast, dtype_of, is_array, shape_of
+from jitgrad.trace.calls import attribute_of_array, handles, method
+from jitgrad.trace.context import Context, kind_of_python
+from jitgrad.trace.iteration import sequence_of
+from jitgrad.trace.numpy_join import take_positions
+from jitgrad.trace.numpy_select import positions_in, where_of
+from jitgrad.trace.products import matmul_values
+from jitgrad.trace.sizes import axis_argument, known_argument, numeric, promoted, rehearse, size_of, static_dim, static_int
+from jitgrad.trace.subscripts import get_item
+from jitgrad.trace.ufuncs import store_result
+
+__all__ = ["rounded"]
+
+
+def _u(ctx: Context, function: np.ufunc, *xs: Any) -> Any:
+    return arrays.ufunc(ctx, function, *xs)
+
+
+# --- rounding
+
+
+@handles(np.round, *([np.around] if np.around is not np.round else []))
+@method("array", "round")
+def rounded(ctx: Context, a: Any, decimals: Any = 0, out: Any = None) -> Any:
+    """Return `np.round(a, decimals)`: scaled by a power of ten, rounded half to even, and scaled back."""
+    x = numeric(ctx, a)
+    digits = static_int(ctx, decimals, "the decimals of np.round")
+    dtype = dtype_of(ctx, x)
+    if dtype.kind in "iu" and digits >= 0:
+        made = ctx.result(as_array(ctx, x))
+    elif dtype.kind not in "f":
+        raise ctx.error("JG216", name="np.round", dtypes=str(dtype))
+    elif digits == 0:
+        made = _u(ctx, np.rint, x)
+    else:
+        scale = dtype.type(10.0 ** abs(digits))
+        up, down = (np.multiply, np.divide) if digits > 0 else (np.divide, np.multiply)
+        made = _u(ctx, down, _u(ctx, np.rint, _u(ctx, up, x, scale)), scale)
+    return made if out is None else store_result(ctx, "round", as_array(ctx, made), out)
+
+
+@handles(np.fix)
+def _fix(ctx: Context, x: Any, out: Any = None) -> Any:
+    made = _u(ctx, np.trunc, numeric(ctx, x))
+    return made if out is None else store_result(ctx, "fix", as_array(ctx, made), out)
+
+
+# --- NaN and closeness
+
+
+@handles(np.nan_to_num)
+def _nan_to_num(ctx: Context, x: Any, copy: Any = True, nan: Any = 0.0, posinf: Any = None, neginf: Any = None) -> Any:
+    made = numeric(ctx, x)
+    dtype = dtype_of(ctx, made)
+    if dtype.kind not in "f":
+        return ctx.result(as_array(ctx, made))
+    info = np.finfo(dtype)
+    value = as_array(ctx, made)
+    g = ctx.g
+    high, low = (as_array(ctx, d if v is None else v, dtype) for v, d in ((posinf, float(info.max)), (neginf, float(info.min))))
+    result = g.select(g.isnan(value), as_array(ctx, nan, dtype), value)
+    result = g.select(g.equal(value, math.inf), high, result)
+    result = g.select(g.equal(value, -math.inf), low, result)
+    if copy is False and is_array(made):
+        return store_result(ctx, "nan_to_num", result, made)
+    return ctx.result(result)
+
+
+@handles(np.isclose)
+def _isclose(ctx: Context, a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: Any = False) -> Any:
+    x, y = numeric(ctx, a), numeric(ctx, b)
+    if dtype_of(ctx, y).kind not in "fc":
+        y = ctx.result(cast(ctx, as_array(ctx, y), np.result_type(dtype_of(ctx, y), 1.0)))
+    gap = _u(ctx, np.absolute, _u(ctx, np.subtract, x, y))
+    limit = _u(ctx, np.add, numeric(ctx, atol), _u(ctx, np.multiply, numeric(ctx, rtol), _u(ctx, np.absolute, y)))
+    near = _u(ctx, np.logical_and, _u(ctx, np.less_equal, gap, limit), _u(ctx, np.isfinite, y))
+    made = _u(ctx, np.logical_or, near, _u(ctx, np.equal, x, y))
+    if equal_nan:
+        made = _u(ctx, np.logical_or, made, _u(ctx, np.logical_and, _u(ctx, np.isnan, x), _u(ctx, np.isnan, y)))
+    return made
+
+
+@handles(np.allclose)
+def _allclose(ctx: Context, a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08, equal_nan: Any = False) -> Any:
+    return ctx.call(bool, [ctx.call(np.all, [_isclose(ctx, a, b, rtol, atol, equal_nan)])])
+
+
+@handles(np.array_equal)
+def _array_equal(ctx: Context, a1: Any, a2: Any, equal_nan: Any = False) -> Any:
+    x, y = numeric(ctx, a1), numeric(ctx, a2)
+    if shape_of(ctx, x) != shape_of(ctx, y):
+        return False
+    made = _u(ctx, np.equal, x, y)
+    if equal_nan:
+        made = _u(ctx, np.logical_or, made, _u(ctx, np.logical_and, _u(ctx, np.isnan, x), _u(ctx, np.isnan, y)))
+    return ctx.call(bool, [ctx.call(np.all, [made])])
+
+
+# --- parts of complex numbers
+
+
+def _part(ctx: Context, x: Any, name: str) -> Any:
+    value = as_array(ctx, x)
+    return ctx.g.emit(name, [value]).result if value.array.dtype.kind == "c" else None
+
+
+@attribute_of_array("real")
+def _real(ctx: Context, x: Any) -> Any:
+    if kind_of_python(x) is not None:
+        return x.real
+    made = _part(ctx, x, "real")
+    if isinstance(x, Scalar):
+        kind = {"bool": "int", "complex": "float"}.get(x.kind, x.kind)
+        return Scalar(cast(ctx, x.value, np.int64) if x.kind == "bool" else x.value if made is None else made, kind)
+    return x if made is None else ctx.result(made)
+
+
+@attribute_of_array("imag")
+def _imag(ctx: Context, x: Any) -> Any:
+    if kind_of_python(x) is not None:
+        return x.imag
+    made = _part(ctx, x, "imag")
+    if isinstance(x, Scalar) and made is None:
+        return {"int": 0, "bool": 0, "float": 0.0}.get(x.kind, dtype_of(ctx, x).type(0))
+    if made is None:
+        return arrays.new_array(ctx, dtype_of(ctx, x), shape_of(ctx, x), 0)
+    return Scalar(made, "float") if isinstance(x, Scalar) and x.kind == "complex" else ctx.result(made)
+
+
+@handles(np.real)
+def _np_real(ctx: Context, val: Any) -> Any:
+    return _real(ctx, numeric(ctx, val))
+
+
+@handles(np.imag)
+def _np_imag(ctx: Context, val: Any) -> Any:
+    return _imag(ctx, numeric(ctx, val))
+
+
+@method("array", "conj", "conjugate")
+def _conj(ctx: Context, x: Any) -> Any:
+    return _u(ctx, np.conjugate, x)
+
+
+@handles(np.angle)
+def _angle(ctx: Context, z: Any, deg: Any = False) -> Any:
+    x = numeric(ctx, z)
+    made = _u(ctx, np.arctan2, _imag(ctx, x), _real(ctx, x))
+    return _u(ctx, np.multiply, made, 180 / math.pi) if deg else made
+
+
+@handles(np.isreal)
+def _isreal(ctx: Context, x: Any) -> Any:
+    return _u(ctx, np.equal, _np_imag(ctx, x), 0)
+
+
+@handles(np.iscomplexobj)
+def _iscomplexobj(ctx: Context, x: Any) -> bool:
+    return dtype_of(ctx, numeric(ctx, x)).kind == "c"
+
+
+@handles(np.isrealobj)
+def _isrealobj(ctx: Context, x: Any) -> bool:
+    return dtype_of(ctx, numeric(ctx, x)).kind != "c"
+
+
+@handles(np.isposinf)
+def _isposinf(ctx: Context, x: Any, out: Any = None) -> Any:
+    return _u(ctx, np.equal, numeric(ctx, x), math.inf)
+
+
+@handles(np.isneginf)
+def _isneginf(ctx: Context, x: Any, out: Any = None) -> Any:
+    return _u(ctx, np.equal, numeric(ctx, x), -math.inf)
+
+
+# --- functions
+
+
+@handles(np.sinc)
+def _sinc(ctx: Context, x: Any) -> Any:
+    made = numeric(ctx, x)
+    y = _u(ctx, np.multiply, math.pi, made)
+    # At 0 the quotient is 1; the series' denominator there keeps the derivative finite.
+    zero = _u(ctx, np.equal, y, 0)
+    safe = where_of(ctx, zero, 1.0, y)
+    value = where_of(ctx, zero, 1.0, _u(ctx, np.divide, _u(ctx, np.sin, safe), safe))
+    dtype = dtype_of(ctx, y)
+    return ctx.result(cast(ctx, as_array(ctx, value), dtype))
+
+
+@handles(np.polyval)
+def _polyval(ctx: Context, p: Any, x: Any) -> Any:
+    at = numeric(ctx, x)
+    y = ctx.call(np.zeros_like, [at])
+    y = y if shape_of(ctx, y) else ctx.result(as_array(ctx, y))
+    for c in sequence_of(ctx, numeric(ctx, p)):
+        y = _u(ctx, np.add, _u(ctx, np.multiply, y, at), c)
+    return y
+
+
+@handles(np.vander)
+def _vander(ctx: Context, x: Any, N: Any = None, increasing: Any = False) -> Any:
+    value = as_array(ctx, numeric(ctx, x))
+    if value.array.rank != 1:
+        raise ValueError("x must be a one-dimensional array or sequence.")
+    count = static_dim(ctx, value.shape[0], "the size of np.vander") if N is None else static_int(ctx, N, "the size of np.vander")
+    dtype = np.promote_types(value.array.dtype, int)
+    column = ctx.fresh(cast(ctx, value, dtype))
+    columns = [ctx.call(np.ones_like, [column])]
+    for _ in range(count - 1):
+        columns.append(_u(ctx, np.multiply, columns[-1], column))
+    return ctx.call(np.stack, [tuple(columns if increasing else columns[::-1]), 1])
+
+
+def _trapezoid(ctx: Context, y: Any, x: Any = None, dx: Any = 1.0, axis: Any = -1) -> Any:
+    value = numeric(ctx, y)
+    rank = len(shape_of(ctx, value))
+    at = axis_argument(ctx, axis, rank)
+    step = numeric(ctx, dx)
+    if x is not None:
+        step = ctx.call(np.diff, [x] if len(shape_of(ctx, numeric(ctx, x))) == 1 else [x, 1, at])
+        if len(shape_of(ctx, step)) == 1 and rank > 1:
+            value_shape = [1] * rank
+            value_shape[at] = -1
+            step = ctx.call(np.reshape, [step, tuple(value_shape)])
+    full = [slice(None)] * rank
+    high = get_item(ctx, value, tuple([*full[:at], slice(1, None), *full[at + 1 :]]))
+    low = get_item(ctx, value, tuple([*full[:at], slice(None, -1), *full[at + 1 :]]))
+    area = _u(ctx, np.divide, _u(ctx, np.multiply, step, _u(ctx, np.add, high, low)), 2.0)
+    return ctx.call(np.sum, [area, at])
+
+
+handles(np.trapezoid if hasattr(np, "trapezoid") else np.trapz)(_trapezoid)
+
+
+@handles(np.gradient)
+def _gradient(ctx: Context, f: Any, *varargs: Any, axis: Any = None, edge_order: Any = 1) -> Any:
+    if edge_order != 1:
+        raise ctx.error("JG235", name="np.gradient", argument="edge_order")
+    value = numeric(ctx, f)
+    if dtype_of(ctx, value).kind not in "fc":
+        value = ctx.fresh(cast(ctx, as_array(ctx, value), np.float64))
+    rank = len(shape_of(ctx, value))
+    axes = tuple(range(rank)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    steps = list(varargs) or [1.0]
+    steps = steps * len(axes) if len(steps) == 1 else steps
+    if len(steps) != len(axes):
+        raise TypeError("invalid number of arguments")
+    made = [_gradient_axis(ctx, value, axis_argument(ctx, k, rank), numeric(ctx, h)) for k, h in zip(axes, steps, strict=True)]
+    return made[0] if len(axes) == 1 else tuple(made)
+
+
+def _gradient_axis(ctx: Context, x: Any, at: int, step: Any) -> Any:
+    if shape_of(ctx, step):
+        raise ctx.error("JG235", name="np.gradient", argument="coordinates instead of a step")
+    size = static_dim(ctx, shape_of(ctx, x)[at], "a size of np.gradient")
+    if size < 2:
+        raise ValueError(
+            "Shape of array too small to calculate a numerical gradient, at least (edge_order + 1) elements are required."
+        )
+    full = [slice(None)] * len(shape_of(ctx, x))
+
+    def part(start: Any, stop: Any) -> Any:
+        return get_item(ctx, x, tuple([*full[:at], slice(start, stop), *full[at + 1 :]]))
+
+    def slope(high: Any, low: Any, width: Any) -> Any:
+        return _u(ctx, np.divide, _u(ctx, np.subtract, high, low), width)
+
+    parts = [slope(part(1, 2), part(0, 1), step)]
+    if size > 2:
+        parts.append(slope(part(2, None), part(None, -2), arrays.binary(ctx, "*", 2.0, step)))
+    parts.append(slope(part(size - 1, None), part(size - 2, size - 1), step))
+    return ctx.call(np.concatenate, [tuple(parts), at])
+
+
+@handles(np.interp)
+def _interp(ctx: Context, x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: Any = None) -> Any:
+    if period is not None:
+        raise ctx.error("JG235", name="np.interp", argument="period")
+    at, xs, ys = (as_array(ctx, numeric(ctx, v), np.float64) for v in (x, xp, fp))
+    if xs.shape != ys.shape:
+        raise ValueError("fp and xp are not of the same length.")
+    n = static_dim(ctx, xs.shape[0], "the number of points of np.interp")
+    if n == 0:
+        raise ValueError("array of sample points is empty")
+    g = ctx.g
+    shape = at.shape
+    flat = reshape_to(g, at, (size_of(ctx, shape),))
+    low = take_positions(ctx, ys, [0], 0) if left is None else reshape_to(g, as_array(ctx, left, np.float64), (1,))
+    high = take_positions(ctx, ys, [n - 1], 0) if right is None else reshape_to(g, as_array(ctx, right, np.float64), (1,))
+    if n == 1:
+        made = g.select(g.less(flat, xs), low, g.select(g.greater(flat, xs), high, ys))
+        return ctx.result(reshape_to(g, made, shape))
+    place = g.subtract(positions_in(ctx, xs, flat, "right"), 1)
+    place = g.minimum(g.maximum(place, 0), n - 2)
+    x0, y0 = take_positions(ctx, xs, place, 0), take_positions(ctx, ys, place, 0)
+    after = g.add(place, 1)
+    x1, y1 = take_positions(ctx, xs, after, 0), take_positions(ctx, ys, after, 0)
+    slope = g.divide(g.subtract(y1, y0), g.subtract(x1, x0))
+    made = g.add(g.multiply(slope, g.subtract(flat, x0)), y0)
+    last, first = take_positions(ctx, xs, [n - 1], 0), take_positions(ctx, xs, [0], 0)
+    end = take_positions(ctx, ys, [n - 1], 0)
+    made = g.select(g.equal(flat, last), end, made)
+    made = g.select(g.greater(flat, last), high, g.select(g.less(flat, first), low, made))
+    made = g.select(g.isnan(flat), flat, made)
+    return ctx.result(reshape_to(g, made, shape))
+
+
+# --- convolution
+
+
+def _windows(ctx: Context, name: str, a: Value, v: Value, mode: str) -> Value:
+    """Return sums of a, padded by zeros, against v at every place of a mode."""
+    n, m = (static_dim(ctx, x.shape[0], f"a size of {name}") for x in (a, v))
+    pads = {"full": (m - 1, m - 1), "same": ((m - 1) - (m - 1) // 2, (m - 1) // 2), "valid": (0, 0)}
+    if mode not in pads:
+        raise ValueError(f"mode must be one of 'valid', 'same', or 'full' (got {mode!r})")
+    before, after = pads[mode]
+    if before or after:
+        zero = ctx.constant(0, a.array.dtype)
+        parts = [p for p in (_zeros(ctx, zero, before), a, _zeros(ctx, zero, after)) if p is not None]
+        a = ctx.g.concatenate(*parts, axis=0)
+    count = n + before + after - m + 1
+    windows = take_positions(ctx, a, np.arange(count)[:, None] + np.arange(m), 0)
+    return matmul_values(ctx, windows, v)
+
+
+def _zeros(ctx: Context, zero: Value, count: int) -> Value | None:
+    return ctx.g.broadcast(zero, shape=(count,)) if count else None
+
+
+@handles(np.convolve)
+def _convolve(ctx: Context, a: Any, v: Any, mode: str = "full") -> Any:
+    x, w = promoted(ctx, numeric(ctx, a), numeric(ctx, v))
+    x, w = (reshape_to(ctx.g, p, (1,)) if not p.array.rank else p for p in (x, w))
+    if x.shape[0] == 0 or w.shape[0] == 0:
+        raise ValueError("a cannot be empty" if x.shape[0] == 0 else "v cannot be empty")
+    if static_dim(ctx, w.shape[0], "a size of np.convolve") > static_dim(ctx, x.shape[0], "a size of np.convolve"):
+        x, w = w, x
+    m = static_dim(ctx, w.shape[0], "a size of np.convolve")
+    return ctx.fresh(_windows(ctx, "np.convolve", x, take_positions(ctx, w, np.arange(m)[::-1], 0), mode))
+
+
+@handles(np.correlate)
+def _correlate(ctx: Context, a: Any, v: Any, mode: str = "valid") -> Any:
+    x, w = promoted(ctx, numeric(ctx, a), numeric(ctx, v))
+    n, m = (static_dim(ctx, p.shape[0], "a size of np.correlate") for p in (x, w))
+    if n >= m:
+        return ctx.fresh(_windows(ctx, "np.correlate", x, w, mode))
+    made = _windows(ctx, "np.correlate", w, x, mode)
+    return ctx.fresh(take_positions(ctx, made, np.arange(static_dim(ctx, made.shape[0], "a size"))[::-1], 0))
+
+
+@handles(np.cov)
+def _cov(ctx: Context, m: Any, y: Any = None, rowvar: Any = True, bias: Any = False, ddof: Any = None) -> Any:
+    if y is not None:
+        raise ctx.error("JG235", name="np.cov", argument="y")
+    value = as_array(ctx, numeric(ctx, m), np.float64)
+    if value.array.rank == 1:
+        value = reshape_to(ctx.g, value, (1, *value.shape))
+    elif not rowvar:
+        value = ctx.g.transpose(value, permutation=(1, 0))
+    n = static_dim(ctx, value.shape[1], "a size of np.cov")
+    less = known_argument(ctx, ddof, "ddof") if ddof is not None else (0 if bias else 1)
+    x = ctx.fresh(value)
+    mean = ctx.call(np.mean, [x, 1], {"keepdims": True})
+    gap = _u(ctx, np.subtract, x, mean)
+    product = ctx.call(np.dot, [gap, ctx.call(np.transpose, [gap])])
+    made = as_array(ctx, _u(ctx, np.multiply, product, np.float64(1.0) / (n - less)))
+    return ctx.result(reshape_to(ctx.g, made, [d for d in made.shape if d != 1]) if made.shape == (1, 1) else made)
+
+
+__all__ += ["broadcast_dims", "rehearse"]

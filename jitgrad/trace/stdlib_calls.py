@@ -1,0 +1,366 @@
+"""Functions of `operator`, `functools`, `itertools`, `copy`, `dataclasses`, `typing`, `time` and `random`.
+
+In: abstract arguments. Out: abstract values. What reads a clock, a random generator or the environment is refused by
+name: it is never a constant.
+"""
+
+from __future__ import annotations
+
+import collections
+import copy
+import dataclasses
+import functools
+import itertools
+import operator
+import random
+import time
+import typing
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from jitgrad.graph.ir import Value
+from jitgrad.trace.abstract import BoundMethod, Cell, DictRef, External, IterSequence, ListRef, Record, Ref, TaggedRef
+from jitgrad.trace.arrays import as_array
+from jitgrad.trace.builtins import new_dict
+from jitgrad.trace.calls import HANDLERS, PURE, Native, attribute, class_of, handles, is_known, opened
+from jitgrad.trace.context import Context
+from jitgrad.trace.iteration import sequence_of
+from jitgrad.trace.operators import (
+    binary_op,
+    compare_op,
+    contains_op,
+    get_item_op,
+    is_op,
+    set_item_op,
+    unary_op,
+)
+from jitgrad.trace.python_numbers import truth_value
+from jitgrad.trace.sizes import static_int
+from jitgrad.trace.subscripts import new_list
+
+__all__ = ["copied"]
+
+# --- operator
+
+_BINARY = {
+    "add": "+", "sub": "-", "mul": "*", "truediv": "/", "floordiv": "//", "mod": "%", "pow": "**", "matmul": "@",
+    "and_": "&", "or_": "|", "xor": "^", "lshift": "<<", "rshift": ">>",
+}  # fmt: skip
+_COMPARE = {"lt": "<", "le": "<=", "eq": "==", "ne": "!=", "gt": ">", "ge": ">="}
+
+
+def _binary(symbol: str, inplace: bool) -> Callable[..., Any]:
+    def call(ctx: Context, a: Any, b: Any, /) -> Any:
+        return binary_op(ctx, symbol, a, b, inplace)
+
+    return call
+
+
+def _compare(symbol: str) -> Callable[..., Any]:
+    def call(ctx: Context, a: Any, b: Any, /) -> Any:
+        return compare_op(ctx, symbol, a, b)
+
+    return call
+
+
+def _unary(symbol: str) -> Callable[..., Any]:
+    def call(ctx: Context, a: Any, /) -> Any:
+        return unary_op(ctx, symbol, a)
+
+    return call
+
+
+for _name, _symbol in _BINARY.items():
+    HANDLERS[getattr(operator, _name)] = _binary(_symbol, False)
+    HANDLERS[getattr(operator, f"i{_name.rstrip('_')}")] = _binary(_symbol, True)
+for _name, _symbol in _COMPARE.items():
+    HANDLERS[getattr(operator, _name)] = _compare(_symbol)
+for _name, _symbol in {"neg": "-", "pos": "+", "invert": "~"}.items():
+    HANDLERS[getattr(operator, _name)] = _unary(_symbol)
+
+
+@handles(operator.abs)
+def _abs(ctx: Context, a: Any, /) -> Any:
+    return ctx.call(abs, [a])
+
+
+@handles(operator.truth)
+def _truth(ctx: Context, a: Any, /) -> Any:
+    return truth_value(ctx, a)
+
+
+@handles(operator.not_)
+def _not(ctx: Context, a: Any, /) -> Any:
+    flag = truth_value(ctx, a)
+    return not flag if isinstance(flag, bool) else compare_op(ctx, "==", flag, False)
+
+
+@handles(operator.is_)
+def _is(ctx: Context, a: Any, b: Any, /) -> Any:
+    return is_op(ctx, a, b)
+
+
+@handles(operator.contains)
+def _contains(ctx: Context, a: Any, b: Any, /) -> Any:
+    return contains_op(ctx, b, a)
+
+
+@handles(operator.getitem)
+def _getitem(ctx: Context, a: Any, b: Any, /) -> Any:
+    return get_item_op(ctx, a, b)
+
+
+@handles(operator.setitem)
+def _setitem(ctx: Context, a: Any, b: Any, c: Any, /) -> None:
+    set_item_op(ctx, a, b, c)
+
+
+@handles(operator.index)
+def _index(ctx: Context, a: Any, /) -> Any:
+    return a.__index__() if is_known(a) else ctx.call(int, [a])
+
+
+def _get_items(ctx: Context, keys: tuple[Any, ...], x: Any) -> Any:
+    found = tuple(get_item_op(ctx, x, k) for k in keys)
+    return found[0] if len(found) == 1 else found
+
+
+def _get_attributes(ctx: Context, names: tuple[str, ...], x: Any) -> Any:
+    found = []
+    for name in names:
+        value = x
+        for part in name.split("."):
+            value = attribute(ctx, value, part)
+        found.append(value)
+    return found[0] if len(found) == 1 else tuple(found)
+
+
+def _call_method(ctx: Context, bound: Any, x: Any) -> Any:
+    name, args, kwargs = bound
+    return ctx.call(attribute(ctx, x, name), list(args), dict(kwargs))
+
+
+_GET_ITEMS, _GET_ATTRIBUTES, _CALL_METHOD = Native(_get_items), Native(_get_attributes), Native(_call_method)
+
+
+@handles(operator.itemgetter)
+def _itemgetter(ctx: Context, *keys: Any) -> Any:
+    return BoundMethod(_GET_ITEMS, keys)
+
+
+@handles(operator.attrgetter)
+def _attrgetter(ctx: Context, *names: Any) -> Any:
+    return BoundMethod(_GET_ATTRIBUTES, names)
+
+
+@handles(operator.methodcaller)
+def _methodcaller(ctx: Context, name: str, /, *args: Any, **kwargs: Any) -> Any:
+    return BoundMethod(_CALL_METHOD, (name, args, tuple(kwargs.items())))
+
+
+# --- functools
+
+
+def _run_partial(ctx: Context, bound: Any, *args: Any, **kwargs: Any) -> Any:
+    function, first, named = bound
+    return ctx.call(function, [*first, *args], dict(named) | kwargs)
+
+
+_PARTIAL = Native(_run_partial)
+
+
+@handles(functools.partial)
+def _partial(ctx: Context, function: Any, /, *args: Any, **kwargs: Any) -> Any:
+    # The arguments are the bound object, so that the arrays among them are seen by whoever asks what is alive.
+    return BoundMethod(_PARTIAL, (function, args, tuple(kwargs.items())))
+
+
+@handles(functools.reduce)
+def _reduce(ctx: Context, function: Any, iterable: Any, *initial: Any) -> Any:
+    items = [*initial, *sequence_of(ctx, iterable)]
+    if not items:
+        raise TypeError("reduce() of empty iterable with no initial value")
+    made = items[0]
+    for item in items[1:]:
+        made = ctx.call(function, [made, item])
+    return made
+
+
+# --- itertools: of items known one by one
+
+_BY_ITEMS = ("product", "permutations", "combinations", "combinations_with_replacement", "pairwise", "zip_longest", "chain")
+
+
+def _by_items(function: Callable[..., Any]) -> Callable[..., Any]:
+    def call(ctx: Context, *args: Any, **kwargs: Any) -> Any:
+        given = [static_int(ctx, a, "a count of itertools") if isinstance(a, int) else sequence_of(ctx, a) for a in args]
+        return IterSequence(tuple(function(*given, **kwargs)))
+
+    return call
+
+
+for _name in _BY_ITEMS:
+    HANDLERS[getattr(itertools, _name)] = _by_items(getattr(itertools, _name))
+
+
+@handles(itertools.chain.from_iterable)
+def _from_iterable(ctx: Context, iterable: Any, /) -> Any:
+    return IterSequence(tuple(v for part in sequence_of(ctx, iterable) for v in sequence_of(ctx, part)))
+
+
+@handles(itertools.islice)
+def _islice(ctx: Context, iterable: Any, *bounds: Any) -> Any:
+    known = [None if b is None else static_int(ctx, b, "a bound of islice") for b in bounds]
+    return IterSequence(sequence_of(ctx, iterable)[slice(*known)])
+
+
+@handles(itertools.repeat)
+def _repeat(ctx: Context, item: Any, times: Any = None) -> Any:
+    if times is None:
+        raise ctx.error("JG235", name="itertools.repeat", argument="no number of times")
+    return IterSequence((item,) * static_int(ctx, times, "how often an item is repeated"))
+
+
+@handles(itertools.starmap)
+def _starmap(ctx: Context, function: Any, iterable: Any, /) -> Any:
+    return IterSequence(tuple(ctx.call(function, list(sequence_of(ctx, v))) for v in sequence_of(ctx, iterable)))
+
+
+@handles(itertools.accumulate)
+def _accumulate(ctx: Context, iterable: Any, func: Any = operator.add, *, initial: Any = None) -> Any:
+    items = sequence_of(ctx, iterable)
+    made = list(items[:1] if initial is None else (initial,))
+    for item in items[1 if initial is None else 0 :]:
+        made.append(ctx.call(func, [made[-1], item]))
+    return IterSequence(tuple(made))
+
+
+# --- copies
+
+
+def copied(ctx: Context, x: Any, deep: bool) -> Any:
+    """Return a copy of an abstract value; what is inside is copied too where `deep`."""
+
+    def inner(v: Any) -> Any:
+        return copied(ctx, v, True) if deep else v
+
+    if isinstance(x, External):
+        x = opened(ctx, x)
+    if isinstance(x, Ref | TaggedRef):
+        return ctx.fresh(as_array(ctx, x))
+    if isinstance(x, ListRef):
+        items = ctx.heap[x.cell]
+        made = ListRef(Cell("list"))
+        ctx.heap[made.cell] = items if isinstance(items, Value) else tuple(inner(v) for v in items)
+        return made
+    if isinstance(x, DictRef):
+        return new_dict(ctx, {k: inner(v) for k, v in ctx.heap[x.cell]})
+    if isinstance(x, Record):
+        record = Record(Cell(x.cls.__name__), x.cls)
+        ctx.heap[record.cell] = tuple((k, inner(v)) for k, v in ctx.heap[x.cell])
+        return record
+    if isinstance(x, tuple) and deep:
+        items = tuple(inner(v) for v in x)
+        return items if type(x) is tuple else type(x)(*items)
+    return x
+
+
+@handles(copy.copy)
+def _copy(ctx: Context, x: Any) -> Any:
+    return copied(ctx, x, False)
+
+
+@handles(copy.deepcopy)
+def _deepcopy(ctx: Context, x: Any, memo: Any = None) -> Any:
+    return copied(ctx, x, True)
+
+
+# --- dataclasses, collections, typing
+
+
+@handles(dataclasses.fields)
+def _fields(ctx: Context, x: Any) -> Any:
+    return dataclasses.fields(x if isinstance(x, type) else class_of(ctx, x))
+
+
+@handles(dataclasses.is_dataclass)
+def _is_dataclass(ctx: Context, x: Any) -> bool:
+    return dataclasses.is_dataclass(x if isinstance(x, type) else class_of(ctx, x))
+
+
+@handles(dataclasses.replace)
+def _replace(ctx: Context, obj: Any, /, **changes: Any) -> Any:
+    cls = class_of(ctx, obj)
+    for field in dataclasses.fields(cls):
+        if not field.init:
+            if field.name in changes:
+                raise ValueError(f"field {field.name} is declared with init=False, it cannot be specified with replace()")
+            continue
+        if field.name not in changes:
+            changes[field.name] = attribute(ctx, obj, field.name)
+    return ctx.call(cls, [], changes)
+
+
+@handles(dataclasses.asdict)
+def _asdict(ctx: Context, obj: Any) -> Any:
+    return new_dict(ctx, {f.name: _plain(ctx, attribute(ctx, obj, f.name)) for f in _fields(ctx, obj)})
+
+
+@handles(dataclasses.astuple)
+def _astuple(ctx: Context, obj: Any) -> Any:
+    return tuple(attribute(ctx, obj, f.name) for f in _fields(ctx, obj))
+
+
+def _plain(ctx: Context, x: Any) -> Any:
+    if isinstance(x, Record) and dataclasses.is_dataclass(x.cls):
+        return _asdict(ctx, x)
+    if isinstance(x, ListRef) and not isinstance(ctx.heap[x.cell], Value):
+        return new_list(ctx, [_plain(ctx, v) for v in ctx.heap[x.cell]])
+    if isinstance(x, tuple):
+        return tuple(_plain(ctx, v) for v in x)
+    return copied(ctx, x, True)
+
+
+@handles(typing.cast)
+def _cast(ctx: Context, typ: Any, val: Any) -> Any:
+    return val
+
+
+@handles(collections.OrderedDict)
+def _ordered(ctx: Context, *args: Any, **kwargs: Any) -> Any:
+    return ctx.call(dict, list(args), kwargs)
+
+
+PURE.update([dataclasses.field, typing.get_type_hints])
+
+# --- the world outside
+
+
+def _outside(name: str, what: str) -> Callable[..., Any]:
+    def refuse(ctx: Context, *args: Any, **kwargs: Any) -> Any:
+        raise ctx.error("JG237", name=name, why=f"{what} is never a constant; pass the number as an argument")
+
+    return refuse
+
+
+for _name in ("time", "perf_counter", "monotonic", "process_time", "sleep", "time_ns", "perf_counter_ns"):
+    HANDLERS[getattr(time, _name)] = _outside(f"time.{_name}", "a clock")
+for _name in ("random", "uniform", "gauss", "normalvariate", "randint", "choice", "shuffle", "seed", "randrange", "sample"):
+    HANDLERS[getattr(random, _name)] = _outside(f"random.{_name}", "a random number")
+for _name in dir(np.random):
+    _function = getattr(np.random, _name)
+    if callable(_function) and not _name.startswith("_") and _function.__hash__ is not None and _function not in HANDLERS:
+        HANDLERS[_function] = _outside(f"np.random.{_name}", "a random number")
+
+
+def random_method(function: Any) -> Any:
+    """Return the refusal of a method of one of NumPy's random generators, None for anything else."""
+    self = getattr(function, "__self__", None)
+    if isinstance(self, np.random.Generator | np.random.RandomState | random.Random):
+        return _outside(f"{type(self).__name__}.{function.__name__}", "a random number")
+    return None
+
+
+__all__ += ["random_method"]

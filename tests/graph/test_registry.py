@@ -1,0 +1,290 @@
+"""The registry walk: every declared primitive against NumPy, executed and differentiated.
+
+A new primitive is tested by being declared (elementwise ones) or by an example in `registry_examples.py`; without one
+the walk fails. On the newest supported Python it is complete, on the others a seeded tenth of it runs.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from jitgrad.graph.builder import Builder
+from jitgrad.graph.diff.adjoint import adjoint
+from jitgrad.graph.diff.tangent import tangent
+from jitgrad.graph.interpret import interpret
+from jitgrad.graph.ir import Graph, Value
+from jitgrad.graph.primitive import PRIMITIVES, Linear, NoGradient, Partials, Primitive, Rules
+from jitgrad.graph.types import ArrayType, GraphTypeError
+from tests.graph.registry_elementwise import DTYPES, accepts, arity, examples, loops, meaning, smooth_points
+from tests.graph.registry_examples import EXAMPLES, Example
+
+FULL = sys.version_info[:2] == (3, 13) or "JITGRAD_FULL_WALK" in os.environ
+STEP = 1e-6
+
+# What diff knows by name, in place of a declared derivative.
+STRUCTURED = {"if", "for", "while", "check"} | {name for name in PRIMITIVES if name.startswith("list_")}
+
+ELEMENTWISE = [name for name, p in PRIMITIVES.items() if p.is_elementwise and name not in EXAMPLES]
+
+# Results that agree with NumPy to the last bit, not within rounding.
+EXACT = {
+    "add", "subtract", "multiply", "divide", "negative", "square", "reciprocal", "sqrt", "absolute", "sign", "copysign",
+    "floor", "ceil", "trunc", "rint", "select", "maximum", "minimum", "fmax", "fmin", "clip", "cast", "floor_divide",
+    "remainder", "fmod", "real", "imag", "conjugate", "load", "store", "gather", "scatter", "broadcast", "reshape",
+    "transpose", "concatenate", "reduce_max", "reduce_min", "sort",
+}  # fmt: skip
+
+Executor = Callable[[Graph, Sequence[Any]], Sequence[Any]]
+
+
+def executors() -> dict[str, Executor]:
+    """Return everything that runs a graph; each must agree with NumPy."""
+    return {"interpreted": interpret}
+
+
+def sampled(items: Sequence[Any]) -> list[Any]:
+    """Return all items, or the tenth of them that this Python runs."""
+    if FULL:
+        return list(items)
+    return random.Random(str(sys.version_info[:2])).sample(list(items), max(1, len(items) // 10))
+
+
+def rng_of(name: str) -> np.random.Generator:
+    return np.random.default_rng(list(name.encode()))
+
+
+def examples_of(name: str) -> list[Example]:
+    return EXAMPLES[name] if name in EXAMPLES else examples(PRIMITIVES[name], rng_of(name))
+
+
+def build(name: str, each: Sequence[Example]) -> tuple[Graph, list[Any], list[int]]:
+    """Return one graph of all examples, its arguments, and how many results each example has."""
+    operands = [np.asarray(x) for e in each for x in e.operands]
+    graph = Graph(name, [ArrayType(x.dtype, x.shape) for x in operands])
+    g, args, counts = Builder(graph), list(graph.args), []
+    for e in each:
+        taken, args = args[: len(e.operands)], args[len(e.operands) :]
+        made = e.build(g, *taken)
+        results = [made] if isinstance(made, Value) else list(made)
+        graph.yields += results
+        counts.append(len(results))
+    return graph, operands, counts
+
+
+def same(name: str, got: Any, wanted: Any) -> None:
+    got, wanted = np.asarray(got), np.asarray(wanted)
+    assert got.dtype == wanted.dtype and got.shape == wanted.shape, (name, got.dtype, wanted.dtype, got.shape)
+    if got.dtype.kind not in "fc" or name in EXACT:
+        np.testing.assert_array_equal(got, wanted)
+        return
+    eps = float(np.finfo(got.dtype).eps)
+    np.testing.assert_allclose(got, wanted, rtol=16 * eps, atol=16 * eps * scale_of(wanted))
+
+
+def scale_of(x: np.ndarray) -> float:
+    """Return a typical size of the numbers of a reduction; elementwise results of single numbers have none."""
+    finite = x[np.isfinite(x)] if x.ndim else x[...]
+    return float(np.max(np.abs(finite), initial=0.0)) if x.ndim and finite.size and finite.size > 64 else 0.0
+
+
+# --- the registry itself
+
+
+def test_every_primitive_is_walked() -> None:
+    for name, p in PRIMITIVES.items():
+        assert examples_of(name), f"{name} has no example"
+        assert (name in EXAMPLES) != (name in ELEMENTWISE), name
+        if p.derivative is None:
+            assert name in STRUCTURED, f"{name} declares no derivative"
+
+
+def test_a_numpy_callable_belongs_to_one_primitive() -> None:
+    seen: dict[Any, str] = {}
+    for name, p in PRIMITIVES.items():
+        for function in p.numpy:
+            assert function not in seen, f"{function} is {name} and {seen[function]}"
+            seen[function] = name
+
+
+def test_the_declared_callable_is_the_one_of_that_name() -> None:
+    for name in ELEMENTWISE:
+        if PRIMITIVES[name].numpy:
+            assert PRIMITIVES[name].numpy[0] is meaning(PRIMITIVES[name]), name
+
+
+@pytest.mark.parametrize("name", sampled(ELEMENTWISE))
+def test_dtypes_are_those_of_numpy(name: str) -> None:
+    """The type rule accepts exactly the loops of the ufunc, and gives their result."""
+    p = PRIMITIVES[name]
+    known = {dtypes: result for dtypes, result in loops(p) if accepts(p, dtypes)}
+    for dtypes in itertools.product(DTYPES, repeat=arity(p)):
+        graph = Graph(name, [ArrayType(d) for d in dtypes])
+        if dtypes in known:
+            assert p.type_rule({}, *graph.args) == [ArrayType(known[dtypes])]
+        else:
+            with pytest.raises(GraphTypeError):
+                p.type_rule({}, *graph.args)
+
+
+# --- values
+
+
+@pytest.mark.parametrize("name", sampled(list(PRIMITIVES)))
+@pytest.mark.parametrize("executor", executors())
+def test_values_are_those_of_numpy(executor: str, name: str) -> None:
+    each = examples_of(name)
+    graph, operands, counts = build(name, each)
+    before = [x.copy() for x in operands]
+    results = list(executors()[executor](graph, operands))
+    for x, old in zip(operands, before, strict=True):
+        np.testing.assert_array_equal(x, old)
+    with np.errstate(all="ignore"):
+        for e, count in zip(each, counts, strict=True):
+            wanted = e.meaning(*e.operands)
+            taken, results = results[:count], results[count:]
+            for got, want in zip(taken, wanted if isinstance(wanted, tuple) else (wanted,), strict=True):
+                same(name, got, want)
+
+
+# --- derivatives
+
+
+def differentiable(e: Example) -> bool:
+    """Return whether finite differences in float64 tell the derivative."""
+    if not e.smooth or not any(x.dtype == np.float64 for x in e.operands):
+        return False
+    return np.asarray(e.meaning(*e.operands)).dtype == np.float64
+
+
+def distinct(each: Sequence[Example]) -> list[Example]:
+    """Return the examples in float64, one for each of their shapes."""
+    found: dict[Any, Example] = {}
+    for e in filter(differentiable, each):
+        floats = [x.dtype for x in e.operands if x.dtype.kind in "fc"]
+        if set(floats) == {np.dtype(np.float64)} and sum(x.size for x in e.operands) <= 16:
+            key = (tuple(x.shape for x in e.operands), np.shape(e.meaning(*e.operands)))
+            found[key] = e
+    return list(found.values())
+
+
+def smooth_examples(name: str) -> list[Example]:
+    p = PRIMITIVES[name]
+    if name in EXAMPLES:
+        return distinct(EXAMPLES[name])
+    if not isinstance(p.derivative, Partials):
+        return []
+    return [
+        Example(xs, lambda g, *xs: g.emit(name, xs).result, meaning(p)) for xs in smooth_points(p, rng_of(name), "float64")
+    ]
+
+
+DIFFERENTIABLE = [name for name in PRIMITIVES if smooth_examples(name)]
+
+
+def positions(graph: Graph) -> list[int]:
+    return [i for i, a in enumerate(graph.args) if a.type.is_float]
+
+
+def is_analytic(p: Primitive) -> bool:
+    """Return whether NumPy's function of complex operands has the same derivative."""
+    if not p.is_elementwise or p.name in EXAMPLES or p.name == "select":
+        return False
+    return ((np.dtype(np.complex128),) * arity(p), np.dtype(np.complex128)) in loops(p) and accepts(
+        p, [np.dtype(np.complex128)]
+    )
+
+
+def directional(p: Primitive, e: Example, ts: dict[int, np.ndarray]) -> np.ndarray:
+    """Return the derivative in a direction, in NumPy alone."""
+    if is_analytic(p):
+        moved = [np.asarray(x) + 1e-30j * ts[i] if i in ts else x for i, x in enumerate(e.operands)]
+        return np.asarray(e.meaning(*moved)).imag / 1e-30
+
+    def at(h: float) -> np.ndarray:
+        return np.asarray(e.meaning(*(np.asarray(x) + h * ts[i] if i in ts else x for i, x in enumerate(e.operands))))
+
+    return (at(STEP) - at(-STEP)) / (2 * STEP)
+
+
+def close(got: Any, wanted: Any, tolerance: float) -> None:
+    scale = max(1.0, float(np.max(np.abs(wanted), initial=0.0)))
+    np.testing.assert_allclose(got, wanted, rtol=tolerance, atol=tolerance * scale)
+
+
+def inner(xs: Sequence[Any], ys: Sequence[Any]) -> float:
+    return float(sum(np.sum(np.asarray(x) * np.asarray(y)) for x, y in zip(xs, ys, strict=True)))
+
+
+@pytest.mark.parametrize("name", sampled(DIFFERENTIABLE))
+def test_both_modes_against_numpy_and_each_other(name: str) -> None:
+    """The tangent is NumPy's finite difference (or complex step), and <J^T w, t> = <w, J t>."""
+    p, rng = PRIMITIVES[name], rng_of(name + "'")
+    for e in smooth_examples(name):
+        graph, operands, _ = build(name, [e])
+        wrt = positions(graph)
+        ts = {i: rng.normal(size=operands[i].shape) for i in wrt}
+        primal, moved = interpret(tangent(graph, wrt), [*operands, *ts.values()])
+        np.testing.assert_array_equal(primal, interpret(graph, operands)[0])
+        close(moved, directional(p, e, ts), 1e-13 if is_analytic(p) else 1e-7)
+        w = rng.normal(size=np.shape(primal))
+        cts = interpret(adjoint(graph, wrt), [*operands, w])[1:]
+        assert [c.dtype for c in cts] == [operands[i].dtype for i in wrt]
+        assert [c.shape for c in cts] == [operands[i].shape for i in wrt]
+        close(inner(cts, list(ts.values())), inner([w], [moved]), 1e-12)
+
+
+@pytest.mark.parametrize("name", sampled(DIFFERENTIABLE))
+def test_second_order(name: str) -> None:
+    """Forward over reverse is the finite difference of reverse, and reverse over reverse its transpose."""
+    rng = rng_of(name + "''")
+    for e in smooth_examples(name)[:3]:
+        graph, operands, _ = build(name, [e])
+        wrt = positions(graph)
+        gradient = adjoint(graph, wrt)
+        args = [*operands, rng.normal(size=np.shape(e.meaning(*e.operands)))]
+        inputs = positions(gradient)
+        ts = {i: rng.normal(size=np.shape(args[i])) for i in inputs}
+
+        def at(h: float, gradient: Graph = gradient, args: list[Any] = args, ts: dict[int, Any] = ts) -> list[Any]:
+            return interpret(gradient, [x + h * ts[i] if i in ts else x for i, x in enumerate(args)])[1:]
+
+        outputs = len(gradient.yields)
+        moved = interpret(tangent(gradient, inputs), [*args, *ts.values()])[outputs:][-len(wrt) :]
+        for got, high, low in zip(moved, at(STEP), at(-STEP), strict=True):
+            close(got, (high - low) / (2 * STEP), 2e-6)
+        ws = [rng.normal(size=y.shape) for y in moved]
+        seeded = list(range(outputs - len(wrt), outputs))
+        cts = interpret(adjoint(gradient, inputs, seeded=seeded), [*args, *ws])[outputs:]
+        close(inner(cts, list(ts.values())), inner(ws, moved), 1e-11)
+
+
+@pytest.mark.parametrize("name", sampled([n for n in ELEMENTWISE if isinstance(PRIMITIVES[n].derivative, Partials)]))
+def test_single_precision_derivatives(name: str) -> None:
+    """In float32 the gradient has that dtype and is the one of float64, rounded."""
+    p = PRIMITIVES[name]
+    for xs in smooth_points(p, rng_of(name), "float32")[:2]:
+        found = []
+        for dtype in (np.float32, np.float64):
+            operands = [x.astype(dtype) if x.dtype.kind == "f" else x for x in xs]
+            e = Example(operands, lambda g, *xs: g.emit(name, xs).result, meaning(p))
+            graph, _, _ = build(name, [e])
+            ct = np.ones(np.shape(meaning(p)(*operands)), dtype)
+            found.append(interpret(adjoint(graph, positions(graph)), [*operands, ct])[1:])
+        for single, double in zip(*found, strict=True):
+            assert single.dtype == np.float32
+            close(single, double, 2e-5)
+
+
+def test_a_float_result_without_derivative_says_why() -> None:
+    for p in PRIMITIVES.values():
+        assert p.derivative is None or isinstance(p.derivative, Partials | Linear | Rules | NoGradient)
+        if isinstance(p.derivative, NoGradient):
+            assert p.derivative.why
