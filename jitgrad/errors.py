@@ -115,6 +115,37 @@ TABLE: dict[str, Row] = {
     ),
     # JG2xx: programs that cannot be compiled
     "JG203": Row(UnsupportedError, "{what} cannot be compiled", "write it another way, or move it out of the function"),
+    "JG210": Row(UnsupportedError, "{what}", "make it a number or an array first: np.asarray of numbers of one kind"),
+    "JG211": Row(
+        UnsupportedError,
+        "an array made of a sequence where {what}",
+        "give all items one shape; an array of objects cannot be compiled",
+    ),
+    "JG212": Row(UnsupportedError, "{what}", "take the real part first: x.real"),
+    "JG214": Row(
+        UnsupportedError,
+        "the shapes {shapes} must be equal or broadcast, and their sizes are known only at run time",
+        "make both sizes from the same int, for example x.shape[0]",
+    ),
+    "JG215": Row(
+        UnsupportedError, "{name} has no compiled form", "write it with other functions of NumPy, or leave it out"
+    ),
+    "JG216": Row(
+        UnsupportedError,
+        "{name} of {dtypes}",
+        "use arrays of bool, integer or floating-point numbers (x.astype(float) converts)",
+    ),
+    "JG217": Row(UnsupportedError, "{what}", "convert to float first, or use a plain int that is known"),
+    "JG218": Row(UnsupportedError, "{what}", "use a size that does not depend on data, for example x.shape[0]"),
+    "JG219": Row(
+        UnsupportedError, "{what}", "use np.where(mask, x, other), or x[mask] = number: their sizes are known"
+    ),
+    "JG220": Row(UnsupportedError, "{what} cannot be compiled", "use arrays, tuples, lists or dicts of numbers"),
+    "JG221": Row(
+        UnsupportedError,
+        "{what}",
+        "store into an array made before the loop (np.empty(n)), or turn the list into an array first: np.array(xs)",
+    ),
     "JG222": Row(UnsupportedError, "{what}", "pass the object as an argument, or return the new value instead"),
     "JG223": Row(
         UnsupportedError,
@@ -134,6 +165,39 @@ TABLE: dict[str, Row] = {
         "index an array instead of a list or tuple, so that the loop can stay a loop",
     ),
     "JG230": Row(UnsupportedError, "an array of the subclass {name}", "use np.asarray on it"),
+    "JG231": Row(
+        UnsupportedError,
+        "the attribute {name} of {cls} is a descriptor that is not a function or a property",
+        "make it a property or a plain attribute",
+    ),
+    "JG232": Row(
+        UnsupportedError, "`{name}` of {what} has no compiled form", "use a function of NumPy that does the same"
+    ),
+    "JG233": Row(UnsupportedError, "{what}", "pass it as an argument, or use a list, a tuple or a dict"),
+    "JG234": Row(
+        UnsupportedError, "a store into attribute `{name}` of {what}", "store into an object of a class of your own"
+    ),
+    "JG235": Row(
+        UnsupportedError,
+        "{name} with {argument}",
+        "leave the argument out, or do in a step of its own what it asks for",
+    ),
+    "JG236": Row(
+        UnsupportedError,
+        "{what} must be known when the function is compiled, and depends on data",
+        "use numbers that do not depend on data, or a function of NumPy instead",
+    ),
+    "JG237": Row(UnsupportedError, "{name}: {why}", "do it outside the function given to the transform"),
+    "JG238": Row(
+        UnsupportedError,
+        "printing or reading inside compiled code",
+        "return the value (with has_aux) and print it outside",
+    ),
+    "JG239": Row(
+        UnsupportedError,
+        "a choice between a {first} and a {second} that data decide",
+        "make both one type: float(...) or np.float64(...)",
+    ),
     "JG240": Row(
         UnsupportedError, "{name} cannot be used here: {why}", "give it one type on every path before it is used"
     ),

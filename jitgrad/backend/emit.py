@@ -37,6 +37,7 @@ LOWERS: dict[str, Callable[[Emitter, Op], None]] = {}
 
 _INT64 = np.dtype(np.int64)
 ADD = Op(PRIMITIVES["add"], [], {}, [], [], None)
+SQUARE = Op(PRIMITIVES["multiply"], [], {}, [], [], None)
 
 
 def lowers(*names: str) -> Callable[[Callable[[Emitter, Op], None]], Callable[[Emitter, Op], None]]:
@@ -302,6 +303,8 @@ class Emitter:
             axes = reduced_axes(op)
             if axes is not None:
                 node = built.node(op.operands[0], built.identity)
+                if op.name == "norm2":
+                    node = built.apply(SQUARE, node.dtype, [node, node])
                 if is_scalar(op.result):
                     outputs.append(Output(node, None, op.name, op.result))
                     continue

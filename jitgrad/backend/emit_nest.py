@@ -306,6 +306,8 @@ class _Nest:
         self._loop(level + 1, env, pointers, at)
         for a in self.accumulators:
             total = self._finish(a)
+            if a.output.reduction == "norm2":
+                total = self.arithmetic.math("sqrt", total)
             if a.output.access is not None:
                 self._store(a.output.access, pointers, total)
             if a.output.result is not None:
@@ -313,7 +315,7 @@ class _Nest:
         self.accumulators = outer
 
     def _cascades(self, a: _Accumulator) -> bool:
-        return a.output.reduction == "reduce_sum" and a.dtype.kind == "f"
+        return a.output.reduction in ("reduce_sum", "norm2") and a.dtype.kind == "f"
 
     def _blocked(self, level: int) -> bool:
         """Whether the loop at a level adds too many floats in a row for one accumulator a lane."""
@@ -413,7 +415,7 @@ class _Nest:
 
 def _combine(b: Arithmetic, reduction: str, x: Handle, y: Handle) -> Handle:
     match reduction:
-        case "reduce_sum":
+        case "reduce_sum" | "norm2":
             return b.add(x, y)
         case "reduce_prod":
             return b.mul(x, y)
@@ -432,7 +434,7 @@ def _identity(reduction: str, dtype: np.dtype) -> str:
     """Return what changes nothing: the value of an empty reduction."""
     low = reduction == "reduce_max"
     match reduction:
-        case "reduce_sum" | "reduce_or":
+        case "reduce_sum" | "norm2" | "reduce_or":
             return literal(0, dtype)
         case "reduce_prod" | "reduce_and":
             return literal(1, dtype)

@@ -67,7 +67,7 @@ class Body:
         Number 0 is memory that could not be had.
     externals : list of str
         Symbols that the engine must define.
-    level : {'vector', 'scalar'}
+    level : {'minimal', 'full'}
         Which passes suit: few for explicit vectors, LLVM's own optimiser where the user's loops are.
     notes : str
         The schedule and every copy, for people.
@@ -77,7 +77,7 @@ class Body:
     arena_bytes: int
     sites: list[Site]
     externals: list[str] = field(default_factory=list)
-    level: str = "vector"
+    level: str = "minimal"
     notes: str = ""
 
 
@@ -124,7 +124,7 @@ def lower(
         plan.arena_bytes,
         e.sites,
         list(e.text.externals),
-        "scalar" if loops else "vector",
+        "full" if loops else "minimal",
         "\n".join([*_describe(schedule), *plan.notes]),
     )
 
@@ -155,7 +155,7 @@ def _check_types(graph: Graph) -> None:
         if isinstance(arg.type, ListType):
             raise error("JG250", None, what="a list as an argument")
     for y in graph.yields:
-        if isinstance(y.type, ListType) or not y.array.is_static:
+        if isinstance(y.type, ListType):
             raise error("JG250", None, what=f"a result of type {y.type}")
 
 

@@ -68,7 +68,7 @@ class Step:
 
 def reduced_axes(op: Op) -> tuple[int, ...] | None:
     """Return the axes that a reduction drops, None for other ops."""
-    return op.attrs["axes"] if op.name.startswith("reduce_") else None
+    return op.attrs["axes"] if op.name.startswith("reduce_") or op.name == "norm2" else None
 
 
 class Schedule:

@@ -17,7 +17,7 @@ from jitgrad.trace.bytecode import Guard, Instr, Mark, decode, effect
 from jitgrad.trace.shape import BasicBlock, dominators, natural_loops, reverse_postorder
 from jitgrad.trace.uninvert import simplify, uninvert
 
-__all__ = ["BasicBlock", "Flow", "dominators", "flow_of", "split", "stack_depths"]
+__all__ = ["BasicBlock", "Flow", "dominators", "flow_of", "flow_of_items", "split", "stack_depths"]
 
 _ENDS = ("jump", "branch", "for", "return", "raise")
 
@@ -73,7 +73,12 @@ def flow_of(code: types.CodeType) -> Flow:
     UnsupportedError
         JG204 if a loop has two entries, which CPython does not make.
     """
-    blocks, marks = split(decode(code))
+    return flow_of_items(decode(code), code.co_qualname)
+
+
+def flow_of_items(items: list[Instr | Mark | Guard], name: str) -> Flow:
+    """Return the flow graph of a list of instructions."""
+    blocks, marks = split(items)
     entry = 0
     order, _ = reverse_postorder(blocks, entry)
     kinds = _handler_kinds(blocks, marks, set(order))
@@ -84,7 +89,7 @@ def flow_of(code: types.CodeType) -> Flow:
     idom = dominators(order, preds)
     loops = natural_loops(blocks, order, preds, idom)
     if loops is None:
-        raise error("JG204", blocks[entry].location, name=code.co_qualname)
+        raise error("JG204", blocks[entry].location, name=name)
     doomed = _doomed(order, blocks, preds)
     regions = _with_doomed(order, preds, loops, doomed) if doomed and loops else loops
     live_in, live_after = _liveness(blocks, order)

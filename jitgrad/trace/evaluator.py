@@ -87,6 +87,8 @@ class Evaluator(Context):
         Graph arguments that are numbers, and which leaf of the call they are.
     counters : dict of Value to loop key
         Indices of the loops being traced.
+    counted_loops : dict of Op to loop key
+        Finished loops whose trip count is known.
     """
 
     def __init__(
@@ -102,6 +104,7 @@ class Evaluator(Context):
         self.roots: list[Any] = []
         self.argument_leaf: dict[Value, int] = {}
         self.counters: dict[Value, Any] = {}
+        self.counted_loops: dict[Any, Any] = {}
         self.closure_cells: dict[int, tuple[types.CellType, Cell]] = {}
         self.results: dict[Any, Any] = {}
 
@@ -600,6 +603,10 @@ class Evaluator(Context):
                 raise NeedUnroll(self.counters[v], why)
             if v in self.argument_leaf:
                 raise NeedStatic(self.argument_leaf[v], why)
+            if v.op in self.counted_loops:
+                # A list that grew in a loop of known length is needed item by item: unroll that loop.
+                self.unrolled.add(self.counted_loops[v.op])
+                raise Restart(set(), f"a loop is unrolled: {why}")
             if v.op is not None and v.op.primitive.is_pure and not v.op.regions:
                 todo.extend(v.op.operands)
         raise self.error("JG228", why=why)

@@ -765,6 +765,8 @@ def _counted(ev: Any, node: LoopNode, frame: Frame, key: Any, header: Header) ->
         return None
     block.yields = _yields(ev, header, block, frame, back)
     op = ev.g.emit("for", [trips, *header.inits], {}, [block])
+    if isinstance(iterator.count, int) and isinstance(iterator.position, int):
+        ev.counted_loops[op] = key
     _check_conversions(ev, header, _runs_value(iterator), trips)
     state = _finish(op, header)
     if _runs_value(iterator):

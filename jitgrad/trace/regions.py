@@ -44,7 +44,7 @@ from typing import Any, TypeAlias
 
 from jitgrad.trace.blocks import BasicBlock, Flow, dominators, flow_of
 
-__all__ = ["RETURN", "BlockNode", "CodeTree", "Continue", "Goto", "LoopNode", "Node", "structure", "targets_of"]
+__all__ = ["RETURN", "BlockNode", "CodeTree", "Continue", "Goto", "LoopNode", "Node", "structure", "targets_of", "tree_of"]
 
 RETURN = "return"
 
@@ -146,10 +146,14 @@ def structure(code: types.CodeType) -> CodeTree:
     found = _TREES.get(key)
     if found is not None and found[0]() is code:
         return found[1]
-    flow = flow_of(code)
-    tree = CodeTree(code, flow, _Builder(flow).level(None))
+    tree = tree_of(code, flow_of(code))
     _TREES[key] = (weakref.ref(code, _forgetter(key)), tree)
     return tree
+
+
+def tree_of(code: types.CodeType, flow: Flow) -> CodeTree:
+    """Return the tree of a flow graph."""
+    return CodeTree(code, flow, _Builder(flow).level(None))
 
 
 def _forgetter(key: int) -> Callable[[Any], None]:

@@ -176,9 +176,7 @@ SHAPE = {
         for a, b in _pairs()
     ]
     + [
-        Example(
-            [np.array(n), draw("float64", 3)], _broadcast_runtime, lambda n, x: np.broadcast_to(x, (int(n), 3))
-        )
+        Example([np.array(n), draw("float64", 3)], _broadcast_runtime, lambda n, x: np.broadcast_to(x, (int(n), 3)))
         for n in (0, 1, 2)
     ],
     "reshape": [
@@ -232,20 +230,27 @@ LINALG = {
             ((2, 1, 2, 3), (3, 3, 2)),
         ]
     ]
-    + [Example([draw("float64", 3, 2).T, np.asfortranarray(draw("float64", 3, 4))], lambda g, x, y: g.matmul(x, y), np.matmul)],  # noqa: E501
+    + [
+        Example(
+            [draw("float64", 3, 2).T, np.asfortranarray(draw("float64", 3, 4))],
+            lambda g, x, y: g.matmul(x, y),
+            np.matmul,
+        )
+    ],  # noqa: E501
 }
 
 # --- lists
 
 
-def _to_array(g: Builder, items: Value) -> Value:
-    made: Value = g.list_to_array(items, g.list_length(items))
-    return made
+def _to_array(g: Builder, items: Value, length: int = 3) -> Value:
+    """Return an array of a list, of a size that is known so that a cotangent can be an argument."""
+    made = g.list_to_array(items, g.list_length(items))
+    return reshape_to(g, made, (length, *made.shape[1:]))
 
 
 def _list_empty(g: Builder, x: Value) -> Value:
     items = g.list_empty(type=ListType(ArrayType(x.array.dtype, x.shape)))
-    return _to_array(g, g.list_push(g.list_push(items, x), g.multiply(x, x)))
+    return _to_array(g, g.list_push(g.list_push(items, x), g.multiply(x, x)), 2)
 
 
 def _at(g: Builder, k: int) -> Value:
@@ -273,19 +278,19 @@ def _lists(d: str) -> dict[str, list[Example]]:
             Example([v], _list_empty, lambda x: np.stack([x, x * x])),
             Example(
                 [],
-                lambda g: _to_array(g, g.list_empty(type=ListType(ArrayType(np.dtype(d), (2,))))),
+                lambda g: _to_array(g, g.list_empty(type=ListType(ArrayType(np.dtype(d), (2,)))), 0),
                 lambda: np.zeros((0, 2), d),
             ),
         ],
         "list_push": [
             Example(
                 [a, v],
-                lambda g, a, v: _to_array(g, g.list_push(g.list_from_array(a), v)),
+                lambda g, a, v: _to_array(g, g.list_push(g.list_from_array(a), v), 4),
                 lambda a, v: np.concatenate([a, v[None]]),
             )
         ],
         "list_pop": [
-            Example([a], lambda g, a: _to_array(g, g.list_pop(g.list_from_array(a))), lambda a: a[:-1]),
+            Example([a], lambda g, a: _to_array(g, g.list_pop(g.list_from_array(a)), 2), lambda a: a[:-1]),
         ],
         "list_get": [
             Example([a], lambda g, a: g.list_get(g.list_from_array(a), _at(g, 2)), lambda a: a[2]),
@@ -297,7 +302,7 @@ def _lists(d: str) -> dict[str, list[Example]]:
         "list_zeros": [Example([a], lambda g, a: _to_array(g, g.list_zeros(g.list_from_array(a))), np.zeros_like)],
         "list_to_array": [Example([a], lambda g, a: _to_array(g, g.list_from_array(a)), lambda a: a)],
         "list_from_array": [
-            Example([x], lambda g, x: _to_array(g, g.list_from_array(x)), lambda x: x)
+            Example([x], lambda g, x, n=len(x): _to_array(g, g.list_from_array(x), n), lambda x: x)
             for x in (draw(d, 3), draw(d, 0), draw(d, 4, 3)[::2], np.asfortranarray(draw(d, 2, 3)))
         ],
     }
@@ -545,4 +550,3 @@ CONVERSIONS = {
 EXAMPLES: dict[str, list[Example]] = {
     **CONTROL, **SHAPE, **LINALG, **LISTS, **MEMORY, **REDUCE, **CONVERSIONS,
 }  # fmt: skip
-

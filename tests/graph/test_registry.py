@@ -182,7 +182,8 @@ def smooth_examples(name: str) -> list[Example]:
     if not isinstance(p.derivative, Partials):
         return []
     return [
-        Example(xs, lambda g, *xs: g.emit(name, xs).result, meaning(p)) for xs in smooth_points(p, rng_of(name), "float64")
+        Example(xs, lambda g, *xs: g.emit(name, xs).result, meaning(p))
+        for xs in smooth_points(p, rng_of(name), "float64")
     ]
 
 
@@ -209,7 +210,8 @@ def directional(p: Primitive, e: Example, ts: dict[int, np.ndarray]) -> np.ndarr
         return np.asarray(e.meaning(*moved)).imag / 1e-30
 
     def at(h: float) -> np.ndarray:
-        return np.asarray(e.meaning(*(np.asarray(x) + h * ts[i] if i in ts else x for i, x in enumerate(e.operands))))
+        moved = [np.asarray(x + h * ts[i]) if i in ts else x for i, x in enumerate(e.operands)]
+        return np.asarray(e.meaning(*moved))
 
     return (at(STEP) - at(-STEP)) / (2 * STEP)
 

@@ -1,7 +1,7 @@
 """A concrete interpreter of region trees over real Python objects: what the instructions mean, tested.
 
 In: a function and arguments. Out: what its tree computes, to be compared with what CPython computes. Functions of the
-same module are interpreted too, a generator becomes the list of what it yields. Exceptions go out as they are raised.
+same module are interpreted too, a generator yields from the list of all that it yields. Exceptions go out as they are raised.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import importlib
 import inspect
 import operator
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from jitgrad.trace.blocks import BasicBlock
 from jitgrad.trace.bytecode import NULL, Instr
-from jitgrad.trace.regions import RETURN, Continue, Goto, LoopNode, structure
+from jitgrad.trace.regions import RETURN, CodeTree, Continue, Goto, LoopNode, structure
 
-__all__ = ["evaluate"]
+__all__ = ["agree", "evaluate", "outcome"]
 
 _BINARY: dict[str, Callable[[Any, Any], Any]] = {
     "+": operator.add,
@@ -67,13 +67,40 @@ _UNARY: dict[str, Callable[[Any], Any]] = {
 _ATTRIBUTES = {"defaults": "__defaults__", "kwdefaults": "__kwdefaults__"}
 
 
-def evaluate(function: types.FunctionType, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> Any:
-    """Return what the tree of a function computes."""
-    return _Frame(function, args, kwargs or {}).run()
+def evaluate(
+    function: types.FunctionType,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any] | None = None,
+    tree: CodeTree | None = None,
+) -> Any:
+    """Return what the tree of a function computes, or another tree in its place."""
+    return _Frame(function, args, kwargs or {}, tree).run()
+
+
+def outcome(run: Callable[[], Any]) -> tuple[str, str]:
+    """Return what a call gives: the result's text, an iterator's items; or the exception's type and text."""
+    try:
+        result = run()
+        return "result", repr(list(result) if isinstance(result, Iterator) else result)
+    except Exception as exception:
+        return type(exception).__name__, str(exception)
+
+
+def agree(want: tuple[str, str], got: tuple[str, str]) -> bool:
+    """Whether two outcomes are equal; texts of exceptions may have more about the callee, or a count, in some versions."""
+    if want[0] != got[0]:
+        return False
+    return want[1] == got[1] or (want[0] != "result" and (want[1].endswith(got[1]) or want[1].startswith(got[1][:-1])))
 
 
 class _Frame:
-    def __init__(self, function: types.FunctionType, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        function: types.FunctionType,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        tree: CodeTree | None = None,
+    ) -> None:
         code = function.__code__
         self.function = function
         self.globals = function.__globals__
@@ -88,14 +115,14 @@ class _Frame:
         self.stack: list[Any] = []
         self.yielded: list[Any] = []
         self.code = code
-        self.tree = structure(code)
+        self.tree = tree or structure(code)
 
     def run(self) -> Any:
         target = self.walk(self.tree.body)
         assert target == RETURN
         result = self.pop()
         assert not self.stack
-        return self.yielded if self.code.co_flags & 0x20 else result
+        return iter(self.yielded) if self.code.co_flags & 0x20 else result
 
     def pop(self) -> Any:
         return self.stack.pop()

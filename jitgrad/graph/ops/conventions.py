@@ -68,9 +68,7 @@ _EXPRESSIONS: dict[str, Callable[..., Any]] = {
     "cumprod": lambda g, x: g.cumprod(x, axis=0),
     "sort": lambda g, x: g.sort(x, axis=0),
     "std": _std,
-    "where(x > 0, sqrt(x), 0)": lambda g, x: g.select(
-        g.greater(x, 0.0), g.sqrt(x), g.constant(0.0, x.array.dtype)
-    ),
+    "where(x > 0, sqrt(x), 0)": lambda g, x: g.select(g.greater(x, 0.0), g.sqrt(x), g.constant(0.0, x.array.dtype)),
     "maximum(sqrt(x), y)": lambda g, x, y: g.maximum(g.sqrt(x), y),
     "sqrt(x) ** y": lambda g, x, y: g.power(g.sqrt(x), y),
 }
@@ -113,7 +111,9 @@ CONVENTIONS: list[Convention] = [
     Convention("fmin", (1.0, NAN), (1.0, 0.0), (1.0, 0.0), "a NaN is ignored"),
     Convention("clip", (0.0, 0.0, 1.0), (1.0, 0.0, 0.0), (0.5, 0.5, 0.0), "passes at its bounds"),
     Convention("clip", (1.0, 0.0, 1.0), (1.0, 0.0, 0.0), (0.5, 0.0, 0.5), "passes at its bounds"),
-    Convention("clip", (0.5, 1.0, 0.0), (0.0, 0.0, 1.0), (0.0, 0.0, 1.0), "crossed bounds: the upper one is the result"),
+    Convention(
+        "clip", (0.5, 1.0, 0.0), (0.0, 0.0, 1.0), (0.0, 0.0, 1.0), "crossed bounds: the upper one is the result"
+    ),
     Convention("sort", ((1.0, 1.0, 0.0),), ((2.0, 3.0, 1.0),), ((2.0, 3.0, 1.0),), "stable: each gets what it became"),
     # jumps
     Convention("floor", (1.0,), (0.0,), (0.0,), _FLAT),
