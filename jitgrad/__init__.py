@@ -1,8 +1,8 @@
 """Gradients of plain NumPy programs, compiled to machine code.
 
-    grad, value_and_grad   gradients of scalar functions
-    vjp, jvp               reverse and forward mode of any function
-    jit                    the function itself, compiled
+grad, value_and_grad   gradients of scalar functions
+vjp, jvp               reverse and forward mode of any function
+jit                    the function itself, compiled
 """
 
 from jitgrad.api import Transformed, grad, jit, jvp, value_and_grad, vjp

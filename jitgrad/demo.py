@@ -25,7 +25,7 @@ try:
 except ImportError as missing:
     raise SystemExit(f"The demo needs {missing.name}. To install all it needs: pip install '.[demo]'") from missing
 
-__all__ = ["Linear", "Model", "difference_error", "by_hand", "loss", "loss_and_gradient", "main", "train"]
+__all__ = ["Linear", "Model", "by_hand", "difference_error", "loss", "loss_and_gradient", "main", "train"]
 BATCH = 32
 
 
@@ -139,11 +139,9 @@ def main(arguments: Sequence[str] | None = None) -> float:
     accuracy = float(np.mean(model(images[test]).argmax(axis=1) == labels[test]))
     print(f"test accuracy: {accuracy:.1%} of {len(test)} images kept apart from training")
     times = [min(timeit.repeat(lambda f=f: f(model, *batch), number=20)) * 5e4 for f in (loss_and_gradient, by_hand)]
-    ratio = times[0] / times[1]
-    print(f"loss and gradient: {times[0]:.0f} µs; by hand in NumPy: {times[1]:.0f} µs; ratio {ratio:.2f}")
+    print("loss and gradient: {:.0f} µs; by hand in NumPy: {:.0f} µs; ratio {:.2f}".format(*times, times[0] / times[1]))
 
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.subplots()
+    axes = (figure := Figure(figsize=(7, 4), layout="constrained")).subplots()
     axes.semilogy(history, linewidth=0.8)
     axes.set(xlabel="step", ylabel="cross-entropy", title=f"Hand-written digits: test accuracy {accuracy:.1%}")
     figure.savefig(options.out, dpi=120)

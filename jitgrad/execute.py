@@ -1,20 +1,38 @@
-"""Running a traced call: results rebuilt from what the graph yields, argument arrays written.
+"""Making a traced call run: the native executable, and the interpreted one as its oracle.
 
-In: a `Traced` and inputs. Out: the Python object that the user's function returns. The native executable runs machine
-code; the interpreted one runs the same graph in NumPy, as the oracle.
+In: a `Traced` and the spec of its call. Out: an `Executable` that turns inputs into the object which the user's function
+returns. The native one lowers the graph, and describes to the backend what the entry checks, unboxes and boxes; the
+interpreted one runs the graph in NumPy and rebuilds the result here.
 """
 
 from __future__ import annotations
 
+import struct
+import time
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from jitgrad.errors import error
+from jitgrad.backend import blas, form
+from jitgrad.backend.engine import host
+from jitgrad.backend.lower import Body, Site, Target, lower
+from jitgrad.backend.specialisation import Specialisation as NativeCode
+from jitgrad.backend.specialisation import link
+from jitgrad.errors import error, raise_at
 from jitgrad.graph.interpret import interpret
 from jitgrad.options import OPTIONS
-from jitgrad.pytree import rebuild_object
+from jitgrad.pytree import (
+    ArraySpec,
+    DictSpec,
+    ListSpec,
+    NumberSpec,
+    ObjectSpec,
+    StaticSpec,
+    TupleSpec,
+    rebuild_object,
+)
+from jitgrad.trace.guards import look_up
 from jitgrad.trace.tracer import (
     ArgumentResult,
     DictResult,
@@ -27,7 +45,7 @@ from jitgrad.trace.tracer import (
     ViewResult,
 )
 
-__all__ = ["Executable", "Interpreted", "build_result", "make_executable"]
+__all__ = ["Executable", "Interpreted", "Native", "build_result", "make_executable"]
 
 _PYTHON = {"bool": bool, "int": int, "float": float, "complex": complex}
 
@@ -35,15 +53,10 @@ _PYTHON = {"bool": bool, "int": int, "float": float, "complex": complex}
 class Executable:
     """Something that runs a traced call."""
 
+    native: NativeCode | None = None
     llvm_text = ""
     asm_text = ""
-
-    def __init__(self, traced: Traced) -> None:
-        self.traced = traced
-
-    def compute(self, inputs: Sequence[Any]) -> list[Any]:
-        """Return what the graph yields, as fresh arrays."""
-        raise NotImplementedError
+    notes = ""
 
     def run(self, inputs: Sequence[Any], leaves: Sequence[Any]) -> Any:
         """Return the result of the call; write the argument arrays that it stores into.
@@ -55,32 +68,265 @@ class Executable:
         leaves : sequence
             All leaves of the call's arguments, for results that are arguments.
         """
-        self._check_overlap(inputs)
-        values = self.compute(inputs)
-        for argument, position in self.traced.writes:
-            inputs[argument][...] = values[position]
-        return build_result(self.traced.result, values, leaves)
-
-    def _check_overlap(self, inputs: Sequence[Any]) -> None:
-        for argument, _ in self.traced.writes:
-            for k, other in enumerate(inputs):
-                if k != argument and isinstance(other, np.ndarray) and np.may_share_memory(inputs[argument], other):
-                    names = [self.traced.graph.args[i].name for i in (argument, k)]
-                    raise error("JG108", first=names[0], second=names[1])
+        raise NotImplementedError
 
 
 class Interpreted(Executable):
     """Runs the graph by the NumPy interpreter."""
 
-    def compute(self, inputs: Sequence[Any]) -> list[Any]:
-        """Return what the graph yields."""
-        return [np.array(v) for v in interpret(self.traced.graph, inputs)]
+    def __init__(self, traced: Traced) -> None:
+        self.traced = traced
+
+    def run(self, inputs: Sequence[Any], leaves: Sequence[Any]) -> Any:
+        """Return the result of the call."""
+        check_overlap(self.traced, inputs)
+        values = [np.array(v) for v in interpret(self.traced.graph, inputs)]
+        for argument, position in self.traced.writes:
+            inputs[argument][...] = values[position]
+        return build_result(self.traced.result, values, leaves)
+
+
+class Native(Executable):
+    """Machine code with its native entry."""
+
+    def __init__(self, traced: Traced, body: Body, native: NativeCode) -> None:
+        self.traced = traced
+        self.body = body
+        self.native = native
+        self.notes = body.notes
+        self._layouts = [leaf.layout if isinstance(leaf, form.ArrayLeaf) else None for leaf in native.form.leaves]
+
+    def run(self, inputs: Sequence[Any], leaves: Sequence[Any]) -> Any:
+        """Return the result of the call; arrays that are unaligned or byte-swapped are copied in and back."""
+        check_overlap(self.traced, inputs)
+        assert self.native is not None
+        given = [_plain(x) if layout is not None else x for x, layout in zip(inputs, self._layouts, strict=True)]
+        made = self.native.run(tuple(given))
+        for argument, _ in self.traced.writes:
+            if given[argument] is not inputs[argument]:
+                inputs[argument][...] = given[argument]
+        return made
+
+    @property
+    def llvm_text(self) -> str:  # type: ignore[override]
+        """LLVM IR as it was emitted."""
+        assert self.native is not None
+        return self.native.code.ir
+
+    @property
+    def asm_text(self) -> str:  # type: ignore[override]
+        """Assembly."""
+        assert self.native is not None
+        return self.native.code.assembly
+
+
+def check_overlap(traced: Traced, inputs: Sequence[Any]) -> None:
+    """Refuse a call in which an array that is stored into shares memory with another argument."""
+    for argument, _ in traced.writes:
+        for k, other in enumerate(inputs):
+            if k != argument and isinstance(other, np.ndarray) and np.may_share_memory(inputs[argument], other):
+                names = [traced.graph.args[i].name for i in (argument, k)]
+                raise error("JG108", first=names[0], second=names[1])
+
+
+def _plain(x: np.ndarray) -> np.ndarray:
+    """Return an array that machine code can read: native byte order, aligned, strides of whole elements."""
+    whole = all(s % x.itemsize == 0 for s in x.strides)
+    if x.dtype.isnative and x.flags.aligned and whole and type(x) is np.ndarray:
+        return x
+    return np.array(x, x.dtype.newbyteorder("="), order="C", subok=False)
 
 
 def make_executable(traced: Traced, spec: Any, times: dict[str, float]) -> Executable:
-    """Return what runs a traced call: machine code, or the interpreter if the options ask for it."""
-    assert OPTIONS.interpret or spec is not None or times is not None
-    return Interpreted(traced)
+    """Return what runs a traced call: machine code, or the interpreter if the options ask for it.
+
+    Parameters
+    ----------
+    traced : Traced
+    spec : TupleSpec
+        Of `(args, kwargs)`.
+    times : dict
+        Gets the milliseconds of the stages "lower" and "compile".
+    """
+    if OPTIONS.interpret:
+        return Interpreted(traced)
+    start = time.perf_counter()
+    call = _call_form(traced, spec)
+    inputs = call.leaves
+    layouts = [leaf.layout if isinstance(leaf, form.ArrayLeaf) else "C" for leaf in inputs]
+    features = host().features
+    target = Target(vector_bytes=64 if "+avx512f" in features else 32, fma="+fma" in features)
+    orders = _orders(traced, inputs)
+    body = lower(traced.graph, layouts, orders, traced.writes, features=target)
+    times["lower"] = (time.perf_counter() - start) * 1e3
+    start = time.perf_counter()
+    call = _call_form(traced, spec, body, orders)
+    level = "full" if body.level == "scalar" else "minimal"
+    native = link(call, body.ir, on_error=_raiser(body.sites), level=level, externals=blas.symbols())
+    times["compile"] = (time.perf_counter() - start) * 1e3
+    return Native(traced, body, native)
+
+
+def _raiser(sites: Sequence[Site]) -> Any:
+    """Return what raises the exception of an error site, at the user's line."""
+
+    def raise_site(number: int, words: tuple[int, ...]) -> Any:
+        site = sites[number]
+        operands = [_decode(w, d) for w, d in zip(words, site.dtypes, strict=False)]
+        raise_at(site.location, site.exception(site.message.format(*operands)))
+
+    return raise_site
+
+
+def _decode(word: int, dtype: np.dtype) -> Any:
+    """Return the number that a word of an error site holds."""
+    raw = struct.pack("q", word)
+    size = 1 if dtype.kind == "b" else dtype.itemsize
+    return np.frombuffer(raw[:size], dtype)[0].item()
+
+
+# --- describing the call to the native entry
+
+
+def _call_form(traced: Traced, spec: Any, body: Body | None = None, orders: Sequence[str] = ()) -> form.CallForm:
+    args, kwargs = spec.children
+    position = [0]
+    written = {traced.leaves[i] for i, _ in traced.writes if i < len(traced.leaves)}
+    arguments = [_argument(c, traced, position, written) for c in (*args.children, *kwargs.children)]
+    hidden = tuple(form.HiddenInput(h.source, _hidden_leaf(h)) for h in traced.hidden)
+    count = len(traced.graph.args)
+    arrays = [i for i, a in enumerate(traced.graph.args) if a.array.rank]
+    disjoint = tuple((i, j) for i, _ in traced.writes for j in arrays if i != j)
+    words = max([8, *(len(s.dtypes) for s in body.sites)]) if body is not None else 8
+    assert count == len(traced.leaves) + len(hidden)
+    return form.CallForm(
+        tuple(arguments),
+        form.ConstantResult(None) if body is None else _Results(traced, orders).result(traced.result),
+        keywords=tuple(kwargs.keys),
+        facts=tuple(traced.guards),
+        hidden=hidden,
+        disjoint=disjoint,
+        arena_bytes=0 if body is None else body.arena_bytes,
+        error_words=words,
+        release_gil=False,
+    )
+
+
+def _argument(spec: Any, traced: Traced, position: list[int], written: set[int]) -> Any:
+    if isinstance(spec, ArraySpec | NumberSpec):
+        leaf = position[0]
+        position[0] += 1
+        if leaf in traced.statics:
+            return form.StaticLeaf(traced.statics[leaf], "equal")
+        if isinstance(spec, NumberSpec):
+            return form.ScalarLeaf(spec.kind, spec.dtype)
+        return form.ArrayLeaf(spec.dtype, spec.shape, spec.layout, writeable=leaf in written)
+    if isinstance(spec, StaticSpec):
+        return form.StaticLeaf(spec.value, "equal")
+    if isinstance(spec, TupleSpec | ListSpec | DictSpec | ObjectSpec):
+        children = tuple(_argument(c, traced, position, written) for c in spec.children)
+        if isinstance(spec, TupleSpec):
+            return form.TupleTree(children, spec.cls)
+        if isinstance(spec, ListSpec):
+            return form.ListTree(children)
+        if isinstance(spec, DictSpec):
+            return form.DictTree(spec.keys, children)
+        return form.ObjectTree(spec.cls, spec.names, children)
+    return form.StaticLeaf(spec.value, "is")
+
+
+def _hidden_leaf(hidden: Any) -> form.Leaf:
+    if hidden.kind != "array":
+        return form.ScalarLeaf(hidden.kind, hidden.type.dtype)
+    array = look_up(hidden.source)
+    layout = "C" if array.flags.c_contiguous else "F" if array.flags.f_contiguous else _strides(array)
+    return form.ArrayLeaf(array.dtype, array.shape, layout)
+
+
+def _strides(array: np.ndarray) -> Any:
+    return tuple(s // array.itemsize for s in array.strides)
+
+
+def _orders(traced: Traced, inputs: Sequence[Any]) -> list[str]:
+    """Return the memory order of each yield: a gradient has that of the argument it belongs to."""
+    orders = ["C"] * len(traced.graph.yields)
+    for index, leaf in traced.orders.items():
+        if leaf in traced.leaves:
+            spec = inputs[traced.leaves.index(leaf)]
+            if isinstance(spec, form.ArrayLeaf) and spec.layout == "F":
+                orders[index] = "F"
+    return orders
+
+
+class _Results:
+    """Turns a result tree into the backend's, with the types of the graph's yields."""
+
+    def __init__(self, traced: Traced, orders: Sequence[str]) -> None:
+        self.traced = traced
+        self.orders = orders
+        self.seen: dict[int, int] = {}
+        self.count = 0
+
+    def _next(self) -> int:
+        self.count += 1
+        return self.count - 1
+
+    def result(self, tree: Any) -> Any:
+        """Return the backend's description of a result."""
+        if isinstance(tree, LeafResult):
+            return self._leaf(tree)
+        if isinstance(tree, StaticResult):
+            self._next()
+            return form.ConstantResult(tree.value)
+        if isinstance(tree, ArgumentResult):
+            self._next()
+            return form.SameResult(self.traced.leaves.index(tree.leaf))
+        if isinstance(tree, ViewResult):
+            self._next()
+            same = form.SameResult(self.traced.leaves.index(tree.leaf))
+            return form.CallResult(lambda array: view_of(array, tree), (same,))
+        children = tuple(self.result(c) for c in tree.children)
+        if isinstance(tree, TupleResult):
+            return form.TupleResult(children) if tree.cls is tuple else form.CallResult(tree.cls, children)
+        if isinstance(tree, ListResult):
+            return form.ListResult(children)
+        if isinstance(tree, DictResult):
+            return form.DictResult(tree.keys, children)
+        assert isinstance(tree, ObjectResult)
+        return form.ObjectResult(tree.cls, tree.names, children)
+
+    def _leaf(self, tree: LeafResult) -> Any:
+        t = self.traced.graph.yields[tree.index].array
+        if tree.kind == "mixed":
+            parts = (form.NumberResult("numpy", t.dtype), form.NumberResult("bool", np.dtype(np.bool_)))
+            self._next()
+            self._next()
+            return form.CallResult(_mixed, parts)
+        if tree.index in self.seen:
+            self._next()
+            return form.RepeatResult(self.seen[tree.index])
+        place = self._next()
+        if tree.kind == "array":
+            self.seen[tree.index] = place
+            shape = tuple(d if isinstance(d, int) else None for d in t.shape)
+            return form.ArrayResult(t.dtype, shape, self.orders[tree.index])
+        return form.NumberResult(tree.kind, t.dtype)
+
+
+def _mixed(value: Any, is_numpy: bool) -> Any:
+    """Return a number that is NumPy's on some paths only."""
+    return value if is_numpy else value.item()
+
+
+# --- results in Python
+
+
+def view_of(array: np.ndarray, tree: ViewResult) -> np.ndarray:
+    """Return the view of an argument that a result is."""
+    view = array[tree.index]
+    view = view.transpose([k for k in tree.order if k is not None])
+    made: np.ndarray = view[tuple(None if k is None else slice(None) for k in tree.order)]
+    return made
 
 
 def build_result(tree: Any, values: Sequence[Any], leaves: Sequence[Any]) -> Any:
@@ -90,17 +336,14 @@ def build_result(tree: Any, values: Sequence[Any], leaves: Sequence[Any]) -> Any
         if tree.kind == "array":
             return value
         if tree.kind == "mixed":
-            return value[()] if values[tree.index + 1] else value.item()
+            return _mixed(value[()], bool(values[tree.index + 1]))
         return value[()] if tree.kind == "numpy" else _PYTHON[tree.kind](value)
     if isinstance(tree, StaticResult):
         return tree.value
     if isinstance(tree, ArgumentResult):
         return leaves[tree.leaf]
     if isinstance(tree, ViewResult):
-        view = leaves[tree.leaf][tree.index]
-        axes = [k for k in tree.order if k is not None]
-        view = view.transpose(axes)
-        return view[tuple(None if k is None else slice(None) for k in tree.order)]
+        return view_of(leaves[tree.leaf], tree)
     children = [build_result(c, values, leaves) for c in tree.children]
     if isinstance(tree, TupleResult):
         return tuple(children) if tree.cls is tuple else tree.cls(*children)

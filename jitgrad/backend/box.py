@@ -9,8 +9,7 @@ error code into a call of `on_error`, and otherwise builds the result tree. `%ke
 result refers to. Returns a new reference, or null with an exception set. `entry` writes its two callers.
 
 References. Whatever has been made and not yet been given to its container stands in a slot of `%made`, null when it
-has none; every failure goes to one place that gives back all slots. The arena is one word of the table: taken by
-reading and zeroing it, which is atomic under the GIL; a call that finds zero makes its own.
+has none; every failure goes to one place that gives back all slots.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from jitgrad.backend.callsupport import ARENA_ROOM
 from jitgrad.backend.calltext import CallText, Table
 from jitgrad.backend.capi import ARRAY
 from jitgrad.backend.form import (
@@ -40,16 +40,12 @@ from jitgrad.backend.form import (
     result_leaves,
 )
 
-__all__ = ["ARENA_KEPT_BYTES", "ON_ERROR", "emit_finish"]
+__all__ = ["ON_ERROR", "emit_finish"]
 
-# A larger arena is freed after the call.
-ARENA_KEPT_BYTES = 64 * 2**20
-
-# A smaller one is on the stack.
+# A smaller arena is on the stack.
 _STACK_BYTES = 4096
 
-# Every block of the arena begins with its size; the memory handed out follows, aligned.
-_HEADER, _ALIGN = 64, 64
+_ALIGN = 64
 
 
 class _OnError:
@@ -116,7 +112,7 @@ class _Finish:
             t.entry.append(f"  %made{k} = getelementptr ptr, ptr %made, i64 {k}")
             t.entry.append(f"  store ptr null, ptr %made{k}")
         text = t.function("define internal ptr @jg_finish(ptr %in, ptr %kept, ptr %table)")
-        return text + _emit_error(form, t.table) + (_emit_arena(form, t.table) if self.uses_arena else "")
+        return text
 
     # --- slots
 
@@ -153,7 +149,9 @@ class _Finish:
         if running:
             self._give_arena_back()
             self._give_slots_back()
-        t.do(f"ret ptr {t.emit(f'call ptr @jg_error(i32 {code}, ptr {self.err}, ptr %table)')}")
+        count, function = self.form.error_words, t.object(ON_ERROR)
+        result = t.api("jg_error", "ptr", f"i32 {code}", f"ptr {self.err}", f"i64 {count}", f"ptr {function}")
+        t.do(f"ret ptr {result}")
         t.start(on)
 
     # --- before the body
@@ -204,14 +202,16 @@ class _Finish:
         if not self.uses_arena:
             return t.alloca(f"[{needed} x i8]", _ALIGN) if needed else "null"
         amount = str(needed) if needed is not None else t.load("i64", self.sizes)
-        block = t.emit(f"call ptr @jg_take_arena(i64 {amount}, ptr %table)")
+        block = self._failing(t.api("jg_take_arena", "ptr", f"i64 {amount}", "ptr %table"))
         t.store(f"ptr {block}", self.block)
-        self._failing(block)
-        return t.emit(f"call ptr @jg_arena_memory(ptr {block})")
+        # A block begins with its size and has room to be aligned.
+        place = t.emit(f"ptrtoint ptr {block} to i64")
+        place = t.emit(f"and i64 {t.emit(f'add i64 {place}, {ARENA_ROOM - 1}')}, {-_ALIGN}")
+        return t.emit(f"inttoptr i64 {place} to ptr")
 
     def _give_arena_back(self) -> None:
         if self.uses_arena:
-            self.t.do(f"call void @jg_give_arena(ptr {self.t.load('ptr', self.block)}, ptr %table)")
+            self.t.api("jg_give_arena", "void", f"ptr {self.t.load('ptr', self.block)}", "ptr %table")
 
     # --- after the body
 
@@ -230,7 +230,7 @@ class _Finish:
             for dim in dims:
                 size = t.emit(f"mul i64 {size}, {dim}")
             source = t.load("ptr", self.out, at)
-            t.do(f"call void @jg_copy(ptr {t.load('ptr', array, ARRAY['data'])}, ptr {source}, i64 {size})")
+            t.api("jg_copy", "void", f"ptr {t.load('ptr', array, ARRAY['data'])}", f"ptr {source}", f"i64 {size}")
 
     def _box(self, tree: Any) -> str:
         """Return a register with a new reference to what a result tree describes."""
@@ -377,110 +377,3 @@ class _Finish:
         code = t.api("PyArray_SetBaseObject", "i32", f"ptr {view}", f"ptr {base}")
         t.unless(t.equal("i32", code, 0), "fail")
         return self._from_slot(slot)
-
-
-def _emit_error(form: CallForm, table: Table) -> str:
-    """Return the IR that turns an error code into what `on_error` makes of it, and the copy of late arrays."""
-    t = CallText(table)
-    t.unless(t.emit("icmp sgt i32 %code, 0"), "set")
-    operands = t.api("PyTuple_New", "ptr", f"i64 {form.error_words}")
-    t.not_null(operands, "set")
-    for k in range(form.error_words):
-        value = t.api("PyLong_FromLongLong", "ptr", f"i64 {t.load('i64', '%err', 8 * k)}")
-        t.not_null(value, "drop")
-        t.unless(t.equal("i32", t.api("PyTuple_SetItem", "i32", f"ptr {operands}", f"i64 {k}", f"ptr {value}"), 0), "drop")
-    site = t.emit(f"sext i32 {t.emit('sub i32 %code, 1')} to i64")
-    number = t.api("PyLong_FromLongLong", "ptr", f"i64 {site}")
-    t.not_null(number, "drop")
-    place = t.alloca("[2 x ptr]")
-    t.store(f"ptr {number}", place)
-    t.store(f"ptr {operands}", place, 8)
-    result = t.api("PyObject_Vectorcall", "ptr", f"ptr {t.object(ON_ERROR)}", f"ptr {place}", "i64 2", "ptr null")
-    t.decref(number)
-    t.decref(operands)
-    t.do(f"ret ptr {result}")
-    t.start("drop")
-    t.decref(operands)
-    t.branch("set")
-    t.start("set")
-    t.do("ret ptr null")
-    return t.function("define internal ptr @jg_error(i32 %code, ptr %err, ptr %table)") + _COPY
-
-
-_COPY = """
-define internal void @jg_copy(ptr %to, ptr %from, i64 %size) {
-start:
-  %whole = and i64 %size, -8
-  %any = icmp sgt i64 %whole, 0
-  br i1 %any, label %words, label %tail
-words:
-  %i = phi i64 [ 0, %start ], [ %i1, %words ]
-  %p = getelementptr i8, ptr %from, i64 %i
-  %q = getelementptr i8, ptr %to, i64 %i
-  %w = load i64, ptr %p, align 1
-  store i64 %w, ptr %q, align 1
-  %i1 = add i64 %i, 8
-  %more = icmp slt i64 %i1, %whole
-  br i1 %more, label %words, label %tail
-tail:
-  %left = icmp slt i64 %whole, %size
-  br i1 %left, label %bytes, label %done
-bytes:
-  %j = phi i64 [ %whole, %tail ], [ %j1, %bytes ]
-  %r = getelementptr i8, ptr %from, i64 %j
-  %s = getelementptr i8, ptr %to, i64 %j
-  %b = load i8, ptr %r
-  store i8 %b, ptr %s
-  %j1 = add i64 %j, 1
-  %again = icmp slt i64 %j1, %size
-  br i1 %again, label %bytes, label %done
-done:
-  ret void
-}
-"""
-
-
-def _emit_arena(form: CallForm, table: Table) -> str:
-    """Return the IR that takes an arena of a size and gives it back; word 0 of the table holds the one kept warm."""
-    take = CallText(table)
-    block = take.load("ptr", "%table")
-    take.store("ptr null", "%table")
-    take.branch_if(take.equal("ptr", block, "null"), "make", "look")
-    take.start("look")
-    large = take.emit(f"icmp uge i64 {take.load('i64', block)}, %size")
-    take.branch_if(large, "use", "small")
-    take.start("use")
-    take.do(f"ret ptr {block}")
-    take.start("small")
-    take.api("PyMem_RawFree", "void", f"ptr {block}")
-    take.branch("make")
-    take.start("make")
-    # A size that overflows, or that no machine has, is out of memory.
-    take.unless(take.emit(f"icmp ult i64 %size, {2**62}"), "none")
-    made = take.api("PyMem_RawMalloc", "ptr", f"i64 {take.emit(f'add i64 %size, {_HEADER + _ALIGN}')}")
-    take.not_null(made, "none")
-    take.store("i64 %size", made)
-    take.do(f"ret ptr {made}")
-    take.start("none")
-    take.do(f"ret ptr {take.api('PyErr_NoMemory', 'ptr')}")
-
-    give = CallText(table)
-    size = give.load("i64", "%block")
-    give.unless(give.emit(f"icmp ule i64 {size}, {ARENA_KEPT_BYTES}"), "free")
-    give.unless(give.equal("ptr", give.load("ptr", "%table"), "null"), "free")
-    give.store("ptr %block", "%table")
-    give.do("ret void")
-    give.start("free")
-    give.api("PyMem_RawFree", "void", "ptr %block")
-    give.do("ret void")
-
-    memory = CallText(table)
-    number = memory.emit("ptrtoint ptr %block to i64")
-    number = memory.emit(f"and i64 {memory.emit(f'add i64 {number}, {_HEADER + _ALIGN - 1}')}, {-_ALIGN}")
-    offset = memory.emit(f"sub i64 {number}, {memory.emit('ptrtoint ptr %block to i64')}")
-    memory.do(f"ret ptr {memory.emit(f'getelementptr i8, ptr %block, i64 {offset}')}")
-    return (
-        take.function("define internal ptr @jg_take_arena(i64 %size, ptr %table)")
-        + give.function("define internal void @jg_give_arena(ptr %block, ptr %table)")
-        + memory.function("define internal ptr @jg_arena_memory(ptr %block)")
-    )

@@ -8,9 +8,10 @@ argument `%table`, so that the text holds no address; and the `Table` that is to
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from typing import Any
 
-from jitgrad.backend.capi import OB_TYPE, address
+from jitgrad.backend.capi import OB_TYPE
 from jitgrad.backend.text import FunctionText
 
 __all__ = ["CallText", "Table"]
@@ -43,13 +44,15 @@ class Table:
             self.items.append(item)
         return self._places[key]
 
-    def filled(self, instead: dict[int, Any]) -> tuple[Any, list[Any]]:
+    def filled(self, instead: dict[int, Any], address: Callable[[str], int]) -> tuple[Any, list[Any]]:
         """Return the words for this process, and the objects that must outlive them.
 
         Parameters
         ----------
         instead : dict of int to object
             Objects to put in place of those of an id, which stood for them.
+        address : callable
+            Finds an API function by name.
         """
         words = (ctypes.c_uint64 * len(self.items))()
         kept = []

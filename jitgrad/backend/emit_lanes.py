@@ -134,8 +134,7 @@ class Lanes:
         text.declare(f"void {symbol}({of}, <{width} x ptr>, i32, <{width} x i1>)")
         mask = self.mask(width, lanes)
         text.do(
-            f"call void {symbol}({of} {value}, <{width} x ptr> {where}, i32 {x.dtype.itemsize}, "
-            f"<{width} x i1> {mask})"
+            f"call void {symbol}({of} {value}, <{width} x ptr> {where}, i32 {x.dtype.itemsize}, <{width} x i1> {mask})"
         )
 
     def gather(self, pointer: str, dtype: np.dtype, offsets: Handle, lanes: Sym) -> Handle:

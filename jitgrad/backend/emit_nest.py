@@ -199,9 +199,7 @@ class _Nest:
 
     # expressions
 
-    def _evaluate(
-        self, level: int, env: dict[Node, Handle], pointers: dict[Access, str], at: dict[int, Sym]
-    ) -> None:
+    def _evaluate(self, level: int, env: dict[Node, Handle], pointers: dict[Access, str], at: dict[int, Sym]) -> None:
         for n in self.by_level[level]:
             made = env[n] = self._node(n, env, pointers, at)
             if n.wide and made.width == 1 and not made.constant and self.shape.width > 1:
@@ -258,9 +256,7 @@ class _Nest:
             return self.arithmetic.const(x, dtype)
         return self.arithmetic.cast(Handle(x, _INT64), dtype)
 
-    def _gather(
-        self, n: Node, env: dict[Node, Handle], pointers: dict[Access, str], width: int, count: Sym
-    ) -> Handle:
+    def _gather(self, n: Node, env: dict[Node, Handle], pointers: dict[Access, str], width: int, count: Sym) -> Handle:
         assert n.access is not None
         total: Handle | None = None
         for o, stride in zip(n.operands, n.payload, strict=True):
@@ -283,9 +279,7 @@ class _Nest:
 
     # reductions
 
-    def _reduce(
-        self, level: int, env: dict[Node, Handle], pointers: dict[Access, str], at: dict[int, Sym]
-    ) -> None:
+    def _reduce(self, level: int, env: dict[Node, Handle], pointers: dict[Access, str], at: dict[int, Sym]) -> None:
         """Write the reduced loops of one kept element, or of one vector of them."""
         outer = self.accumulators
         self.accumulators = []

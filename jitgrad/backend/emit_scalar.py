@@ -197,9 +197,7 @@ class Arithmetic:
         floor = self._call("floor", quotient)
         up = self.compare(">", self.sub(quotient, floor), self.const(0.5, x.dtype))
         whole = self.select(up, self.add(floor, one), floor)
-        whole = self.select(
-            self.compare("!=", quotient, zero), whole, self._call("copysign", zero, self.div(x, y))
-        )
+        whole = self.select(self.compare("!=", quotient, zero), whole, self._call("copysign", zero, self.div(x, y)))
         by_zero = self.compare("==", y, zero)
         return self.select(by_zero, self.div(x, y), whole), self.select(by_zero, remainder, moved)
 

@@ -247,4 +247,3 @@ def _describe(schedule: Schedule) -> list[str]:
 
     visit(schedule.steps[schedule.graph], "")
     return lines
-

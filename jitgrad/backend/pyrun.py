@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from jitgrad.backend.capi import address
 from jitgrad.backend.engine import Code
 from jitgrad.backend.form import (
     ArrayLeaf,
@@ -179,15 +180,22 @@ class _Boxing:
         assert isinstance(tree, ViewResult)
         base = self.leaves[tree.leaf]
         strides = tuple(int(s) * tree.dtype.itemsize for s in words[1 + tree.rank :])
-        # The words tell a place in the base's memory; NumPy makes the view from an offset into a flat one.
-        view: np.ndarray = np.ndarray.__new__(
-            np.ndarray, shape, tree.dtype, _Memory(base, int(words[0])), 0, strides if tree.rank else None
-        )
-        return view
+        return _view(base, tree.dtype, shape, strides, int(words[0]))
 
 
-class _Memory:
-    """The memory of an array from an address on, kept alive by it."""
-
-    def __init__(self, base: np.ndarray, address: int) -> None:
-        self.base, self.address = base, address
+def _view(base: np.ndarray, dtype: np.dtype, shape: tuple[int, ...], strides: tuple[int, ...], place: int) -> Any:
+    """Return an array over memory that belongs to another, at any place: only the C interface can make one."""
+    integers = ctypes.c_int64 * max(len(shape), 1)
+    taken = ctypes.PYFUNCTYPE(None, ctypes.py_object)(("Py_IncRef", ctypes.pythonapi))
+    new = ctypes.PYFUNCTYPE(
+        ctypes.py_object, ctypes.py_object, ctypes.py_object, ctypes.c_int, *[ctypes.c_void_p] * 3, ctypes.c_int,
+        ctypes.c_void_p,
+    )(address("PyArray_NewFromDescr"))  # fmt: skip
+    set_base = ctypes.PYFUNCTYPE(ctypes.c_int, ctypes.py_object, ctypes.py_object)(address("PyArray_SetBaseObject"))
+    taken(dtype)  # both functions take a reference over
+    writeable = 0x400 if base.flags.writeable else 0
+    dims, steps = integers(*shape), integers(*strides)
+    view = new(np.ndarray, dtype, len(shape), ctypes.addressof(dims), ctypes.addressof(steps), place, writeable, None)
+    taken(base)
+    set_base(view, base)
+    return view

@@ -143,8 +143,10 @@ class Schedule:
             return False
         strides = self._strides(value)[-2:]
         rows, columns = value.shape[-2:]
-        return (strides[1] == 1 or columns == 1) and strides[0] not in (None, 0) or (
-            (strides[0] == 1 or rows == 1) and strides[1] not in (None, 0)
+        return (
+            (strides[1] == 1 or columns == 1)
+            and strides[0] not in (None, 0)
+            or ((strides[0] == 1 or rows == 1) and strides[1] not in (None, 0))
         )
 
     def _strides(self, value: Value) -> list[int | str | None]:

@@ -16,6 +16,7 @@ import numpy as np
 
 from jitgrad.backend import capi
 from jitgrad.backend.box import ON_ERROR
+from jitgrad.backend.callsupport import address
 from jitgrad.backend.engine import Code, compile_module
 from jitgrad.backend.entry import emit_entry
 from jitgrad.backend.form import CallForm
@@ -98,8 +99,8 @@ def link(
     ----------
     form : CallForm
     body : str
-        IR of a module that defines `@body`, and `@plan` if the form needs it (see `form`). Names that begin with
-        `jg_entry`, `jg_run`, `jg_finish`, `jg_error`, `jg_copy` and `jg_take_`, `jg_give_`, `jg_arena_` are ours.
+        IR of a module that defines `@body`, and `@plan` if the form needs it (see `form`). The names
+        `@jg_entry`, `@jg_run` and `@jg_finish` are taken.
     on_error : callable
         Called with the number of an error site and its operands (int64 words); raises. It may be called in any thread.
     level : str
@@ -111,7 +112,7 @@ def link(
     if not capi.native():
         return Specialisation(form, compile_module(body, level=level, externals=externals), on_error, None, [])
     entry, table = emit_entry(form)
-    words, kept = table.filled({id(ON_ERROR): on_error})
+    words, kept = table.filled({id(ON_ERROR): on_error}, address)
     code = compile_module(body + "\n" + entry, level=level, externals=externals)
     return Specialisation(form, code, on_error, words, kept)
 

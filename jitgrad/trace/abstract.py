@@ -75,13 +75,23 @@ class Scalar(Abstract):
 
 
 class Cell:
-    """Identity of a piece of mutable storage; what it holds is `heap[cell]`."""
+    """Identity of a piece of mutable storage; what it holds is `heap[cell]`.
 
-    __slots__ = ("argument", "name")
+    Attributes
+    ----------
+    name : str
+    argument : int or None
+        The leaf of the call that it is; -1 for an array read from outside.
+    like : int or None
+        The leaf of the call by which what it holds is a derivative.
+    """
 
-    def __init__(self, name: str = "", argument: int | None = None) -> None:
+    __slots__ = ("argument", "like", "name")
+
+    def __init__(self, name: str = "", argument: int | None = None, like: int | None = None) -> None:
         self.name = name
         self.argument = argument
+        self.like = like
 
     def __repr__(self) -> str:
         return f"<cell {self.name}>"

@@ -337,7 +337,9 @@ def _fsum(ctx: Context, seq: Any, /) -> Any:
     items = sequence_of(ctx, seq)
     if _known(*items):
         return math.fsum(items)
-    raise ctx.error("JG237", name="math.fsum", why="it adds without rounding, in a number of steps that depends on data")
+    raise ctx.error(
+        "JG237", name="math.fsum", why="it adds without rounding, in a number of steps that depends on data"
+    )
 
 
 if hasattr(math, "sumprod"):

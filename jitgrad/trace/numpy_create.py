@@ -60,7 +60,9 @@ def _only_c(ctx: Context, name: str, **arguments: Any) -> None:
 
 
 def _filled(name: str, fill: Any) -> Callable[..., Any]:
-    def run(ctx: Context, shape: Any, dtype: Any = None, order: Any = "C", *, device: Any = None, like: Any = None) -> Any:
+    def run(
+        ctx: Context, shape: Any, dtype: Any = None, order: Any = "C", *, device: Any = None, like: Any = None
+    ) -> Any:
         _only_c(ctx, f"np.{name}", order=order, device=device, like=like)
         return new_array(ctx, known_dtype(ctx, dtype, np.dtype(np.float64)), shape_argument(ctx, shape), fill)
 
@@ -69,7 +71,14 @@ def _filled(name: str, fill: Any) -> Callable[..., Any]:
 
 def _filled_like(name: str, fill: Any) -> Callable[..., Any]:
     def run(
-        ctx: Context, a: Any, dtype: Any = None, order: Any = "K", subok: Any = True, shape: Any = None, *, device: Any = None
+        ctx: Context,
+        a: Any,
+        dtype: Any = None,
+        order: Any = "K",
+        subok: Any = True,
+        shape: Any = None,
+        *,
+        device: Any = None,
     ) -> Any:
         x = numeric(ctx, a)
         dims = shape_of(ctx, x) if shape is None else shape_argument(ctx, shape)
@@ -102,10 +111,14 @@ def _full_like(
 
 
 @handles(np.eye)
-def _eye(ctx: Context, N: Any, M: Any = None, k: Any = 0, dtype: Any = float, order: Any = "C", *, device: Any = None) -> Any:
+def _eye(
+    ctx: Context, N: Any, M: Any = None, k: Any = 0, dtype: Any = float, order: Any = "C", *, device: Any = None
+) -> Any:
     rows = dim_argument(ctx, N)
     columns = rows if M is None else dim_argument(ctx, M)
-    return ctx.fresh(cast(ctx, diagonal_mask(ctx, rows, columns, static_int(ctx, k, "a diagonal")), known_dtype(ctx, dtype)))
+    return ctx.fresh(
+        cast(ctx, diagonal_mask(ctx, rows, columns, static_int(ctx, k, "a diagonal")), known_dtype(ctx, dtype))
+    )
 
 
 @handles(np.identity)
@@ -162,7 +175,9 @@ def _opened(ctx: Context, x: Any) -> Any:
 
 
 @handles(np.asarray)
-def _asarray(ctx: Context, a: Any, dtype: Any = None, order: Any = None, *, device: Any = None, copy: Any = None) -> Any:
+def _asarray(
+    ctx: Context, a: Any, dtype: Any = None, order: Any = None, *, device: Any = None, copy: Any = None
+) -> Any:
     x = numeric(ctx, _sequence(ctx, a))
     wanted = known_dtype(ctx, dtype, dtype_of(ctx, x))
     if is_array(x) and dtype_of(ctx, x) == wanted and not copy:
@@ -303,7 +318,11 @@ def _known_arange(ctx: Context, start: Any, stop: Any, step: Any, dtype: Any) ->
     made = np.arange(start, stop, step, dtype)
     if made.size > 64 and made.dtype.kind in "iu":
         return ctx.fresh(arange_value(ctx, int(made[0]), made.size, int(made[1]) - int(made[0]), made.dtype))
-    if made.size > 64 and made.dtype == np.float64 and np.array_equal(made, np.arange(made.size) * (made[1] - made[0]) + made[0]):
+    if (
+        made.size > 64
+        and made.dtype == np.float64
+        and np.array_equal(made, np.arange(made.size) * (made[1] - made[0]) + made[0])
+    ):
         return ctx.fresh(arange_value(ctx, float(made[0]), made.size, float(made[1] - made[0]), made.dtype))
     return ctx.fresh(ctx.constant(made))
 
@@ -320,7 +339,9 @@ def _linspace(
     g = ctx.g
     a, b = (as_array(ctx, v, own) for v in (first, last))
     gap = g.subtract(b, a)
-    parts: Dim = count if not endpoint else count - 1 if isinstance(count, int) else g.subtract(count, ctx.constant(1, np.int64))
+    parts: Dim = (
+        count if not endpoint else count - 1 if isinstance(count, int) else g.subtract(count, ctx.constant(1, np.int64))
+    )
     div = ctx.constant(parts, own) if isinstance(parts, int) else cast(ctx, parts, own)
     step = g.divide(gap, div) if not isinstance(parts, int) or parts > 0 else ctx.constant(math.nan, own)
     at = reshape_to(g, iota(ctx, count, own), (count, *(1 for _ in gap.shape)))
@@ -345,7 +366,14 @@ def _linspace(
 
 @handles(np.logspace)
 def _logspace(
-    ctx: Context, start: Any, stop: Any, num: Any = 50, endpoint: Any = True, base: Any = 10.0, dtype: Any = None, axis: Any = 0
+    ctx: Context,
+    start: Any,
+    stop: Any,
+    num: Any = 50,
+    endpoint: Any = True,
+    base: Any = 10.0,
+    dtype: Any = None,
+    axis: Any = 0,
 ) -> Any:
     made = arrays.ufunc(ctx, np.power, numeric(ctx, base), _linspace(ctx, start, stop, num, endpoint, axis=axis))
     return made if dtype is None else _astype(ctx, made, dtype)
@@ -383,7 +411,9 @@ def _indices(ctx: Context, dimensions: Any, dtype: Any = int, sparse: Any = Fals
     rank = len(shape)
     parts = []
     for axis, d in enumerate(shape):
-        at = reshape_to(ctx.g, cast(ctx, iota(ctx, d), known_dtype(ctx, dtype)), [d if k == axis else 1 for k in range(rank)])
+        at = reshape_to(
+            ctx.g, cast(ctx, iota(ctx, d), known_dtype(ctx, dtype)), [d if k == axis else 1 for k in range(rank)]
+        )
         parts.append(at)
     if sparse:
         return tuple(ctx.fresh(p) for p in parts)

@@ -160,7 +160,9 @@ def _append(ctx: Context, arr: Any, values: Any, axis: Any = None) -> Any:
 @handles(np.block)
 def _block(ctx: Context, arrays: Any) -> Any:
     def depth(x: Any) -> int:
-        return 0 if is_array(x) or isinstance(x, Scalar) or not hasattr(x, "cell") else 1 + depth(sequence_of(ctx, x)[0])
+        return (
+            0 if is_array(x) or isinstance(x, Scalar) or not hasattr(x, "cell") else 1 + depth(sequence_of(ctx, x)[0])
+        )
 
     levels = depth(arrays)
 
@@ -229,7 +231,10 @@ def _unstack(ctx: Context, x: Any, /, *, axis: Any = 0) -> Any:
     rank = len(shape_of(ctx, x))
     at = axis_argument(ctx, axis, rank)
     count = static_dim(ctx, shape_of(ctx, x)[at], "the size of an axis that is unstacked")
-    rows = [get_item(ctx, x, (*(slice(None) for _ in range(at)), k, *(slice(None) for _ in range(at + 1, rank)))) for k in range(count)]
+    rows = [
+        get_item(ctx, x, (*(slice(None) for _ in range(at)), k, *(slice(None) for _ in range(at + 1, rank))))
+        for k in range(count)
+    ]
     return tuple(r if is_array(r) else ctx.fresh(as_array(ctx, r)) for r in rows)
 
 
@@ -240,14 +245,19 @@ def _unstack(ctx: Context, x: Any, /, *, axis: Any = 0) -> Any:
 def _tile(ctx: Context, A: Any, reps: Any) -> Any:
     value = as_array(ctx, numeric(ctx, A))
     single = not isinstance(reps, tuple) and not hasattr(reps, "cell")
-    times = [static_int(ctx, r, "the counts of np.tile") for r in ((reps,) if single else items_of(ctx, reps, "the counts of np.tile"))]
+    times = [
+        static_int(ctx, r, "the counts of np.tile")
+        for r in ((reps,) if single else items_of(ctx, reps, "the counts of np.tile"))
+    ]
     rank = max(value.array.rank, len(times))
     shape = (*(1 for _ in range(rank - value.array.rank)), *value.shape)
     times = [1] * (rank - len(times)) + times
     wide = [x for d, t in zip(shape, times, strict=True) for x in (t, d)]
     made = reshape_to(ctx.g, value, [x for d in shape for x in (1, d)])
     made = broadcast_to(ctx.g, made, wide)
-    dims: list[Dim] = [d if t == 1 else t * static_dim(ctx, d, "a size of np.tile") for d, t in zip(shape, times, strict=True)]
+    dims: list[Dim] = [
+        d if t == 1 else t * static_dim(ctx, d, "a size of np.tile") for d, t in zip(shape, times, strict=True)
+    ]
     return ctx.fresh(reshape_to(ctx.g, made, dims))
 
 
@@ -292,7 +302,9 @@ def _flip(ctx: Context, m: Any, axis: Any = None) -> Any:
     if axis is None:
         axes: tuple[int, ...] = tuple(range(rank))
     else:
-        axes = normal_axes([static_int(ctx, a, "an axis") for a in (axis if isinstance(axis, tuple) else (axis,))], rank)
+        axes = normal_axes(
+            [static_int(ctx, a, "an axis") for a in (axis if isinstance(axis, tuple) else (axis,))], rank
+        )
     return get_item(ctx, x, tuple(slice(None, None, -1) if k in axes else slice(None) for k in range(rank)))
 
 
@@ -359,7 +371,9 @@ def _piece(ctx: Context, value: Value, axis: int, start: int, length: int, step:
 
 
 @handles(np.diff)
-def _diff(ctx: Context, a: Any, n: Any = 1, axis: Any = -1, prepend: Any = np._NoValue, append: Any = np._NoValue) -> Any:
+def _diff(
+    ctx: Context, a: Any, n: Any = 1, axis: Any = -1, prepend: Any = np._NoValue, append: Any = np._NoValue
+) -> Any:
     x = array_of(ctx, a)
     at = axis_argument(ctx, axis, len(shape_of(ctx, x)))
     times = static_int(ctx, n, "the order of np.diff")
@@ -398,7 +412,9 @@ def _ediff1d(ctx: Context, ary: Any) -> Any:
 def _pad(ctx: Context, array: Any, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> Any:
     value = as_array(ctx, numeric(ctx, array))
     shape = static_shape(ctx, value.shape, "a size of np.pad")
-    widths = np.broadcast_to(np.asarray(known_argument(ctx, pad_width, "the widths of np.pad")), (value.array.rank, 2)).tolist()
+    widths = np.broadcast_to(
+        np.asarray(known_argument(ctx, pad_width, "the widths of np.pad")), (value.array.rank, 2)
+    ).tolist()
     if mode in ("edge", "reflect", "symmetric", "wrap"):
         for axis, (before, after) in enumerate(widths):
             if before or after:

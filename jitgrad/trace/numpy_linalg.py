@@ -168,7 +168,9 @@ def _matrix_power(ctx: Context, a: Any, n: Any) -> Any:
     power = static_int(ctx, n, "the power of a matrix")
     x = numeric(ctx, a)
     if power < 0:
-        raise ctx.error("JG237", name="np.linalg.matrix_power of a negative power", why="np.linalg.inv is not supported yet")
+        raise ctx.error(
+            "JG237", name="np.linalg.matrix_power of a negative power", why="np.linalg.inv is not supported yet"
+        )
     if power == 0:
         return ctx.call(np.eye, [arrays.shape_of(ctx, x)[-1]])
     made = None
@@ -213,4 +215,3 @@ if hasattr(np, "vecdot"):
         made = as_array(ctx, arrays.ufunc(ctx, np.multiply, numeric(ctx, x1), numeric(ctx, x2)))
         at = normal_axes([static_int(ctx, axis, "an axis")], made.array.rank)
         return ctx.result(reduce_value(ctx, "reduce_sum", made, at))
-

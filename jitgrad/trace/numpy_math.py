@@ -22,7 +22,16 @@ from jitgrad.trace.iteration import sequence_of
 from jitgrad.trace.numpy_join import take_positions
 from jitgrad.trace.numpy_select import positions_in, where_of
 from jitgrad.trace.products import matmul_values
-from jitgrad.trace.sizes import axis_argument, known_argument, numeric, promoted, rehearse, size_of, static_dim, static_int
+from jitgrad.trace.sizes import (
+    axis_argument,
+    known_argument,
+    numeric,
+    promoted,
+    rehearse,
+    size_of,
+    static_dim,
+    static_int,
+)
 from jitgrad.trace.subscripts import get_item
 from jitgrad.trace.ufuncs import store_result
 
@@ -74,7 +83,9 @@ def _nan_to_num(ctx: Context, x: Any, copy: Any = True, nan: Any = 0.0, posinf: 
     info = np.finfo(dtype)
     value = as_array(ctx, made)
     g = ctx.g
-    high, low = (as_array(ctx, d if v is None else v, dtype) for v, d in ((posinf, float(info.max)), (neginf, float(info.min))))
+    high, low = (
+        as_array(ctx, d if v is None else v, dtype) for v, d in ((posinf, float(info.max)), (neginf, float(info.min)))
+    )
     result = g.select(g.isnan(value), as_array(ctx, nan, dtype), value)
     result = g.select(g.equal(value, math.inf), high, result)
     result = g.select(g.equal(value, -math.inf), low, result)
@@ -221,7 +232,11 @@ def _vander(ctx: Context, x: Any, N: Any = None, increasing: Any = False) -> Any
     value = as_array(ctx, numeric(ctx, x))
     if value.array.rank != 1:
         raise ValueError("x must be a one-dimensional array or sequence.")
-    count = static_dim(ctx, value.shape[0], "the size of np.vander") if N is None else static_int(ctx, N, "the size of np.vander")
+    count = (
+        static_dim(ctx, value.shape[0], "the size of np.vander")
+        if N is None
+        else static_int(ctx, N, "the size of np.vander")
+    )
     dtype = np.promote_types(value.array.dtype, int)
     column = ctx.fresh(cast(ctx, value, dtype))
     columns = [ctx.call(np.ones_like, [column])]
@@ -264,7 +279,10 @@ def _gradient(ctx: Context, f: Any, *varargs: Any, axis: Any = None, edge_order:
     steps = steps * len(axes) if len(steps) == 1 else steps
     if len(steps) != len(axes):
         raise TypeError("invalid number of arguments")
-    made = [_gradient_axis(ctx, value, axis_argument(ctx, k, rank), numeric(ctx, h)) for k, h in zip(axes, steps, strict=True)]
+    made = [
+        _gradient_axis(ctx, value, axis_argument(ctx, k, rank), numeric(ctx, h))
+        for k, h in zip(axes, steps, strict=True)
+    ]
     return made[0] if len(axes) == 1 else tuple(made)
 
 
@@ -305,7 +323,9 @@ def _interp(ctx: Context, x: Any, xp: Any, fp: Any, left: Any = None, right: Any
     shape = at.shape
     flat = reshape_to(g, at, (size_of(ctx, shape),))
     low = take_positions(ctx, ys, [0], 0) if left is None else reshape_to(g, as_array(ctx, left, np.float64), (1,))
-    high = take_positions(ctx, ys, [n - 1], 0) if right is None else reshape_to(g, as_array(ctx, right, np.float64), (1,))
+    high = (
+        take_positions(ctx, ys, [n - 1], 0) if right is None else reshape_to(g, as_array(ctx, right, np.float64), (1,))
+    )
     if n == 1:
         made = g.select(g.less(flat, xs), low, g.select(g.greater(flat, xs), high, ys))
         return ctx.result(reshape_to(g, made, shape))

@@ -16,7 +16,17 @@ from jitgrad.graph.ops.memory import Span, load
 from jitgrad.graph.ops.shape import broadcast_to, move_axes, reshape_to
 from jitgrad.trace import arrays
 from jitgrad.trace.abstract import Scalar
-from jitgrad.trace.arrays import as_array, broadcast_dims, broadcast_value, cast, dtype_of, is_array, kind, shape_of, write
+from jitgrad.trace.arrays import (
+    as_array,
+    broadcast_dims,
+    broadcast_value,
+    cast,
+    dtype_of,
+    is_array,
+    kind,
+    shape_of,
+    write,
+)
 from jitgrad.trace.calls import handles, method
 from jitgrad.trace.context import Context, kind_of_python
 from jitgrad.trace.iteration import sequence_of
@@ -242,7 +252,9 @@ def _sort(ctx: Context, a: Any, axis: Any = -1, kind: Any = None, order: Any = N
 
 
 @method("array", "sort")
-def _sort_in_place(ctx: Context, x: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> None:
+def _sort_in_place(
+    ctx: Context, x: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: Any = None
+) -> None:
     value = as_array(ctx, x)
     write(ctx, x, sort_value(ctx, value, axis_argument(ctx, axis, value.array.rank)))
 
@@ -274,7 +286,9 @@ def _quantiles(ctx: Context, name: str, a: Any, q: Any, axis: Any, keepdims: Any
         raise ctx.error("JG235", name=name, argument="an empty array")
     fractions = np.asarray(known_argument(ctx, q, f"the fractions of {name}"), np.float64) / scale
     if ((fractions < 0) | (fractions > 1)).any():
-        raise ValueError("Percentiles must be in the range [0, 100]" if scale != 1 else "Quantiles must be in the range [0, 1]")
+        raise ValueError(
+            "Percentiles must be in the range [0, 100]" if scale != 1 else "Quantiles must be in the range [0, 1]"
+        )
     ordered = sort_value(ctx, value, at)
     rows = []
     for fraction in fractions.ravel():
@@ -313,7 +327,9 @@ def _between(ctx: Context, low: Value, high: Value, t: float) -> Value:
 
 
 @handles(np.median)
-def _median(ctx: Context, a: Any, axis: Any = None, out: Any = None, overwrite_input: Any = False, keepdims: Any = False) -> Any:
+def _median(
+    ctx: Context, a: Any, axis: Any = None, out: Any = None, overwrite_input: Any = False, keepdims: Any = False
+) -> Any:
     if isinstance(axis, tuple) or out is not None:
         raise ctx.error("JG235", name="np.median", argument="axis as a tuple" if out is None else "out")
     return _quantiles(ctx, "np.median", a, 0.5, axis, keepdims, 1)
@@ -327,7 +343,9 @@ def _quantile(ctx: Context, a: Any, q: Any, axis: Any = None, *, method: str = "
 
 
 @handles(np.percentile)
-def _percentile(ctx: Context, a: Any, q: Any, axis: Any = None, *, method: str = "linear", keepdims: Any = False) -> Any:
+def _percentile(
+    ctx: Context, a: Any, q: Any, axis: Any = None, *, method: str = "linear", keepdims: Any = False
+) -> Any:
     if method != "linear":
         raise ctx.error("JG235", name="np.percentile", argument=f"method={method!r}")
     return _quantiles(ctx, "np.percentile", a, q, axis, keepdims, 100)
@@ -394,7 +412,9 @@ def _fill_diagonal(ctx: Context, a: Any, val: Any, wrap: Any = False) -> None:
 
 @handles(np.trace)
 @method("array", "trace")
-def _trace(ctx: Context, a: Any, offset: Any = 0, axis1: Any = 0, axis2: Any = 1, dtype: Any = None, out: Any = None) -> Any:
+def _trace(
+    ctx: Context, a: Any, offset: Any = 0, axis1: Any = 0, axis2: Any = 1, dtype: Any = None, out: Any = None
+) -> Any:
     value = as_array(ctx, numeric(ctx, a))
     rank = value.array.rank
     i, j = axis_argument(ctx, axis1, rank), axis_argument(ctx, axis2, rank)
@@ -471,7 +491,17 @@ def _size_depends_on_data(name: str) -> Any:
     return refuse
 
 
-for _name in ("nonzero", "flatnonzero", "argwhere", "unique", "extract", "compress", "union1d", "intersect1d", "setdiff1d"):
+for _name in (
+    "nonzero",
+    "flatnonzero",
+    "argwhere",
+    "unique",
+    "extract",
+    "compress",
+    "union1d",
+    "intersect1d",
+    "setdiff1d",
+):
     handles(getattr(np, _name))(_size_depends_on_data(_name))
 method("array", "nonzero")(_size_depends_on_data("nonzero"))
 method("array", "compress")(_size_depends_on_data("compress"))

@@ -44,7 +44,18 @@ from typing import Any, TypeAlias
 
 from jitgrad.trace.blocks import BasicBlock, Flow, dominators, flow_of
 
-__all__ = ["RETURN", "BlockNode", "CodeTree", "Continue", "Goto", "LoopNode", "Node", "structure", "targets_of", "tree_of"]
+__all__ = [
+    "RETURN",
+    "BlockNode",
+    "CodeTree",
+    "Continue",
+    "Goto",
+    "LoopNode",
+    "Node",
+    "structure",
+    "targets_of",
+    "tree_of",
+]
 
 RETURN = "return"
 

@@ -44,7 +44,9 @@ def scipy_handler(function: Any) -> Callable[..., Any] | None:
     if module is None:
         return None
     if not _found:
-        _found.update({id(getattr(module, name)): handler for name, handler in SPECIAL.items() if hasattr(module, name)})
+        _found.update(
+            {id(getattr(module, name)): handler for name, handler in SPECIAL.items() if hasattr(module, name)}
+        )
     return _found.get(id(function))
 
 

@@ -190,12 +190,22 @@ def _reduce(ctx: Context, function: Any, iterable: Any, *initial: Any) -> Any:
 
 # --- itertools: of items known one by one
 
-_BY_ITEMS = ("product", "permutations", "combinations", "combinations_with_replacement", "pairwise", "zip_longest", "chain")
+_BY_ITEMS = (
+    "product",
+    "permutations",
+    "combinations",
+    "combinations_with_replacement",
+    "pairwise",
+    "zip_longest",
+    "chain",
+)
 
 
 def _by_items(function: Callable[..., Any]) -> Callable[..., Any]:
     def call(ctx: Context, *args: Any, **kwargs: Any) -> Any:
-        given = [static_int(ctx, a, "a count of itertools") if isinstance(a, int) else sequence_of(ctx, a) for a in args]
+        given = [
+            static_int(ctx, a, "a count of itertools") if isinstance(a, int) else sequence_of(ctx, a) for a in args
+        ]
         return IterSequence(tuple(function(*given, **kwargs)))
 
     return call
@@ -296,7 +306,9 @@ def _replace(ctx: Context, obj: Any, /, **changes: Any) -> Any:
     for field in dataclasses.fields(cls):
         if not field.init:
             if field.name in changes:
-                raise ValueError(f"field {field.name} is declared with init=False, it cannot be specified with replace()")
+                raise ValueError(
+                    f"field {field.name} is declared with init=False, it cannot be specified with replace()"
+                )
             continue
         if field.name not in changes:
             changes[field.name] = attribute(ctx, obj, field.name)
@@ -347,11 +359,27 @@ def _outside(name: str, what: str) -> Callable[..., Any]:
 
 for _name in ("time", "perf_counter", "monotonic", "process_time", "sleep", "time_ns", "perf_counter_ns"):
     HANDLERS[getattr(time, _name)] = _outside(f"time.{_name}", "a clock")
-for _name in ("random", "uniform", "gauss", "normalvariate", "randint", "choice", "shuffle", "seed", "randrange", "sample"):
+for _name in (
+    "random",
+    "uniform",
+    "gauss",
+    "normalvariate",
+    "randint",
+    "choice",
+    "shuffle",
+    "seed",
+    "randrange",
+    "sample",
+):
     HANDLERS[getattr(random, _name)] = _outside(f"random.{_name}", "a random number")
 for _name in dir(np.random):
     _function = getattr(np.random, _name)
-    if callable(_function) and not _name.startswith("_") and _function.__hash__ is not None and _function not in HANDLERS:
+    if (
+        callable(_function)
+        and not _name.startswith("_")
+        and _function.__hash__ is not None
+        and _function not in HANDLERS
+    ):
         HANDLERS[_function] = _outside(f"np.random.{_name}", "a random number")
 
 

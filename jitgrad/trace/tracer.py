@@ -151,6 +151,8 @@ class Traced:
         (graph argument, yield): argument arrays that get new contents.
     notes : list of str
         Why the trace was begun again, for `stats()`.
+    orders : dict of int to int
+        Yields that are gradients, and the leaf of the call by which: they get its memory order.
     """
 
     graph: Graph
@@ -161,6 +163,7 @@ class Traced:
     result: Any
     writes: list[tuple[int, int]]
     notes: list[str] = field(default_factory=list)
+    orders: dict[int, int] = field(default_factory=dict)
 
 
 def trace(transform: Transform, args: Sequence[Spec], kwargs: dict[str, Spec], values: Sequence[Any]) -> Traced:
@@ -228,6 +231,7 @@ class _Trace:
         self.leaves: list[int] = []
         self.cells: list[tuple[Cell, Value]] = []
         self.yields: list[Value] = []
+        self.orders: dict[int, int] = {}
 
     def run(self, args: Sequence[Spec], kwargs: dict[str, Spec]) -> Traced:
         names = _parameter_names(self.transform.function, len(args))
@@ -247,7 +251,15 @@ class _Trace:
         self.graph.yields = self.yields
         hidden = [h for h, _ in ctx.outside.hidden]
         return Traced(
-            self.graph, self.leaves, dict(self.statics), hidden, ctx.outside.guards, tree, writes, list(self.notes)
+            self.graph,
+            self.leaves,
+            dict(self.statics),
+            hidden,
+            ctx.outside.guards,
+            tree,
+            writes,
+            list(self.notes),
+            self.orders,
         )
 
     # --- arguments
@@ -343,6 +355,8 @@ class _Trace:
         if seen is None:
             seen = self._leaf(read(self.ctx, x), "array")
             self.ctx.results[x] = seen
+            if isinstance(x, Ref) and x.cell.like is not None:
+                self.orders[seen.index] = x.cell.like
         return seen
 
 

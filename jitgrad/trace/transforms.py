@@ -158,7 +158,11 @@ def with_leaves(ctx: Context, x: Any, leaves: Iterator[Value]) -> Any:
             return leaf
         value = next(leaves)
         name = kind(leaf)
-        return ctx.fresh(value) if name == "array" else _number_like(leaf, value)
+        if name != "array":
+            return _number_like(leaf, value)
+        made = ctx.fresh(value)
+        made.cell.like = leaf.cell.argument if isinstance(leaf, Ref) and not leaf.view else None
+        return made
 
     return map_leaves(ctx, x, swap)
 

@@ -152,7 +152,7 @@ def check(
         expected = interpret(graph, arrays)
     except Exception as wanted:
         try:
-            native(*arrays, shapes=[(0,) * y.array.rank for y in graph.yields])
+            native(*arrays, shapes=[tuple(d if isinstance(d, int) else 99 for d in y.shape) for y in graph.yields])
         except type(wanted) as got:
             assert str(got) == str(wanted)
             return native

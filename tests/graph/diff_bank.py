@@ -245,9 +245,7 @@ def if_store_one_arm() -> Case:
         def step(k: Value, a: Value) -> Sequence[Value]:
             x = get(g, a, k)
             at = g.add(k, integer(g, 1))
-            return branch(
-                g, g.less(x, 1.0), lambda: [put(g, a, g.multiply(g.sin(x), get(g, a, at)), at)], lambda: [a]
-            )
+            return branch(g, g.less(x, 1.0), lambda: [put(g, a, g.multiply(g.sin(x), get(g, a, at)), at)], lambda: [a])
 
         return [total(g, loop(g, 5, [a], step)[0])]
 
@@ -495,9 +493,7 @@ def runtime_count() -> Case:
 @bank
 def never_entered() -> Case:
     def build(g: Builder, n: Value, x: Value, a: Value) -> Sequence[Value]:
-        y, b = loop(
-            g, n, [x, a], lambda k, y, b: [g.multiply(y, g.sin(get(g, b, k))), put(g, b, g.multiply(y, y), k)]
-        )
+        y, b = loop(g, n, [x, a], lambda k, y, b: [g.multiply(y, g.sin(get(g, b, k))), put(g, b, g.multiply(y, y), k)])
         (z,) = loop_while(g, [y], lambda z: g.constant(False), lambda z: [g.multiply(z, z)])
         return [g.multiply(z, x), total(g, b)]
 
@@ -507,9 +503,7 @@ def never_entered() -> Case:
 @bank
 def once() -> Case:
     def build(g: Builder, x: Value, a: Value) -> Sequence[Value]:
-        y, b = loop(
-            g, 1, [x, a], lambda k, y, b: [g.multiply(y, g.sin(get(g, b, k))), put(g, b, g.multiply(y, y), k)]
-        )
+        y, b = loop(g, 1, [x, a], lambda k, y, b: [g.multiply(y, g.sin(get(g, b, k))), put(g, b, g.multiply(y, y), k)])
         return [g.multiply(y, x), total(g, b)]
 
     return program([FLOAT64, floats(3)], build, ["x", "a"]), [1.7, draw(3)]
@@ -530,9 +524,7 @@ def branch_at_top() -> Case:
     def build(g: Builder, x: Value, y: Value) -> Sequence[Value]:
         def then() -> Sequence[Value]:
             u = g.reduce_sum(g.multiply(x, y), axes=(0,))
-            return branch(
-                g, g.less(u, 100.0), lambda: [g.multiply(g.sin(u), u), g.multiply(x, u)], lambda: [u, x]
-            )
+            return branch(g, g.less(u, 100.0), lambda: [g.multiply(g.sin(u), u), g.multiply(x, u)], lambda: [u, x])
 
         s, z = branch(g, g.greater(get(g, x, integer(g, 0)), 0.0), then, lambda: [g.constant(0.0), x])
         return [s, total(g, z)]
@@ -657,9 +649,7 @@ def list_within_loop() -> Case:
                 [g.list_empty(type=ListType(FLOAT64))],
                 lambda j, items: [g.list_push(items, g.multiply(get(g, x, j), s))],
             )
-            return loop(
-                g, g.list_length(items), [s], lambda k, s: [g.sin(g.add(s, g.list_get(items, k)))]
-            )
+            return loop(g, g.list_length(items), [s], lambda k, s: [g.sin(g.add(s, g.list_get(items, k)))])
 
         return loop(g, 4, [g.constant(0.5)], outer)
 

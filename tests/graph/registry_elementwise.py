@@ -20,7 +20,10 @@ __all__ = ["arity", "examples", "loops", "meaning", "smooth_points"]
 
 DTYPES = [
     np.dtype(d)
-    for d in ("bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float32 float64 complex64 complex128").split()
+    for d in (
+        *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
+        *("float32", "float64", "complex64", "complex128"),
+    )
 ]
 MEANINGS: dict[str, Callable[..., Any]] = {
     "select": np.where,

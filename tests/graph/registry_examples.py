@@ -1,7 +1,7 @@
 """Examples of every primitive that is not elementwise: operands, how the op is built, and what it means in NumPy.
 
-The meaning is written here a second time, independently of the declaration. `EXAMPLES` maps a primitive to its examples;
-the walk in `test_registry.py` fails for a primitive that has none.
+The meaning is written here a second time, independently of the declaration. `EXAMPLES` maps a primitive to its
+examples; the walk in `test_registry.py` fails for a primitive that has none.
 """
 
 from __future__ import annotations
@@ -236,13 +236,13 @@ LINALG = {
             lambda g, x, y: g.matmul(x, y),
             np.matmul,
         )
-    ],  # noqa: E501
+    ],
 }
 
 # --- lists
 
 
-def _to_array(g: Builder, items: Value, length: int = 3) -> Value:
+def _to_array(g: Builder, items: Value, length: Any = 3) -> Value:
     """Return an array of a list, of a size that is known so that a cotangent can be an argument."""
     made = g.list_to_array(items, g.list_length(items))
     return reshape_to(g, made, (length, *made.shape[1:]))
@@ -302,7 +302,7 @@ def _lists(d: str) -> dict[str, list[Example]]:
         "list_zeros": [Example([a], lambda g, a: _to_array(g, g.list_zeros(g.list_from_array(a))), np.zeros_like)],
         "list_to_array": [Example([a], lambda g, a: _to_array(g, g.list_from_array(a)), lambda a: a)],
         "list_from_array": [
-            Example([x], lambda g, x, n=len(x): _to_array(g, g.list_from_array(x), n), lambda x: x)
+            Example([x], lambda g, x: _to_array(g, g.list_from_array(x), x.shape[0]), lambda x: x)
             for x in (draw(d, 3), draw(d, 0), draw(d, 4, 3)[::2], np.asfortranarray(draw(d, 2, 3)))
         ],
     }
@@ -463,23 +463,30 @@ def _along(name: str, x: np.ndarray, axis: int, meaning: Callable[..., Any], smo
     return Example([x], lambda g, x: g.emit(name, [x], {"axis": axis}).result, meaning, smooth)
 
 
-def _runtime_scan(name: str) -> Callable[..., Value]:
+def _runtime_scan(name: str, function: Callable[..., Any], size: int) -> Example:
+    """A scan of as many elements as an operand says."""
+
     def build(g: Builder, x: Value, n: Value) -> Value:
         part = load(g, x, [Span(0, 1, n)])
         made: Value = g.reduce_sum(g.multiply(part, g.emit(name, [part], {"axis": 0}).result), axes=(0,))
         return made
 
-    return build
+    return Example(
+        [draw("float64", 5), np.array(size)], build, lambda x, n: np.sum(x[: int(n)] * function(x[: int(n)]))
+    )
 
 
 _ZEROS = np.array([[2.0, 0.0, 3.0, 4.0], [0.0, 2.0, 0.0, 3.0], [1.5, 2.5, 0.5, 3.0]])
 _TIED = np.array([2.0, 1.0, 2.0, np.nan, -1.0, 1.0, -np.inf, np.inf])
 
 REDUCE = {
-    "reduce_sum": _reductions("reduce_sum", lambda x, axes: np.sum(x, axis=axes, dtype=x.dtype), DTYPES, True)
-    + _reductions("reduce_sum", lambda x, axes: np.sum(x, axis=axes), ["complex128"], True),
-    "reduce_prod": _reductions("reduce_prod", lambda x, axes: np.prod(x, axis=axes, dtype=x.dtype), DTYPES, True)
-    + [Example([_ZEROS], lambda g, x: g.reduce_prod(x, axes=(1,)), lambda x: np.prod(x, axis=1))],
+    "reduce_sum": [
+        *_reductions("reduce_sum", lambda x, axes: np.sum(x, axis=axes, dtype=x.dtype), [*DTYPES, "complex128"], True),
+    ],
+    "reduce_prod": [
+        *_reductions("reduce_prod", lambda x, axes: np.prod(x, axis=axes, dtype=x.dtype), DTYPES, True),
+        Example([_ZEROS], lambda g, x: g.reduce_prod(x, axes=(1,)), lambda x: np.prod(x, axis=1)),
+    ],
     "reduce_max": _extremum(np.max),
     "reduce_min": _extremum(np.min),
     "reduce_and": _reductions("reduce_and", lambda x, axes: np.all(x, axis=axes), ["bool"], True),
@@ -490,31 +497,24 @@ REDUCE = {
     ],
     "argmax": _args(np.argmax),
     "argmin": _args(np.argmin),
-    "cumsum": _scans("cumsum", lambda x, axis: np.cumsum(x, axis=axis, dtype=x.dtype), DTYPES)
-    + [
-        Example(
-            [draw("float64", 5), np.array(n)],
-            _runtime_scan("cumsum"),
-            lambda x, n: np.sum(x[: int(n)] * np.cumsum(x[: int(n)])),
-        )
-        for n in (0, 1, 4)
+    "cumsum": [
+        *_scans("cumsum", lambda x, axis: np.cumsum(x, axis=axis, dtype=x.dtype), DTYPES),
+        *(_runtime_scan("cumsum", np.cumsum, n) for n in (0, 1, 4)),
     ],
-    "cumprod": _scans("cumprod", lambda x, axis: np.cumprod(x, axis=axis, dtype=x.dtype), DTYPES)
-    + [
+    "cumprod": [
+        *_scans("cumprod", lambda x, axis: np.cumprod(x, axis=axis, dtype=x.dtype), DTYPES),
         _along("cumprod", _ZEROS, 1, lambda x: np.cumprod(x, axis=1)),
         _along("cumprod", _ZEROS, 0, lambda x: np.cumprod(x, axis=0)),
     ],
-    "sort": _scans("sort", lambda x, axis: np.sort(x, axis=axis), DTYPES)
-    + [
+    "sort": [
+        *_scans("sort", lambda x, axis: np.sort(x, axis=axis), DTYPES),
         _along("sort", _TIED, 0, np.sort, smooth=False),
-        Example(
-            [draw("float64", 5), np.array(4)],
-            _runtime_scan("sort"),
-            lambda x, n: np.sum(x[: int(n)] * np.sort(x[: int(n)])),
-        ),
+        _runtime_scan("sort", np.sort, 4),
     ],
-    "argsort": _scans("argsort", lambda x, axis: np.argsort(x, axis=axis, kind="stable"), DTYPES)
-    + [_along("argsort", _TIED, 0, lambda x: np.argsort(x, kind="stable"))],
+    "argsort": [
+        *_scans("argsort", lambda x, axis: np.argsort(x, axis=axis, kind="stable"), DTYPES),
+        _along("argsort", _TIED, 0, lambda x: np.argsort(x, kind="stable")),
+    ],
 }
 
 # --- elementwise ops that are no ufuncs

@@ -548,6 +548,13 @@ def calls(x):
     )
 
 
+@runs((1,), (2,))
+def keyword_calls(x):
+    args = (x, 2)
+    kwargs = {"c": 5, "d": 6}
+    return helper(x, c=1, e=x), helper(*args), helper(0, *args, 9, e=1, **kwargs), "abc".replace("b", "x").upper()
+
+
 @runs((1,))
 def doubled_keyword(x):
     return helper(x, **{"c": 1}, **{"c": 2})

@@ -42,9 +42,7 @@ from jitgrad.graph.types import BOOL, INT64, ArrayType, ListType
 __all__ = ["adjoint"]
 
 
-def adjoint(
-    block: Block, wrt: Sequence[int], *, name: str = "adjoint", seeded: Sequence[int] | None = None
-) -> Graph:
+def adjoint(block: Block, wrt: Sequence[int], *, name: str = "adjoint", seeded: Sequence[int] | None = None) -> Graph:
     """Return the graph that computes a block's yields and the cotangents of some of its arguments.
 
     Parameters
@@ -292,9 +290,7 @@ class _Adjoint:
         if base.name:
             frame.cots[base].value.name = f"{base.name}.ct"
 
-    def _rules(
-        self, frame: Frame, op: Op, cots: list[Cot | None], needed: list[int], derivative: Rules
-    ) -> None:
+    def _rules(self, frame: Frame, op: Op, cots: list[Cot | None], needed: list[int], derivative: Rules) -> None:
         values = [None if c is None else c.value for c in cots]
         wanted = set(needed)
 

@@ -108,7 +108,11 @@ def _scale(g: Builder, ct: Value, partial: Value) -> Value:
         split = _split_factor(ct, below)
         if split is not None:
             q, factor = split
-            made = _times(g, q, factor * number) if number is not None else _arithmetic(g, "multiply", _times(g, q, factor), above)
+            made = (
+                _times(g, q, factor * number)
+                if number is not None
+                else _arithmetic(g, "multiply", _times(g, q, factor), above)
+            )
             return broadcast_to(g, made, ct.shape)
         if number == 1.0:
             return _arithmetic(g, "divide", _unspread(ct, below), below)

@@ -188,7 +188,9 @@ class Residuals:
                 stack.extend(missing)
                 continue
             operands = [self.get(frame, v) for v in op.operands]
-            again = Op(op.primitive, operands, op.attrs, (), [self.type_of(frame, r.type) for r in op.results], op.location)
+            again = Op(
+                op.primitive, operands, op.attrs, (), [self.type_of(frame, r.type) for r in op.results], op.location
+            )
             again.results[x.index].name = x.name
             frame.block.ops.append(again)
             for old, new in zip(op.results, again.results, strict=True):
@@ -222,7 +224,7 @@ class Residuals:
         if self.at_hand(frame, base) is not None:
             return op.operands[1:]
         maker = base.op
-        if maker is None or maker.name in _VERSIONS:
+        if maker is None or maker.name in _VERSIONS or isinstance(base.type, ListType):
             return None
         if self.nest.home[base] is not frame.forward or maker.primitive.is_elementwise or maker.name in _CHEAP:
             return op.operands
@@ -248,9 +250,7 @@ class Residuals:
                 free = op is None and (self._is_index(frame, x) or self._invariant(frame, x) is not None)
                 leaves[x] = None if free else x
                 continue
-            unknown = [
-                p for p in parts if p not in leaves and home.get(p) is frame.forward and p not in frame.memo
-            ]
+            unknown = [p for p in parts if p not in leaves and home.get(p) is frame.forward and p not in frame.memo]
             if unknown:
                 stack.extend(unknown)
                 continue

@@ -66,9 +66,7 @@ def run_rule(residuals: Residuals, frame: Frame, op: Op, rule: Callable[[Builder
     return [_renamed(x, mapping) for x in made]
 
 
-def _stand_in(
-    residuals: Residuals, frame: Frame, value: Value, shadow: Op, stand_ins: dict[Value, Value]
-) -> Value:
+def _stand_in(residuals: Residuals, frame: Frame, value: Value, shadow: Op, stand_ins: dict[Value, Value]) -> Value:
     found = residuals.at_hand(frame, value)
     if found is not None:
         return found

@@ -11,7 +11,7 @@ Not removed: the graph's own arguments (the signature's) and stores whose array 
 from __future__ import annotations
 
 from jitgrad.graph.ir import Block, Graph, Op, Value
-from jitgrad.graph.passes.rewriting import KEPT_EFFECTS, attr_dims, blocks_within, dims_of
+from jitgrad.graph.passes.rewriting import KEPT_EFFECTS, attr_dims, blocks_within, dims_of, drop_positions
 
 __all__ = ["dce"]
 
@@ -97,23 +97,7 @@ def _sweep(graph: Graph, kept: set[Op], live: set[Value]) -> bool:
             if op.regions:
                 dead = [i for i, result in enumerate(op.results) if result not in live]
                 if dead:
-                    _drop_positions(op, set(dead))
+                    drop_positions(op, set(dead))
                     changed = True
                 work.extend(op.regions)
     return changed
-
-
-def _drop_positions(op: Op, dead: set[int]) -> None:
-    """Remove results of a structured op with all that belongs to them."""
-    op.results = [v for i, v in enumerate(op.results) if i not in dead]
-    for i, result in enumerate(op.results):
-        result.index = i
-    if op.name != "if":
-        skip = 1 if op.name == "for" else 0
-        op.operands = [v for i, v in enumerate(op.operands) if i - skip not in dead]
-        for region in op.regions:
-            region.args = [v for i, v in enumerate(region.args) if i - skip not in dead]
-            for i, arg in enumerate(region.args):
-                arg.index = i
-    for region in op.regions[1:] if op.name == "while" else op.regions:
-        region.yields = [v for i, v in enumerate(region.yields) if i not in dead]

@@ -12,7 +12,9 @@ from typing import Any
 from jitgrad.graph.ir import Block, Op, Value, substitute_type
 from jitgrad.graph.types import ArrayType, ListType, Type
 
-__all__ = ["KEPT_EFFECTS", "Replacements", "attr_dims", "blocks_within", "dims_of", "ops_within", "run_time_dims"]
+__all__ = [
+    "KEPT_EFFECTS", "Replacements", "attr_dims", "blocks_within", "dims_of", "drop_positions", "may_act", "run_time_dims",
+]  # fmt: skip
 
 # An op with one of these stays although nothing uses its results, and nothing may pass over it that it guards.
 KEPT_EFFECTS = frozenset({"may_raise", "io"})
@@ -28,11 +30,9 @@ def blocks_within(block: Block) -> list[Block]:
     return found
 
 
-def ops_within(op: Op) -> Iterator[Op]:
-    """Yield every op in the regions of an op, outer before inner."""
-    for region in op.regions:
-        for block in blocks_within(region):
-            yield from block.ops
+def may_act(block: Block) -> bool:
+    """Whether a block holds an op, however deep, that may raise or do input and output."""
+    return any(op.primitive.effects & KEPT_EFFECTS for inner in blocks_within(block) for op in inner.ops)
 
 
 def dims_of(type: Type) -> tuple[Any, ...]:
@@ -128,3 +128,19 @@ class Replacements:
         if isinstance(value, tuple) and any(isinstance(x, ArrayType | ListType) for x in value):
             return tuple(self._in_attr(x) for x in value)
         return value
+
+
+def drop_positions(op: Op, dead: set[int]) -> None:
+    """Remove results of an `if`, `for` or `while`, which nothing uses, with all that belongs to them."""
+    op.results = [v for i, v in enumerate(op.results) if i not in dead]
+    for i, result in enumerate(op.results):
+        result.index = i
+    if op.name != "if":
+        skip = 1 if op.name == "for" else 0
+        op.operands = [v for i, v in enumerate(op.operands) if i - skip not in dead]
+        for region in op.regions:
+            region.args = [v for i, v in enumerate(region.args) if i - skip not in dead]
+            for i, arg in enumerate(region.args):
+                arg.index = i
+    for region in op.regions[1:] if op.name == "while" else op.regions:
+        region.yields = [v for i, v in enumerate(region.yields) if i not in dead]

@@ -1,0 +1,73 @@
+"""What a rule of `simplify` may ask and build.
+
+A rule is `rule(r, op) -> Value | None`: the value to use instead of the op's only result, or None where it does not
+apply. It may build new ops through `r.g`, which come before the op; it must not touch the op itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import numpy as np
+
+from jitgrad.graph.builder import Builder
+from jitgrad.graph.equality import attr_key
+from jitgrad.graph.ir import Op, Value
+from jitgrad.graph.ops.shape import broadcast_to
+from jitgrad.graph.types import Type
+
+__all__ = ["Context", "Rule", "made_by"]
+
+
+def made_by(value: Value, name: str) -> Op | None:
+    """Return the op that made a value, if it is one of this primitive."""
+    op = value.owner
+    return op if isinstance(op, Op) and op.primitive.name == name else None
+
+
+class Context:
+    """Questions about values, and the builder for new ones.
+
+    Attributes
+    ----------
+    g : Builder
+        Appends before the op at hand, at its location.
+    uses : dict of Value to int
+        How often values were used when the pass began: a guide to what pays, never to what is right.
+    """
+
+    def __init__(self, g: Builder, uses: dict[Value, int]) -> None:
+        self.g = g
+        self.uses = uses
+
+    def literal(self, value: Value) -> np.ndarray | None:
+        """Return the contents of a constant."""
+        op = made_by(value, "constant")
+        return None if op is None else np.asarray(op.attrs["value"])
+
+    def splat(self, value: Value) -> np.generic | None:
+        """Return the number that every element of a value is: a scalar constant, or one broadcast."""
+        op = value.owner
+        while isinstance(op, Op) and op.primitive.name in ("broadcast", "reshape"):
+            value = op.operands[0]
+            op = value.owner
+        found = self.literal(value)
+        return found[()] if found is not None and found.ndim == 0 else None
+
+    def same_literal(self, x: Value, y: Value) -> bool:
+        """Whether two values are constants of the same bits."""
+        a, b = self.literal(x), self.literal(y)
+        return a is not None and b is not None and attr_key(a) == attr_key(b)
+
+    def fit(self, value: Value, type: Type) -> Value:
+        """Return a value broadcast to the shape of a type, as the op that it replaces would have."""
+        assert value.type == type or value.array.dtype == type.dtype  # type: ignore[union-attr]
+        return broadcast_to(self.g, value, type.shape)  # type: ignore[union-attr]
+
+    def once(self, value: Value) -> bool:
+        """Whether nothing but the op at hand uses a value, so that the op that made it goes away with this use."""
+        return self.uses.get(value, 0) <= 1
+
+
+Rule: TypeAlias = Callable[[Context, Op], Value | None]
