@@ -335,27 +335,28 @@ class _Bufferiser:
         for k, r in enumerate(op.results):
             if is_scalar(r):
                 continue
-            found: list[Buffer] = []
-            for arm, region in enumerate(op.regions):
-                y = region.yields[k]
-                buffer = self.plan.place.get(y)
-                if y in self.schedule.fused or buffer is None or self.schedule.layout(y) is not None:
-                    buffer = None
-                found.append(buffer)  # type: ignore[arg-type]
-            same = found[0] is not None and found[0] is found[1]
-            if not same:
-                for arm, region in enumerate(op.regions):
-                    if found[arm] is None:
-                        y = region.yields[k]
-                        found[arm] = self._fresh(r.type, self.span[region][1])
-                        self.plan.arm_copies[op, arm, k] = found[arm]
-                        self._note(f"{y.type} at the end of an arm", op)
-            if found[0] is found[1]:
+            found = [self._handed_on(region.yields[k]) for region in op.regions]
+            if found[0] is not None and found[0] is found[1]:
                 self._put(r, found[0])
-            else:
-                both = found[0].atoms | found[1].atoms
-                slots = found[0].slots | found[1].slots
-                self._put(r, Buffer("chosen", both, slots, found[0].writable and found[1].writable))
+                continue
+            both: list[Buffer] = []
+            for arm, region in enumerate(op.regions):
+                buffer = found[arm]
+                if buffer is None:
+                    y = region.yields[k]
+                    buffer = self._fresh(r.type, self.span[region][1])
+                    self.plan.arm_copies[op, arm, k] = buffer
+                    self._note(f"{y.type} at the end of an arm", op)
+                both.append(buffer)
+            one, other = both
+            writable = one.writable and other.writable
+            self._put(r, Buffer("chosen", one.atoms | other.atoms, one.slots | other.slots, writable))
+
+    def _handed_on(self, value: Value) -> Buffer | None:
+        """Return the buffer of a value that an arm may hand on as it lies: in memory, in C order."""
+        if value in self.schedule.fused or self.schedule.layout(value) is not None:
+            return None
+        return self.plan.place.get(value)
 
     def _loop(self, op: Op, when: int) -> None:
         inits = op.operands[1:] if op.name == "for" else op.operands
@@ -489,7 +490,10 @@ class _Bufferiser:
                 continue
             buffer = self.plan.place[value]
             if buffer.kind == "argument" and buffer.index != i and buffer.index in self.writes:
-                self.plan.staged[k] = self._fresh(value.type, self.clock)
+                # From the last step on, while the other results are still read.
+                staged = self._fresh(value.type, self.at[self.schedule.steps[graph][-1]])
+                staged.slot.end = self.clock
+                self.plan.staged[k] = staged
 
     def _is_nest_root(self, op: Op) -> bool:
         graph = self.schedule.graph
@@ -512,8 +516,9 @@ class _Bufferiser:
         for op, loop in self.plan.loops.items():
             first = min(self.span[r][0] for r in op.regions)
             end = max(self.span[r][1] for r in op.regions) + 1
-            for buffer in [*loop.inits, *loop.spares.values()]:
-                for slot in buffer.slots if buffer is not None else ():
+            held = [b for b in (*loop.inits, *loop.spares.values()) if b is not None]
+            for buffer in held:
+                for slot in buffer.slots:
                     slot.start = min(slot.start, first)
                     slot.end = max(slot.end, end)
         # A slot used inside a loop by a value from outside lives as long as the loop repeats: `_last_use` saw to it.

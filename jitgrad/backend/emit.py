@@ -8,7 +8,7 @@ what every theme needs: registers of scalars, pointers of buffers, views of valu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +19,8 @@ from jitgrad.backend.emit_lanes import Lanes
 from jitgrad.backend.emit_nest import Output, emit_nest, evaluate_scalar
 from jitgrad.backend.emit_scalar import Arithmetic, Handle
 from jitgrad.backend.loops import Coord, Expressions, Node, View, c_strides, plan_nest
-from jitgrad.backend.schedule import Schedule, Step, reduced_axes
 from jitgrad.backend.scalar_math import MathLibrary
+from jitgrad.backend.schedule import Schedule, Step, reduced_axes
 from jitgrad.backend.structure import fusable, is_scalar
 from jitgrad.backend.text import FunctionText, Sym, element_type, literal
 from jitgrad.errors import error
@@ -95,7 +95,7 @@ class Emitter:
         self.lanes = Lanes(self.text, self.arithmetic)
         self.handles: dict[Value, Handle] = {}
         self.pointers: dict[Buffer, str] = {}
-        self.reserves: dict[Slot, str] = {}
+        self.reserves: dict[Hashable, str] = {}
         self.headers: dict[Slot, str] = {}
         self.sites: list[Site] = [Site(MemoryError, "out of memory", (), None)]
         self.failures: list[str] = []
@@ -220,14 +220,18 @@ class Emitter:
         size: Sym = like.array.dtype.itemsize
         for d in self.shape(like):
             size = self.text.mul(size, d)
-        if buffer.slot not in self.reserves:
+        self.pointers[buffer] = self.reserve(buffer.slot, size)
+
+    def reserve(self, key: Hashable, bytes: Sym) -> str:
+        """Return memory of a run-time size: what `key` had before if that is enough; freed at the exit."""
+        if key not in self.reserves:
             name = self.text.alloca("{ ptr, i64 }")
             self.text.entry.append(f"  store {{ ptr, i64 }} zeroinitializer, ptr {name}")
-            self.reserves[buffer.slot] = name
+            self.reserves[key] = name
         self.need_memory()
-        got = self.text.emit(f"call ptr @jg_reserve(ptr {self.reserves[buffer.slot]}, i64 {size})")
+        got = self.text.emit(f"call ptr @jg_reserve(ptr {self.reserves[key]}, i64 {bytes})")
         self.fail_unless(self.text.emit(f"icmp ne ptr {got}, null"), MEMORY_SITE)
-        self.pointers[buffer] = got
+        return got
 
     def need_memory(self) -> None:
         """Declare what run-time memory takes."""

@@ -28,7 +28,6 @@ def op_if(e: Emitter, op: Op) -> None:
     end = text.fresh("join")
     text.branch_if(e.scalar(op.operands[0]).text, *labels)
     came: list[tuple[str, list[str]]] = []
-    outer = dict(e.pointers)
     for arm, region in enumerate(op.regions):
         text.start(labels[arm])
         e.block(region)
@@ -53,15 +52,15 @@ def op_if(e: Emitter, op: Op) -> None:
             e.handles[r] = Handle(made, r.array.dtype)
         elif e.plan.place[r].kind == "chosen":
             e.pointers[e.plan.place[r]] = text.emit(f"phi ptr {pairs}")
-    del outer
 
 
 def transfer(e: Emitter, buffer: Buffer, value: Value) -> None:
     """Copy a value into a buffer of its own."""
-    e.provide(buffer, value) if not isinstance(value.type, ListType) else None
     if isinstance(value.type, ListType):
         copy_list(e, e.pointer(buffer, value), value)
-    elif value.op is None or value.op.name != "undef":
+        return
+    e.provide(buffer, value)
+    if value.op is None or value.op.name != "undef":
         e.fill(e.view_in(buffer, value), value)
 
 

@@ -94,18 +94,18 @@ class Lanes:
         """Return elements a fixed step apart."""
         text, element = self.text, element_type(dtype)
         if step == -1 and lanes == width:
-            first = text.address(pointer, element, 1 - width)
-            straight = text.emit(f"load <{width} x {element}>, ptr {first}, align {dtype.itemsize}")
+            lowest = text.address(pointer, element, 1 - width)
+            straight = text.emit(f"load <{width} x {element}>, ptr {lowest}, align {dtype.itemsize}")
             places = ", ".join(f"i32 {k}" for k in range(width - 1, -1, -1))
             of = f"<{width} x {element}>"
             made = text.emit(f"shufflevector {of} {straight}, {of} poison, <{width} x i32> <{places}>")
             return self._boolean(made, dtype, width)
-        made = "poison"
+        made, first = "poison", ""
         of = f"<{width} x {element}>"
         for k in range(width):
             if isinstance(lanes, int) and k >= lanes:
                 # Repeat the first lane.
-                one = first_element
+                one = first
             else:
                 at: Sym = k
                 if not isinstance(lanes, int) and k:
@@ -114,7 +114,7 @@ class Lanes:
                 where = text.address(pointer, element, text.mul(at, step))
                 one = text.emit(f"load {element}, ptr {where}, align {dtype.itemsize}")
                 if k == 0:
-                    first_element = one
+                    first = one
             made = text.emit(f"insertelement {of} {made}, {element} {one}, i64 {k}")
         return self._boolean(made, dtype, width)
 

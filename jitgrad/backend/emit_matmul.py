@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from jitgrad.backend.blas import Routine, find
 from jitgrad.backend.emit import Emitter, lowers
 from jitgrad.backend.emit_nest import Output
-from jitgrad.backend.loops import HERE, Expressions, Node, View
+from jitgrad.backend.loops import HERE, Coord, Expressions, Node, View
 from jitgrad.backend.text import Sym, element_type, literal
 from jitgrad.graph.ir import Op
 from jitgrad.graph.primitive import PRIMITIVES
@@ -171,7 +171,7 @@ def _loops(e: Emitter, op: Op, x: View, y: View, out: View) -> None:
     built = Expressions(e, e.text, [*shape, inner])
     *lead, row, column, k = built.identity
 
-    def load(view: View, last: tuple, like: int) -> Node:  # type: ignore[type-arg]
+    def load(view: View, last: tuple[Coord, Coord], like: int) -> Node:
         rank = len(view.strides) - 2
         dims = op.operands[like].shape
         batch = [HERE if d == 1 else c for d, c in zip(dims[:rank], lead[len(lead) - rank :], strict=True)]

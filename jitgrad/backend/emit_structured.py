@@ -87,7 +87,8 @@ def op_concatenate(e: Emitter, op: Op) -> None:
     """Compute each part in its place."""
     e.define(op.result)
     view = e.view(op.result)
-    axis, start = op.attrs["axis"], 0
+    axis = op.attrs["axis"]
+    start: Sym = 0
     for v in op.operands:
         built = Expressions(e, e.text, e.shape(v))
         coords = list(built.identity)
@@ -95,7 +96,7 @@ def op_concatenate(e: Emitter, op: Op) -> None:
         coords[axis] = Coord(e.text.add(start, here.offset), here.dim, here.step)
         node = built.node(v, built.identity)
         e.finish_nest(built, [Output(node, built.access(view, coords))])
-        start += v.shape[axis]  # type: ignore[operator]
+        start = e.text.add(start, e.size(v.shape[axis]))
 
 
 @lowers("scatter", "scatter_add")
@@ -198,3 +199,142 @@ def op_scan(e: Emitter, op: Op) -> None:
             e.text.counted(shape[axis], step)
 
     over(e, _rest(shape, axis), one)
+
+
+@lowers("sort", "argsort")
+def op_sort(e: Emitter, op: Op) -> None:
+    """Sort along an axis: merge sort of positions, stable, NaN last."""
+    (x,) = op.operands
+    axis = op.attrs["axis"]
+    shape = e.shape(x)
+    e.define(op.result)
+    view, source = e.view(op.result), e.view(x)
+    name = _sorter(e, x.array.dtype)
+    length = shape[axis]
+    e.need_memory()
+    size = e.text.mul(length, 16)
+    work = e.reserve(op.result, size)
+
+    def one(at: list[Sym]) -> None:
+        place = [*at[:axis], 0, *at[axis:]]
+        first = address(e, source, place)
+        stride = source.strides[axis]
+        e.text.do(f"call void @{name}(ptr {first}, i64 {stride}, i64 {length}, ptr {work})")
+
+        def put(i: str) -> None:
+            where = e.text.emit(f"load i64, ptr {e.text.address(work, 'i64', i)}")
+            target = address(e, view, [*at[:axis], i, *at[axis:]])
+            if op.name == "argsort":
+                e.lanes.store(target, Handle(where, _INT64), 1, 1)
+                return
+            found = e.text.address(first, element_type(source.dtype), e.text.mul(where, stride))
+            e.lanes.store(target, e.lanes.load(found, source.dtype, 1, 1), 1, 1)
+
+        e.text.counted(length, put)
+
+    over(e, _rest(shape, axis), one)
+
+
+def _sorter(e: Emitter, dtype: np.dtype) -> str:
+    """Return the name of the helper that sorts positions by what lies there, and define it once.
+
+    Bottom-up merge sort: `work` holds two rows of positions that are merged into each other in turn; the first row
+    has the result in the end.
+    """
+    kind = element_type(dtype)
+    name = f"jg_argsort_{dtype.name}"
+    if name in e.text.helpers:
+        return name
+    if dtype.kind == "f":
+        # y goes before x if it is less, or if only x is NaN.
+        before = (
+            f"  %less = fcmp olt {kind} %y, %x\n  %nan = fcmp uno {kind} %x, %x\n"
+            f"  %real = fcmp ord {kind} %y, %y\n  %only = and i1 %nan, %real\n  %right = or i1 %less, %only"
+        )
+    else:
+        before = f"  %right = icmp {'slt' if dtype.kind == 'i' else 'ult'} {kind} %y, %x"
+    e.text.helpers[name] = f"""
+define internal void @{name}(ptr %data, i64 %stride, i64 %n, ptr %work) noinline nounwind {{
+entry:
+  %second = getelementptr i64, ptr %work, i64 %n
+  br label %fill
+fill:
+  %f = phi i64 [ 0, %entry ], [ %fnext, %fillone ]
+  %fmore = icmp slt i64 %f, %n
+  br i1 %fmore, label %fillone, label %pass
+fillone:
+  %fplace = getelementptr i64, ptr %work, i64 %f
+  store i64 %f, ptr %fplace
+  %fnext = add i64 %f, 1
+  br label %fill
+pass:
+  %width = phi i64 [ 1, %fill ], [ %wider, %swapped ]
+  %from = phi ptr [ %work, %fill ], [ %to, %swapped ]
+  %to = phi ptr [ %second, %fill ], [ %from, %swapped ]
+  %more = icmp slt i64 %width, %n
+  br i1 %more, label %runs, label %finish
+runs:
+  %start = phi i64 [ 0, %pass ], [ %end, %merged ]
+  %some = icmp slt i64 %start, %n
+  br i1 %some, label %run, label %swapped
+swapped:
+  %wider = shl i64 %width, 1
+  br label %pass
+run:
+  %middle0 = add i64 %start, %width
+  %middle = call i64 @llvm.smin.i64(i64 %middle0, i64 %n)
+  %end0 = add i64 %middle, %width
+  %end = call i64 @llvm.smin.i64(i64 %end0, i64 %n)
+  br label %merge
+merge:
+  %i = phi i64 [ %start, %run ], [ %inext, %take ]
+  %j = phi i64 [ %middle, %run ], [ %jnext, %take ]
+  %k = phi i64 [ %start, %run ], [ %knext, %take ]
+  %all = icmp slt i64 %k, %end
+  br i1 %all, label %look, label %merged
+merged:
+  br label %runs
+look:
+  %left = icmp slt i64 %i, %middle
+  %rest = icmp slt i64 %j, %end
+  %both = and i1 %left, %rest
+  br i1 %both, label %compare, label %take
+compare:
+  %iplace = getelementptr i64, ptr %from, i64 %i
+  %jplace = getelementptr i64, ptr %from, i64 %j
+  %iat = load i64, ptr %iplace
+  %jat = load i64, ptr %jplace
+  %ioff = mul i64 %iat, %stride
+  %joff = mul i64 %jat, %stride
+  %xp = getelementptr {kind}, ptr %data, i64 %ioff
+  %yp = getelementptr {kind}, ptr %data, i64 %joff
+  %x = load {kind}, ptr %xp
+  %y = load {kind}, ptr %yp
+{before}
+  br label %take
+take:
+  %rightone = phi i1 [ %rest, %look ], [ %right, %compare ]
+  %source = select i1 %rightone, i64 %j, i64 %i
+  %splace = getelementptr i64, ptr %from, i64 %source
+  %value = load i64, ptr %splace
+  %tplace = getelementptr i64, ptr %to, i64 %k
+  store i64 %value, ptr %tplace
+  %istep = select i1 %rightone, i64 0, i64 1
+  %jstep = select i1 %rightone, i64 1, i64 0
+  %inext = add i64 %i, %istep
+  %jnext = add i64 %j, %jstep
+  %knext = add i64 %k, 1
+  br label %merge
+finish:
+  %home = icmp eq ptr %from, %work
+  br i1 %home, label %done, label %bring
+bring:
+  %bytes = shl i64 %n, 3
+  call void @llvm.memcpy.p0.p0.i64(ptr %work, ptr %from, i64 %bytes, i1 false)
+  br label %done
+done:
+  ret void
+}}"""
+    e.text.declare("i64 @llvm.smin.i64(i64, i64)")
+    e.text.declare("void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)")
+    return name

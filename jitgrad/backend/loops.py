@@ -4,8 +4,8 @@ In: fused graph values and the index at which they are wanted. Out: `Node`s, an 
 elementwise ops that depends on certain loop dimensions; and a `Shape` of the nest: dimensions merged where memory is
 contiguous, their order, and the one that runs along the lanes of vectors.
 
-Offsets and sizes are `Sym`s: Python ints, or registers of the target that are multiplied and added through `Sizes`. This
-room names no type and no instruction of LLVM: another target may come.
+Offsets and sizes are `Sym`s: Python ints, or registers of the target that are multiplied and added through `Sizes`.
+This room names no type and no instruction of LLVM: another target may come.
 """
 
 from __future__ import annotations
@@ -149,12 +149,13 @@ class Expressions:
 
     def access(self, view: View, coords: Sequence[Coord]) -> Access:
         """Return the address of the element of a view at a position."""
-        base, steps = view.offset, [0] * len(self.domain)
+        base = view.offset
+        steps: list[Sym] = [0] * len(self.domain)
         for stride, coord in zip(view.strides, coords, strict=True):
             base = self.sizes.add(base, self.sizes.mul(stride, coord.offset))
             if coord.dim is not None:
-                steps[coord.dim] = self.sizes.add(steps[coord.dim], self.sizes.mul(stride, coord.step))  # type: ignore[call-overload]
-        return Access(view.pointer, base, list(steps), view.dtype)
+                steps[coord.dim] = self.sizes.add(steps[coord.dim], self.sizes.mul(stride, coord.step))
+        return Access(view.pointer, base, steps, view.dtype)
 
     def load(self, view: View, coords: Sequence[Coord]) -> Node:
         """Return the element of a view at a position."""
@@ -418,7 +419,7 @@ def _by_stride(dims: list[int], outputs: Sequence[Access], inputs: Sequence[Acce
     accesses = list(outputs) or list(inputs)
     if len(dims) < 2 or not all(isinstance(a.steps[k], int) for a in accesses for k in dims):
         return dims
-    return sorted(dims, key=lambda k: -sum(abs(a.steps[k]) for a in accesses))  # type: ignore[arg-type]
+    return sorted(dims, key=lambda k: -sum(abs(int(a.steps[k])) for a in accesses))
 
 
 def _width(nodes: Sequence[Node], size: Sym, vector_bytes: int, lanes: int) -> int:

@@ -108,7 +108,7 @@ def lower(
         If the graph uses a dtype or an op that has no lowering.
     """
     _check_types(graph)
-    explicit = {a: s for a, l in zip(graph.args, layouts, strict=True) if (s := _strides(a, l)) is not None}
+    explicit = {a: s for a, lie in zip(graph.args, layouts, strict=True) if (s := _strides(a, lie)) is not None}
     schedule = Schedule(graph, explicit.get, _visible(graph, writes), {k for _, k in writes})
     plan = bufferise(schedule, result_layouts, dict(writes))
     e = Emitter(schedule, plan, explicit.get, result_layouts, features.vector_bytes, features.fma)
@@ -133,14 +133,14 @@ def _strides(arg: Value, layout: Layout) -> tuple[int, ...] | None:
     """Return explicit strides, None where memory is in C order."""
     if is_scalar(arg) or isinstance(arg.type, ListType) or layout == "C":
         return None
-    shape = arg.shape
-    if not arg.array.is_static:
+    shape = [max(d, 1) for d in arg.shape if isinstance(d, int)]
+    if len(shape) < len(arg.shape):
         raise error("JG250", None, what="an argument of run-time size that is not in C order")
     if layout == "F":
-        layout = tuple(prod(max(d, 1) for d in shape[:k]) for k in range(len(shape)))  # type: ignore[type-var, misc]
+        layout = tuple(prod(shape[:k]) for k in range(len(shape)))
     assert not isinstance(layout, str)
-    plain = tuple(prod(max(d, 1) for d in shape[k + 1 :]) for k in range(len(shape)))  # type: ignore[type-var, misc]
-    same = all(s == p or d == 1 for s, p, d in zip(layout, plain, shape, strict=True)) or 0 in shape
+    plain = tuple(prod(shape[k + 1 :]) for k in range(len(shape)))
+    same = all(s == p or d == 1 for s, p, d in zip(layout, plain, shape, strict=True)) or 0 in arg.shape
     return None if same else layout
 
 
@@ -230,7 +230,20 @@ def _module(e: Emitter) -> str:
         lines.insert(0, "declare void @free(ptr)")
     lines += e.text.helpers.values()
     lines.append(e.library.definitions())
-    return "\n".join(lines)
+    return _once("\n".join(lines))
+
+
+def _once(text: str) -> str:
+    """Drop repeated declarations: the body and the math library may need the same intrinsic."""
+    seen: set[str] = set()
+    kept: list[str] = []
+    for line in text.split("\n"):
+        if line.startswith("declare "):
+            if line in seen:
+                continue
+            seen.add(line)
+        kept.append(line)
+    return "\n".join(kept)
 
 
 def _describe(schedule: Schedule) -> list[str]:

@@ -143,10 +143,8 @@ class Schedule:
             return False
         strides = self._strides(value)[-2:]
         rows, columns = value.shape[-2:]
-        return (
-            (strides[1] == 1 or columns == 1)
-            and strides[0] not in (None, 0)
-            or ((strides[0] == 1 or rows == 1) and strides[1] not in (None, 0))
+        return ((strides[1] == 1 or columns == 1) and strides[0] not in (None, 0)) or (
+            (strides[0] == 1 or rows == 1) and strides[1] not in (None, 0)
         )
 
     def _strides(self, value: Value) -> list[int | str | None]:
@@ -160,8 +158,8 @@ class Schedule:
                 made: list[int | str | None] = []
                 for entry, stride in zip(op.attrs["index"], below, strict=True):
                     if hasattr(entry, "step"):
-                        known = isinstance(stride, int) and isinstance(entry.step, int) and entry.step > 0
-                        made.append(stride * entry.step if known else stride if entry.step == 1 else None)  # type: ignore[operator]
+                        whole = isinstance(stride, int) and isinstance(entry.step, int) and entry.step > 0
+                        made.append(stride * entry.step if whole else stride if entry.step == 1 else None)
                 return made
             if unit_reshape(op):
                 rest = [s for s, d in zip(below, op.operands[0].shape, strict=True) if d != 1]

@@ -47,10 +47,10 @@ def constant_number(op: Op) -> np.generic | None:
         return value.dtype.type(0)
     first = value.flat[0]
     if value.size == 1:
-        return first  # type: ignore[no-any-return]
+        return first
     # Compare bits, so that NaN equals itself and -0.0 differs from 0.0.
     raw = np.ascontiguousarray(value).view(np.uint8).reshape(value.size, -1)
-    return first if bool((raw == raw[0]).all()) else None  # type: ignore[no-any-return]
+    return first if bool((raw == raw[0]).all()) else None
 
 
 def squeezed(shape: Sequence[Dim]) -> list[Dim]:

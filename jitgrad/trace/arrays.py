@@ -364,6 +364,9 @@ def resolve(ctx: Context, function: np.ufunc, xs: Sequence[Any], dtype: Any = No
         spec: list[Any] = [dtype_of(ctx, x) for x in xs]
     else:
         spec = [weak.get(k) or dtype_of(ctx, x) for k, x in zip(kinds, xs, strict=True)]
+    if function in _COMPARISONS and "int" in kinds and all(d.kind in "iub" and d != np.uint64 for d in _dtypes(ctx, xs)):
+        # A Python int need not fit the dtype that it is compared with.
+        return np.dtype(np.int64), np.dtype(np.int64), np.dtype(np.bool_)
     results = (None,) * function.nout
     wanted = {} if dtype is None else {"signature": (None,) * function.nin + (np.dtype(dtype),) * function.nout}
     found = function.resolve_dtypes((*spec, *results), **wanted)
@@ -371,6 +374,44 @@ def resolve(ctx: Context, function: np.ufunc, xs: Sequence[Any], dtype: Any = No
         if k == "int" and chosen.kind in "iu" and not isinstance(x, Scalar) and not _fits(x, chosen):
             raise OverflowError(f"Python integer {x} out of bounds for {chosen.name}")
     return found
+
+
+_COMPARISONS = (np.less, np.less_equal, np.equal, np.not_equal, np.greater, np.greater_equal)
+
+
+def _dtypes(ctx: Context, xs: Sequence[Any]) -> list[np.dtype]:
+    return [dtype_of(ctx, x) for x in xs]
+
+
+def _check_weak_ints(ctx: Context, xs: Sequence[Any], dtypes: Sequence[np.dtype]) -> None:
+    """Check that Python ints known only at run time fit the dtype that NumPy gives them."""
+    for x, dtype in zip(xs, dtypes, strict=False):
+        if kind(x) != "int" or not isinstance(x, Scalar) or dtype.kind not in "iu" or dtype == np.int64:
+            continue
+        info = np.iinfo(dtype)
+        low, high = _bounds(x)
+        if low < info.min or high > info.max:
+            g = ctx.g
+            inside = g.greater_equal(x.value, ctx.constant(info.min, np.int64))
+            if info.max < _I64.max:
+                inside = g.logical_and(inside, g.less_equal(x.value, ctx.constant(info.max, np.int64)))
+            ctx.check(inside, OverflowError, f"Python integer {{0}} out of bounds for {dtype.name}", x.value)
+
+
+def _check_exponents(ctx: Context, exponents: Value) -> None:
+    """NumPy does not raise integers to negative powers."""
+    message = "Integers to negative integer powers are not allowed."
+    op = exponents.op
+    if op is not None and op.name == "constant":
+        if (op.attrs["value"] < 0).any():
+            raise ValueError(message)
+        return
+    if exponents.array.dtype.kind == "i":
+        g = ctx.g
+        fine = g.greater_equal(exponents, ctx.constant(0, exponents.array.dtype))
+        if exponents.array.rank:
+            fine = g.reduce_and(fine, axes=tuple(range(exponents.array.rank)))
+        ctx.check(fine, ValueError, message)
 
 
 def _fits(x: int, dtype: np.dtype) -> bool:
@@ -409,7 +450,10 @@ def ufunc(ctx: Context, function: np.ufunc, *xs: Any, dtype: Any = None) -> Any:
     dtypes = resolve(ctx, function, operands, dtype)
     if any(d.kind not in "biufc" for d in dtypes):
         raise ctx.error("JG216", name=f"np.{function.__name__}", dtypes=", ".join(map(str, dtypes)))
+    _check_weak_ints(ctx, operands, dtypes)
     values = [scalar_value(ctx, x, d) for x, d in zip(operands, dtypes, strict=False)]
+    if function is np.power and dtypes[-1].kind in "iu":
+        _check_exponents(ctx, values[1])
     broadcast_dims(ctx, *(v.shape for v in values))
     return ctx.result(ctx.g.emit(UFUNCS[function], values).result)
 

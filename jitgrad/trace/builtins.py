@@ -7,6 +7,7 @@ In: abstract values. Out: abstract values. Builtins of numbers are in `python_nu
 from __future__ import annotations
 
 import types
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -68,7 +69,7 @@ from jitgrad.trace.operators import (
     special_method,
     type_name,
 )
-from jitgrad.trace.python_numbers import truth_value
+from jitgrad.trace.python_numbers import folded, truth_value
 from jitgrad.trace.sizes import static_int
 from jitgrad.trace.subscripts import new_list, static_key, view_of
 from jitgrad.trace.texts import Text, format_value
@@ -296,21 +297,23 @@ def _filter(ctx: Context, function: Any, iterable: Any) -> Any:
 
 @handles(any)
 def _any(ctx: Context, iterable: Any) -> Any:
-    flag: Any = False
-    for item in sequence_of(ctx, iterable):
-        if flag is True:
-            break
-        flag = either(ctx, flag, truth_value(ctx, item))
-    return flag
+    return _truth_of_all(ctx, iterable, either, False)
 
 
 @handles(all)
 def _all(ctx: Context, iterable: Any) -> Any:
-    flag: Any = True
-    for item in sequence_of(ctx, iterable):
-        if flag is False:
+    return _truth_of_all(ctx, iterable, both, True)
+
+
+def _truth_of_all(ctx: Context, iterable: Any, join: Callable[..., Any], start: bool) -> Any:
+    it = iterate(ctx, iterable)
+    if not isinstance(it, IterSequence):
+        return folded(ctx, it, count_of(ctx, it), 0, start, lambda flag, x: join(ctx, flag, truth_value(ctx, x)))
+    flag: Any = start
+    for item in it.items[it.position :]:
+        if flag is (not start):
             break
-        flag = both(ctx, flag, truth_value(ctx, item))
+        flag = join(ctx, flag, truth_value(ctx, item))
     return flag
 
 

@@ -166,7 +166,9 @@ def _pow(ctx: Context, x: Any, y: Any, /) -> Any:
     g = ctx.g
     a, b = _float(ctx, x, "pow"), _float(ctx, y, "pow")
     both = g.logical_and(_finite(ctx, a), _finite(ctx, b))
-    made = g.power(a, b)
+    # C's pow of minus infinity is not the square root that NumPy takes for a power of a half.
+    special = g.logical_and(g.equal(a, -math.inf), g.equal(b, 0.5))
+    made = g.select(special, g.constant(math.inf, _F64), g.power(a, b))
     exception, text = _message(math.pow, -8.0, 0.5)
     invalid = g.logical_and(both, g.isnan(made))
     pole = g.logical_and(both, g.logical_and(g.equal(a, 0.0), g.less(b, 0.0)))
@@ -321,7 +323,11 @@ def _ldexp(ctx: Context, x: Any, i: Any, /) -> Any:
         return math.ldexp(x, i)
     if not _known(i):
         raise ctx.error("JG236", what="the exponent of math.ldexp")
-    return arrays.binary(ctx, "*", as_float(ctx, x), math.ldexp(1.0, i))
+    value = _float(ctx, x, "ldexp")
+    made = ctx.g.multiply(value, math.ldexp(1.0, i))
+    fine = ctx.g.logical_or(_finite(ctx, made), ctx.g.logical_not(_finite(ctx, value)))
+    ctx.check(fine, *_message(math.ldexp, 1.0, 5000))
+    return _result(made)
 
 
 @handles(math.prod)

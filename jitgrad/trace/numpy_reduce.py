@@ -224,7 +224,7 @@ def _count(ctx: Context, shape: Sequence[Any], axes: Sequence[int], dtype: np.dt
         return ctx.constant(max(count - less, 0), dtype)
     g = ctx.g
     left = g.subtract(g.cast(ctx.dim(count), dtype=np.dtype(np.float64)), scalar_value(ctx, less, np.float64))
-    return cast(ctx, g.select(g.greater(left, 0.0), left, 0.0), dtype)
+    return cast(ctx, g.maximum(left, 0.0), dtype)
 
 
 def mean_value(ctx: Context, value: Value, axes: Sequence[int]) -> Value:

@@ -39,7 +39,7 @@ from jitgrad.trace.arrays import (
     truth,
     unary,
 )
-from jitgrad.trace.calls import attribute, class_of, is_known, opened, outside_of
+from jitgrad.trace.calls import METHODS, attribute, class_of, is_known, opened, outside_of
 from jitgrad.trace.context import Context, kind_of_python
 from jitgrad.trace.products import matrix_product
 from jitgrad.trace.subscripts import get_item, new_list, set_item, static_key
@@ -502,3 +502,54 @@ def set_item_op(ctx: Context, x: Any, key: Any, value: Any) -> None:
 
 
 __all__ += ["both", "either", "is_object", "type_name"]
+
+
+# --- the operators as methods: x.__add__(y), super().__setitem__(k, v)
+
+
+def _as_method(function: Callable[..., Any], *first: Any) -> Callable[..., Any]:
+    def call(ctx: Context, x: Any, *args: Any) -> Any:
+        return function(ctx, *first, x, *args)
+
+    return call
+
+
+def _reflected(op: str) -> Callable[..., Any]:
+    def call(ctx: Context, x: Any, y: Any) -> Any:
+        return binary_op(ctx, op, y, x)
+
+    return call
+
+
+def _inplace(op: str) -> Callable[..., Any]:
+    def call(ctx: Context, x: Any, y: Any) -> Any:
+        return binary_op(ctx, op, x, y, True)
+
+    return call
+
+
+def _register_methods(*kinds: str) -> None:
+    for kind in kinds:
+        for op, name in _METHODS.items():
+            METHODS[kind, f"__{name}__"] = _as_method(binary_op, op)
+            METHODS[kind, f"__r{name}__"] = _reflected(op)
+            METHODS[kind, f"__i{name}__"] = _inplace(op)
+        for op, name in _COMPARISONS.items():
+            METHODS[kind, name] = _as_method(compare_op, op)
+        for op, name in {"-": "__neg__", "+": "__pos__", "~": "__invert__"}.items():
+            METHODS[kind, name] = _as_method(unary_op, op)
+        METHODS[kind, "__getitem__"] = get_item_op
+        METHODS[kind, "__setitem__"] = set_item_op
+        METHODS[kind, "__contains__"] = _as_method(lambda ctx, x, y: contains_op(ctx, y, x))
+        for name, function in (("__len__", len), ("__abs__", abs), ("__float__", float), ("__int__", int), ("__bool__", bool)):
+            METHODS[kind, name] = _by_builtin(function)
+
+
+def _by_builtin(function: Any) -> Callable[..., Any]:
+    def call(ctx: Context, x: Any, *args: Any) -> Any:
+        return ctx.call(function, [x, *args])
+
+    return call
+
+
+_register_methods("array", "scalar", "list", "dict")

@@ -335,6 +335,16 @@ def _plain(ctx: Context, x: Any) -> Any:
     return copied(ctx, x, True)
 
 
+@handles(tuple.__new__)
+def _tuple_new(ctx: Context, cls: type, iterable: Any = ()) -> Any:
+    items = sequence_of(ctx, iterable)
+    if cls is tuple:
+        return items
+    if not issubclass(cls, tuple) or not hasattr(cls, "_fields"):
+        raise ctx.error("JG237", name=f"{cls.__name__}", why="a subclass of tuple that is not a NamedTuple")
+    return tuple.__new__(cls, items)
+
+
 @handles(typing.cast)
 def _cast(ctx: Context, typ: Any, val: Any) -> Any:
     return val

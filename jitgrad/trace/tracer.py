@@ -341,6 +341,10 @@ class _Trace:
         return StaticResult(x)
 
     def _leaf(self, value: Value, kind: str) -> LeafResult:
+        for d in value.shape:
+            if not isinstance(d, int):
+                # The entry makes the result before the body runs: an int that sizes it is compiled in.
+                self.ctx.note_static(Scalar(d, "int"), "the size of a result")
         self.yields.append(value)
         return LeafResult(len(self.yields) - 1, kind)
 

@@ -50,9 +50,10 @@ def call_ufunc(
     """
     name = function.__name__
     if len(args) < function.nin or len(args) > function.nin + function.nout:
+        low, high = function.nin, function.nin + function.nout
         raise TypeError(
-            f"{name}() takes from {function.nin} to {function.nin + function.nout} positional arguments but "
-            f"{len(args)} were given"
+            f"{name}() takes from {low} to {high} positional arguments but {len(args)} "
+            f"{'was' if len(args) == 1 else 'were'} given"
         )
     if casting != "same_kind":
         raise ctx.error("JG235", name=f"np.{name}", argument="casting")

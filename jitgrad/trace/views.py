@@ -6,6 +6,7 @@ asked of NumPy itself, on an array of one byte an element with the strides that 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ from jitgrad.graph.types import Dim
 from jitgrad.trace.abstract import Box, Ref, Reshape, TaggedRef, whole
 from jitgrad.trace.arrays import read, shape_of
 from jitgrad.trace.context import Context
-from jitgrad.trace.sizes import same_dim, size_of, static_dim
+from jitgrad.trace.sizes import rehearse, same_dim, size_of, static_dim
 
 __all__ = ["is_contiguous", "permuted", "reordered", "reshaped"]
 
@@ -94,7 +95,7 @@ def reshaped(ctx: Context, x: Any, shape: Sequence[Dim], copy_strided: bool = Fa
         As NumPy.
     """
     old = shape_of(ctx, x)
-    new = fitted(ctx, old, shape)
+    new = fitted(ctx, x, shape)
     if old == new:
         return x
     if isinstance(x, TaggedRef):
@@ -112,24 +113,27 @@ def reshaped(ctx: Context, x: Any, shape: Sequence[Dim], copy_strided: bool = Fa
     return ctx.fresh(reshape_to(ctx.g, read(ctx, x), new))
 
 
-def fitted(ctx: Context, old: Sequence[Dim], shape: Sequence[Dim]) -> tuple[Dim, ...]:
-    """Return a shape with its -1 filled in, checked against the size of the old one."""
+def fitted(ctx: Context, x: Any, shape: Sequence[Dim]) -> tuple[Dim, ...]:
+    """Return a shape for an array with its -1 filled in, checked against the array's size."""
+    old = shape_of(ctx, x)
     made = list(shape)
-    text = "(" + ",".join(str(d) for d in made) + ("," if len(made) == 1 else "") + ")"
     free = [k for k, d in enumerate(made) if isinstance(d, int) and d < 0]
     if len(free) > 1:
         raise ValueError("can only specify one unknown dimension")
     if free:
-        rest = [d for k, d in enumerate(made) if k != free[0]]
-        made[free[0]] = _quotient(ctx, old, rest, text)
+        found = _quotient(ctx, old, [d for k, d in enumerate(made) if k != free[0]])
+        if found is not None:
+            made[free[0]] = found
+            return tuple(made)
+    elif tuple(old) == tuple(made) or same_dim(ctx, size_of(ctx, old), size_of(ctx, made), "a size in a reshape"):
         return tuple(made)
-    a, b = size_of(ctx, old), size_of(ctx, made)
-    if not (tuple(old) == tuple(made) or same_dim(ctx, a, b, "a size in a reshape")):
-        raise ValueError(f"cannot reshape array of size {a} into shape {text}")
-    return tuple(made)
+    known = [d if isinstance(d, int) else static_dim(ctx, d, "a size in a reshape") for d in shape]
+    rehearse(lambda dummy: np.reshape(dummy, known), [read(ctx, x)])
+    raise ValueError(f"cannot reshape an array into shape {tuple(known)}")
 
 
-def _quotient(ctx: Context, old: Sequence[Dim], rest: Sequence[Dim], text: str) -> Dim:
+def _quotient(ctx: Context, old: Sequence[Dim], rest: Sequence[Dim]) -> Dim | None:
+    """Return the size of one shape over that of another, None where there is none."""
     # Run-time dimensions that stand in both shapes cancel.
     top, bottom = list(old), []
     for d in rest:
@@ -138,22 +142,14 @@ def _quotient(ctx: Context, old: Sequence[Dim], rest: Sequence[Dim], text: str) 
             bottom.append(d)
         else:
             del top[hit]
-    below = 1
-    for d in bottom:
-        below *= static_dim(ctx, d, "a size in a reshape")
-    known = 1
+    below = math.prod(static_dim(ctx, d, "a size in a reshape") for d in bottom)
     left = [d for d in top if not isinstance(d, int)]
-    for d in top:
-        known *= d if isinstance(d, int) else 1
+    known = math.prod(d for d in top if isinstance(d, int))
+    if below and known % below and left:
+        known *= math.prod(static_dim(ctx, d, "a size in a reshape") for d in left)
+        left = []
     if below == 0 or known % below:
-        if not left and below:
-            raise ValueError(f"cannot reshape array of size {known} into shape {text}")
-        if below == 0:
-            raise ValueError(f"cannot reshape array of size {known} into shape {text}")
-        total = known
-        for d in left:
-            total *= static_dim(ctx, d, "a size in a reshape")
-        return total // below
+        return None
     return size_of(ctx, [known // below, *left])
 
 

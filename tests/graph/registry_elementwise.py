@@ -14,7 +14,7 @@ import numpy as np
 import scipy.special
 
 from jitgrad.graph.primitive import Partials, Primitive
-from tests.graph.registry_examples import Example
+from tests.graph.registry_base import Example
 
 __all__ = ["arity", "examples", "loops", "meaning", "smooth_points"]
 

@@ -98,7 +98,7 @@ ROWS: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
     (lambda x, y: np.less(x, y), (V, W)),
     (lambda x, y: np.equal(x, y), (I, 1)),
     (lambda x, y: np.add(x, y, out=x), (V, W)),
-    (lambda x, y, z: np.multiply(x, y, z), (V, W, V)),
+    (lambda x, y, z: np.multiply(x, y, z), (V, W, V + 0)),
     (lambda x, y: np.exp(x, out=y), (I, W)),
     (lambda x, y: np.add(x, 1, out=y, where=y > 0), (V, W)),
     (lambda x, y: np.add(x, 0.5, out=y), (V, I)),
@@ -502,7 +502,9 @@ ROWS: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
     (lambda x: x == None, (V,)),  # noqa: E711
     (lambda x: 0.7 in x, (V,)),
     (lambda x: x[0] if x.any() else x[1], (V,)),
-    (lambda x: x * "a", (V,)),
+    (lambda x, y: x < y, (U, 300)),
+    (lambda x: x >= -1, (U,)),
+    (lambda x, y: x**y, (np.abs(I), I)),
     (lambda x, y: x - y, (U, 5)),
     (lambda x, y: x + y, (U, 300)),
 ]

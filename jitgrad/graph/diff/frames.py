@@ -76,6 +76,14 @@ class Nest:
         found.reverse()
         return found
 
+    def outermost(self, block: Block) -> Op:
+        """Return the op around a region that lies in no region itself."""
+        while True:
+            op, outer = self.enclosing[block]
+            if outer not in self.enclosing:
+                return op
+            block = outer
+
     def insert(self, block: Block, op: Op | None, after: bool, location: Any = None) -> _Insertion:
         """Return a context whose builder adds ops before or after `op` of the forward program.
 
@@ -167,10 +175,6 @@ class Frame:
     masked : bool
         For the body of a loop: whether the cotangents that enter it have masks.
     """
-
-    __slots__ = (
-        "block", "carried", "count", "cots", "cursors", "forward", "is_loop", "leaves", "masked", "memo", "ops", "parent",
-    )  # fmt: skip
 
     def __init__(self, forward: Block, parent: Frame | None, block: Block, *, count: Value | None = None) -> None:
         self.forward = forward

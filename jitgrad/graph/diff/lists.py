@@ -1,7 +1,7 @@
 """Derivatives of list ops, in both modes; the cotangent (tangent) of a list is a list of the same length.
 
-In: a list op with cotangents or tangents. Out: those of its operands or results. The rules are closed: they use list ops
-only, so tapes can be differentiated again. Push and pop are each other's adjoints, as are get and addto.
+In: a list op with cotangents or tangents. Out: those of its operands or results. The rules are closed: they use list
+ops only, so tapes can be differentiated again. Push and pop are each other's adjoints, as are get and addto.
 """
 
 from __future__ import annotations

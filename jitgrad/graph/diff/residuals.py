@@ -27,7 +27,7 @@ import numpy as np
 from jitgrad.graph.builder import Builder
 from jitgrad.graph.diff.frames import Frame, Nest
 from jitgrad.graph.ir import Block, Op, Value, substitute_type
-from jitgrad.graph.ops.memory import Pick, Span, load, store
+from jitgrad.graph.ops.memory import Entry, Pick, Span, load, store
 from jitgrad.graph.ops.shape import reshape_to, zeros
 from jitgrad.graph.types import INT64, ArrayType, Dim, ListType, Type
 
@@ -38,7 +38,7 @@ _CHEAP = frozenset({"broadcast", "constant", "iota", "reshape", "transpose", "un
 # Read again where the container is at hand.
 _READS = frozenset({"list_get", "list_length", "load"})
 # Versions of arrays that change: only what is at hand counts, they are never made again for the sake of a read.
-_VERSIONS = frozenset({"addto", "for", "if", "list_addto", "list_push", "list_set", "scatter", "scatter_add", "store", "while"})  # fmt: skip
+_VERSIONS = frozenset({"addto", "for", "if", "scatter", "scatter_add", "store", "while"})
 
 
 @dataclass(eq=False)
@@ -282,7 +282,7 @@ class Residuals:
             with self.nest.insert(self.nest.graph, chain[0][0], False, location) as g:
                 attr = tuple(d if isinstance(d, int) else None for d in shape)
                 first = g.undef(*(d for d in shape if isinstance(d, Value)), shape=attr, dtype=value.array.dtype.name)
-            index = [*(Pick(region.args[0]) for region in loops), *(Span(0, 1, d) for d in value.shape)]
+            index: list[Entry] = [*(Pick(region.args[0]) for region in loops), *(Span(0, 1, d) for d in value.shape)]
             kind, final = "indexed", self._thread(chain, first, value, lambda g, tape: store(g, tape, value, index))
         else:
             assert isinstance(value.type, ArrayType), "a list cannot be saved in each iteration of a loop"
@@ -359,7 +359,7 @@ class Residuals:
             return final
         if site.kind == "indexed":
             picks = [Pick(self.iteration(self.frames[region])) for region in site.loops]
-            index = [*picks, *(Span(0, 1, d) for d in value.shape)]
+            index: list[Entry] = [*picks, *(Span(0, 1, d) for d in value.shape)]
             made = self._emit_in(frame, lambda g: load(g, final, index))
         elif site.counted:
             made = self._emit_in(frame, lambda g: g.list_get(final, self.iteration(frame)))

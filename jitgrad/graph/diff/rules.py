@@ -1,9 +1,9 @@
 """Running declared derivatives in reverse code.
 
-In: a frame, an op of the primal, and a rule as declared in `graph/ops`. Out: the values that the rule returned, with its
-code in the frame's block. In a nested region the primal's operands and results are not at hand: the rule runs on
-stand-ins of the same types, its dead ops are dropped, and only the stand-ins that are still used are made available. So
-a rule may name what it likes and costs only what it needs. This room knows no primitive by name but for masks.
+In: a frame, an op of the primal, and a rule as declared in `graph/ops`. Out: the values that the rule returned, with
+its code in the frame's block. In a nested region the primal's operands and results are not at hand: the rule runs on
+stand-ins of the same types, its dead ops are dropped, and only the stand-ins that are still used are made available.
+So a rule may name what it likes and costs only what it needs. This room knows no primitive by name but for masks.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Forward mode: a block becomes a graph that computes its yields and their tangents side by side.
 
-In: a block and the arguments to differentiate by. Out: a graph of the same IR. Each op is copied and followed by the code
-of its tangent; loops and branches carry the tangents of their active values beside the values. Nothing is saved and
-nothing runs twice. Tangents that are zero are not built until something must be handed on.
+In: a block and the arguments to differentiate by. Out: a graph of the same IR. Each op is copied and followed by the
+code of its tangent; loops and branches carry the tangents of their active values beside the values. Nothing is saved
+and nothing runs twice. Tangents that are zero are not built until something must be handed on.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Undoing stores: putting arrays back to earlier versions while the reverse program runs backwards.
 
 In: regions of the primal. Out: which carried values of a loop can be restored (`restorable`), and the code that undoes
-one op (`Undo.step`). A store is undone by storing what it overwrote, which the forward program saves; a push by a pop; a
-sum with a constant integer by the difference, which is exact. A chain of such ops, loops and branches leads from what a
-loop yields back to what it was given; positions may be permuted on the way (`u, v = v, u`). The newest version not yet
-undone is the one at hand; so a load that the adjoint needs again is repeated, not saved.
+one op (`Undo.step`). A store is undone by storing what it overwrote, which the forward program saves; a push by a pop;
+a sum with a constant integer by the difference, which is exact. A chain of such ops, loops and branches leads from what
+a loop yields back to what it was given; positions may be permuted on the way (`u, v = v, u`). The newest version not
+yet undone is the one at hand; so a load that the adjoint needs again is repeated, not saved.
 
 Undoing keeps as many numbers as are stored, a tape as many as are loaded; `adjoint.py` builds both and compares.
 """
@@ -126,13 +126,13 @@ class Undo:
         elif stores and op.name in _STORES:
             where = [get(frame, v) for v in self._where(op)]
             value = op.operands[2 if op.name.startswith("list") else 1]
-            if op.name in ("store", "list_set") and value in self.residuals.nest.home and value not in frame.memo:
+            wrote = op.name in ("store", "list_set") and not value.array.rank
+            if wrote and value in self.residuals.nest.home and value not in frame.memo:
                 # What the store wrote, while this version is at hand; dead code where nobody asks.
-                if not value.array.rank:
-                    frame.memo[value] = self._read(op, after, where)
+                frame.memo[value] = self._read(op, after, where)
             old = get(frame, self._overwritten(frame, op))
             frame.memo[before] = restored = self._write(op, after, old, where)
-            self.done.append((self.residuals.nest.chain(frame.forward)[0][0], restored))
+            self.done.append((self.residuals.nest.outermost(frame.forward), restored))
             del frame.memo[op.result]
 
     def _where(self, op: Op) -> list[Value]:

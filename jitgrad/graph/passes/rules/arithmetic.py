@@ -134,7 +134,8 @@ def _divide(r: Context, op: Op) -> Value | None:
         if number == -1:
             return r.fit(r.g.negative(x), op.results[0].type)
         # A power of two has an exact reciprocal, and rounding the same number gives the same result.
-        inverse = number.dtype.type(1) / number if number != 0 else number
+        with np.errstate(all="ignore"):
+            inverse = np.divide(number.dtype.type(1), number)
         if math.frexp(float(abs(number)))[0] == 0.5 and np.isfinite(inverse) and inverse != 0:
             return r.g.multiply(x, _like(r, y, inverse))  # type: ignore[no-any-return]
     return _signs_outwards(r, op)

@@ -35,11 +35,14 @@ class Context:
         Appends before the op at hand, at its location.
     uses : dict of Value to int
         How often values were used when the pass began: a guide to what pays, never to what is right.
+    written : set of Value
+        Arrays and lists into whose storage something may be written: those that stores take, or that loops carry.
     """
 
-    def __init__(self, g: Builder, uses: dict[Value, int]) -> None:
+    def __init__(self, g: Builder, uses: dict[Value, int], written: set[Value]) -> None:
         self.g = g
         self.uses = uses
+        self.written = written
 
     def literal(self, value: Value) -> np.ndarray | None:
         """Return the contents of a constant."""

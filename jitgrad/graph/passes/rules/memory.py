@@ -2,6 +2,10 @@
 
 Two positions are known to be apart if they are different numbers, or the same value plus different numbers. A walk
 along a chain of stores is bounded, so that long chains stay linear.
+
+No rule makes an array or list be read later than before once something may have been written into its storage: the
+write could not happen in place any more. That is why a load is moved to an older version of an array only if it finds
+a value there, and a part of a part becomes one load only of arrays that are never written.
 """
 
 from __future__ import annotations
@@ -107,7 +111,7 @@ def _is_whole(index: Sequence[Entry], a: Value) -> bool:
 
 def _forwarded(r: Context, a: Value, index: tuple[Entry, ...], result: Value) -> Value | None:
     """Return what a load gives, found further back than in the array that it names."""
-    start = a
+    newest = a
     for _ in range(_CHAIN):
         op = a.op
         if op is None or op.name not in ("store", "addto"):
@@ -122,7 +126,7 @@ def _forwarded(r: Context, a: Value, index: tuple[Entry, ...], result: Value) ->
     if scalar is not None:
         return broadcast_to(r.g, scalar, result.shape)
     op = a.op
-    if op is not None and op.name == "load":
+    if op is not None and op.name == "load" and a is newest and op.operands[0] not in r.written:
         composed = _compose(_known(r, index_of(op)), index)
         if composed is not None:
             return load(r.g, op.operands[0], composed)
@@ -130,7 +134,7 @@ def _forwarded(r: Context, a: Value, index: tuple[Entry, ...], result: Value) ->
         at = index[0].at
         at = at if isinstance(at, Value) else r.g.constant(at, np.int64)
         return at if at.type == result.type else r.g.cast(at, dtype=result.array.dtype)  # type: ignore[no-any-return]
-    return load(r.g, a, index) if a is not start else None
+    return None
 
 
 def _compose(inner: Sequence[Entry], outer: Sequence[Entry]) -> list[Entry] | None:
@@ -166,7 +170,7 @@ def _store(r: Context, op: Op) -> Value | None:
         if part is not None and part.operands[0] is a and _same(_known(r, index_of(part)), index):
             return a
         before = made_by(a, "store")
-        if before is not None and _same(_known(r, index_of(before)), index):
+        if before is not None and r.once(a) and _same(_known(r, index_of(before)), index):
             return store(r.g, before.operands[0], v, index)
     if not _same(index, given):
         attrs, ints = _split(index)
@@ -184,7 +188,7 @@ def _split(index: Sequence[Entry]) -> tuple[tuple[Entry, ...], list[Value]]:
 
 def _pop(r: Context, op: Op) -> Value | None:
     push = made_by(op.operands[0], "list_push")
-    return None if push is None else push.operands[0]
+    return push.operands[0] if push is not None and r.once(op.operands[0]) else None
 
 
 def _length(r: Context, op: Op) -> Value | None:
@@ -193,11 +197,7 @@ def _length(r: Context, op: Op) -> Value | None:
         return None
     if items.name == "list_empty":
         return r.g.constant(0, np.int64)
-    if items.name in ("list_set", "list_addto", "list_zeros"):
-        return r.g.list_length(items.operands[0])  # type: ignore[no-any-return]
-    if items.name == "list_push":
-        return r.g.add(r.g.list_length(items.operands[0]), r.g.constant(1, np.int64))  # type: ignore[no-any-return]
-    return None
+    return r.g.list_length(items.operands[0]) if items.name == "list_zeros" else None
 
 
 def _get(r: Context, op: Op) -> Value | None:

@@ -1,0 +1,207 @@
+"""Cotangents of primal values, and how one op without regions hands them on.
+
+In: a frame of reverse code, an op of the primal, the cotangents of its results. Out: code in the frame that adds to the
+cotangents of its operands. The forms of declared derivatives are told apart here and nowhere else. Cotangents that are
+zero are not built until something must be handed on; loops and branches thread those of outer values through
+(`reverse.py`). This room knows no op with regions.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from jitgrad.errors import error
+from jitgrad.graph.builder import Builder
+from jitgrad.graph.diff.activity import derivative_operands
+from jitgrad.graph.diff.cotangent import Cot, add_cots, apply_partial, down
+from jitgrad.graph.diff.frames import Frame, Nest
+from jitgrad.graph.diff.lists import LIST_OPS, add_lists, vjp_list, zero_list
+from jitgrad.graph.diff.residuals import Residuals
+from jitgrad.graph.diff.rules import move_mask, run_rule
+from jitgrad.graph.ir import Op, Value
+from jitgrad.graph.ops.shape import broadcast_to, zeros
+from jitgrad.graph.primitive import Linear, Masked, NoGradient, Partial, Partials, Rules
+from jitgrad.graph.types import BOOL, ArrayType, ListType
+
+__all__ = ["ReverseOps"]
+
+
+class ReverseOps:
+    """Reverses ops without regions.
+
+    Parameters
+    ----------
+    g : Builder
+        The builder of all reverse code.
+    nest : Nest
+        The primal.
+    active : set of Value
+        The primal values that need cotangents.
+    """
+
+    def __init__(self, g: Builder, nest: Nest, active: set[Value]) -> None:
+        self.g = g
+        self.nest = nest
+        self.active = active
+        self.residuals = Residuals(nest, g)
+
+    # --- cotangents
+
+    def current(self, frame: Frame, value: Value) -> Cot | None:
+        """Return the cotangent of a value so far; loops on the way to where it is known carry it from now on."""
+        home = self.nest.home.get(value)
+        path = []
+        found: Cot | None = None
+        for f in frame.outward():
+            found = f.cots.get(value)
+            if found is not None or f.forward is home or f.parent is None:
+                break
+            path.append(f)
+        for f in reversed(path):
+            if f.is_loop:
+                assert f.parent is not None
+                type = self.residuals.type_of(f.parent, value.type)
+                masked = f.masked and isinstance(type, ArrayType) and (found is None or found.mask is not None)
+                found = self.carry(f, value, type, masked, value.name)
+                f.cots[value] = found
+        return found
+
+    def carry(self, frame: Frame, key: Any, type: Any, masked: bool, name: str) -> Cot:
+        arg = frame.block.add_arg(type, f"{name}.ct" if name else "")
+        mask = frame.block.add_arg(type.with_dtype(BOOL.dtype)) if masked else None
+        frame.carried.append((key, arg, mask))
+        return Cot(arg, mask)
+
+    def accumulate(self, frame: Frame, value: Value, cot: Cot) -> None:
+        """Add to the cotangent of a primal value."""
+        prior = self.current(frame, value)
+        if prior is not None:
+            if isinstance(value.type, ListType):
+                cot = Cot(add_lists(self.g, prior.value, cot.value))
+            else:
+                cot = add_cots(self.g, prior, cot)
+        frame.cots[value] = cot
+        if value.name and not cot.value.name and cot.value.op is not None:
+            cot.value.name = f"{value.name}.ct"
+
+    def zeros_for(self, frame: Frame, value: Value) -> Value:
+        """Return zeros of the type (of a list: and the length) of a primal value."""
+        type = self.residuals.type_of(frame, value.type)
+        if isinstance(type, ArrayType):
+            return zeros(self.g, type)
+        items = self.residuals.at_hand(frame, value)
+        if items is not None:
+            return self.g.list_zeros(items)
+        with self.nest.insert_after(value) as g:
+            length = g.list_length(value)
+        return zero_list(self.g, type, self.residuals.get(frame, length))
+
+    # --- ops
+
+    def op(self, frame: Frame, op: Op, cots: list[Cot | None]) -> None:
+        needed = [i for i in derivative_operands(op) if op.operands[i] in self.active]
+        if not needed:
+            return
+        derivative = op.primitive.derivative
+        if op.name in LIST_OPS:
+            self._list(frame, op, cots[0], needed)
+        elif isinstance(derivative, Partials):
+            self._partials(frame, op, cots[0], needed, derivative)
+        elif isinstance(derivative, Linear):
+            self._linear(frame, op, cots[0], needed, derivative)
+        elif isinstance(derivative, Rules):
+            self._rules(frame, op, cots, needed, derivative)
+        else:
+            why = derivative.why if isinstance(derivative, NoGradient) else "it declares none"
+            raise error("JG301", op.location, op=op.name, why=why)
+
+    def _partials(self, frame: Frame, op: Op, cot: Cot | None, needed: list[int], derivative: Partials) -> None:
+        assert cot is not None
+        wanted = set(needed)
+
+        def rule(g: Builder, o: Op) -> list[Any]:
+            partials = derivative.rule(g, o.result, *o.operands)
+            return [p if i in wanted else None for i, p in enumerate(partials)]
+
+        g = self.g
+        made = run_rule(self.residuals, frame, op, rule)
+        partials: dict[Value, list[Value | Masked | Partial]] = {}
+        for i in needed:
+            each, same = made[i], partials.setdefault(op.operands[i], [])
+            if same and isinstance(each, Value) and isinstance(same[-1], Value):
+                same[-1] = g.add(same[-1], each)  # x * x: one product with x + x
+            else:
+                same.append(each)
+        for operand, same in partials.items():
+            shape = operand.shape if frame.parent is None else self.residuals.type_of(frame, operand.array).shape
+            for each in same:
+                term = apply_partial(g, cot, each)
+                if term is not None:
+                    self.accumulate(frame, operand, down(g, term, shape))
+
+    def _linear(self, frame: Frame, op: Op, cot: Cot | None, needed: list[int], derivative: Linear) -> None:
+        assert cot is not None
+        if op.name in ("load", "gather"):
+            self._read(frame, op, cot)
+            return
+        for i in reversed(needed):  # a store's value is read from the cotangent before that part is zeroed
+            transpose = partial(_transpose, derivative, i, cot.value)
+            made = run_rule(self.residuals, frame, op, transpose)
+            self.accumulate(frame, op.operands[i], Cot(made[0], self._moved(frame, op, i, cot.mask)))
+
+    def _moved(self, frame: Frame, op: Op, i: int, mask: Value | None) -> Value | None:
+        if mask is None or not (mask.shape or op.result.shape or op.operands[i].shape):
+            return mask
+        shape = self.residuals.type_of(frame, op.result.array)
+        assert isinstance(shape, ArrayType)
+        full = broadcast_to(self.g, mask, shape.shape)
+        return run_rule(self.residuals, frame, op, lambda g, o: [move_mask(g, i, full, o)])[0]
+
+    def _read(self, frame: Frame, op: Op, cot: Cot) -> None:
+        """Add to the part of an array's cotangent that was read: in place, at the cost of the part."""
+        g, base = self.g, op.operands[0]
+        ints = [self.residuals.get(frame, v) for v in op.operands[1:]]
+        name = "addto" if op.name == "load" else "scatter_add"
+        prior = self.current(frame, base)
+        mask = None
+        if cot.mask is not None and (prior is None or prior.mask is not None):
+            mask = self._moved(frame, op, 0, cot.mask)
+            if mask is not None and prior is not None and prior.mask is not None:
+                mask = g.logical_or(prior.mask, mask)
+        total = self.zeros_for(frame, base) if prior is None else prior.value
+        frame.cots[base] = Cot(g.emit(name, [total, cot.value, *ints], op.attrs).result, mask)
+        if base.name:
+            frame.cots[base].value.name = f"{base.name}.ct"
+
+    def _rules(self, frame: Frame, op: Op, cots: list[Cot | None], needed: list[int], derivative: Rules) -> None:
+        values = [None if c is None else c.value for c in cots]
+        wanted = set(needed)
+
+        def rule(g: Builder, o: Op) -> list[Any]:
+            return [ct if i in wanted else None for i, ct in enumerate(derivative.vjp(g, o, values, wanted))]
+
+        for i, ct in enumerate(run_rule(self.residuals, frame, op, rule)):
+            if ct is not None:
+                self.accumulate(frame, op.operands[i], Cot(ct))
+
+    def _list(self, frame: Frame, op: Op, cot: Cot | None, needed: list[int]) -> None:
+        assert cot is not None
+        g = self.g
+
+        def get(v: Value) -> Value:
+            return self.residuals.get(frame, v)
+
+        for i in reversed(needed):
+            operand = op.operands[i]
+            if op.name == "list_get":
+                prior = self.current(frame, operand)
+                total = self.zeros_for(frame, operand) if prior is None else prior.value
+                frame.cots[operand] = Cot(g.list_addto(total, get(op.operands[1]), cot.value))
+                continue
+            made = vjp_list(g, op, cot.value, i, get, lambda v: self.zeros_for(frame, v))
+            self.accumulate(frame, operand, Cot(made))
+
+
+def _transpose(derivative: Linear, i: int, ct: Value, g: Builder, op: Op) -> list[Value]:
+    return [derivative.transpose(g, i, ct, op)]

@@ -1,0 +1,326 @@
+"""Algebraic simplification, constant folding and control flow that is decided.
+
+The laws:
+
+ 1. Exact. No rule changes a bit of any result, NaN-ness and the sign of zero included (the payload of a NaN is not
+    specified). What raises keeps raising, in the same order.
+ 2. A rule keeps the type of what it replaces.
+ 3. One direction: each rule lowers (ops, signs inside products, casts, steps of a chain) in this order, so that no two
+    rules undo each other and the pass ends.
+ 4. Never worse code: a rule that would leave the old op alive beside the new one asks first whether it is used once,
+    and none makes an array be read after its storage may have been overwritten.
+
+In: a graph. Out: the same graph after one sweep in order, in which every operand is simplified before its use. Dead ops
+stay for `dce`. The rules of plain ops are in `rules/`; here are the sweep, folding, `check`, `if`, `for` and `while`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from jitgrad.graph.builder import Builder
+from jitgrad.graph.ir import Block, Graph, Op, Value
+from jitgrad.graph.passes.rewriting import Replacements, blocks_within, drop_positions, may_act
+from jitgrad.graph.passes.rules import arithmetic, choice, memory, shapes
+from jitgrad.graph.passes.rules.context import Context, Rule, made_by
+from jitgrad.graph.types import ArrayType
+
+__all__ = ["simplify"]
+
+RULES: dict[str, Rule] = {**arithmetic.RULES, **choice.RULES, **memory.RULES, **shapes.RULES}
+
+# Results up to this many elements are computed here instead of at run time; they must be kept as text and data.
+_FOLDED_SIZE = 64
+_FOLDED_MOVES = frozenset({"load", "reshape", "transpose", "concatenate"})
+# A rule's result is simplified again at once, at most this often; the rest is for the next sweep.
+_AGAIN = 8
+_WRITES = frozenset({"store", "addto", "scatter", "scatter_add", "list_push", "list_pop", "list_set", "list_addto"})
+
+# An `if` whose arms hold at most this many of these ops becomes selects: both arms together then cost about as much as
+# one mispredicted branch (some 15 cycles), and scalar loops without branches vectorise. None may raise or read memory
+# (an index may be in range only under the condition), and none is a division or a function.
+_SELECT_OPS = 8
+_SELECTABLE = frozenset(
+    {"constant", "add", "subtract", "multiply", "negative", "absolute", "maximum", "minimum", "less", "less_equal",
+     "equal", "not_equal", "greater", "greater_equal", "logical_and", "logical_or", "logical_not", "select", "cast"}
+)  # fmt: skip
+
+
+def simplify(graph: Graph) -> bool:
+    """Apply the rules in one sweep; linear in the number of ops."""
+    return _Sweep(graph).run()
+
+
+class _Frame:
+    """Ops still to visit, and what to do after the last of them.
+
+    Attributes
+    ----------
+    target : Block
+        Where the ops go.
+    source : Block or None
+        The block they come from, whose yields are to be replaced; None for the frame that ends a structured op.
+    ends : Op or None
+        The op with regions, all walked, that is to be closed.
+    inlines : Op or None
+        The op whose results the source's yields stand for.
+    """
+
+    __slots__ = ("at", "ends", "inlines", "ops", "source", "target")
+
+    def __init__(
+        self, target: Block, source: Block | None, ends: Op | None = None, inlines: Op | None = None
+    ) -> None:
+        self.target = target
+        self.source = source
+        self.ops: list[Op] = source.ops if source is not None else []
+        self.at = 0
+        self.ends = ends
+        self.inlines = inlines
+
+
+class _Sweep:
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.replaced = Replacements()
+        self.changed = False
+        uses, written = _count(graph)
+        self.r = Context(Builder(graph), uses, written)
+        self.stack: list[_Frame] = []
+
+    def run(self) -> bool:
+        self.enter(self.graph)
+        while self.stack:
+            frame = self.stack[-1]
+            if frame.at < len(frame.ops):
+                op = frame.ops[frame.at]
+                frame.at += 1
+                self.replaced.in_op(op)
+                self.r.g.block = frame.target
+                if op.regions:
+                    self.open(op, frame)
+                else:
+                    self.plain(op, frame.target)
+                continue
+            self.stack.pop()
+            if frame.source is not None:
+                frame.source.yields = self.replaced.in_values(frame.source.yields)
+            if frame.inlines is not None and frame.source is not None:
+                for result, value in zip(frame.inlines.results, frame.source.yields, strict=True):
+                    self.replace(result, value)
+            if frame.ends is not None:
+                self.close(frame.ends, frame.target)
+        return self.changed
+
+    def enter(self, block: Block) -> None:
+        """Walk a block in place."""
+        self.replaced.in_block(block)
+        frame = _Frame(block, block)
+        block.ops = []
+        self.stack.append(frame)
+
+    def replace(self, old: Value, new: Value) -> None:
+        """Let a value stand for another, also in what is known of uses."""
+        new = self.replaced.find(new)
+        self.replaced.add(old, new)
+        r = self.r
+        r.uses[new] = r.uses.get(new, 0) + r.uses.get(old, 0)
+        if old in r.written:
+            r.written.add(new)
+        self.changed = True
+
+    # --- ops without regions
+
+    def plain(self, op: Op, target: Block) -> None:
+        if op.name == "check":
+            literal = self.r.literal(op.operands[0])
+            if literal is not None and literal:
+                self.changed = True
+            else:
+                target.ops.append(op)
+            return
+        results = op.results
+        if len(results) != 1:
+            target.ops.append(op)
+            return
+        old = results[0]
+        self.r.g.location = op.location
+        for _ in range(_AGAIN):
+            before = len(target.ops)
+            value = self.simplified(op)
+            if value is None:
+                break
+            value = self.replaced.find(value)
+            made = value.owner
+            if len(target.ops) == before or made is not target.ops[-1] or made.name == "constant":
+                self.replace(old, value)
+                return
+            # The rule made a new op: it takes the place of the old one, and may be simplified in its turn.
+            target.ops.pop()
+            op = made
+        target.ops.append(op)
+        if op.result is not old:
+            self.replace(old, op.result)
+
+    def simplified(self, op: Op) -> Value | None:
+        rule = RULES.get(op.primitive.name)
+        if rule is not None:
+            value = rule(self.r, op)
+            if value is not None:
+                return value
+        return self.folded(op)
+
+    def folded(self, op: Op) -> Value | None:
+        """Return the constant that an op on constants gives."""
+        if not op.operands or not (op.primitive.is_elementwise or op.primitive.name in _FOLDED_MOVES):
+            return None
+        for v in op.operands:
+            owner = v.owner
+            if not isinstance(owner, Op) or owner.primitive.name != "constant":
+                return None
+        type = op.results[0].type
+        assert isinstance(type, ArrayType) and op.primitive.evaluate is not None
+        if not type.is_static or int(np.prod(type.shape)) > _FOLDED_SIZE:  # type: ignore[arg-type]
+            return None
+        with np.errstate(all="ignore"):
+            try:
+                value = np.asarray(op.primitive.evaluate(op.attrs, *(self.r.literal(v) for v in op.operands)))
+            except (ArithmeticError, IndexError, ValueError):
+                # An op that a failing check guards: it is never run.
+                return None
+        if value.dtype != type.dtype or value.shape != type.shape:
+            return None
+        return self.r.g.constant(value.copy(), value.dtype)
+
+    # --- ops with regions, before their regions are walked
+
+    def open(self, op: Op, frame: _Frame) -> None:
+        self.r.g.location = op.location
+        if op.name == "if":
+            if self.open_if(op, frame.target):
+                return
+        elif op.name == "for":
+            if self.open_for(op, frame.target):
+                return
+            self.drop_constant_positions(op, 1)
+        else:
+            self.drop_constant_positions(op, 0)
+        self.stack.append(_Frame(frame.target, None, ends=op))
+        for region in reversed(op.regions):
+            self.enter(region)
+
+    def inline(self, op: Op, region: Block, target: Block) -> None:
+        """Put the ops of a region where its op stood."""
+        self.changed = True
+        self.stack.append(_Frame(target, region, inlines=op))
+
+    def open_if(self, op: Op, target: Block) -> bool:
+        cond = op.operands[0]
+        literal = self.r.literal(cond)
+        if literal is not None:
+            self.inline(op, op.regions[0 if literal else 1], target)
+            return True
+        negated = made_by(cond, "logical_not")
+        if negated is not None and negated.operands[0].array.dtype == np.bool_:
+            op.operands[0] = negated.operands[0]
+            op.regions.reverse()
+            self.changed = True
+        return False
+
+    def open_for(self, op: Op, target: Block) -> bool:
+        literal = self.r.literal(op.operands[0])
+        if literal is None or literal > 1:
+            return False
+        inits = op.operands[1:]
+        if literal < 1:
+            for result, init in zip(op.results, inits, strict=True):
+                self.replace(result, init)
+            self.changed = True
+            return True
+        body = op.regions[0]
+        zero = self.r.g.constant(0, np.int64)
+        for arg, value in zip(body.args, (zero, *inits), strict=True):
+            self.replace(arg, value)
+        self.inline(op, body, target)
+        return True
+
+    def drop_constant_positions(self, op: Op, skip: int) -> None:
+        """Take out carried values that every iteration hands on unchanged."""
+        body = op.regions[-1]
+        dead = set()
+        for i, (result, given) in enumerate(zip(op.results, body.yields, strict=True)):
+            arg, init = body.args[i + skip], op.operands[i + skip]
+            if given is arg or self.replaced.find(given) is init:
+                dead.add(i)
+                self.replace(result, init)
+                for region in op.regions:
+                    self.replace(region.args[i + skip], init)
+        if dead:
+            drop_positions(op, dead)
+
+    # --- ops with regions, afterwards
+
+    def close(self, op: Op, target: Block) -> None:
+        self.r.g.block = target
+        self.r.g.location = op.location
+        if op.name == "if" and op.results:
+            self.merge_equal_results(op)
+            if op.results and self.becomes_select(op, target):
+                return
+        elif op.name == "while":
+            literal = self.r.literal(op.regions[0].yields[0])
+            if literal is not None and not literal and not may_act(op.regions[0]):
+                for result, init in zip(op.results, op.operands, strict=True):
+                    self.replace(result, init)
+                self.changed = True
+                return
+        target.ops.append(op)
+
+    def merge_equal_results(self, op: Op) -> None:
+        """Replace results that both arms give alike; a value that both see comes from outside."""
+        then, other = op.regions
+        dead = set()
+        for i, (x, y) in enumerate(zip(then.yields, other.yields, strict=True)):
+            if x is y:
+                self.replace(op.results[i], x)
+                dead.add(i)
+            elif self.r.same_literal(x, y):
+                self.replace(op.results[i], self.r.g.constant(self.r.literal(x), x.array.dtype))
+                dead.add(i)
+        if dead:
+            drop_positions(op, dead)
+
+    def becomes_select(self, op: Op, target: Block) -> bool:
+        """Turn a small `if` over scalars into selects; see `_SELECT_OPS`."""
+        then, other = op.regions
+        ops = then.ops + other.ops
+        if (
+            len(ops) + len(op.results) > _SELECT_OPS
+            or any(not isinstance(v.type, ArrayType) or v.type.shape for v in op.results)
+            or any(o.primitive.name not in _SELECTABLE or o.results[0].array.rank for o in ops)
+        ):
+            return False
+        target.ops += ops
+        for result, x, y in zip(op.results, then.yields, other.yields, strict=True):
+            self.replace(result, self.r.g.select(op.operands[0], x, y))
+        return True
+
+
+def _count(graph: Graph) -> tuple[dict[Value, int], set[Value]]:
+    """Return how often each value is used, and which ones are written into or handed on by regions."""
+    uses: dict[Value, int] = {}
+    written: set[Value] = set()
+    for block in blocks_within(graph):
+        for op in block.ops:
+            for v in op.operands:
+                uses[v] = uses.get(v, 0) + 1
+            if op.regions:
+                written.update(op.operands)
+            elif op.primitive.name in _WRITES:
+                written.add(op.operands[0])
+        for v in block.yields:
+            uses[v] = uses.get(v, 0) + 1
+        if block is not graph:
+            written.update(block.yields)
+            written.update(block.args)
+    return uses, written
