@@ -7,20 +7,24 @@ compiled. This room binds arguments and documents them; it knows no graph.
 from __future__ import annotations
 
 import functools
-import types
 from collections.abc import Callable
 from typing import Any, overload
 
+from jitgrad.backend.runtime import callable_type, install
 from jitgrad.cache import Cache
-from jitgrad.errors import error
+from jitgrad.errors import JitgradError, error
+from jitgrad.options import OPTIONS
 from jitgrad.pytree import flatten, unflatten
 from jitgrad.transform import MAKERS, Transform
 
 __all__ = ["Transformed", "grad", "jit", "jvp", "value_and_grad", "vjp"]
 
 
+@callable_type
 class Transformed:
     """A function under a transform; call it as the function itself.
+
+    Calls of a kind that was compiled go straight to machine code; others come to `_slow_call`.
 
     Attributes
     ----------
@@ -34,11 +38,21 @@ class Transformed:
         self.cache = Cache(transform)
         functools.update_wrapper(self, transform.function, updated=())
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.cache.call(args, kwargs)
+    def _slow_call(self, *args: Any, **kwargs: Any) -> Any:
+        """Answer a call that no installed machine code does: find or compile what does, and install it."""
+        try:
+            found, leaves = self.cache.find_for(args, kwargs)
+            if found.executable.native is not None:
+                install(self, found.executable.native)
+            return found.run(leaves)
+        except JitgradError as refused:
+            if OPTIONS.debug:
+                raise
+            raise refused.with_traceback(None) from None
 
-    def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        return self if instance is None else types.MethodType(self, instance)
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function under its transform."""
+        return self._slow_call(*args, **kwargs)
 
     def __repr__(self) -> str:
         name = getattr(self.transform.function, "__qualname__", repr(self.transform.function))

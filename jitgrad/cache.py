@@ -29,10 +29,10 @@ class Cache:
         self.history: list[dict[str, Any]] = []
         self.lock = threading.RLock()
 
-    def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Run the function on arguments."""
+    def find_for(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Specialisation, list[Any]]:
+        """Return the specialisation that a call uses, and the call's leaves."""
         spec, leaves = flatten((args, kwargs))
-        return self._find(spec, leaves).run(leaves)
+        return self._find(spec, leaves), leaves
 
     def find(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Specialisation:
         """Return the specialisation that a call uses, compiling it if there is none."""

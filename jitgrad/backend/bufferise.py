@@ -135,6 +135,8 @@ class Plan:
     loops : dict of Op to LoopPlan
     arm_copies : dict of (Op, int, int) to Buffer
         Yields of an arm that must be copied: op, arm, position.
+    scratch : dict of (Op, int) to Buffer
+        Operands that must be copied before the op can read them.
     staged : dict of int to Buffer
         Yields to be copied aside before arguments are written.
     arena_bytes : int
@@ -146,6 +148,7 @@ class Plan:
     copied: set[Op] = field(default_factory=set)
     loops: dict[Op, LoopPlan] = field(default_factory=dict)
     arm_copies: dict[tuple[Op, int, int], Buffer] = field(default_factory=dict)
+    scratch: dict[tuple[Op, int], Buffer] = field(default_factory=dict)
     staged: dict[int, Buffer] = field(default_factory=dict)
     slots: list[Slot] = field(default_factory=list)
     arena_bytes: int = 0
@@ -307,6 +310,8 @@ class _Bufferiser:
                 elif op.name in ("for", "while"):
                     self._loop(op, when)
                 else:
+                    if op.name == "matmul":
+                        self._scratch(op, when)
                     for r in op.results:
                         if not is_scalar(r) and r not in self.plan.place:
                             self._put(r, self._fresh(r.type, when))
@@ -351,6 +356,14 @@ class _Bufferiser:
             one, other = both
             writable = one.writable and other.writable
             self._put(r, Buffer("chosen", one.atoms | other.atoms, one.slots | other.slots, writable))
+
+    def _scratch(self, op: Op, when: int) -> None:
+        """Give memory to operands of a matrix product that BLAS cannot read as they lie."""
+        for i, v in enumerate(op.operands):
+            stored = v not in self.schedule.fused and self.schedule.layout(v) is None
+            if not stored and not self.schedule.blas_ready(v):
+                self.plan.scratch[op, i] = self._fresh(v.type, when)
+                self._note(f"{v.type} for BLAS", op)
 
     def _handed_on(self, value: Value) -> Buffer | None:
         """Return the buffer of a value that an arm may hand on as it lies: in memory, in C order."""

@@ -27,7 +27,7 @@ MULTIPLY = Op(PRIMITIVES["multiply"], [], {}, [], [], None)
 @lowers("matmul")
 def op_matmul(e: Emitter, op: Op) -> None:
     """Write a matrix product."""
-    x, y = (e.view(v) for v in op.operands)
+    x, y = (_operand(e, op, i) for i in range(2))
     e.define(op.result)
     out = e.view(op.result)
     shape = e.shape(op.result)
@@ -49,6 +49,18 @@ def op_matmul(e: Emitter, op: Op) -> None:
             _gemm(e, gemm, (x, a, m, k), (y, b, k, n), (out, c), (m, n, k))
 
     _batches(e, op, (x, y, out), one)
+
+
+def _operand(e: Emitter, op: Op, i: int) -> View:
+    """Return an operand in memory that BLAS can read."""
+    value = op.operands[i]
+    buffer = e.plan.scratch.get((op, i))
+    if buffer is None:
+        return e.view(value)
+    e.provide(buffer, value)
+    view = e.view_in(buffer, value)
+    e.fill(view, value)
+    return view
 
 
 def _step(view: View, axis: int) -> Sym:

@@ -315,7 +315,7 @@ class _BlockPlan:
         self._read_all(op, step, identity=False)
         if op.regions:
             for v in self.schedule.captures.of(op):
-                if not is_scalar(v) and v in self.local and not self._lends(v):
+                if not is_scalar(v) and v in self.local and not (self._lends(v) and self._fits(v, op)):
                     self.forced.add(v)
                 self._read(v, step, False)
         for position, v in enumerate(op.operands):
@@ -345,6 +345,13 @@ class _BlockPlan:
         if op.name in ("broadcast", "constant", "iota"):
             return all(is_scalar(x) for x in op.operands)
         return self.schedule.addressing(v)
+
+    def _fits(self, v: Value, op: Op) -> bool:
+        """Whether regions use a value only where it need not be memory."""
+        if self.schedule.addressing(v):
+            return True
+        inside = (inner for region in op.regions for inner in region.walk())
+        return not any(inner.name in ("gather", "sort", "argsort") and inner.operands[0] is v for inner in inside)
 
     def _keep_base(self, op: Op, v: Value) -> None:
         if op.name == "gather" and v is op.operands[0] and not self.schedule.addressing(v):

@@ -364,7 +364,11 @@ def resolve(ctx: Context, function: np.ufunc, xs: Sequence[Any], dtype: Any = No
         spec: list[Any] = [dtype_of(ctx, x) for x in xs]
     else:
         spec = [weak.get(k) or dtype_of(ctx, x) for k, x in zip(kinds, xs, strict=True)]
-    if function in _COMPARISONS and "int" in kinds and all(d.kind in "iub" and d != np.uint64 for d in _dtypes(ctx, xs)):
+    if (
+        function in _COMPARISONS
+        and "int" in kinds
+        and all(d.kind in "iub" and d != np.uint64 for d in _dtypes(ctx, xs))
+    ):
         # A Python int need not fit the dtype that it is compared with.
         return np.dtype(np.int64), np.dtype(np.int64), np.dtype(np.bool_)
     results = (None,) * function.nout

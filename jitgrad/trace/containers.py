@@ -19,7 +19,7 @@ from jitgrad.trace.context import Context
 from jitgrad.trace.iteration import sequence_of
 from jitgrad.trace.operators import equal_objects
 from jitgrad.trace.sizes import static_int
-from jitgrad.trace.subscripts import new_list, static_key
+from jitgrad.trace.subscripts import static_key
 from jitgrad.trace.texts import Formatted, Text, join_texts
 
 __all__ = ["list_items", "set_items"]

@@ -13,7 +13,7 @@ import numpy as np
 
 from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.memory import Span, load
-from jitgrad.graph.ops.shape import broadcast_to, move_axes, reshape_to
+from jitgrad.graph.ops.shape import broadcast_to, reshape_to
 from jitgrad.trace import arrays
 from jitgrad.trace.abstract import Scalar
 from jitgrad.trace.arrays import (
@@ -22,24 +22,20 @@ from jitgrad.trace.arrays import (
     broadcast_value,
     cast,
     dtype_of,
-    is_array,
     kind,
     shape_of,
     write,
 )
 from jitgrad.trace.calls import handles, method
-from jitgrad.trace.context import Context, kind_of_python
+from jitgrad.trace.context import Context
 from jitgrad.trace.iteration import sequence_of
 from jitgrad.trace.numpy_create import diagonal_mask, iota
-from jitgrad.trace.numpy_join import take_positions
 from jitgrad.trace.products import diagonal_value, trace_value
 from jitgrad.trace.sizes import (
     axis_argument,
-    items_of,
     known_argument,
     numeric,
     promoted,
-    same_dim,
     size_of,
     static_dim,
     static_int,

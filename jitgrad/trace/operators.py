@@ -541,7 +541,13 @@ def _register_methods(*kinds: str) -> None:
         METHODS[kind, "__getitem__"] = get_item_op
         METHODS[kind, "__setitem__"] = set_item_op
         METHODS[kind, "__contains__"] = _as_method(lambda ctx, x, y: contains_op(ctx, y, x))
-        for name, function in (("__len__", len), ("__abs__", abs), ("__float__", float), ("__int__", int), ("__bool__", bool)):
+        for name, function in (
+            ("__len__", len),
+            ("__abs__", abs),
+            ("__float__", float),
+            ("__int__", int),
+            ("__bool__", bool),
+        ):
             METHODS[kind, name] = _by_builtin(function)
 
 

@@ -395,10 +395,13 @@ def get_item(ctx: Context, x: Any, key: Any) -> Any:
         if isinstance(items, Value):
             return _grown_get(ctx, x.cell, items, key)
         key = static_key(ctx, key, "the index of a list")
-        made = items[key]
         if isinstance(key, slice):
-            return new_list(ctx, made)
-        return made
+            return new_list(ctx, items[key])
+        if not hasattr(key, "__index__"):
+            raise TypeError(f"list indices must be integers or slices, not {type(key).__name__}")
+        if not -len(items) <= key.__index__() < len(items):
+            raise IndexError("list index out of range")
+        return items[key]
     if isinstance(x, DictRef):
         for k, v in ctx.heap[x.cell]:
             if k == static_key(ctx, key, "the key of a dict"):
@@ -417,6 +420,15 @@ def get_item(ctx: Context, x: Any, key: Any) -> Any:
             else IndexError("invalid index to scalar variable.")
         )
     raise ctx.error("JG220", what=f"subscripting {describe(x)}")
+
+
+def items_assigned(ctx: Context, v: Any) -> tuple[Any, ...]:
+    """Return the items that are stored into a slice of a list."""
+    if isinstance(v, ListRef) and not isinstance(ctx.heap[v.cell], Value):
+        v = ctx.heap[v.cell]
+    if not isinstance(v, tuple):
+        raise ctx.error("JG221", what=f"a store of {describe(v)} into a slice of a list")
+    return v
 
 
 def new_list(ctx: Context, items: Sequence[Any]) -> ListRef:
@@ -445,7 +457,8 @@ def set_item(ctx: Context, x: Any, key: Any, v: Any) -> None:
         if isinstance(items, Value):
             raise ctx.error("JG221", what="a store into a list that grew in a loop")
         changed = list(items)
-        changed[static_key(ctx, key, "the index of a list")] = v
+        key = static_key(ctx, key, "the index of a list")
+        changed[key] = items_assigned(ctx, v) if isinstance(key, slice) else v
         ctx.conflict(x.cell)
         ctx.heap[x.cell] = tuple(changed)
         return

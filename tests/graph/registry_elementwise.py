@@ -142,13 +142,13 @@ def smooth_points(p: Primitive, rng: np.random.Generator, dtype: str) -> list[li
     """Return operands in the domain, of some shapes that broadcast, where finite differences are meaningful."""
     assert isinstance(p.derivative, Partials)
     low, high = p.domain
-    shapes = {
+    shapes: dict[int, list[tuple[tuple[int, ...], ...]]] = {
         1: [((),), ((3,),), ((0,),), ((2, 2),)],
         2: [((), ()), ((3,), (3,)), ((2, 3), (3,)), ((2, 1), (1, 2)), ((), (2,)), ((0,), (1,))],
         3: [((3,), (3,), (3,)), ((2, 1), (), (2, 2))],
-    }[arity(p)]
+    }
     made = []
-    for each in shapes:
+    for each in shapes[arity(p)]:
         xs = [np.asarray(rng.uniform(low, high, s), dtype) for s in each]
         if p.name == "select":
             xs[0] = np.asarray(xs[0] > 0.0)

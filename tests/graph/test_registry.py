@@ -318,6 +318,34 @@ def test_single_precision_derivatives(name: str) -> None:
             close(single, double, 2e-5)
 
 
+@pytest.mark.parametrize("name", sampled([n for n in DIFFERENTIABLE if is_analytic(PRIMITIVES[n])]))
+def test_complex_derivatives(name: str) -> None:
+    """The derivative of a holomorphic op is a complex number, and cotangents are multiplied by it as it is."""
+    p, rng = PRIMITIVES[name], rng_of(name + "i")
+    xs = [x + 0.3j * rng.normal(size=x.shape) for x in smooth_points(p, rng, "float64")[1]]
+    graph, _, _ = build(name, [Example(xs, lambda g, *xs: g.emit(name, xs).result, meaning(p))])
+    ts = [rng.normal(size=x.shape) + 1j * rng.normal(size=x.shape) for x in xs]
+    primal, moved = interpret(tangent(graph, range(len(xs))), [*xs, *ts])
+    high, low = (meaning(p)(*(x + h * t for x, t in zip(xs, ts, strict=True))) for h in (STEP, -STEP))
+    close(moved, (high - low) / (2 * STEP), 1e-7)
+    w = rng.normal(size=primal.shape) + 1j * rng.normal(size=primal.shape)
+    cts = interpret(adjoint(graph, range(len(xs))), [*xs, w])[1:]
+    close(sum(np.sum(c * t) for c, t in zip(cts, ts, strict=True)), np.sum(w * moved), 1e-12)
+
+
+@pytest.mark.parametrize("name", ["conjugate", "real", "imag"])
+def test_parts_of_complex_numbers(name: str) -> None:
+    """The pairing is the real part of the sum of ct * t."""
+    rng = rng_of(name)
+    x, t, w = (rng.normal(size=3) + 1j * rng.normal(size=3) for _ in range(3))
+    graph, _, _ = build(name, [Example([x], lambda g, x: g.emit(name, [x]).result, meaning(PRIMITIVES[name]))])
+    w = np.asarray(meaning(PRIMITIVES[name])(w))
+    moved = interpret(tangent(graph, [0]), [x, t])[1]
+    np.testing.assert_array_equal(moved, meaning(PRIMITIVES[name])(t))
+    ct = interpret(adjoint(graph, [0]), [x, w])[1]
+    close(np.sum(ct * t).real, np.sum(w * moved).real, 1e-13)
+
+
 def test_a_float_result_without_derivative_says_why() -> None:
     for p in PRIMITIVES.values():
         assert p.derivative is None or isinstance(p.derivative, Partials | Linear | Rules | NoGradient)

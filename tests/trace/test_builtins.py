@@ -182,11 +182,11 @@ ROWS: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
     (lambda x: x.foo, (V,)),
     (lambda x: x.foo, (2.0,)),
     # --- iteration
-    (lambda x: [v * 2 for v in x], (V,)),
-    (lambda x: [r.sum() for r in x], (M,)),
+    (lambda x: np.array([v * 2 for v in x]), (V,)),
+    (lambda x: np.array([r.sum() for r in x]), (M,)),
     (lambda x: [(i, v) for i, v in enumerate(x)], (V,)),
     (lambda x: [(i, v) for i, v in enumerate([x, 2 * x], 1)], (0.5,)),
-    (lambda x: [a * b for a, b in zip(x, range(5))], (V,)),
+    (lambda x: np.array([a * b for a, b in zip(x, range(5))]), (V,)),
     (lambda x: list(zip([1.0, 2.0], x)), (V,)),
     (lambda x: list(zip(x, [1.0], strict=True)), (V,)),
     (lambda x: list(reversed(x)), (V,)),
@@ -206,6 +206,15 @@ ROWS: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
     (lambda x: any([x > 0, x > 1]), (0.5,)),
     (lambda x: all([x > 0, x > 1]), (0.5,)),
     (lambda x: any(v > 2 for v in x), (V,)),
+    (lambda x: any(x > 2), (V,)),
+    (lambda x: all(x), (V,)),
+    (lambda x, n: all(x * k < 5 for k in range(n)), (0.5, 10)),
+    (lambda x, n: any(x * k > 5 for k in range(n)), (0.5, 10)),
+    (lambda x, n: sum(x * k for k in range(n)), (0.1, 10)),
+    (lambda x, n: sum(x * k for k in range(n)) / 2, (0.1, 0)),
+    (lambda x, n: max(x * k for k in range(n)), (0.1, 10)),
+    (lambda x, n: min(x * k for k in range(n)), (0.1, 0)),
+    (lambda x, n: np.mean([x * k for k in range(n)]), (0.1, 10)),
     (lambda x: any([]) or all([]), (0.5,)),
     (lambda x: sorted([3, 1, 2]) + [x], (0.5,)),
     (lambda x: sorted([(2, x), (1, 2 * x)], key=lambda p: p[0], reverse=True), (0.5,)),
@@ -216,7 +225,7 @@ ROWS: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
     (lambda x: [x] + [1.0] * 2, (0.5,)),
     (lambda x: (x,) * 3 + (1,), (0.5,)),
     (lambda x: [x] + (1,), (0.5,)),
-    (lambda x: dict(a=x, **{"b": 1}), (0.5,)),
+    (lambda x: dict(a=x, b=1), (0.5,)),
     (lambda x: dict([("a", x), ("b", 2)]), (0.5,)),
     (lambda x: {"a": x} | {"b": 2 * x}, (0.5,)),
     (lambda x: list({"a": x, "b": 1.0}.items()), (0.5,)),
@@ -242,18 +251,18 @@ ROWS: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
     (lambda b: b is True, (True,)),
     (lambda b: b is True, (False,)),
     (lambda x: [x] < [1.0, 2.0], (0.5,)),
-    (lambda x: "a" + "b" + str(3) if x else "", (0.5,)),
-    (lambda x: "a" * 3 if x else "", (0.5,)),
-    (lambda x: "%d-%s" % (3, "a") if x else "", (0.5,)),
-    (lambda x: "{}-{:.1f}".format(3, 2.0) if x else "", (0.5,)),
-    (lambda x: ",".join(["a", "b"]).upper() if x else "", (0.5,)),
+    (lambda x: ("a" + "b" + str(3), x), (0.5,)),
+    (lambda x: ("a" * 3, x), (0.5,)),
+    (lambda x: ("%d-%s" % (3, "a"), x), (0.5,)),
+    (lambda x: (f"{3}-{2.0:.1f}", x), (0.5,)),
+    (lambda x: (",".join(["a", "b"]).upper(), x), (0.5,)),
     (lambda x: [1, 2, 3].index(2) + (5, 6).index(6) + [1, 1].count(1), (0.5,)),
     (lambda x: [1, 2].index(7), (0.5,)),
     (lambda x: [x, x][2], (0.5,)),
     (lambda x: None + x, (0.5,)),
     (lambda x: [x] * x, (0.5,)),
     (lambda x: -[x], (0.5,)),
-    (lambda x: (lambda *a, **k: (a, k))(*[x, 1], **{"b": x}), (0.5,)),
+    (lambda x: (lambda *a, **k: (a, k))(*[x, 1], b=x), (0.5,)),
     # --- operator, functools, itertools, copy
     (lambda x: operator.add(x, 2) + operator.mul(x, x) + operator.neg(x), (0.5,)),
     (lambda x: operator.itemgetter(1)([x, 2 * x]), (0.5,)),
@@ -317,7 +326,7 @@ def _list_methods(x: float) -> Any:
     first = xs.pop(0)
     ys = xs.copy()
     ys.reverse()
-    ys.remove(2.0)
+    ys.remove(ys[0])
     zs = xs
     zs[0] = 7.0
     return xs, ys, last, first
@@ -433,7 +442,13 @@ def _raises(function: Callable[..., Any], *args: Any) -> Any:
         (lambda x: round(x, 2), "JG237", "round"),
         (lambda x: sorted([(x, 1), (2 * x, 0)]), "JG236", "sorted"),
         (lambda x: eval("x"), "JG237", "eval"),
-        (lambda x: max(x, [1.0]) if False else max([x], [1], key=len) and max(1, np.float32(x)) * max(x, np.float32(1)), "JG239", "choice"),
+        (
+            lambda x: (
+                max(x, [1.0]) if False else max([x], [1], key=len) and max(1, np.float32(x)) * max(x, np.float32(1))
+            ),
+            "JG239",
+            "choice",
+        ),
     ],
 )
 def test_refused_by_name(function: Callable[..., Any], code: str, words: str) -> None:
