@@ -117,7 +117,7 @@ class Native(Executable):
     def asm_text(self) -> str:  # type: ignore[override]
         """Assembly."""
         assert self.native is not None
-        return self.native.code.assembly
+        return self.native.code.assembly()
 
 
 def check_overlap(traced: Traced, inputs: Sequence[Any]) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from jitgrad.backend.callsupport import ARENA_ROOM
+from jitgrad.backend.callhelpers import ARENA_ROOM
 from jitgrad.backend.calltext import CallText, Table
 from jitgrad.backend.capi import ARRAY
 from jitgrad.backend.form import (
@@ -121,11 +121,8 @@ class _Finish:
         return self.slots - 1
 
     def _give_slots_back(self) -> None:
-        t = self.t
-        for k in range(self.slots):
-            pointer = t.load("ptr", "%made", 8 * k)
-            t.store("ptr null", "%made", 8 * k)
-            t.decref(pointer)
+        if self.slots:
+            self.t.api("jg_drop", "void", "ptr %made", f"i64 {self.slots}")
 
     def _failing(self, pointer: str) -> str:
         """Leave for the failure unless a new reference was made; return it."""
@@ -159,20 +156,15 @@ class _Finish:
     def _allocate(self) -> None:
         """Make the arrays whose size is known, and the further references that repeats of them will be."""
         t = self.t
-        size = 8 * (self.form.arena_bytes is None)
+        place = 8 * (self.form.arena_bytes is None)
         repeats = [r.leaf for r in self.results if isinstance(r, RepeatResult)]
         for k, result in enumerate(self.results):
             if not isinstance(result, ArrayResult):
                 continue
-            dims = []
-            for n in result.shape:
-                if n is None:
-                    dims.append(t.load("i64", self.sizes, size))
-                    size += 8
-                else:
-                    dims.append(str(n))
+            sizes = t.at(self.sizes, place)
+            place += 8 * result.shape.count(None)
             slot = self.array_slots[k] = self._slot()
-            array = self._new_array(result.dtype, dims, result.order, slot)
+            array = self._new_array(result.dtype, result.shape, result.order, sizes, slot, "fail")
             for _ in range(repeats.count(k)):
                 other = self._slot()
                 t.incref(array)
@@ -180,19 +172,14 @@ class _Finish:
                 self.repeat_slots.setdefault(k, []).append(other)
             t.store(f"ptr {t.load('ptr', array, ARRAY['data'])}", self.out, 8 * self.offsets[k])
 
-    def _new_array(self, dtype: np.dtype, dims: list[str], order: str, slot: int, label: str = "fail") -> str:
-        """Make an array and put it into a slot."""
+    def _new_array(
+        self, dtype: np.dtype, shape: tuple[int | None, ...], order: str, sizes: str, slot: int, label: str
+    ) -> str:
+        """Make an array, whose None dimensions follow each other at `sizes`, and put it into a slot."""
         t = self.t
-        shape = t.alloca(f"[{max(len(dims), 1)} x i64]")
-        for k, n in enumerate(dims):
-            t.store(f"i64 {n}", shape, 8 * k)
-        descr = t.object(dtype)
-        t.incref(descr)  # which the call below steals
-        fortran = 2 if order == "F" else 0
-        array = t.api(
-            "PyArray_NewFromDescr", "ptr", f"ptr {t.object(np.ndarray)}", f"ptr {descr}", f"i32 {len(dims)}",
-            f"ptr {shape}", "ptr null", "ptr null", f"i32 {fortran}", "ptr null",
-        )  # fmt: skip
+        dims = [-1 if n is None else n for n in shape]
+        facts = t.run([(np.ndarray,), (dtype,), len(dims), 2 if order == "F" else 0, *dims])
+        array = t.api("jg_new_array", "ptr", f"ptr {facts}", f"ptr {sizes}")
         t.not_null(array, label)
         t.store(f"ptr {array}", "%made", 8 * slot)
         return array
@@ -223,12 +210,12 @@ class _Finish:
             if not isinstance(result, LateArrayResult):
                 continue
             at = 8 * self.offsets[k]
-            dims = [t.load("i64", self.out, at + 8 + 8 * d) for d in range(result.rank)]
             slot = self.array_slots[k] = self._slot()
-            array = self._new_array(result.dtype, dims, result.order, slot, label)
+            sizes = t.at(self.out, at + 8)
+            array = self._new_array(result.dtype, (None,) * result.rank, result.order, sizes, slot, label)
             size = str(result.dtype.itemsize)
-            for dim in dims:
-                size = t.emit(f"mul i64 {size}, {dim}")
+            for axis in range(result.rank):
+                size = t.emit(f"mul i64 {size}, {t.load('i64', sizes, 8 * axis)}")
             source = t.load("ptr", self.out, at)
             t.api("jg_copy", "void", f"ptr {t.load('ptr', array, ARRAY['data'])}", f"ptr {source}", f"i64 {size}")
 
@@ -339,7 +326,9 @@ class _Finish:
         t = self.t
         if tree.kind == "numpy":
             place = t.at(self.out, at)
-            return self._failing(t.api("PyArray_Scalar", "ptr", f"ptr {place}", f"ptr {t.object(tree.dtype)}", "ptr null"))
+            return self._failing(
+                t.api("PyArray_Scalar", "ptr", f"ptr {place}", f"ptr {t.object(tree.dtype)}", "ptr null")
+            )
         if tree.kind == "float":
             return self._failing(t.api("PyFloat_FromDouble", "ptr", f"double {t.load('double', self.out, at)}"))
         if tree.kind == "int":

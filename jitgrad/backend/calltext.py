@@ -8,7 +8,7 @@ argument `%table`, so that the text holds no address; and the `Table` that is to
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from jitgrad.backend.capi import OB_TYPE
@@ -23,11 +23,12 @@ class Table:
     Attributes
     ----------
     items : list
-        A str is an API function; a tuple of one is an object; None is the arena's place, word 0.
+        A str is a function of the C API or of `callsupport`; a tuple of one is an object; an int is itself. Word 0 is
+        the place of the arena.
     """
 
     def __init__(self) -> None:
-        self.items: list[Any] = [None]
+        self.items: list[Any] = [0]
         self._places: dict[Any, int] = {}
 
     def api(self, name: str) -> int:
@@ -37,6 +38,14 @@ class Table:
     def object(self, value: Any) -> int:
         """Return the place of an object."""
         return self._place(("object", id(value)), (value,))
+
+    def run(self, values: Sequence[Any]) -> int:
+        """Return the place of the first of several words that follow each other: ints, and objects as tuples of one."""
+        key = ("run", *(id(v[0]) if isinstance(v, tuple) else (v,) for v in values))
+        if key not in self._places:
+            self._places[key] = len(self.items)
+            self.items.extend(values)
+        return self._places[key]
 
     def _place(self, key: Any, item: Any) -> int:
         if key not in self._places:
@@ -59,7 +68,9 @@ class Table:
         for k, item in enumerate(self.items):
             if isinstance(item, str):
                 words[k] = address(item)
-            elif item is not None:
+            elif isinstance(item, int):
+                words[k] = item & (2**64 - 1)
+            else:
                 value = instead.get(id(item[0]), item[0])
                 words[k] = id(value)
                 kept.append(value)
@@ -110,6 +121,10 @@ class CallText(FunctionText):
     def equal(self, type: str, x: str, y: str | int) -> str:
         """Compare two integers or pointers."""
         return self.emit(f"icmp eq {type} {x}, {y}")
+
+    def run(self, values: Sequence[Any]) -> str:
+        """Return a pointer to words of the table, see `Table.run`."""
+        return self.at("%table", 8 * self.table.run(values))
 
     def type_is(self, pointer: str, cls: type) -> str:
         """Compare the exact type of an object."""

@@ -462,13 +462,13 @@ test:
   %place = getelementptr {of}, ptr %stack, i64 %level
   br i1 %odd, label %merge, label %done
 merge:
-  %other = load {of}, ptr %place
+  %other = load {of}, ptr %place, align 64
   %both = fadd {of} %other, %sum
   %up = add i64 %level, 1
   %rest = lshr i64 %bits, 1
   br label %test
 done:
-  store {of} %sum, ptr %place
+  store {of} %sum, ptr %place, align 64
   ret void
 }}
 define internal fastcc {of} @{name}_total(ptr %stack, i64 %count) noinline nounwind {{
@@ -485,7 +485,7 @@ look:
   br i1 %odd, label %merge, label %next
 merge:
   %place = getelementptr {of}, ptr %stack, i64 %level
-  %other = load {of}, ptr %place
+  %other = load {of}, ptr %place, align 64
   %both = fadd {of} %other, %sum
   br label %next
 next:

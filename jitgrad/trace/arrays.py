@@ -23,8 +23,9 @@ from jitgrad.trace.abstract import Link, ListRef, Ref, Reshape, Scalar, TaggedRe
 from jitgrad.trace.context import PYTHON_DTYPES, Context, kind_of_python
 
 __all__ = [
-    "UFUNCS", "apply_link", "as_array", "as_float", "as_int", "binary", "broadcast_dims", "cast", "common_dtype", "compare",
-    "dtype_of", "is_array", "is_number", "is_numeric", "read", "scalar_value", "shape_of", "truth", "ufunc", "unary", "write",
+    "UFUNCS", "apply_link", "as_array", "as_float", "as_int", "binary", "broadcast_dims", "cast", "common_dtype",
+    "compare", "dtype_of", "is_array", "is_number", "is_numeric", "read", "scalar_value", "shape_of", "truth", "ufunc",
+    "unary", "write",
 ]  # fmt: skip
 
 _I64 = np.iinfo(np.int64)
@@ -372,8 +373,11 @@ def resolve(ctx: Context, function: np.ufunc, xs: Sequence[Any], dtype: Any = No
         # A Python int need not fit the dtype that it is compared with.
         return np.dtype(np.int64), np.dtype(np.int64), np.dtype(np.bool_)
     results = (None,) * function.nout
-    wanted = {} if dtype is None else {"signature": (None,) * function.nin + (np.dtype(dtype),) * function.nout}
-    found = function.resolve_dtypes((*spec, *results), **wanted)
+    if dtype is None:
+        found = function.resolve_dtypes((*spec, *results))
+    else:
+        signature = (None,) * function.nin + (np.dtype(dtype),) * function.nout
+        found = function.resolve_dtypes((*spec, *results), signature=signature)
     for k, x, chosen in zip(kinds, xs, found, strict=False):
         if k == "int" and chosen.kind in "iu" and not isinstance(x, Scalar) and not _fits(x, chosen):
             raise OverflowError(f"Python integer {x} out of bounds for {chosen.name}")
@@ -775,6 +779,6 @@ def array_type(ctx: Context, x: Any) -> ArrayType:
 
 
 __all__ += [
-    "COMPOSITES", "NUMPY_BINARY", "PYTHON_BINARY", "Pick", "Span", "array_type", "broadcast_value", "describe", "float_to_int",
-    "kind", "mixed_dtype", "new_array", "numpy_flag", "resolve",
+    "COMPOSITES", "NUMPY_BINARY", "PYTHON_BINARY", "Pick", "Span", "array_type", "broadcast_value", "describe",
+    "float_to_int", "kind", "mixed_dtype", "new_array", "numpy_flag", "resolve",
 ]  # fmt: skip

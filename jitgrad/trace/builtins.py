@@ -110,7 +110,7 @@ def _callable(ctx: Context, x: Any) -> bool:
     if isinstance(x, Func | BoundMethod | Native):
         return True
     if isinstance(x, Record):
-        return hasattr(x.cls, "__call__")
+        return callable(getattr(x.cls, "__call__", None))
     return callable(x.thing if isinstance(x, External) else x) and not (
         isinstance(x, Abstract) and not isinstance(x, External)
     )
@@ -212,11 +212,12 @@ def _range(ctx: Context, *args: Any) -> Any:
             parts.append(x if x.kind == "int" else ctx.call(int, [x]))
         else:
             parts.append(static_int(ctx, x, "a bound of a range"))
-    if any(isinstance(p, Scalar) for p in parts):
+    known = [p for p in parts if not isinstance(p, Scalar)]
+    if len(known) < 3:
         if parts[2] == 0 and not isinstance(parts[2], Scalar):
             raise ValueError("range() arg 3 must not be zero")
         return IndexRange(*parts)
-    return range(*parts)
+    return range(*known)
 
 
 @handles(iter)

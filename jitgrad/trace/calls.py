@@ -42,8 +42,8 @@ from jitgrad.trace.context import Context, kind_of_python
 from jitgrad.trace.guards import Outside, is_trusted
 
 __all__ = [
-    "ATTRIBUTES", "HANDLERS", "METHODS", "OWNERS", "PURE", "Native", "attribute", "attribute_of_array", "bind", "class_of", "handles", "is_known",
-    "method", "set_attribute", "to_func",
+    "ATTRIBUTES", "HANDLERS", "METHODS", "OWNERS", "PURE", "Native", "attribute", "attribute_of_array", "bind",
+    "class_of", "handles", "is_known", "method", "set_attribute", "to_func",
 ]  # fmt: skip
 
 Handler = Callable[..., Any]

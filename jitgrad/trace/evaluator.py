@@ -6,6 +6,7 @@ known value follows one arm; a branch on a run-time value traces both and become
 
 from __future__ import annotations
 
+import functools
 import sys
 import types
 from collections.abc import Callable, Iterator, Sequence
@@ -135,6 +136,8 @@ class Evaluator(Context):
             return handler(self, *args, **kwargs)
         if isinstance(function, types.MethodType):
             return self.call(function.__func__, [self.argument_object(function.__self__), *args], kwargs)
+        if isinstance(function, functools.partial):
+            return self._call_object(External(function, ("object", function)), args, kwargs)
         if isinstance(function, types.FunctionType):
             return self.inline(to_func(self, function), args, kwargs)
         if isinstance(function, type):

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from jitgrad.graph.ir import Value
-from jitgrad.graph.ops.memory import Pick, Span
+from jitgrad.graph.ops.memory import Entry, Pick, Span
 from jitgrad.trace.abstract import (
     Box,
     Cell,
@@ -78,7 +78,7 @@ def iterate(ctx: Context, x: Any) -> Any:
         return _iterate_object(ctx, x)
     if isinstance(x, Scalar):
         raise TypeError(f"'{type_name(ctx, x)}' object is not iterable")
-    if isinstance(x, str | bytes | frozenset | set | dict | list) or isinstance(x, enum.EnumType):
+    if isinstance(x, str | bytes | frozenset | set | dict | list | enum.EnumType):
         return IterSequence(tuple(x))
     if hasattr(type(x), "__next__"):
         raise ctx.error(
@@ -116,7 +116,7 @@ def row(ctx: Context, x: Any, k: Any) -> Any:
     """Return `x[k]` of an array along its leading axis, for a position that is in range: a NumPy scalar or a view."""
     shape = shape_of(ctx, x)
     at = k.value if isinstance(k, Scalar) else k
-    entries = (Pick(at), *(Span(0, 1, d) for d in shape[1:]))
+    entries: tuple[Entry, ...] = (Pick(at), *(Span(0, 1, d) for d in shape[1:]))
     ref = view_of(ctx, x, Box(entries, tuple(range(len(shape) - 1))))
     return Scalar(read(ctx, ref), "numpy") if len(shape) == 1 else ref
 

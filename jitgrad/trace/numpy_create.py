@@ -1,4 +1,4 @@
-"""NumPy's functions that make arrays: `array`, `zeros`, `arange`, `linspace`, `eye`, `zeros_like`, `astype`, `copy`, ...
+"""NumPy's functions that make arrays: `array`, `zeros`, `arange`, `linspace`, `eye`, `astype`, `copy`, ...
 
 In: abstract arguments. Out: new arrays (or the array itself, where `asarray` gives it back). Sizes may be known only at
 run time. What `np.empty` holds is not defined; here it is zeros.
@@ -171,7 +171,7 @@ def _sequence(ctx: Context, x: Any) -> Any:
 
 
 def _opened(ctx: Context, x: Any) -> Any:
-    return numeric(ctx, x) if isinstance(x, External | range) or isinstance(x, IndexRange) else x
+    return numeric(ctx, x) if isinstance(x, External | range | IndexRange) else x
 
 
 @handles(np.asarray)
@@ -232,7 +232,7 @@ def _np_astype(ctx: Context, x: Any, dtype: Any, /, *, copy: Any = True, device:
 
 
 @method("array", "fill")
-def _fill(ctx: Context, x: Any, value: Any) -> None:
+def _fill_method(ctx: Context, x: Any, value: Any) -> None:
     write(ctx, x, broadcast_value(ctx, as_array(ctx, numeric(ctx, value), dtype_of(ctx, x)), shape_of(ctx, x)))
 
 
@@ -303,7 +303,7 @@ def _arange(ctx: Context, *args: Any, dtype: Any = None, device: Any = None, lik
     parts = [numeric(ctx, v) for v in (start, stop, step)]
     parts = [Scalar(as_array(ctx, v), "numpy") if is_array(v) else v for v in parts]
     if all(kind_of_python(v) is not None for v in parts):
-        return _known_arange(ctx, *parts, known_dtype(ctx, dtype))
+        return _known_arange(ctx, np.arange(*parts, known_dtype(ctx, dtype)))
     own = result_dtype(ctx, *parts)
     if own.kind not in "iub":
         raise ctx.error("JG236", what="the number of elements of np.arange with bounds that are floats")
@@ -314,16 +314,14 @@ def _arange(ctx: Context, *args: Any, dtype: Any = None, device: Any = None, lik
     return ctx.fresh(arange_value(ctx, start_, dims, step_, known_dtype(ctx, dtype, own)))
 
 
-def _known_arange(ctx: Context, start: Any, stop: Any, step: Any, dtype: Any) -> Any:
-    made = np.arange(start, stop, step, dtype)
+def _known_arange(ctx: Context, made: np.ndarray) -> Any:
+    """Return a known range: a constant if it is short, else made at run time where that gives the same bits."""
     if made.size > 64 and made.dtype.kind in "iu":
         return ctx.fresh(arange_value(ctx, int(made[0]), made.size, int(made[1]) - int(made[0]), made.dtype))
-    if (
-        made.size > 64
-        and made.dtype == np.float64
-        and np.array_equal(made, np.arange(made.size) * (made[1] - made[0]) + made[0])
-    ):
-        return ctx.fresh(arange_value(ctx, float(made[0]), made.size, float(made[1] - made[0]), made.dtype))
+    if made.size > 64 and made.dtype == np.float64:
+        step = float(made[1] - made[0])
+        if np.array_equal(made, np.arange(made.size) * step + made[0]):
+            return ctx.fresh(arange_value(ctx, float(made[0]), made.size, step, made.dtype))
     return ctx.fresh(ctx.constant(made))
 
 

@@ -5,6 +5,7 @@ In: abstract arrays and arguments. Out: new arrays, and views where NumPy gives 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -198,8 +199,8 @@ def _split(ctx: Context, ary: Any, sections: Any, axis: Any, even: bool) -> Any:
         bounds = [0, *np.cumsum(lengths).tolist()]
     full = [slice(None)] * rank
     made = []
-    for start, stop in zip(bounds[:-1], bounds[1:], strict=True):
-        key = tuple([*full[:at], slice(start, stop), *full[at + 1 :]])
+    for start, stop in itertools.pairwise(bounds):
+        key = (*full[:at], slice(start, stop), *full[at + 1 :])
         made.append(get_item(ctx, x, key))
     return new_list(ctx, made)
 
@@ -379,7 +380,7 @@ def _diff(
     times = static_int(ctx, n, "the order of np.diff")
     if times < 0:
         raise ValueError(f"order must be non-negative but got {times}")
-    ends = []
+    ends: list[list[Any]] = []
     for end in (prepend, append):
         if end is np._NoValue:
             ends.append([])

@@ -102,18 +102,15 @@ def _extremum(
 ) -> Value:
     if where is not True and where not in _NO and initial in _NO:
         raise ValueError(
-            f"reduction operation '{function.__name__}' does not have an identity, so to use a where mask one has to specify "
-            "'initial'"
+            f"reduction operation '{function.__name__}' does not have an identity, so to use a where mask one has to "
+            "specify 'initial'"
         )
     count = size_of(ctx, [value.shape[k] for k in axes])
     total = size_of(ctx, value.shape)
     if (
         isinstance(count, int)
         and count == 0
-        and (
-            not isinstance(total, int)
-            or math.prod(d for k, d in enumerate(value.shape) if k not in axes and isinstance(d, int))
-        )
+        and (not isinstance(total, int) or 0 not in [d for k, d in enumerate(value.shape) if k not in axes])
     ):
         if initial in _NO:
             raise ValueError(f"zero-size array to reduction operation {function.__name__} which has no identity")
@@ -444,7 +441,7 @@ def _cumprod(ctx: Context, a: Any, axis: Any = None, dtype: Any = None, out: Any
 
 @ufunc_method("accumulate")
 def _accumulate(ctx: Context, function: np.ufunc, a: Any, axis: Any = 0, dtype: Any = None, out: Any = None) -> Any:
-    name = {np.add: "cumsum", np.multiply: "cumprod"}.get(function)
+    name = "cumsum" if function is np.add else "cumprod" if function is np.multiply else None
     if name is None:
         raise ctx.error("JG232", name="accumulate", what=f"np.{function.__name__}")
     return _scan(ctx, name, a, axis, dtype, out)

@@ -6,6 +6,7 @@ is refused by name.
 
 from __future__ import annotations
 
+import importlib
 import math
 from typing import Any
 
@@ -46,6 +47,9 @@ from jitgrad.trace.ufuncs import as_bool, store_result
 __all__ = ["clipped", "sort_value", "where_of"]
 
 # --- choice
+
+# The ufunc behind np.clip, which knows the dtypes; NumPy has no public name for it.
+_CLIP: np.ufunc = importlib.import_module("numpy._core.umath").clip
 
 
 def where_of(ctx: Context, condition: Any, x: Any, y: Any) -> Any:
@@ -127,7 +131,7 @@ def clipped(
         made = _one_sided(ctx, function, x, bound)
     else:
         xs = [x, numeric(ctx, low), numeric(ctx, high)]
-        dtypes = arrays.resolve(ctx, np._core.umath.clip, xs, known_argument(ctx, dtype, "a dtype"))
+        dtypes = arrays.resolve(ctx, _CLIP, xs, known_argument(ctx, dtype, "a dtype"))
         values = [arrays.scalar_value(ctx, v, d) for v, d in zip(xs, dtypes, strict=False)]
         broadcast_dims(ctx, *(v.shape for v in values))
         made = ctx.result(ctx.g.clip(*values))

@@ -71,7 +71,7 @@ def matmul_values(ctx: Context, a: Value, b: Value) -> Value:
 
 
 def dot(ctx: Context, x: Any, y: Any) -> Any:
-    """Return `np.dot(x, y)`: a product with a number, else a sum over the last axis of x and the one before last of y."""
+    """Return `np.dot(x, y)`: a product with a number, else a sum over the last axis of x and the last but one of y."""
     x, y = numeric(ctx, x), numeric(ctx, y)
     if not arrays.shape_of(ctx, x) or not arrays.shape_of(ctx, y):
         return arrays.ufunc(ctx, np.multiply, x, y)
@@ -199,7 +199,7 @@ def _parse(subscripts: str, ranks: Sequence[int]) -> tuple[list[str], str]:
         )
     unused = [c for c in "ZYXWVUTSRQPONMLKJIHGFEDCBA" if c not in text]
     depth = 0
-    made = []
+    made: list[str] = []
     for term, rank in zip(terms, ranks, strict=True):
         if "..." in term:
             count = rank - len(term.replace("...", ""))

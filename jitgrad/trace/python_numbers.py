@@ -1,4 +1,4 @@
-"""Python's functions of numbers: `abs`, `round`, `min`, `max`, `sum`, `divmod`, `pow`, `float`, `int`, `complex`, `bool`.
+"""Python's functions of numbers: `abs`, `round`, `min`, `max`, `sum`, `divmod`, `pow`, `float`, `int`, `bool`, `len`.
 
 In: abstract numbers, arrays, iterables. Out: abstract numbers of the kind that Python gives. `min` and `max` follow
 Python's comparison rule (the first of equals; NaN as Python), `sum` the algorithm of the running version. This room
@@ -333,8 +333,8 @@ def folded(ctx: Context, it: Any, count: Any, first: int, start: Any, step: Call
     if isinstance(count, int) and first >= count:
         return acc
     if not isinstance(acc, Scalar):
-        for k in range(first, static_int(ctx, count, "the number of items of a sequence")):
-            acc = step(acc, item_at(ctx, it, k))
+        for place in range(first, static_int(ctx, count, "the number of items of a sequence")):
+            acc = step(acc, item_at(ctx, it, place))
         return acc
     g = ctx.g
     trips = ctx.constant(count - first, np.int64) if isinstance(count, int) else count.value

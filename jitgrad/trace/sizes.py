@@ -21,8 +21,9 @@ from jitgrad.trace.calls import opened
 from jitgrad.trace.context import Context
 
 __all__ = [
-    "axes_argument", "axis_argument", "dim_argument", "dim_scalar", "items_of", "known_argument", "normal_axes", "numeric",
-    "promoted", "rehearse", "result_dtype", "same_dim", "shape_argument", "size_of", "static_dim", "static_int", "static_shape",
+    "axes_argument", "axis_argument", "dim_argument", "dim_scalar", "items_of", "known_argument", "normal_axes",
+    "numeric", "promoted", "rehearse", "result_dtype", "same_dim", "shape_argument", "size_of", "static_dim",
+    "static_int", "static_shape",
 ]  # fmt: skip
 
 

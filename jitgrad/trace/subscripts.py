@@ -90,7 +90,7 @@ def _times(ctx: Context, x: Any, y: Any) -> Any:
 def _key_items(ctx: Context, key: Any) -> list[Any]:
     """Return the items of a key, lists turned into arrays."""
     items = list(key) if isinstance(key, tuple) else [key]
-    return [ctx.fresh(as_array(ctx, k)) if isinstance(k, ListRef) or (isinstance(k, tuple)) else k for k in items]
+    return [ctx.fresh(as_array(ctx, k)) if isinstance(k, ListRef | tuple) else k for k in items]
 
 
 def _is_advanced(ctx: Context, item: Any) -> bool:

@@ -1,7 +1,7 @@
 """Texts with parts that are known only at run time: f-strings, `str`, `repr`, `format`, `%`.
 
-In: abstract values. Out: a `str` where every part is known, else a `Text`. Such texts serve messages of exceptions; they
-are never computed with. This room knows no bytecode.
+In: abstract values. Out: a `str` where every part is known, else a `Text`. Such texts serve messages of exceptions;
+they are never computed with. This room knows no bytecode.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def format_value(ctx: Context, x: Any, conversion: str | None = None, spec: Any 
     if isinstance(x, Text) and spec == "" and conversion in (None, "s"):
         return x
     if is_known(x) and isinstance(spec, str):
-        convert = {None: lambda v: v, "s": str, "r": repr, "a": ascii}[conversion]
-        return format(convert(x), spec)
+        converted = {"s": str, "r": repr, "a": ascii}[conversion](x) if conversion else x
+        return format(converted, spec)
     return Text((Formatted(x, conversion, spec),))
 
 

@@ -4,7 +4,7 @@ In: blocks. Out: the same blocks, changed in place. CPython 3.10 to 3.13 compile
 before the loop and a second copy behind the body, so that `continue` makes two loops out of one. Both copies have the
 same source positions, and lead to the same places: their common part becomes a block of its own, the head, to which
 both jump. A test made of `and`/`or` is merged piece by piece, the last one first. A step after which a loop would have
-two entries is undone. Comparison chains are left alone: their arms differ in what they take off the stack.
+two entries is undone, and tried again one test at a time. Comparison chains are left alone: their arms differ in what they take off the stack.
 """
 
 from __future__ import annotations
@@ -57,24 +57,32 @@ def simplify(blocks: Blocks, entry: int) -> int:
 def uninvert(blocks: Blocks, entry: int) -> int:
     """Merge the two copies of each loop test. Return the entry."""
     refused: set[tuple[int, int]] = set()
+    one_by_one = False
     while True:
-        pairs = _look_alikes(blocks)
+        pairs = [p for p in _look_alikes(blocks) if p not in refused]
         if not pairs:
             return entry
         order, preds = reverse_postorder(blocks, entry)
         loops = natural_loops(blocks, order, preds, dominators(order, preds))
         if not loops:
             return entry
+        chosen: list[tuple[int, int]] = []
         for guard, latch in pairs:
-            if (guard, latch) in refused or not _is_guard(blocks, loops, guard, latch):
+            if not _is_guard(blocks, loops, guard, latch):
                 continue
-            merged = _merge(blocks, entry, guard, latch)
-            if merged is not None:
-                entry = merged
+            if not any({guard, latch} & {*other} for other in chosen):
+                chosen.append((guard, latch))
+            if one_by_one:
                 break
-            refused.add((guard, latch))
-        else:
+        if not chosen:
             return entry
+        merged = _merge(blocks, entry, chosen)
+        if merged is not None:
+            entry = merged
+        elif len(chosen) == 1:
+            refused.add(chosen[0])
+        else:
+            one_by_one = True
 
 
 def _test(block: BasicBlock) -> tuple[str, int, int]:
@@ -143,20 +151,21 @@ def _suffix(a: BasicBlock, b: BasicBlock) -> int:
     return count
 
 
-def _merge(blocks: Blocks, entry: int, guard: int, latch: int) -> int | None:
-    """Move the common part of two tests to a block of its own. Return the entry; None if that cannot be."""
-    a, b = blocks[guard], blocks[latch]
-    count = _suffix(a, b)
-    before = {n: replace(x) for n, x in blocks.items()}
-    at = len(a.instrs) - count
-    instrs = [x if x.exact else y for x, y in zip(a.instrs[at:], b.instrs[len(b.instrs) - count :], strict=True)]
-    head = BasicBlock(max(blocks) + 1, instrs, a.end, a.arg, a.successors, a.location, a.handlers[at:])
-    blocks[head.number] = head
-    for block in (a, b):
-        kept = len(block.instrs) - count
-        block.instrs = block.instrs[:kept]
-        block.handlers = [*block.handlers[:kept], head.handlers[-1]]
-        block.end, block.arg, block.successors = "jump", None, [head.number]
+def _merge(blocks: Blocks, entry: int, pairs: list[tuple[int, int]]) -> int | None:
+    """Move the common part of two tests each to a block of its own. Return the entry; None if that cannot be."""
+    before = {n: replace(x, handlers=list(x.handlers)) for n, x in blocks.items()}
+    for guard, latch in pairs:
+        a, b = blocks[guard], blocks[latch]
+        count = _suffix(a, b)
+        at = len(a.instrs) - count
+        instrs = [x if x.exact else y for x, y in zip(a.instrs[at:], b.instrs[len(b.instrs) - count :], strict=True)]
+        head = BasicBlock(max(blocks) + 1, instrs, a.end, a.arg, a.successors, a.location, a.handlers[at:])
+        blocks[head.number] = head
+        for block in (a, b):
+            kept = len(block.instrs) - count
+            block.instrs = block.instrs[:kept]
+            block.handlers = [*block.handlers[:kept], head.handlers[-1]]
+            block.end, block.arg, block.successors = "jump", None, [head.number]
     new_entry = simplify(blocks, entry)
     order, preds = reverse_postorder(blocks, new_entry)
     if natural_loops(blocks, order, preds, dominators(order, preds)) is not None:

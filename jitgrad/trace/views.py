@@ -38,8 +38,8 @@ def reordered(ctx: Context, x: Any, order: Sequence[int | None]) -> Any:
             entries[places[kept]] = Pick(entries[places[kept]][0])
     left = [k for k, e in enumerate(entries) if isinstance(e, Span)]
     made: list[int | None] = []
-    for axis in order:
-        kept = None if axis is None else last.order[axis]
+    for k in order:
+        kept = None if k is None else last.order[k]
         made.append(None if kept is None else left.index(places[kept]))
     box = Box(tuple(entries), tuple(made))
     inner = Ref(x.cell, links)
@@ -158,7 +158,7 @@ def _numpy_shares(ctx: Context, x: Ref, new: Sequence[Dim]) -> bool:
     base = shape_of(ctx, Ref(x.cell))
     if not all(isinstance(d, int) for d in (*base, *new)):
         return False
-    dummy = np.empty(base, np.int8)  # type: ignore[arg-type]
+    dummy = np.empty([int(d) for d in base if isinstance(d, int)], np.int8)
     for link in x.view:
         if isinstance(link, Reshape):
             dummy = dummy.reshape(link.to)  # type: ignore[arg-type]
@@ -168,7 +168,7 @@ def _numpy_shares(ctx: Context, x: Ref, new: Sequence[Dim]) -> bool:
             if isinstance(e, Pick):
                 index.append(0)
                 continue
-            start, step, length = e
+            _, step, length = e
             if not isinstance(step, int) or not isinstance(length, int):
                 return False
             # Where the view begins does not matter, only its strides.

@@ -20,7 +20,7 @@ __all__ = ["LOOPS_THAT_DIFFER", "PROBES"]
 PROBES: dict[Callable[..., Any], list[tuple[Any, ...]]] = {}
 # Functions whose loops are not those of the source, and how many there are: a loop that never repeats is none, two that
 # share a head are one, and a comparison chain as a test stays a guarded loop (one, as in the source).
-LOOPS_THAT_DIFFER = {"for_returns_at_once": 0, "shared_head": 1}
+LOOPS_THAT_DIFFER = {"finally_return": 0, "for_returns_at_once": 0, "shared_head": 1}
 
 
 def runs(*args: tuple[Any, ...]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

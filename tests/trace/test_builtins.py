@@ -1,5 +1,8 @@
 """Python's builtins, methods of containers, operators of containers and objects: as CPython."""
 
+# The rows are written as users write them.
+# ruff: noqa: B009, B010, B905, C4, E711, E741, RUF005, RUF017, UP031
+
 from __future__ import annotations
 
 import copy
@@ -178,7 +181,7 @@ ROWS: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
     (lambda x: callable(x) or callable(abs), (2.0,)),
     (lambda x: hasattr(x, "shape") and not hasattr(x, "foo"), (V,)),
     (lambda x: getattr(x, "foo", 3.0), (V,)),
-    (lambda x: getattr(x, "T").shape, (M,)),  # noqa: B009
+    (lambda x: getattr(x, "T").shape, (M,)),
     (lambda x: x.foo, (V,)),
     (lambda x: x.foo, (2.0,)),
     # --- iteration
@@ -243,7 +246,7 @@ ROWS: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
     (lambda x: (1, x) < (1, 0.7), (0.5,)),
     (lambda x: (x, 1.0) < (0.5, 0.7), (0.5,)),
     (lambda x: {"a": x} == {"a": 0.5}, (0.5,)),
-    (lambda x: x == None, (0.5,)),  # noqa: E711
+    (lambda x: x == None, (0.5,)),
     (lambda x: x != "a", (0.5,)),
     (lambda x: x < "a", (0.5,)),
     (lambda x: x is None, (0.5,)),
@@ -375,7 +378,7 @@ def _rows_store(x: Any) -> Any:
 
 
 def _zip_store(x: Any, y: Any) -> Any:
-    for k, (a, b) in enumerate(zip(x, y)):  # noqa: B905
+    for k, (a, b) in enumerate(zip(x, y)):
         x[k] = a * b + k
     return x
 
@@ -383,7 +386,7 @@ def _zip_store(x: Any, y: Any) -> Any:
 def _set_attribute(x: float) -> Any:
     p = Point(x, 1.0)
     object.__setattr__(p, "y", 3.0)
-    setattr(p, "x", p.x + 1)  # noqa: B010
+    setattr(p, "x", p.x + 1)
     return p.x, p.y
 
 

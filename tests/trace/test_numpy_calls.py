@@ -1,5 +1,8 @@
 """Calls of NumPy, one row a call form: values, dtypes, kinds and exceptions are NumPy's."""
 
+# The rows are written as users write them.
+# ruff: noqa: E711, E741, RUF005
+
 from __future__ import annotations
 
 import inspect
@@ -499,7 +502,7 @@ ROWS: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
     (lambda x: -x, (V,)),
     (lambda x: abs(x), (V,)),
     (lambda x: (x > 0) & (x < 1), (V,)),
-    (lambda x: x == None, (V,)),  # noqa: E711
+    (lambda x: x == None, (V,)),
     (lambda x: 0.7 in x, (V,)),
     (lambda x: x[0] if x.any() else x[1], (V,)),
     (lambda x, y: x < y, (U, 300)),

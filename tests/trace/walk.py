@@ -47,6 +47,8 @@ class Decisions:
 
     def run(self, block: BasicBlock) -> int:
         """Record a block; return which successor comes next."""
+        if len(self.trace) > self.limit:
+            raise Enough
         self.trace.extend((i.op, repr(i.arg) if i.op == "const" else i.arg) for i in block.instrs)
         if block.end == "jump":
             return 0
@@ -57,8 +59,6 @@ class Decisions:
         hit = self.random.random() < 0.5
         kind = {"false": "true", "notnone": "none"}.get(block.arg, block.arg)
         self.trace.append((block.end, kind, hit))
-        if len(self.trace) > self.limit:
-            raise Enough
         return int(not hit) if block.arg == kind else int(hit)
 
 
@@ -90,7 +90,7 @@ def walk_tree(tree: CodeTree, seed: int) -> list[Any]:
         if isinstance(node, LoopNode):
             while (at := walk(node.body)) == Continue(node.header):
                 trips += 1
-                if trips > 10_000:
+                if trips > 5_000:
                     raise Enough
             if at in node.exits:
                 at = walk(node.exits[at])

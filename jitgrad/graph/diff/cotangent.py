@@ -5,7 +5,8 @@ zero; where it is false the cotangent is an exact zero, and stays one whatever t
 0)` has derivative 0 at 0, while `sqrt(x)**2`, whose cotangent is 0 there without a mask, does not get 0 by accident.
 
 Cancellation. A product `(q * b) * (a / b)` is built as `q * a`, and `(q / b) * b` as `q`: equal wherever both are
-defined, and right also where b is 0 or infinite, as in the derivative of `sqrt(u)**2` at 0 or `log(exp(x))` at 800.
+defined, and right also where b is 0 or infinite, as in the derivative of `sqrt(u)**3` at 0 or `log(exp(x))` at 800. The
+factor b is looked for in products, sums and powers of the cotangent, a few ops deep and within one region.
 
 This room knows neither ops with regions nor where primal values come from.
 """
@@ -65,24 +66,34 @@ def _unspread(ct: Value, other: Value) -> Value:
     return source
 
 
-def _split_factor(ct: Value, factor: Value) -> tuple[Value, float] | None:
-    """Return q and a number c such that ct was built as q * (c * factor)."""
+def _quotient(g: Builder, ct: Value, factor: Value, depth: int = 4) -> tuple[float, Value | None] | None:
+    """Return a number and a value (None for 1) such that ct was built as number * value * factor, or None."""
+    if ct is factor:
+        return 1.0, None
     op = ct.op
-    if op is None or op.name != "multiply":
+    if op is None or depth == 0:
         return None
-    for q, w in (op.operands, op.operands[::-1]):
-        if w is factor:
-            return q, 1.0
-        inner = w.op
-        if inner is None:
-            continue
-        if inner.name == "add" and inner.operands[0] is factor and inner.operands[1] is factor:
-            return q, 2.0
-        if inner.name == "multiply":
-            for x, y in (inner.operands, inner.operands[::-1]):
-                number = constant_of(y)
-                if x is factor and number is not None:
-                    return q, number
+    if op.name == "multiply":
+        for q, w in (op.operands, op.operands[::-1]):
+            number, found = constant_of(w), _quotient(g, q, factor, depth - 1)
+            if found is not None:
+                if number is not None:
+                    return found[0] * number, found[1]
+                return found[0], w if found[1] is None else _arithmetic(g, "multiply", w, found[1])
+    elif op.name == "add":
+        x, y = (_quotient(g, v, factor, depth - 1) for v in op.operands)
+        if x is not None and y is not None:
+            if x[1] is y[1]:
+                return x[0] + y[0], x[1]
+            terms = [g.constant(n, ct.array.dtype) if v is None else _times(g, v, n) for n, v in (x, y)]
+            return 1.0, _arithmetic(g, "add", *terms)
+    elif op.name == "negative":
+        found = _quotient(g, op.operands[0], factor, depth - 1)
+        return None if found is None else (-found[0], found[1])
+    elif op.name == "power" and op.operands[0] is factor:
+        exponent = constant_of(op.operands[1])
+        if exponent is not None and exponent >= 2:
+            return 1.0, factor if exponent == 2 else g.power(factor, exponent - 1)
     return None
 
 
@@ -105,14 +116,15 @@ def _scale(g: Builder, ct: Value, partial: Value) -> Value:
     if op is not None and op.name == "divide":
         above, below = op.operands
         number = constant_of(above)
-        split = _split_factor(ct, below)
-        if split is not None:
-            q, factor = split
-            made = (
-                _times(g, q, factor * number)
-                if number is not None
-                else _arithmetic(g, "multiply", _times(g, q, factor), above)
-            )
+        found = _quotient(g, ct, below)
+        if found is not None:
+            rest, value = found
+            if number is None:
+                made = _times(g, above if value is None else _arithmetic(g, "multiply", value, above), rest)
+            elif value is None:
+                made = g.constant(rest * number, ct.array.dtype)
+            else:
+                made = _times(g, value, rest * number)
             return broadcast_to(g, made, ct.shape)
         if number == 1.0:
             return _arithmetic(g, "divide", _unspread(ct, below), below)
