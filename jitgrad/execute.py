@@ -111,7 +111,7 @@ class Native(Executable):
     def llvm_text(self) -> str:  # type: ignore[override]
         """LLVM IR as it was emitted."""
         assert self.native is not None
-        return self.native.code.ir
+        return self.native.code.ir()
 
     @property
     def asm_text(self) -> str:  # type: ignore[override]

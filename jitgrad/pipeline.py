@@ -15,14 +15,15 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from jitgrad.errors import ArgumentError
 from jitgrad.execute import Executable, make_executable
 from jitgrad.graph.ir import Graph
 from jitgrad.graph.passes import optimise
 from jitgrad.graph.printer import print_graph
 from jitgrad.graph.verify import verify
 from jitgrad.options import OPTIONS
-from jitgrad.pytree import DictSpec, TupleSpec, leaves_of
-from jitgrad.trace.guards import holds, look_up
+from jitgrad.pytree import DictSpec, TupleSpec, leaves_of, spec_of
+from jitgrad.trace.guards import holds, look_up, source_text
 from jitgrad.trace.tracer import Traced, trace
 from jitgrad.transform import Transform
 
@@ -53,10 +54,23 @@ class Specialisation:
         self.stage_ms = stage_ms
         self.notes = traced.notes
         self._statics = list(traced.statics.items())
+        self._hidden = [(h.source, spec_of(look_up(h.source))) for h in traced.hidden]
 
     def fits(self, leaves: list[Any]) -> bool:
         """Whether the values compiled in are those of a call, and nothing it read from outside has changed."""
-        return all(leaves[k] == v for k, v in self._statics) and all(holds(g) for g in self.traced.guards)
+        return (
+            all(leaves[k] == v for k, v in self._statics)
+            and all(holds(g) for g in self.traced.guards)
+            and all(self._is_like(source, spec) for source, spec in self._hidden)
+        )
+
+    @staticmethod
+    def _is_like(source: Any, spec: Any) -> bool:
+        """Whether a hidden input still has the type that the code was compiled for."""
+        try:
+            return bool(spec_of(look_up(source)) == spec)
+        except ArgumentError:
+            return False
 
     def misfit(self, leaves: list[Any]) -> str:
         """Return why a call does not fit."""
@@ -66,6 +80,9 @@ class Specialisation:
         for guard in self.traced.guards:
             if not holds(guard):
                 return f"no longer true: {guard}"
+        for source, spec in self._hidden:
+            if not self._is_like(source, spec):
+                return f"{source_text(source)} is of another type or shape"
         return "it was dropped"
 
     def run(self, leaves: list[Any]) -> Any:

@@ -296,8 +296,12 @@ class _Bufferiser:
             self._put(value, Buffer("constant", frozenset({self._atom()}), writable=False))
 
     def _block(self, block: Block) -> None:
+        # A constant with equal elements may be stored by a nest as any other value.
+        computed = {op for step in self.schedule.steps[block] for op in step.ops}
         for op in block.ops:
-            if op.name == "constant" and not is_scalar(op.result) and op.result not in self.schedule.fused:
+            if op.name != "constant" or op in computed:
+                continue
+            if not is_scalar(op.result) and op.result not in self.schedule.fused:
                 self.defined.setdefault(op.result, self.span[block][0])
                 self._constant(op.result)
         for step in self.schedule.steps[block]:

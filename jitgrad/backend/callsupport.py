@@ -1,8 +1,8 @@
 """The code that all entries of a process share: emitted once, at the first need, and never freed.
 
 Out: the address of each function by name (`address`, which also knows the C API). These are what entries call
-(`callhelpers`), and the slots of the type in `runtime`, emitted here: a vectorcall that tries up to four specialisations
-and then calls `_slow_call`, allocation, deallocation, garbage collection, binding as a method.
+(`callhelpers`), and the slots of the type in `runtime`, emitted here: a vectorcall that tries up to four
+specialisations and then calls `_slow_call`, allocation, deallocation, garbage collection, binding as a method.
 
 An instance is laid out as the `OFFSETS` say: object head, vectorcall, `__dict__`, weak references, then four times a
 chain link: entry, table, owner. Links are filled from the first; a link without entry ends the chain. The owner (a

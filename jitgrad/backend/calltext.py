@@ -16,6 +16,8 @@ from jitgrad.backend.text import FunctionText
 
 __all__ = ["CallText", "Table"]
 
+_WORTH_OPTIMISING = 120  # lines
+
 
 class Table:
     """The words that an entry reads: addresses of API functions and objects, and the warm arena.
@@ -157,6 +159,9 @@ class CallText(FunctionText):
 
     def function(self, head: str) -> str:
         """Return the whole function as text."""
+        # Long glue is straight calls, which the optimiser cannot better, and takes most of the time of a compile.
+        if len(self.lines) > _WORTH_OPTIMISING and "optnone" not in head:
+            head += " noinline optnone"
         return "\n".join([f"{head} {{", "start:", *self.entry, *self.lines, "}", ""])
 
 

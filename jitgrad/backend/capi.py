@@ -54,7 +54,7 @@ def address(name: str) -> int:
 
 @lru_cache(maxsize=1)
 def _numpy_table() -> Any:
-    capsule = sys.modules["numpy._core._multiarray_umath"]._ARRAY_API  # type: ignore[attr-defined]
+    capsule = sys.modules["numpy._core._multiarray_umath"]._ARRAY_API
     get_pointer = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(
         ("PyCapsule_GetPointer", ctypes.pythonapi)
     )

@@ -115,12 +115,11 @@ def install(target: Any, specialisation: Specialisation) -> None:
 def _native_type(name: str) -> Any:
     """Make a heap type with the layout of `callsupport`."""
     offsets = {"__vectorcalloffset__": "vectorcall", "__dictoffset__": "dict", "__weaklistoffset__": "weakrefs"}
-    members = (_Member * (len(offsets) + 1))(
-        *((key.encode(), _PYSSIZET, OFFSETS[place], _READONLY, None) for key, place in offsets.items())
-    )
-    getset = (_GetSet * 2)(
-        (b"__dict__", address("PyObject_GenericGetDict"), address("PyObject_GenericSetDict"), None, None)
-    )
+    members = (_Member * (len(offsets) + 1))()
+    for k, (key, place) in enumerate(offsets.items()):
+        members[k] = _Member(key.encode(), _PYSSIZET, OFFSETS[place], _READONLY, None)
+    getset = (_GetSet * 2)()
+    getset[0] = _GetSet(b"__dict__", address("PyObject_GenericGetDict"), address("PyObject_GenericSetDict"), None, None)
     functions = {
         "tp_call": "PyVectorcall_Call",
         "tp_clear": "jg_clear",
@@ -129,11 +128,11 @@ def _native_type(name: str) -> Any:
         "tp_new": "jg_new",
         "tp_traverse": "jg_traverse",
     }
-    slots = (_Slot * (len(functions) + 3))(
-        *((_SLOTS[slot], address(function)) for slot, function in functions.items()),
-        (_TP_MEMBERS, ctypes.addressof(members)),
-        (_TP_GETSET, ctypes.addressof(getset)),
-    )
+    values = {_SLOTS[slot]: address(function) for slot, function in functions.items()}
+    values |= {_TP_MEMBERS: ctypes.addressof(members), _TP_GETSET: ctypes.addressof(getset)}
+    slots = (_Slot * (len(values) + 1))()
+    for k, (number, value) in enumerate(values.items()):
+        slots[k] = _Slot(number, value)
     flags = _BASETYPE | _HAVE_VECTORCALL | _HAVE_GC | _METHOD_DESCRIPTOR | _HAVE_VERSION_TAG
     spec = _Spec(name.encode(), INSTANCE_BYTES, 0, flags, slots)
     from_spec = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p)(("PyType_FromSpec", ctypes.pythonapi))

@@ -120,7 +120,7 @@ def link(
 def _check(form: CallForm) -> None:
     """Refuse what the words cannot carry."""
     for leaf in form.leaves:
-        if leaf.dtype.kind not in "biufc" or leaf.dtype.itemsize > 8 and leaf.dtype != np.complex128:
+        if leaf.dtype.kind not in "biufc" or (leaf.dtype.itemsize > 8 and leaf.dtype != np.complex128):
             raise error("JG900", what=f"a leaf of dtype {leaf.dtype} has no words")
     for name in form.keywords:
         if sys.intern(name) is not name:

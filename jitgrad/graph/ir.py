@@ -105,8 +105,8 @@ class Op:
     @property
     def result(self) -> Value:
         """The only result."""
-        (result,) = self.results
-        return result
+        assert len(self.results) == 1, self
+        return self.results[0]
 
     def __repr__(self) -> str:
         return f"<op {self.name}({', '.join(map(str, self.operands))})>"

@@ -7,7 +7,7 @@ Before adding one, ask whether existing primitives compose to it. A worked examp
 
     expm1 = elementwise(
         "expm1", numpy=np.expm1, domain=(-3.0, 3.0),
-        derivative=Partials(lambda g, out, x: (g.add(out, 1.0),)),
+        derivative=Partials(lambda g, out, x: (g.exp(x),)),
         scalar=lambda b, x: b.math("expm1", x),
     )
 

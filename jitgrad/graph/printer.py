@@ -23,12 +23,14 @@ from jitgrad.graph.ir import Block, Graph, Op, Value
 from jitgrad.graph.literals import class_text, number_text
 from jitgrad.graph.types import ArrayType, ListType, Type
 
-__all__ = ["print_graph"]
+__all__ = ["Names", "print_graph"]
 
 _ODD = re.compile(r"[^\w.]")
 
 
-class _Names:
+class Names:
+    """Printed names of values, one each; a value not met yet prints as `%?hint`."""
+
     def __init__(self) -> None:
         self.names: dict[Value, str] = {}
         self.taken: set[str] = set()
@@ -36,6 +38,9 @@ class _Names:
         self.count = 0
 
     def define(self, value: Value) -> str:
+        """Return the name of a value that the text defines here."""
+        if value in self.names:
+            return self.names[value]
         name = value.name
         if name:
             base = _ODD.sub("_", name)
@@ -54,15 +59,18 @@ class _Names:
         return self.names[value]
 
     def use(self, value: Value) -> str:
-        return self.names.get(value) or f"%?{_ODD.sub('_', value.name)}"
+        """Return the name of a value that the text uses here."""
+        return self.names.get(value) or f"%?{_ODD.sub('_', getattr(value, 'name', repr(value)))}"
 
     def type(self, t: Type) -> str:
+        """Return a type as it prints."""
         if isinstance(t, ListType):
             return f"list[{self.type(t.element)}]"
         dims = ", ".join(str(d) if isinstance(d, int) else self.use(d) for d in t.shape)
         return f"{t.dtype.name}[{dims}]"
 
     def arguments(self, block: Block) -> str:
+        """Return the arguments of a block with their types."""
         # All names first: a dimension may be an argument further right.
         defined = [self.define(a) for a in block.args]
         return ", ".join(f"{n}: {self.type(a.type)}" for n, a in zip(defined, block.args, strict=True))
@@ -74,7 +82,7 @@ def _array_text(value: np.ndarray) -> str:
     return "[" + ", ".join(_array_text(np.asarray(x)) for x in value) + "]"
 
 
-def _attr(names: _Names, key: str, value: Any) -> str:
+def _attr(names: Names, key: str, value: Any) -> str:
     if key == "dtype":
         return np.dtype(value).name
     if isinstance(value, np.ndarray | np.generic):
@@ -97,7 +105,7 @@ def _attr(names: _Names, key: str, value: Any) -> str:
     return class_text(value) if isinstance(value, type) else f"&{class_text(value)}"
 
 
-def _op(names: _Names, op: Op) -> str:
+def _op(names: Names, op: Op) -> str:
     text = op.name
     if op.operands:
         text += " " + ", ".join([names.use(v) for v in op.operands])
@@ -110,7 +118,9 @@ def _op(names: _Names, op: Op) -> str:
     return f"{results + ' = ' if results else ''}{text}{' : ' + types if types else ''}"
 
 
-def print_graph(graph: Graph, notes: Mapping[Op | Block, Sequence[str]] | None = None) -> str:
+def print_graph(
+    graph: Graph, notes: Mapping[Op | Block, Sequence[str]] | None = None, names: Names | None = None
+) -> str:
     """Return the text of a graph.
 
     Parameters
@@ -118,9 +128,11 @@ def print_graph(graph: Graph, notes: Mapping[Op | Block, Sequence[str]] | None =
     graph : Graph
     notes : mapping, optional
         Remarks to print, as comments, under an op or under the last line of a block.
+    names : Names, optional
+        Names given before, by which values are called; extended by all that the graph defines.
     """
     notes = notes or {}
-    names = _Names()
+    names = names or Names()
     name = graph.name if re.fullmatch(r"[\w.<>]+", graph.name) else repr(graph.name)
     lines = [f"graph {name}({names.arguments(graph)}) {{"]
     # A stack of what is still to print, last first: lines, ops, and blocks with their opening already out.

@@ -26,7 +26,7 @@ import numpy as np
 
 from jitgrad.errors import error
 from jitgrad.graph.ir import Block, Graph, Op, Value
-from jitgrad.graph.printer import print_graph
+from jitgrad.graph.printer import Names, print_graph
 from jitgrad.graph.primitive import PRIMITIVES
 from jitgrad.graph.types import INT64, ArrayType, GraphTypeError, ListType, Type
 from jitgrad.location import Location
@@ -51,10 +51,10 @@ def verify(graph: Graph) -> None:
     if not found.errors:
         return
     first = next(iter(found.errors))
-    location = first.location if isinstance(first, Op) else None
+    location = first.location if isinstance(first, Op) and isinstance(first.location, Location) else None
     what = next(iter(found.errors.values()))[0]
     where = f"op `{first.name}`" if isinstance(first, Op) else "a block"
-    text = _excerpt(print_graph(graph, found.errors))
+    text = _excerpt(print_graph(graph, found.errors, found.names))
     raise error("JG901", location, graph=graph.name, where=where, why=what, text=text)
 
 
@@ -78,10 +78,21 @@ class _Verifier:
         self.visible: set[Value] = set()
         self.defined: set[Value] = set()
         self.seen: set[Op | Block] = set()
+        self.names = Names()
 
     def report(self, at: Op | Block, what: str) -> None:
         """Remember an error; it is printed under the op, or under the last line of the block."""
         self.errors.setdefault(at, []).append(f"error: {what}")
+
+    def name(self, value: Value) -> str:
+        """Return the name by which the printed graph calls a value."""
+        if not self.names.names:
+            print_graph(self.graph, names=self.names)
+        return self.names.use(value)
+
+    def types(self, types: Iterable[Type]) -> str:
+        """Return types as the printed graph writes them."""
+        return "(" + ", ".join(map(self.names.type, types)) + ")"
 
     def run(self) -> None:
         """Check the graph; iterative, since regions may nest some hundred deep."""
@@ -135,9 +146,10 @@ class _Verifier:
     def define(self, at: Op | Block, owner: Op | Block, index: int, value: Value) -> None:
         """Make a value visible."""
         if value in self.defined:
-            self.report(at, f"{value} is defined twice")
+            self.report(at, f"{self.name(value)} is defined twice")
         if value.owner is not owner or value.index != index:
-            self.report(at, f"{value} is number {index} here, but says it is number {value.index} of {value.owner!r}")
+            says = f"number {value.index} of {'an op' if isinstance(value.owner, Op) else 'a block'}"
+            self.report(at, f"{self.name(value)} is number {index} here, but says that it is {says}")
         self.defined.add(value)
         self.visible.add(value)
 
@@ -147,10 +159,9 @@ class _Verifier:
             if not isinstance(value, Value):
                 self.report(at, f"{verb} {value!r}, which is no value")
             elif value not in self.visible:
-                why = "is not visible here: it was defined in a region that has ended" if value in self.defined else (
-                    "is not defined before"
-                )  # fmt: skip
-                self.report(at, f"{verb} {value}, which {why}")
+                ended = value in self.defined
+                why = "is not visible here: it was defined in a region that has ended" if ended else "is not defined before"
+                self.report(at, f"{verb} {self.name(value)}, which {why}")
 
     def dims(self, at: Op | Block, type: Type) -> None:
         """Check the run-time dimensions of a type."""
@@ -159,7 +170,7 @@ class _Verifier:
             if isinstance(d, Value):
                 self.used(at, (d,), "has a type sized by")
                 if d.type != INT64:
-                    self.report(at, f"has a type sized by {d}, a {d.type} and no int64 scalar")
+                    self.report(at, f"has a type sized by {self.name(d)}, a {d.type} and no int64 scalar")
             elif not isinstance(d, int) or d < 0:
                 self.report(at, f"has a type with the dimension {d!r}")
 
@@ -204,8 +215,5 @@ class _Verifier:
         else:
             found = [r.type for r in op.results]
             if types != found:
-                self.report(op, f"has results {_list(found)}, the type rule gives {_list(types)}")
+                self.report(op, f"has results {self.types(found)}, the type rule gives {self.types(types)}")
 
-
-def _list(types: Iterable[Type]) -> str:
-    return "(" + ", ".join(map(str, types)) + ")"

@@ -7,6 +7,7 @@ its exceptions. This room knows no bytecode and no calling convention.
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
 from collections.abc import Callable, Iterable, Sequence
@@ -119,7 +120,7 @@ def _put_back(ctx: Context, base: Value, link: Link, part: Value) -> Value:
 def read(ctx: Context, x: Any) -> Value:
     """Return the value that an array holds now."""
     if isinstance(x, TaggedRef):
-        return _choose(ctx, x, [lambda r=r: read(ctx, r) for r in x.choices])
+        return _choose(ctx, x, [functools.partial(read, ctx, r) for r in x.choices])
     value = ctx.heap[x.cell]
     for link in x.view:
         value = apply_link(ctx, value, link)
@@ -480,6 +481,7 @@ PYTHON_BINARY: dict[str, Callable[[Any, Any], Any]] = {
     "<<": operator.lshift, ">>": operator.rshift, "<": operator.lt, "<=": operator.le, "==": operator.eq,
     "!=": operator.ne, ">": operator.gt, ">=": operator.ge, "@": operator.matmul,
 }  # fmt: skip
+_PYTHON_UNARY: dict[str, Callable[[Any], Any]] = {"-": operator.neg, "+": operator.pos, "~": operator.invert}
 _NUMPY_UNARY: dict[str, np.ufunc] = {"-": np.negative, "+": np.positive, "~": np.invert}
 _ORDER = ["bool", "int", "float", "complex"]
 
@@ -525,7 +527,7 @@ def compare(ctx: Context, op: str, x: Any, y: Any) -> Any:
 def unary(ctx: Context, op: str, x: Any) -> Any:
     """Return `-x`, `+x` or `~x` of a number or array."""
     if kind_of_python(x) is not None:
-        return {"-": operator.neg, "+": operator.pos, "~": operator.invert}[op](x)
+        return _PYTHON_UNARY[op](x)
     if kind(x) == "mixed" and dtype_of(ctx, x).kind == "f":
         return x if op == "+" else Scalar(ctx.g.negative(x.value), "mixed", is_numpy=x.is_numpy)
     if kind(x) in _ORDER:
@@ -571,10 +573,10 @@ def _python_binary(ctx: Context, op: str, x: Any, y: Any) -> Any:
     dtype = PYTHON_DTYPES[common]
     a, b = scalar_value(ctx, x, dtype), scalar_value(ctx, y, dtype)
     if common == "complex":
-        name = {"+": "add", "-": "subtract", "*": "multiply", "/": "divide", "**": "power"}.get(op)
-        if name is None:
+        complex_names = {"+": "add", "-": "subtract", "*": "multiply", "/": "divide", "**": "power"}
+        if op not in complex_names:
             raise ctx.error("JG217", what=f"complex {op}")
-        return Scalar(g.emit(name, [a, b]).result, "complex")
+        return Scalar(g.emit(complex_names[op], [a, b]).result, "complex")
     if op in ("/", "//", "%"):
         known_nonzero = not isinstance(y, Scalar) and y != 0
         if not known_nonzero:

@@ -13,11 +13,12 @@ from typing import Any
 from jitgrad.graph.ir import Value
 from jitgrad.trace.abstract import Cell, DictRef, External, ListRef
 from jitgrad.trace.arrays import as_array
-from jitgrad.trace.builtins import new_dict, pairs_of, sorted_list
+from jitgrad.trace.builtins import new_dict, pairs_of
 from jitgrad.trace.calls import OWNERS, handles, is_known, method, opened
+from jitgrad.trace.comparisons import equal_objects
 from jitgrad.trace.context import Context
 from jitgrad.trace.iteration import sequence_of
-from jitgrad.trace.operators import equal_objects
+from jitgrad.trace.python_iterators import sorted_list
 from jitgrad.trace.sizes import static_int
 from jitgrad.trace.subscripts import static_key
 from jitgrad.trace.texts import Formatted, Text, join_texts

@@ -29,14 +29,15 @@ from jitgrad.trace.abstract import (
     SliceOf,
 )
 from jitgrad.trace.arrays import as_array, truth
-from jitgrad.trace.builtins import format_value, iterate, sequence_of
 from jitgrad.trace.bytecode import NULL, Instr
 from jitgrad.trace.calls import attribute, is_known, opened, outside_of, set_attribute
+from jitgrad.trace.comparisons import compare_op, contains_op, is_op
 from jitgrad.trace.context import Context
 from jitgrad.trace.frame import Frame
-from jitgrad.trace.operators import binary_op, compare_op, contains_op, get_item_op, is_op, set_item_op, unary_op
+from jitgrad.trace.iteration import iterate, sequence_of
+from jitgrad.trace.operators import binary_op, get_item_op, set_item_op, unary_op
 from jitgrad.trace.subscripts import new_list, static_key
-from jitgrad.trace.texts import Text, join_texts
+from jitgrad.trace.texts import Text, format_value, join_texts
 
 __all__ = ["STEPS", "append_to", "bound_value", "step"]
 

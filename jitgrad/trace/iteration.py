@@ -33,11 +33,14 @@ from jitgrad.trace.abstract import (
 from jitgrad.trace.arrays import as_array, binary, read, scalar_value, shape_of
 from jitgrad.trace.calls import class_of, opened
 from jitgrad.trace.context import Context
-from jitgrad.trace.operators import special_method, type_name
+from jitgrad.trace.objects import special_method, type_name
 from jitgrad.trace.sizes import dim_scalar, static_int
 from jitgrad.trace.subscripts import view_of
 
-__all__ = ["Held", "count_of", "held", "item_at", "iterate", "next_held", "range_count", "row", "sequence_of", "zipped"]
+__all__ = [
+    "Held", "count_of", "held", "item_at", "iterate", "least", "mapped", "next_held", "range_count", "row",
+    "sequence_of", "zipped",
+]  # fmt: skip
 
 
 class Held:
@@ -318,6 +321,3 @@ def next_held(ctx: Context, x: Any, default: Any = ...) -> Any:
     ctx.conflict(x.cell)
     ctx.heap[x.cell] = (("rest", rest[1:]),)
     return rest[0]
-
-
-__all__ += ["least", "mapped"]

@@ -9,15 +9,69 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from jitgrad.trace import containers, math_calls, numpy_calls
+from jitgrad.trace import (
+    builtins,
+    containers,
+    math_calls,
+    numpy_calls,
+    numpy_create,
+    numpy_diagonal,
+    numpy_join,
+    numpy_linalg,
+    numpy_math,
+    numpy_move,
+    numpy_order,
+    numpy_reduce,
+    numpy_select,
+    numpy_shape,
+    operators,
+    python_folds,
+    python_iterators,
+    python_numbers,
+    stdlib_calls,
+    ufuncs,
+)
 from jitgrad.trace.calls import HANDLERS
 from jitgrad.trace.scipy_calls import scipy_handler
 from jitgrad.trace.stdlib_calls import random_method
 
-__all__ = ["HANDLERS", "by_name", "containers", "math_calls", "numpy_calls"]
+__all__ = ["ROOMS", "by_name", "known_names"]
+
+# The rooms that register handlers.
+ROOMS = (
+    builtins,
+    containers,
+    math_calls,
+    numpy_calls,
+    numpy_create,
+    numpy_diagonal,
+    numpy_join,
+    numpy_linalg,
+    numpy_math,
+    numpy_move,
+    numpy_order,
+    numpy_reduce,
+    numpy_select,
+    numpy_shape,
+    operators,
+    python_folds,
+    python_iterators,
+    python_numbers,
+    stdlib_calls,
+    ufuncs,
+)
 
 
 def by_name(function: Any) -> Callable[..., Any] | None:
     """Return the handler of a callable that is not in `HANDLERS`, None if there is none."""
     found: Callable[..., Any] | None = scipy_handler(function) or random_method(function)
     return found
+
+
+def known_names() -> list[str]:
+    """Return the names of all callables that have a meaning here or are refused by name."""
+    names = []
+    for function in HANDLERS:
+        module = getattr(function, "__module__", None) or type(getattr(function, "__self__", None)).__name__
+        names.append(f"{module}.{getattr(function, '__qualname__', None) or getattr(function, '__name__', function)}")
+    return sorted(set(names))

@@ -20,7 +20,7 @@ from jitgrad.trace.arrays import as_float, as_int, float_to_int, is_numeric, kin
 from jitgrad.trace.calls import HANDLERS, PURE, handles
 from jitgrad.trace.context import Context, kind_of_python
 from jitgrad.trace.iteration import sequence_of
-from jitgrad.trace.operators import special_method, type_name
+from jitgrad.trace.objects import special_method, type_name
 
 __all__: list[str] = []
 

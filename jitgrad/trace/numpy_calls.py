@@ -1,4 +1,4 @@
-"""NumPy's scalar types, dtypes and settings as callables; importing this registers all of NumPy's functions.
+"""NumPy's scalar types, dtypes and settings as callables.
 
 In: abstract arguments. Out: NumPy scalars, arrays, known objects. Facts of types are computed while tracing.
 """
@@ -9,16 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from jitgrad.trace import (
-    numpy_create,
-    numpy_join,
-    numpy_linalg,
-    numpy_math,
-    numpy_reduce,
-    numpy_select,
-    numpy_shape,
-    ufuncs,
-)
+from jitgrad.trace import numpy_shape
 from jitgrad.trace.abstract import Scalar
 from jitgrad.trace.arrays import as_array, cast, dtype_of, is_array, is_numeric
 from jitgrad.trace.calls import HANDLERS, PURE, Native, attribute_of_array, handles
@@ -28,11 +19,7 @@ from jitgrad.trace.sizes import known_argument, numeric
 
 __all__: list[str] = []
 
-PURE.update(
-    [np.dtype, np.finfo, np.iinfo, np.promote_types, np.issubdtype, np.min_scalar_type, np.isdtype]
-    if hasattr(np, "isdtype")
-    else [np.dtype, np.finfo, np.iinfo, np.promote_types, np.issubdtype, np.min_scalar_type]
-)
+PURE.update([np.dtype, np.finfo, np.iinfo, np.promote_types, np.issubdtype, np.min_scalar_type, np.isdtype])
 
 # --- types
 
@@ -129,6 +116,3 @@ def _seterr(ctx: Context, **kwargs: Any) -> Any:
 @handles(np.may_share_memory, np.shares_memory)
 def _shares(ctx: Context, a: Any, b: Any, max_work: Any = None) -> Any:
     raise ctx.error("JG237", name="np.shares_memory", why="compiled code does not know where arrays lie")
-
-
-__all__ += ["numpy_create", "numpy_join", "numpy_linalg", "numpy_math", "numpy_reduce", "numpy_select", "ufuncs"]

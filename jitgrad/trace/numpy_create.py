@@ -17,7 +17,7 @@ from jitgrad.graph.ops.shape import broadcast_to, reshape_to
 from jitgrad.graph.types import Dim
 from jitgrad.trace import arrays
 from jitgrad.trace.abstract import External, IndexRange, ListRef, Scalar
-from jitgrad.trace.arrays import as_array, broadcast_value, cast, dtype_of, is_array, kind, new_array, shape_of, write
+from jitgrad.trace.arrays import as_array, broadcast_value, cast, dtype_of, is_array, new_array, shape_of, write
 from jitgrad.trace.calls import HANDLERS, handles, method
 from jitgrad.trace.context import PYTHON_DTYPES, Context, kind_of_python
 from jitgrad.trace.iteration import range_count, row
@@ -26,7 +26,6 @@ from jitgrad.trace.sizes import (
     dim_argument,
     known_argument,
     numeric,
-    promoted,
     result_dtype,
     shape_argument,
     size_of,
@@ -36,7 +35,7 @@ from jitgrad.trace.sizes import (
 from jitgrad.trace.subscripts import get_item, new_list
 from jitgrad.trace.views import reordered
 
-__all__ = ["arange_value", "iota", "known_dtype"]
+__all__ = ["arange_value", "diagonal_mask", "iota", "known_dtype", "python_number"]
 
 
 def known_dtype(ctx: Context, dtype: Any, default: Any = None) -> Any:
@@ -149,8 +148,8 @@ def _tri(ctx: Context, N: Any, M: Any = None, k: Any = 0, dtype: Any = float) ->
 
 @handles(np.array)
 def _array(
-    ctx: Context, object: Any, dtype: Any = None, *, copy: Any = True, order: Any = "K", subok: Any = False, ndmin: Any = 0,
-    like: Any = None,
+    ctx: Context, object: Any, dtype: Any = None, *, copy: Any = True, order: Any = "K", subok: Any = False,
+    ndmin: Any = 0, like: Any = None,
 ) -> Any:  # fmt: skip
     value = as_array(ctx, _sequence(ctx, object))
     value = cast(ctx, value, known_dtype(ctx, dtype, value.array.dtype))
@@ -303,7 +302,7 @@ def _arange(ctx: Context, *args: Any, dtype: Any = None, device: Any = None, lik
     parts = [numeric(ctx, v) for v in (start, stop, step)]
     parts = [Scalar(as_array(ctx, v), "numpy") if is_array(v) else v for v in parts]
     if all(kind_of_python(v) is not None for v in parts):
-        return _known_arange(ctx, np.arange(*parts, known_dtype(ctx, dtype)))
+        return _known_arange(ctx, np.arange(*parts, dtype=known_dtype(ctx, dtype)))
     own = result_dtype(ctx, *parts)
     if own.kind not in "iub":
         raise ctx.error("JG236", what="the number of elements of np.arange with bounds that are floats")
@@ -417,6 +416,3 @@ def _indices(ctx: Context, dimensions: Any, dtype: Any = int, sparse: Any = Fals
         return tuple(ctx.fresh(p) for p in parts)
     rows = [reshape_to(ctx.g, broadcast_to(ctx.g, p, shape), (1, *shape)) for p in parts]
     return ctx.fresh(rows[0] if rank == 1 else ctx.g.concatenate(*rows, axis=0))
-
-
-__all__ += ["diagonal_mask", "kind", "promoted", "python_number"]

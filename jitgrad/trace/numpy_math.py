@@ -15,19 +15,19 @@ from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.shape import reshape_to
 from jitgrad.trace import arrays
 from jitgrad.trace.abstract import Scalar
-from jitgrad.trace.arrays import as_array, broadcast_dims, cast, dtype_of, is_array, shape_of
+from jitgrad.trace.arrays import as_array, cast, dtype_of, is_array, shape_of
 from jitgrad.trace.calls import attribute_of_array, handles, method
 from jitgrad.trace.context import Context, kind_of_python
 from jitgrad.trace.iteration import sequence_of
-from jitgrad.trace.numpy_join import take_positions
-from jitgrad.trace.numpy_select import positions_in, where_of
+from jitgrad.trace.numpy_move import take_positions
+from jitgrad.trace.numpy_order import positions_in
+from jitgrad.trace.numpy_select import where_of
 from jitgrad.trace.products import matmul_values
 from jitgrad.trace.sizes import (
     axis_argument,
     known_argument,
     numeric,
     promoted,
-    rehearse,
     size_of,
     static_dim,
     static_int,
@@ -408,6 +408,3 @@ def _cov(ctx: Context, m: Any, y: Any = None, rowvar: Any = True, bias: Any = Fa
     product = ctx.call(np.dot, [gap, ctx.call(np.transpose, [gap])])
     made = as_array(ctx, _u(ctx, np.multiply, product, np.float64(1.0) / (n - less)))
     return ctx.result(reshape_to(ctx.g, made, [d for d in made.shape if d != 1]) if made.shape == (1, 1) else made)
-
-
-__all__ += ["broadcast_dims", "rehearse"]

@@ -19,10 +19,10 @@ from jitgrad.trace import arrays
 from jitgrad.trace.arrays import as_array, broadcast_dims, cast, scalar_value
 from jitgrad.trace.calls import HANDLERS, handles, method
 from jitgrad.trace.context import Context
-from jitgrad.trace.sizes import axes_argument, axis_argument, known_argument, normal_axes, numeric, size_of, static_dim
+from jitgrad.trace.sizes import axes_argument, axis_argument, known_argument, numeric, size_of
 from jitgrad.trace.ufuncs import as_bool, store_result, ufunc_method
 
-__all__ = ["mean_value", "reduce_value", "sum_dtype"]
+__all__ = ["finished", "mean_value", "reduce_value", "sum_dtype"]
 
 
 def sum_dtype(dtype: np.dtype) -> np.dtype:
@@ -445,6 +445,3 @@ def _accumulate(ctx: Context, function: np.ufunc, a: Any, axis: Any = 0, dtype: 
     if name is None:
         raise ctx.error("JG232", name="accumulate", what=f"np.{function.__name__}")
     return _scan(ctx, name, a, axis, dtype, out)
-
-
-__all__ += ["finished", "normal_axes", "static_dim"]

@@ -14,9 +14,8 @@ from jitgrad.graph.ops.shape import broadcast_to
 from jitgrad.graph.types import Dim, GraphTypeError, broadcast_shapes
 from jitgrad.trace.abstract import Ref, TaggedRef
 from jitgrad.trace.arrays import as_array, broadcast_dims, is_array, shape_of
-from jitgrad.trace.calls import ATTRIBUTES, attribute_of_array, handles, method
+from jitgrad.trace.calls import attribute_of_array, handles, method
 from jitgrad.trace.context import Context
-from jitgrad.trace.iteration import sequence_of
 from jitgrad.trace.sizes import (
     axis_argument,
     dim_scalar,
@@ -29,7 +28,7 @@ from jitgrad.trace.sizes import (
 )
 from jitgrad.trace.views import permuted, reordered, reshaped
 
-__all__ = ["array_of", "moved"]
+__all__ = ["array_of", "expand_dims", "flatten", "moved", "ravel", "reshape", "squeeze", "swapaxes", "transpose"]
 
 
 def array_of(ctx: Context, x: Any) -> Any:
@@ -317,16 +316,3 @@ def _flat(ctx: Context, x: Any) -> Any:
     if not shares and isinstance(x, Ref | TaggedRef):
         raise ctx.error("JG232", name="flat", what="a view whose elements are not consecutive")
     return made
-
-
-__all__ += [
-    "ATTRIBUTES",
-    "expand_dims",
-    "flatten",
-    "ravel",
-    "reshape",
-    "sequence_of",
-    "squeeze",
-    "swapaxes",
-    "transpose",
-]

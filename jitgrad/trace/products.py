@@ -12,14 +12,17 @@ from typing import Any
 import numpy as np
 
 from jitgrad.graph.ir import Value
-from jitgrad.graph.ops.shape import broadcast_to, move_axes, reshape_to
+from jitgrad.graph.ops.shape import move_axes, reshape_to
 from jitgrad.graph.types import Dim
 from jitgrad.trace import arrays
-from jitgrad.trace.arrays import as_array, broadcast_dims
+from jitgrad.trace.arrays import broadcast_dims
 from jitgrad.trace.context import Context
 from jitgrad.trace.sizes import axis_argument, items_of, normal_axes, numeric, promoted, rehearse, same_dim, size_of
 
-__all__ = ["dot", "einsum", "inner", "matrix_product", "outer", "tensordot", "vdot"]
+__all__ = [
+    "contract", "diagonal_value", "dot", "einsum", "inner", "matmul_values", "matrix_product", "outer", "tensordot",
+    "trace_value", "vdot",
+]  # fmt: skip
 
 
 def _reduce(ctx: Context, value: Value, axes: Sequence[int]) -> Value:
@@ -309,6 +312,3 @@ def trace_value(ctx: Context, value: Value, axis1: int, axis2: int, offset: int 
     count = max(min(rows + min(offset, 0), columns - max(offset, 0)), 0)
     made = diagonal_value(ctx, value, axis1, axis2, count, max(-offset, 0), max(offset, 0))
     return _reduce(ctx, made, (made.array.rank - 1,))
-
-
-__all__ += ["as_array", "broadcast_to", "contract", "diagonal_value", "matmul_values", "trace_value"]

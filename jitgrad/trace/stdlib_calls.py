@@ -25,22 +25,15 @@ from jitgrad.trace.abstract import BoundMethod, Cell, DictRef, External, IterSeq
 from jitgrad.trace.arrays import as_array
 from jitgrad.trace.builtins import new_dict
 from jitgrad.trace.calls import HANDLERS, PURE, Native, attribute, class_of, handles, is_known, opened
+from jitgrad.trace.comparisons import compare_op, contains_op, is_op
 from jitgrad.trace.context import Context
 from jitgrad.trace.iteration import sequence_of
-from jitgrad.trace.operators import (
-    binary_op,
-    compare_op,
-    contains_op,
-    get_item_op,
-    is_op,
-    set_item_op,
-    unary_op,
-)
+from jitgrad.trace.operators import binary_op, get_item_op, set_item_op, unary_op
 from jitgrad.trace.python_numbers import truth_value
 from jitgrad.trace.sizes import static_int
 from jitgrad.trace.subscripts import new_list
 
-__all__ = ["copied"]
+__all__ = ["copied", "random_method"]
 
 # --- operator
 
@@ -399,6 +392,3 @@ def random_method(function: Any) -> Any:
     if isinstance(self, np.random.Generator | np.random.RandomState | random.Random):
         return _outside(f"{type(self).__name__}.{function.__name__}", "a random number")
     return None
-
-
-__all__ += ["random_method"]

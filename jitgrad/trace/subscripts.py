@@ -154,7 +154,7 @@ def index_int(ctx: Context, item: Any, size: Dim, axis: int) -> int | Value:
 
 
 def _span(ctx: Context, item: Any, size: Dim) -> Span:
-    parts = (item.start, item.stop, item.step)
+    parts: tuple[Any, ...] = (item.start, item.stop, item.step)
     if all(p is None for p in parts):
         return Span(0, 1, size)
     if isinstance(item, SliceOf) or not isinstance(size, int):

@@ -6,6 +6,7 @@ they are never computed with. This room knows no bytecode.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +38,8 @@ def format_value(ctx: Context, x: Any, conversion: str | None = None, spec: Any 
     if isinstance(x, Text) and spec == "" and conversion in (None, "s"):
         return x
     if is_known(x) and isinstance(spec, str):
-        converted = {"s": str, "r": repr, "a": ascii}[conversion](x) if conversion else x
+        conversions: dict[str | None, Callable[[Any], str]] = {"s": str, "r": repr, "a": ascii}
+        converted = conversions[conversion](x) if conversion else x
         return format(converted, spec)
     return Text((Formatted(x, conversion, spec),))
 

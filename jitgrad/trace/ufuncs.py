@@ -22,7 +22,7 @@ from jitgrad.trace.context import Context
 from jitgrad.trace.sizes import known_argument, numeric, promoted
 from jitgrad.trace.subscripts import add_at
 
-__all__ = ["call_ufunc", "store_result", "ufunc_method"]
+__all__ = ["as_bool", "call_ufunc", "cast_output", "composite", "store_result", "ufunc_method"]
 
 
 # --- calls
@@ -266,6 +266,3 @@ def _at(ctx: Context, function: np.ufunc, a: Any, indices: Any, b: Any = None) -
         add_at(ctx, a, indices, arrays.unary(ctx, "-", numeric(ctx, b)))
     else:
         raise ctx.error("JG232", name="at", what=f"np.{function.__name__}")
-
-
-__all__ += ["as_bool", "cast_output", "composite"]

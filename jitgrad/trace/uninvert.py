@@ -4,7 +4,8 @@ In: blocks. Out: the same blocks, changed in place. CPython 3.10 to 3.13 compile
 before the loop and a second copy behind the body, so that `continue` makes two loops out of one. Both copies have the
 same source positions, and lead to the same places: their common part becomes a block of its own, the head, to which
 both jump. A test made of `and`/`or` is merged piece by piece, the last one first. A step after which a loop would have
-two entries is undone, and tried again one test at a time. Comparison chains are left alone: their arms differ in what they take off the stack.
+two entries is undone, and tried again one test at a time. Comparison chains are left alone: their arms differ in what
+they take off the stack.
 """
 
 from __future__ import annotations

@@ -701,3 +701,58 @@ def dead_inside() -> Case:
         return [y, flag]
 
     return program([FLOAT64, BOOL], build, ["x", "flag"]), [1.3, np.bool_(True)]
+
+
+@bank
+def rules_in_loop() -> Case:
+    def build(g: Builder, x: Value) -> Sequence[Value]:
+        def step(k: Value, x: Value, s: Value) -> Sequence[Value]:
+            top = g.reduce_max(x, axes=(1,))
+            product = g.reduce_prod(g.add(x, s), axes=(0,))
+            x = g.add(g.cumsum(x, axis=1), g.sin(product))
+            s = g.add(s, g.reduce_sum(g.multiply(top, top), axes=(0,)))
+            return [g.multiply(x, 0.4), g.sin(s)]
+
+        x, s = loop(g, 3, [x, g.constant(0.2)], step)
+        return [total(g, x), s]
+
+    return program([floats(2, 3)], build, ["x"]), [draw(2, 3)]
+
+
+@bank
+def matrices_in_loops() -> Case:
+    def build(g: Builder, a: Value, b: Value) -> Sequence[Value]:
+        def step(k: Value, a: Value) -> Sequence[Value]:
+            left = g.matmul(a, b)
+
+            def inner(j: Value, c: Value) -> Sequence[Value]:
+                wide = broadcast_to(g, g.reshape(get(g, left, j), shape=(3, 1)), (3, 3))
+                return [g.add(g.sin(g.matmul(c, wide)), g.transpose(wide, permutation=(1, 0)))]
+
+            (c,) = loop(g, 2, [a], inner)
+            return [
+                g.concatenate(
+                    load(g, c, [Span(0, 1, 2), Span(0, 1, 3)]), load(g, a, [Span(2, 1, 1), Span(2, -1, 3)]), axis=0
+                )
+            ]
+
+        return [total(g, loop(g, 2, [a], step)[0])]
+
+    return program([floats(3, 3), floats(3, 3)], build, ["a", "b"]), [draw(3, 3) * 0.5, draw(3, 3) * 0.4]
+
+
+@bank
+def scatter_in_while() -> Case:
+    def build(g: Builder, x: Value, y: Value) -> Sequence[Value]:
+        at = g.constant(np.array([3, 1, 3]))
+
+        def body(x: Value, t: Value) -> Sequence[Value]:
+            taken = g.gather(x, at)
+            x = g.scatter(x, g.sin(g.multiply(taken, y)), at)
+            x = g.scatter_add(x, g.multiply(taken, t), at)
+            return [x, g.add(t, g.multiply(0.3, get(g, x, 3)))]
+
+        x, t = loop_while(g, [x, g.constant(0.1)], lambda x, t: g.less(t, 0.9), body)
+        return [total(g, x), t]
+
+    return program([floats(4), floats(3)], build, ["x", "y"]), [draw(4), draw(3)]

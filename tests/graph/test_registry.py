@@ -48,7 +48,7 @@ Executor = Callable[[Graph, Sequence[Any]], Sequence[Any]]
 
 
 # Ops that the backend refuses so far, and kinds of numbers that it has.
-REFUSED = {"call_back", "sort", "argsort"}
+REFUSED = {"call_back"}
 COMPILED_KINDS = "biuf"
 
 

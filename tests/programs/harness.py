@@ -47,6 +47,29 @@ def program(*inputs: tuple[Any, ...], wrt: int | tuple[int, ...] = (), rtol: flo
     return register
 
 
+GAIN: Any = 2.0
+
+
+def scaled(x: Any, factor: float) -> Any:
+    """Return an argument with its floats multiplied: another input of the same structure."""
+    if isinstance(x, float | np.floating):
+        return type(x)(x * factor)
+    if isinstance(x, np.ndarray):
+        return (x * factor).astype(x.dtype) if x.dtype.kind == "f" else x.copy()
+    if isinstance(x, tuple):
+        items = [scaled(v, factor) for v in x]
+        return tuple(items) if type(x) is tuple else type(x)(*items)
+    if isinstance(x, list):
+        return [scaled(v, factor) for v in x]
+    if isinstance(x, dict):
+        return {k: scaled(v, factor) for k, v in x.items()}
+    if hasattr(x, "__dict__"):
+        made = copy.copy(x)
+        vars(made).update({k: scaled(v, factor) for k, v in vars(x).items()})
+        return made
+    return x
+
+
 def same(got: Any, want: Any, rtol: float, path: str = "result") -> None:
     """Assert that two objects are equal in structure, type, dtype and value."""
     assert type(got) is type(want), f"{path}: {type(got).__name__} for {type(want).__name__}"
@@ -77,17 +100,32 @@ def outcome(function: Callable[..., Any], args: Sequence[Any]) -> tuple[str, Any
         with np.errstate(all="ignore"):
             return "value", function(*args)
     except Exception as exception:
-        if isinstance(exception, jitgrad.JitgradError):
+        if isinstance(exception, jitgrad.JitgradError | AssertionError):
             raise
         return "raises", exception
 
 
 def check_forward(p: Program) -> None:
-    """Run every input through one compiled callable and through Python."""
-    compiled = jitgrad.jit(p.function)
-    for args in p.inputs:
+    """Run every input, and two more, through one compiled callable and through Python; then change a global."""
+    inputs = [*p.inputs, scaled(p.inputs[0], 0.75), scaled(p.inputs[-1], 1.25)]
+    compare_calls(p, p.function, inputs)
+
+    def with_global(*args: Any) -> Any:
+        return p.function(*args), GAIN * 2
+
+    compiled = jitgrad.jit(with_global)
+    for gain in (2.0, -0.5, 3):
+        globals()["GAIN"] = gain
+        compare_calls(p, with_global, inputs[:1], compiled)
+    globals()["GAIN"] = 2.0
+
+
+def compare_calls(p: Program, function: Any, inputs: Sequence[tuple[Any, ...]], compiled: Any = None) -> None:
+    """Run inputs through one compiled callable and through Python, and compare all that can be seen."""
+    compiled = jitgrad.jit(function) if compiled is None else compiled
+    for args in inputs:
         ours, theirs = copy.deepcopy(args), copy.deepcopy(args)
-        got, want = outcome(compiled, ours), outcome(p.function, theirs)
+        got, want = outcome(compiled, ours), outcome(function, theirs)
         assert got[0] == want[0], (got, want)
         if want[0] == "raises":
             assert type(got[1]) is type(want[1]), (got[1], want[1])

@@ -1,7 +1,7 @@
 """A concrete interpreter of region trees over real Python objects: what the instructions mean, tested.
 
 In: a function and arguments. Out: what its tree computes, to be compared with what CPython computes. Functions of the
-same module are interpreted too, a generator yields from the list of all that it yields. Exceptions go out as they are raised.
+same module are interpreted too; a generator becomes an iterator over all that it yields. Exceptions go out as they are.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def outcome(run: Callable[[], Any]) -> tuple[str, str]:
 
 
 def agree(want: tuple[str, str], got: tuple[str, str]) -> bool:
-    """Whether two outcomes are equal; texts of exceptions may have more about the callee, or a count, in some versions."""
+    """Whether two outcomes are equal; some versions add the callee, or a count, to the texts of exceptions."""
     if want[0] != got[0]:
         return False
     return want[1] == got[1] or (want[0] != "result" and (want[1].endswith(got[1]) or want[1].startswith(got[1][:-1])))
@@ -409,7 +409,7 @@ class _Frame:
         self.op_call((n, self.pop()))
 
     def op_callex(self, has_kwargs: bool) -> None:
-        kwargs = self.pop() if has_kwargs else NULL
+        kwargs: Any = self.pop() if has_kwargs else NULL
         args = list(self.pop())
         lo, hi = self.take(2)
         callee = hi if lo is NULL else lo

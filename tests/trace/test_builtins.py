@@ -1,7 +1,7 @@
 """Python's builtins, methods of containers, operators of containers and objects: as CPython."""
 
 # The rows are written as users write them.
-# ruff: noqa: B009, B010, B905, C4, E711, E741, RUF005, RUF017, UP031
+# ruff: noqa: B009, B010, B905, C406, C408, C416, E711, E741, RUF005, RUF017, UP031
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The trees hold every block once, walk as the code does, compute what CPython computes, and have the source's loops."""
+"""The trees hold every block once, walk as the code does, compute what CPython does, and have the source's loops."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import gc
 import random
 import types
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from jitgrad.errors import UnsupportedError
 from jitgrad.location import Location
 from jitgrad.trace import regions
 from jitgrad.trace.blocks import Flow, dominators, flow_of_items
-from jitgrad.trace.bytecode import Instr, Mark
+from jitgrad.trace.bytecode import Guard, Instr, Mark
 from jitgrad.trace.regions import RETURN, BlockNode, CodeTree, Continue, Goto, LoopNode, structure, tree_of
 from jitgrad.trace.shape import BasicBlock, natural_loops, reverse_postorder
 from jitgrad.trace.uninvert import simplify, uninvert
@@ -43,8 +44,8 @@ def test_tree_walks_as_the_code(function: Callable[..., Any]) -> None:
 @pytest.mark.parametrize("function", PROBES, ids=_name)
 def test_tree_computes_what_cpython_computes(function: types.FunctionType) -> None:
     for args in PROBES[function]:
-        want = outcome(lambda args=args: function(*copy.deepcopy(args)))
-        got = outcome(lambda args=args: evaluate(function, copy.deepcopy(args)))
+        want = outcome(partial(function, *copy.deepcopy(args)))
+        got = outcome(partial(evaluate, function, copy.deepcopy(args)))
         assert agree(want, got), (args, want, got)
 
 
@@ -121,7 +122,13 @@ def test_a_loop_behind_which_only_a_raise_stands_leads_to_the_return() -> None:
 
 
 def test_plain_merges_need_no_selector() -> None:
-    for function in (probes.branches, probes.for_break_continue, probes.for_range, probes.while_simple, probes.assertions):
+    for function in (
+        probes.branches,
+        probes.for_break_continue,
+        probes.for_range,
+        probes.while_simple,
+        probes.assertions,
+    ):
         assert selectors(structure(function.__code__)) == 0
     assert selectors(structure(probes.or_condition.__code__)) == 1
 
@@ -143,7 +150,11 @@ def _compiled(source: str) -> types.FunctionType:
 
 @pytest.mark.parametrize(
     "piece",
-    ["    if x > {k}:\n        x -= 1\n", "    for i in range(x):\n        x += i\n", "    while x > {k}:\n        x -= {k}\n"],
+    [
+        "    if x > {k}:\n        x -= 1\n",
+        "    for i in range(x):\n        x += i\n",
+        "    while x > {k}:\n        x -= {k}\n",
+    ],
 )
 def test_a_long_function_is_a_long_list(piece: str) -> None:
     function = _compiled("def f(x):\n" + "".join(piece.format(k=k + 1) for k in range(200)) + "    return x\n")
@@ -167,31 +178,31 @@ def _protection_of(function: Callable[..., Any], op: str, arg: Any) -> list[str]
 
 def test_protection_says_what_handlers_would_do() -> None:
     def f(x: Any, m: Any) -> Any:
-        x.none
+        x("none")
         try:
-            x.caught
+            x("caught")
         except IndexError:
-            pass
+            x("handling")
         try:
-            x.cleaned
+            x("cleaned")
         finally:
-            x.cleaning
+            x("cleaning")
         with m:
-            x.inside
+            x("inside")
         try:
             with m:
-                x.both
+                x("both")
         except ValueError:
             raise KeyError from None
         try:
-            x.swallowed
+            x("swallowed")
         finally:
-            return [x.element for y in m], x.last  # noqa: B012
+            return [x for y in m], x("last")  # noqa: B012
 
     kinds = {"none": "", "caught": "except", "cleaned": "finally", "cleaning": "", "inside": "with", "both": "except"}
     kinds |= {"swallowed": "except", "last": ""}
     for name, kind in kinds.items():
-        assert set(_protection_of(f, "attr", name)) == {kind}, name
+        assert set(_protection_of(f, "const", name)) == {kind}, name
     tree = structure(f.__code__)
     for n, block in tree.flow.blocks.items():
         for k in range(len(block.instrs) + 1):
@@ -256,7 +267,15 @@ def _leave() -> list[Instr]:
 
 def test_a_loop_with_two_entries_is_refused() -> None:
     a, b = Mark(), Mark()
-    items = [*_test("x", b), a, *_test("y", b), *_leave(), b, Instr("nop", None, AT), _jump(a)]
+    items: list[Instr | Mark | Guard] = [
+        *_test("x", b),
+        a,
+        *_test("y", b),
+        *_leave(),
+        b,
+        Instr("nop", None, AT),
+        _jump(a),
+    ]
     with pytest.raises(UnsupportedError) as caught:
         flow_of_items(items, "twisted")
     assert caught.value.code == "JG204"

@@ -2,8 +2,8 @@
 
 In: a block and the arguments to differentiate by. Out: a graph of the same IR, so that every transform composes with
 every other. The primal is copied first and with it every check and call; the reverse code follows it (`reverse.py`),
-and the copy is extended on demand by whatever the reverse code needs saved (`residuals.py`). Where arrays are overwritten
-in loops both ways of having old contents are built, and the one that keeps less is taken.
+and the copy is extended on demand by whatever the reverse code needs saved (`residuals.py`). Where arrays are
+overwritten in loops both ways of having old contents are built, and the one that keeps less is taken.
 """
 
 from __future__ import annotations

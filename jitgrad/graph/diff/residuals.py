@@ -19,19 +19,18 @@ The reverse sweep runs backwards, so at any moment the newest version not yet un
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import overload
 
 import numpy as np
 
 from jitgrad.graph.builder import Builder
 from jitgrad.graph.diff.frames import Frame, Nest
+from jitgrad.graph.diff.tapes import Site, anything, bytes_of, push_all, read_all, size_of, undefined
 from jitgrad.graph.ir import Block, Op, Value, substitute_type
 from jitgrad.graph.ops.memory import Entry, Pick, Span, load, store
-from jitgrad.graph.ops.shape import reshape_to, zeros
 from jitgrad.graph.types import INT64, ArrayType, Dim, ListType, Type
 
-__all__ = ["Residuals", "Site"]
+__all__ = ["Residuals"]
 
 # Made again rather than saved, besides elementwise ops.
 _CHEAP = frozenset({"broadcast", "constant", "iota", "reshape", "transpose", "undef"})
@@ -39,36 +38,6 @@ _CHEAP = frozenset({"broadcast", "constant", "iota", "reshape", "transpose", "un
 _READS = frozenset({"list_get", "list_length", "load"})
 # Versions of arrays that change: only what is at hand counts, they are never made again for the sake of a read.
 _VERSIONS = frozenset({"addto", "for", "if", "scatter", "scatter_add", "store", "while"})
-
-
-@dataclass(eq=False)
-class Site:
-    """One saved value: where the forward program keeps it, and what that costs.
-
-    Attributes
-    ----------
-    value : Value
-    final : Value
-        The container after the forward program: an array, a list, or the value itself.
-    kind : str
-        "plain", "indexed", "list", or "numbers" (a list of the elements of arrays).
-    loops : list of Block
-        Bodies of the loops around the value, outermost first.
-    counted : bool
-        Whether a list is read by the iteration's index instead of a cursor.
-    outermost : Op
-        The op without home inside which the value lies; costs are compared for each of these.
-    cost : float
-        Static estimate of the bytes kept.
-    """
-
-    value: Value
-    final: Value
-    kind: str
-    loops: list[Block]
-    counted: bool
-    outermost: Op
-    cost: float
 
 
 class Residuals:
@@ -280,8 +249,7 @@ class Residuals:
             assert isinstance(value.type, ArrayType)
             shape = (*(n for n in counts if n is not None), *value.shape)
             with self.nest.insert(self.nest.graph, chain[0][0], False, location) as g:
-                attr = tuple(d if isinstance(d, int) else None for d in shape)
-                first = g.undef(*(d for d in shape if isinstance(d, Value)), shape=attr, dtype=value.array.dtype.name)
+                first = undefined(g, value.type.with_shape(shape))
             index: list[Entry] = [*(Pick(region.args[0]) for region in loops), *(Span(0, 1, d) for d in value.shape)]
             kind, final = "indexed", self._thread(chain, first, value, lambda g, tape: store(g, tape, value, index))
         else:
@@ -290,13 +258,11 @@ class Residuals:
             with self.nest.insert(self.nest.graph, chain[0][0], False, location) as g:
                 first = g.list_empty(type=ListType(element))
             kind = "list" if known else "numbers"
-            push = (lambda g, tape: g.list_push(tape, value)) if known else (lambda g, tape: _push_all(g, tape, value))
+            push = (lambda g, tape: g.list_push(tape, value)) if known else (lambda g, tape: push_all(g, tape, value))
             final = self._thread(chain, first, value, push)
         counted = kind == "list" and len(chain) == 1
         final.name = final.name or (f"{value.name}.tape" if value.name else "tape")
-        wide = 1.0 if not dims else 10.0 if isinstance(value.type, ArrayType) else 100.0
-        itemsize = dims_dtype(value.type).itemsize / 8
-        site = Site(value, final, kind, loops, counted, chain[0][0], 10.0 ** len(loops) * wide * itemsize)
+        site = Site(value, final, kind, loops, counted, chain[0][0], bytes_of(value.type, counts))
         self.sites.append(site)
         return self._read(frame, site)
 
@@ -349,7 +315,7 @@ class Residuals:
                     r.yields.append(current)
                     continue
                 with self.nest.insert(r, None, True, op.location) as g:
-                    r.yields.append(_anything(g, value.type))
+                    r.yields.append(anything(g, value.type))
             current = self.nest.add_result(op, value.type)
         return current
 
@@ -371,58 +337,9 @@ class Residuals:
             else:
                 type = self.type_of(frame, value.type)
                 assert isinstance(type, ArrayType)
-                at = self._emit_in(frame, lambda g: g.subtract(cursor, _size(g, type.shape)))
-                made = self._emit_in(frame, lambda g: _read_all(g, final, at, type))
+                at = self._emit_in(frame, lambda g: g.subtract(cursor, size_of(g, type.shape)))
+                made = self._emit_in(frame, lambda g: read_all(g, final, at, type))
             frame.cursors[site] = at
         if not made.name:
             made.name = value.name
         return made
-
-
-def dims_dtype(type: Type) -> np.dtype:
-    """Return the dtype of an array type, or of the elements of a list type."""
-    return type.element.dtype if isinstance(type, ListType) else type.dtype
-
-
-def _anything(g: Builder, type: Type) -> Value:
-    if not isinstance(type, ArrayType):
-        return g.list_empty(type=type)
-    if not type.shape:
-        return zeros(g, type)
-    attr = tuple(d if isinstance(d, int) else None for d in type.shape)
-    return g.undef(*(d for d in type.shape if isinstance(d, Value)), shape=attr, dtype=type.dtype.name)
-
-
-def _size(g: Builder, shape: tuple[Dim, ...]) -> Value:
-    """Return the product of dimensions as an int64 value."""
-    static = 1
-    product: Value | None = None
-    for d in shape:
-        if isinstance(d, int):
-            static *= d
-        else:
-            product = d if product is None else g.multiply(product, d)
-    if product is None:
-        return g.constant(np.int64(static))
-    return product if static == 1 else g.multiply(product, g.constant(np.int64(static)))
-
-
-def _push_all(g: Builder, tape: Value, array: Value) -> Value:
-    """Push the elements of an array one by one, in C order."""
-    size = _size(g, array.shape)
-    flat = reshape_to(g, array, (size,))
-    with g.region([INT64, tape.type], ["k", "tape"]) as body:
-        k, inner = body.args
-        body.yields = [g.list_push(inner, load(g, flat, [Pick(k)]))]
-    return g.emit("for", [size, tape], regions=[body]).result
-
-
-def _read_all(g: Builder, tape: Value, start: Value, type: ArrayType) -> Value:
-    """Read an array back that `_push_all` pushed."""
-    size = _size(g, type.shape)
-    buffer = g.undef(size, shape=(None,), dtype=type.dtype.name)
-    with g.region([INT64, buffer.type], ["k", "buffer"]) as body:
-        k, inner = body.args
-        body.yields = [store(g, inner, g.list_get(tape, g.add(start, k)), [Pick(k)])]
-    filled = g.emit("for", [size, buffer], regions=[body]).result
-    return reshape_to(g, filled, type.shape)

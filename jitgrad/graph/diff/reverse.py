@@ -22,8 +22,8 @@ import numpy as np
 from jitgrad.graph.builder import Builder
 from jitgrad.graph.diff.cotangent import Cot, all_masks, full_mask
 from jitgrad.graph.diff.frames import Frame, Nest, Step
-from jitgrad.graph.diff.residuals import Site
 from jitgrad.graph.diff.reverse_ops import ReverseOps
+from jitgrad.graph.diff.tapes import Site
 from jitgrad.graph.diff.undo import Undo, restorable
 from jitgrad.graph.ir import Block, Op, Value
 from jitgrad.graph.types import INT64, ArrayType
@@ -57,7 +57,7 @@ class Reverse(ReverseOps):
                 yield self._if(frame, op) if op.name == "if" else self._loop(frame, op)
                 continue
             found = [cots.pop(r, None) for r in op.results]
-            if any(c is not None for c in found):
+            if found != [None] and any(c is not None for c in found):
                 self.op(frame, op, found)
             if nested:
                 self.undo.step(frame, op, stores)

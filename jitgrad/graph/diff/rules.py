@@ -124,10 +124,12 @@ def move_mask(g: Builder, i: int, mask: Value, op: Op) -> Value | None:
     floating-point values are bools. A sum of bools is an or.
     """
     derivative = op.primitive.derivative
-    if not isinstance(derivative, Linear) or not (derivative.moves or op.name in _MASK_MOVERS):
+    if not isinstance(derivative, Linear):
         return None
-    if op.name == "cast":
+    if op.primitive.is_elementwise:  # cast, real, conjugate: element to element
         return mask
+    if not (derivative.moves or op.name in _MASK_MOVERS):
+        return None
     shadow = Op(op.primitive, (), op.attrs, (), (), op.location)
     shadow.operands = [_as_bool(v, shadow) for v in op.operands]
     shadow.results = [_as_bool(v, shadow) for v in op.results]

@@ -1,0 +1,141 @@
+"""NumPy's functions of diagonals and triangles: `diag`, `diagonal`, `trace`, `tril`, `triu`, `fill_diagonal`.
+
+In: abstract arrays and arguments. Out: new arrays; the diagonal, which NumPy gives as a read-only view, is a copy.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from jitgrad.graph.ops.shape import broadcast_to, reshape_to
+from jitgrad.trace.arrays import (
+    as_array,
+    broadcast_value,
+    cast,
+    dtype_of,
+    shape_of,
+    write,
+)
+from jitgrad.trace.calls import handles, method
+from jitgrad.trace.context import Context
+from jitgrad.trace.numpy_create import diagonal_mask, iota
+from jitgrad.trace.products import diagonal_value, trace_value
+from jitgrad.trace.sizes import axis_argument, known_argument, numeric, size_of, static_dim, static_int
+from jitgrad.trace.ufuncs import store_result
+
+__all__ = ["diagonal"]
+
+# --- diagonals and triangles
+
+
+@handles(np.diagonal)
+@method("array", "diagonal")
+def diagonal(ctx: Context, a: Any, offset: Any = 0, axis1: Any = 0, axis2: Any = 1) -> Any:
+    """Return `np.diagonal(a, offset, axis1, axis2)`."""
+    value = as_array(ctx, numeric(ctx, a))
+    rank = value.array.rank
+    if rank < 2:
+        raise ValueError("diag requires an array of at least two dimensions")
+    i, j = axis_argument(ctx, axis1, rank), axis_argument(ctx, axis2, rank)
+    k = static_int(ctx, offset, "a diagonal")
+    if value.shape[i] is value.shape[j] and k == 0:
+        return ctx.fresh(diagonal_value(ctx, value, i, j, value.shape[i]))
+    rows, columns = static_dim(ctx, value.shape[i], "a diagonal"), static_dim(ctx, value.shape[j], "a diagonal")
+    count = max(min(rows + min(k, 0), columns - max(k, 0)), 0)
+    return ctx.fresh(diagonal_value(ctx, value, i, j, count, max(-k, 0), max(k, 0)))
+
+
+@handles(np.diag)
+def _diag(ctx: Context, v: Any, k: Any = 0) -> Any:
+    value = as_array(ctx, numeric(ctx, v))
+    if value.array.rank == 2:
+        return diagonal(ctx, v, k)
+    if value.array.rank != 1:
+        raise ValueError("Input must be 1- or 2-d.")
+    offset = static_int(ctx, k, "a diagonal")
+    n = value.shape[0]
+    size = n if not offset else static_dim(ctx, n, "a diagonal") + abs(offset)
+    g = ctx.g
+    at = iota(ctx, n)
+    rows = at if offset >= 0 else g.add(at, -offset)
+    columns = at if offset <= 0 else g.add(at, offset)
+    zero = broadcast_to(g, ctx.constant(0, value.array.dtype), (size, size))
+    return ctx.fresh(g.scatter(zero, value, rows, columns))
+
+
+@handles(np.diagflat)
+def _diagflat(ctx: Context, v: Any, k: Any = 0) -> Any:
+    value = as_array(ctx, numeric(ctx, v))
+    return _diag(ctx, ctx.fresh(reshape_to(ctx.g, value, (size_of(ctx, value.shape),))), k)
+
+
+@handles(np.fill_diagonal)
+def _fill_diagonal(ctx: Context, a: Any, val: Any, wrap: Any = False) -> None:
+    shape = shape_of(ctx, a)
+    if len(shape) != 2:
+        raise ctx.error("JG235", name="np.fill_diagonal", argument="an array that is not a matrix")
+    value = as_array(ctx, numeric(ctx, val), dtype_of(ctx, a))
+    g = ctx.g
+    if value.array.rank:
+        count = min(static_dim(ctx, d, "a diagonal") for d in shape)
+        at = iota(ctx, count)
+        write(ctx, a, g.scatter(as_array(ctx, a), broadcast_value(ctx, value, (count,)), at, at))
+        return
+    write(ctx, a, g.select(diagonal_mask(ctx, *shape), broadcast_to(g, value, shape), as_array(ctx, a)))
+
+
+@handles(np.trace)
+@method("array", "trace")
+def _trace(
+    ctx: Context, a: Any, offset: Any = 0, axis1: Any = 0, axis2: Any = 1, dtype: Any = None, out: Any = None
+) -> Any:
+    value = as_array(ctx, numeric(ctx, a))
+    rank = value.array.rank
+    i, j = axis_argument(ctx, axis1, rank), axis_argument(ctx, axis2, rank)
+    wanted = known_argument(ctx, dtype, "a dtype") or np.add.reduce(np.zeros(1, value.array.dtype)).dtype
+    made = trace_value(ctx, cast(ctx, value, wanted), i, j, static_int(ctx, offset, "a diagonal"))
+    return ctx.result(made) if out is None else store_result(ctx, "trace", made, out)
+
+
+def _triangle(ctx: Context, m: Any, k: Any, lower: bool) -> Any:
+    value = as_array(ctx, numeric(ctx, m))
+    if value.array.rank < 2:
+        value = broadcast_to(ctx.g, value, (*value.shape, *value.shape))
+    offset = static_int(ctx, k, "a diagonal")
+    mask = diagonal_mask(ctx, value.shape[-2], value.shape[-1], offset, "less_equal" if lower else "greater_equal")
+    return ctx.fresh(ctx.g.select(mask, value, ctx.constant(0, value.array.dtype)))
+
+
+@handles(np.tril)
+def _tril(ctx: Context, m: Any, k: Any = 0) -> Any:
+    return _triangle(ctx, m, k, True)
+
+
+@handles(np.triu)
+def _triu(ctx: Context, m: Any, k: Any = 0) -> Any:
+    return _triangle(ctx, m, k, False)
+
+
+def _triangle_indices(ctx: Context, function: Any, n: Any, k: Any, m: Any) -> Any:
+    rows = static_int(ctx, n, "the size of a triangle")
+    columns = None if m is None else static_int(ctx, m, "the size of a triangle")
+    made = function(rows, static_int(ctx, k, "a diagonal"), columns)
+    return tuple(ctx.fresh(ctx.constant(v)) for v in made)
+
+
+@handles(np.tril_indices)
+def _tril_indices(ctx: Context, n: Any, k: Any = 0, m: Any = None) -> Any:
+    return _triangle_indices(ctx, np.tril_indices, n, k, m)
+
+
+@handles(np.triu_indices)
+def _triu_indices(ctx: Context, n: Any, k: Any = 0, m: Any = None) -> Any:
+    return _triangle_indices(ctx, np.triu_indices, n, k, m)
+
+
+@handles(np.diag_indices)
+def _diag_indices(ctx: Context, n: Any, ndim: Any = 2) -> Any:
+    at = ctx.fresh(ctx.constant(np.arange(static_int(ctx, n, "the size of a diagonal"))))
+    return tuple(at for _ in range(static_int(ctx, ndim, "a rank")))

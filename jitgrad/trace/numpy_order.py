@@ -1,0 +1,185 @@
+"""NumPy's functions of order and position: `sort`, `argsort`, `median`, `quantile`, `searchsorted`.
+
+In: abstract arrays and arguments. Out: new arrays or NumPy scalars. What would make an array whose size depends on data
+is refused by name.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from jitgrad.graph.ir import Value
+from jitgrad.graph.ops.memory import Span, load
+from jitgrad.graph.ops.shape import reshape_to
+from jitgrad.trace.arrays import (
+    as_array,
+    cast,
+    write,
+)
+from jitgrad.trace.calls import handles, method
+from jitgrad.trace.context import Context
+from jitgrad.trace.sizes import axis_argument, known_argument, numeric, promoted, size_of, static_dim
+
+__all__ = ["positions_in", "sort_value"]
+
+# --- order
+
+
+def sort_value(ctx: Context, value: Value, axis: int) -> Value:
+    """Return a value sorted along an axis."""
+    made: Value = ctx.g.sort(value, axis=axis)
+    return made
+
+
+@handles(np.sort)
+def _sort(ctx: Context, a: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> Any:
+    value = as_array(ctx, numeric(ctx, a))
+    if axis is None:
+        value = reshape_to(ctx.g, value, (size_of(ctx, value.shape),))
+        axis = 0
+    return ctx.fresh(sort_value(ctx, value, axis_argument(ctx, axis, value.array.rank)))
+
+
+@method("array", "sort")
+def _sort_in_place(
+    ctx: Context, x: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: Any = None
+) -> None:
+    value = as_array(ctx, x)
+    write(ctx, x, sort_value(ctx, value, axis_argument(ctx, axis, value.array.rank)))
+
+
+@handles(np.argsort)
+@method("array", "argsort")
+def _argsort(ctx: Context, a: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> Any:
+    value = as_array(ctx, numeric(ctx, a))
+    if axis is None:
+        value = reshape_to(ctx.g, value, (size_of(ctx, value.shape),))
+        axis = 0
+    return ctx.fresh(ctx.g.argsort(value, axis=axis_argument(ctx, axis, value.array.rank)))
+
+
+def _quantiles(ctx: Context, name: str, a: Any, q: Any, axis: Any, keepdims: Any, scale: float) -> Any:
+    """Quantiles by linear interpolation between the sorted elements, for fractions that are known."""
+    value = as_array(ctx, numeric(ctx, a))
+    if value.array.dtype.kind not in "f":
+        value = cast(ctx, value, np.float64)
+    rank = value.array.rank
+    if axis is None:
+        shape = tuple(1 for _ in range(rank))
+        value, at = reshape_to(ctx.g, value, (size_of(ctx, value.shape),)), 0
+    else:
+        at = axis_argument(ctx, axis, rank)
+        shape = tuple(1 if k == at else d for k, d in enumerate(value.shape))  # type: ignore[misc]
+    size = static_dim(ctx, value.shape[at], f"a size of {name}")
+    if size == 0:
+        raise ctx.error("JG235", name=name, argument="an empty array")
+    fractions = np.asarray(known_argument(ctx, q, f"the fractions of {name}"), np.float64) / scale
+    if ((fractions < 0) | (fractions > 1)).any():
+        raise ValueError(
+            "Percentiles must be in the range [0, 100]" if scale != 1 else "Quantiles must be in the range [0, 1]"
+        )
+    ordered = sort_value(ctx, value, at)
+    rows = []
+    for fraction in fractions.ravel():
+        place = float(fraction) * (size - 1)
+        low = min(math.floor(place), size - 1)
+        row = _pick_row(ctx, ordered, at, low)
+        if place != low:
+            high = _pick_row(ctx, ordered, at, low + 1)
+            row = _between(ctx, row, high, place - low)
+        # A NaN sorts last, and makes every quantile NaN.
+        last = _pick_row(ctx, ordered, at, size - 1)
+        row = ctx.g.select(ctx.g.isnan(last), last, row)
+        rows.append(reshape_to(ctx.g, row, shape) if keepdims else row)
+    if fractions.ndim == 0:
+        return ctx.result(rows[0])
+    stack = [reshape_to(ctx.g, r, (1, *r.shape)) for r in rows]
+    made = stack[0] if len(stack) == 1 else ctx.g.concatenate(*stack, axis=0)
+    return ctx.fresh(reshape_to(ctx.g, made, (*fractions.shape, *rows[0].shape)))
+
+
+def _pick_row(ctx: Context, value: Value, axis: int, k: int) -> Value:
+    index = [Span(0, 1, d) for d in value.shape]
+    index[axis] = Span(k, 1, 1)
+    part = load(ctx.g, value, index)
+    return reshape_to(ctx.g, part, value.shape[:axis] + value.shape[axis + 1 :])
+
+
+def _between(ctx: Context, low: Value, high: Value, t: float) -> Value:
+    g = ctx.g
+    gap = g.subtract(high, low)
+    if t >= 0.5:
+        made: Value = g.subtract(high, g.multiply(gap, 1.0 - t))
+    else:
+        made = g.add(low, g.multiply(gap, t))
+    return made
+
+
+@handles(np.median)
+def _median(
+    ctx: Context, a: Any, axis: Any = None, out: Any = None, overwrite_input: Any = False, keepdims: Any = False
+) -> Any:
+    if isinstance(axis, tuple) or out is not None:
+        raise ctx.error("JG235", name="np.median", argument="axis as a tuple" if out is None else "out")
+    return _quantiles(ctx, "np.median", a, 0.5, axis, keepdims, 1)
+
+
+@handles(np.quantile)
+def _quantile(ctx: Context, a: Any, q: Any, axis: Any = None, *, method: str = "linear", keepdims: Any = False) -> Any:
+    if method != "linear":
+        raise ctx.error("JG235", name="np.quantile", argument=f"method={method!r}")
+    return _quantiles(ctx, "np.quantile", a, q, axis, keepdims, 1)
+
+
+@handles(np.percentile)
+def _percentile(
+    ctx: Context, a: Any, q: Any, axis: Any = None, *, method: str = "linear", keepdims: Any = False
+) -> Any:
+    if method != "linear":
+        raise ctx.error("JG235", name="np.percentile", argument=f"method={method!r}")
+    return _quantiles(ctx, "np.percentile", a, q, axis, keepdims, 100)
+
+
+# --- searching
+
+
+@handles(np.searchsorted)
+def _searchsorted(ctx: Context, a: Any, v: Any, side: str = "left", sorter: Any = None) -> Any:
+    if sorter is not None:
+        raise ctx.error("JG235", name="np.searchsorted", argument="sorter")
+    xs, values = promoted(ctx, numeric(ctx, a), numeric(ctx, v))
+    return ctx.result(positions_in(ctx, xs, values, side))
+
+
+def positions_in(ctx: Context, xs: Value, values: Value, side: str) -> Value:
+    """Return where values go into a sorted 1-D value, by counting what lies below each."""
+    g = ctx.g
+    wide = reshape_to(g, values, (*values.shape, 1))
+    below = g.less(xs, wide) if side == "left" else g.less_equal(xs, wide)
+    return g.reduce_sum(g.cast(below, dtype=np.dtype(np.int64)), axes=(values.array.rank,))
+
+
+def _size_depends_on_data(name: str) -> Any:
+    def refuse(ctx: Context, *args: Any, **kwargs: Any) -> Any:
+        raise ctx.error("JG237", name=f"np.{name}", why="the size of its result depends on data")
+
+    return refuse
+
+
+for _name in (
+    "nonzero",
+    "flatnonzero",
+    "argwhere",
+    "unique",
+    "extract",
+    "compress",
+    "union1d",
+    "intersect1d",
+    "setdiff1d",
+):
+    handles(getattr(np, _name))(_size_depends_on_data(_name))
+method("array", "nonzero")(_size_depends_on_data("nonzero"))
+method("array", "compress")(_size_depends_on_data("compress"))

@@ -1,0 +1,100 @@
+"""What a value is to operators: an object whose class decides by its methods, a container, or NumPy's.
+
+In: abstract values. Out: their special methods as callables, their items, the names of their types. This room knows no
+operator.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from jitgrad.graph.ir import Value
+from jitgrad.trace.abstract import (
+    BoundMethod,
+    External,
+    ListRef,
+    Record,
+    Scalar,
+)
+from jitgrad.trace.arrays import (
+    as_array,
+    is_array,
+    is_numeric,
+)
+from jitgrad.trace.calls import attribute, class_of, opened
+from jitgrad.trace.context import Context
+
+__all__ = [
+    "array_operand", "is_array_like", "is_object", "opened_container", "sequence_items", "special_method",
+    "try_method", "type_name",
+]  # fmt: skip
+
+
+def is_object(x: Any) -> bool:
+    """Whether x is an object of a user's class, whose methods decide what operators mean."""
+    if isinstance(x, Record):
+        return True
+    if isinstance(x, External):
+        return not isinstance(x.thing, list | dict | set)
+    return type(x) is not tuple and isinstance(x, tuple) and hasattr(type(x), "_fields")
+
+
+def special_method(ctx: Context, x: Any, name: str) -> Any:
+    """Return the bound special method of an object of a user's class, None where its class has none of its own."""
+    cls = class_of(ctx, x)
+    for base in cls.__mro__:
+        if base in (object, tuple, list, dict):
+            return None
+        if name in vars(base):
+            found = vars(base)[name]
+            if found is None:
+                return None
+            if not callable(found):
+                raise ctx.error("JG231", name=name, cls=cls.__name__)
+            return attribute(ctx, x, name) if isinstance(x, Record | External) else BoundMethod(found, x)
+    return None
+
+
+def opened_container(ctx: Context, x: Any) -> Any:
+    """Return a list or dict read from outside as an abstract one; anything else as it is."""
+    return opened(ctx, x) if isinstance(x, External) and isinstance(x.thing, list | dict) else x
+
+
+def sequence_items(ctx: Context, x: Any) -> tuple[Any, ...] | None:
+    """Return the items of a tuple or a list of known length, None for anything else."""
+    if isinstance(x, tuple):
+        return x
+    if isinstance(x, ListRef) and not isinstance(ctx.heap[x.cell], Value):
+        items: tuple[Any, ...] = ctx.heap[x.cell]
+        return items
+    return None
+
+
+def type_name(ctx: Context, x: Any) -> str:
+    """Return the name of a value's class as error messages write it."""
+    cls = class_of(ctx, x)
+    return f"numpy.{cls.__name__}" if cls.__module__ == "numpy" else cls.__name__
+
+
+def try_method(ctx: Context, x: Any, name: str, y: Any) -> Any:
+    """Return what a special method of an object gives, NotImplemented where its class has none."""
+    if not is_object(x):
+        return NotImplemented
+    found = special_method(ctx, x, name)
+    return NotImplemented if found is None else ctx.call(found, [y])
+
+
+def is_array_like(x: Any) -> bool:
+    """Whether NumPy decides what operators of x mean."""
+    return is_array(x) or isinstance(x, np.ndarray | np.generic) or (isinstance(x, Scalar) and x.kind == "numpy")
+
+
+def array_operand(ctx: Context, x: Any) -> Any:
+    """Return an operand of an array as a number or array."""
+    if is_numeric(x):
+        return x
+    if isinstance(x, np.ndarray | tuple | ListRef):
+        return ctx.fresh(as_array(ctx, x))
+    raise ctx.error("JG216", name="an operator of an array", dtypes=type_name(ctx, x))

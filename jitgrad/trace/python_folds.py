@@ -1,0 +1,260 @@
+"""Python's functions that fold many numbers into one: `min`, `max`, `sum`.
+
+In: iterables. Out: abstract numbers. `min` and `max` follow Python's comparison rule (the first of equals; NaN as
+Python), `sum` the algorithm of the running version, which compensates for rounding from 3.12 on. Over the rows of an
+array, or a list that grew in a loop, the fold is a loop of the graph.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from jitgrad.graph.ir import Value
+from jitgrad.trace.abstract import IterSequence, Scalar
+from jitgrad.trace.arrays import (
+    dtype_of,
+    is_array,
+    is_numeric,
+    kind,
+    scalar_value,
+)
+from jitgrad.trace.calls import HANDLERS, handles
+from jitgrad.trace.comparisons import compare_op
+from jitgrad.trace.context import PYTHON_DTYPES, Context, kind_of_python
+from jitgrad.trace.iteration import count_of, item_at, iterate
+from jitgrad.trace.objects import type_name
+from jitgrad.trace.operators import binary_op
+from jitgrad.trace.python_numbers import truth_value
+from jitgrad.trace.sizes import static_int
+
+__all__ = ["choose", "folded", "kind_or_none", "python_sum"]
+
+_COMPENSATED = sys.version_info >= (3, 12)
+_EMPTY = "iterable argument is empty" if sys.version_info >= (3, 12) else "arg is an empty sequence"
+_ORDER = ["bool", "int", "float", "complex"]
+
+
+# --- choosing one of several
+
+
+def choose(ctx: Context, cond: Any, x: Any, y: Any) -> Any:
+    """Return `x if cond else y` of two values of one kind; Python numbers are widened to the wider kind."""
+    if isinstance(cond, bool | np.bool_):
+        return x if cond else y
+    if not (is_numeric(x) and is_numeric(y)) or is_array(x) != is_array(y):
+        raise ctx.error("JG239", first=type_name(ctx, x), second=type_name(ctx, y))
+    kinds = {kind(x), kind(y)}
+    if len(kinds) == 1 and dtype_of(ctx, x) == dtype_of(ctx, y):
+        dtype, made = dtype_of(ctx, x), kind(x)
+    elif kinds <= set(_ORDER):
+        made = max(kinds, key=_ORDER.index)
+        dtype = PYTHON_DTYPES[made]
+    elif "numpy" in kinds:
+        # A known Python number that the NumPy scalar's dtype holds exactly can stand for it.
+        dtype, made = (dtype_of(ctx, v) for v in (x, y) if kind(v) == "numpy").__next__(), "numpy"
+        for v in (x, y):
+            exact = dtype_of(ctx, v) == dtype or (kind_of_python(v) is not None and dtype.type(v) == v)
+            if not exact:
+                raise ctx.error("JG239", first=type_name(ctx, x), second=type_name(ctx, y))
+    else:
+        raise ctx.error("JG239", first=type_name(ctx, x), second=type_name(ctx, y))
+    value = ctx.g.select(cond.value, scalar_value(ctx, x, dtype), scalar_value(ctx, y, dtype))
+    if made == "array":
+        return ctx.fresh(value)
+    bounds = [(v, v) if kind_of_python(v) is not None else (v.low, v.high) for v in (x, y)]
+    if made == "int" and all(b is not None for pair in bounds for b in pair):
+        return Scalar(value, "int", int(min(b[0] for b in bounds)), int(max(b[1] for b in bounds)))
+    return Scalar(value, made)
+
+
+def _flag(ctx: Context, x: Any) -> Any:
+    return x if isinstance(x, bool) else truth_value(ctx, x)
+
+
+def _extremum(op: str, name: str) -> Callable[..., Any]:
+    def better(ctx: Context, key: Any, best: Any, item: Any) -> Any:
+        a, b = (item, best) if key is None else (ctx.call(key, [item]), ctx.call(key, [best]))
+        return _flag(ctx, compare_op(ctx, op, a, b))
+
+    def run(ctx: Context, *args: Any, key: Any = None, default: Any = ...) -> Any:
+        if not args:
+            raise TypeError(f"{name} expected at least 1 argument, got 0")
+        if len(args) > 1 and default is not ...:
+            raise TypeError(f"Cannot specify a default for {name}() with multiple positional arguments")
+        it = IterSequence(args) if len(args) > 1 else iterate(ctx, args[0])
+        count = count_of(ctx, it)
+        if isinstance(count, int) and count == 0:
+            if default is ...:
+                raise ValueError(f"{name}() {_EMPTY}")
+            return default
+        if isinstance(it, IterSequence):
+            items = it.items[it.position :]
+            best = items[0]
+            for item in items[1:]:
+                best = choose(ctx, better(ctx, key, best, item), item, best)
+            return best
+        if isinstance(count, Scalar):
+            if default is not ...:
+                raise ctx.error(
+                    "JG235", name=name, argument="default of an iterable of a length known only at run time"
+                )
+            positive = ctx.g.greater(count.value, ctx.constant(0, np.int64))
+            ctx.check(positive, ValueError, f"{name}() {_EMPTY}")
+        return folded(
+            ctx, it, count, 1, item_at(ctx, it, 0), lambda best, x: choose(ctx, better(ctx, key, best, x), x, best)
+        )
+
+    return run
+
+
+HANDLERS[max] = _extremum(">", "max")
+HANDLERS[min] = _extremum("<", "min")
+
+
+# --- folds
+
+
+def folded(ctx: Context, it: Any, count: Any, first: int, start: Any, step: Callable[[Any, Any], Any]) -> Any:
+    """Return `step(... step(step(start, item), next item) ..., last item)` for the items from position `first` on.
+
+    The fold becomes a loop of the graph; `start` must be a number of the kind and dtype that `step` gives, and is
+    brought there by taking up to two trips out of the loop.
+    """
+    acc = start
+    for _ in range(2):
+        if isinstance(count, int) and first >= count:
+            return acc
+        trial = ctx.g.block
+        mark = len(trial.ops)
+        after = step(acc, item_at(ctx, it, first))
+        same = isinstance(acc, Scalar) and kind(acc) == kind(after) and dtype_of(ctx, acc) == dtype_of(ctx, after)
+        if same:
+            del trial.ops[mark:]
+            break
+        if isinstance(count, Scalar):
+            # Where the sequence may be empty the start must do: it is taken over in the kind of the items.
+            del trial.ops[mark:]
+            acc = Scalar(scalar_value(ctx, acc, dtype_of(ctx, after)), kind(after))
+            break
+        acc, first = after, first + 1
+    if isinstance(count, int) and first >= count:
+        return acc
+    if not isinstance(acc, Scalar):
+        for place in range(first, static_int(ctx, count, "the number of items of a sequence")):
+            acc = step(acc, item_at(ctx, it, place))
+        return acc
+    g = ctx.g
+    trips = ctx.constant(count - first, np.int64) if isinstance(count, int) else count.value
+    if isinstance(count, Scalar) and first:
+        trips = g.subtract(trips, ctx.constant(first, np.int64))
+    index_type = ctx.constant(0, np.int64).type
+    with g.region([index_type, acc.value.type]) as body:
+        k: Any = Scalar(body.args[0], "int", 0, None)
+        if first:
+            k = Scalar(g.add(body.args[0], ctx.constant(first, np.int64)), "int", first, None)
+        made = step(Scalar(body.args[1], acc.kind), item_at(ctx, it, k))
+        body.yields = [scalar_value(ctx, made, acc.value.array.dtype)]
+    return Scalar(g.emit("for", [trips, acc.value], {}, [body]).result, acc.kind)
+
+
+@handles(sum)
+def python_sum(ctx: Context, iterable: Any, start: Any = 0) -> Any:
+    """Return `sum(iterable, start)`, adding in order with the running version's algorithm."""
+    if isinstance(start, str):
+        raise TypeError("sum() can't sum strings [use ''.join(seq) instead]")
+    it = iterate(ctx, iterable)
+    if isinstance(it, IterSequence):
+        return _sum_items(ctx, it.items[it.position :], start)
+    count = count_of(ctx, it)
+    if isinstance(count, int) and count == 0:
+        return start
+    with ctx.g.region():
+        # Only to see what the items are: the ops are dropped with the block.
+        first = item_at(ctx, it, 0)
+    if not is_numeric(first) or is_array(first):
+        return _sum_items(
+            ctx, tuple(item_at(ctx, it, k) for k in range(static_int(ctx, count, "the items of sum()"))), start
+        )
+    if _COMPENSATED and kind(first) == "float" and kind(start) in ("int", "float", "bool"):
+        return _sum_float_rows(ctx, it, count, start)
+    return folded(ctx, it, count, 0, start, lambda acc, x: binary_op(ctx, "+", acc, x))
+
+
+def _sum_items(ctx: Context, items: Sequence[Any], start: Any) -> Any:
+    acc = start
+    k = 0
+    while k < len(items):
+        if _COMPENSATED and type_is(acc, "float"):
+            # CPython's inner loop for exact floats: it ends at the first item that is neither float nor int.
+            run = 0
+            while k + run < len(items) and kind_or_none(items[k + run]) in ("float", "int", "bool"):
+                run += 1
+            if run:
+                acc = _neumaier(ctx, acc, items[k : k + run])
+                k += run
+                continue
+        acc = binary_op(ctx, "+", acc, items[k])
+        k += 1
+    return acc
+
+
+def kind_or_none(x: Any) -> str | None:
+    """Return the kind of a number, None for anything else."""
+    return kind(x) if is_numeric(x) and not is_array(x) else None
+
+
+def type_is(x: Any, name: str) -> bool:
+    """Whether x is a Python number of a kind."""
+    return kind_or_none(x) == name
+
+
+def _neumaier(ctx: Context, start: Any, items: Sequence[Any]) -> Any:
+    """Add floats with Neumaier's compensation; ints are added plainly, as CPython does."""
+    if all(kind_of_python(x) is not None for x in (start, *items)):
+        return sum(items, start)
+    f64 = np.dtype(np.float64)
+    total = scalar_value(ctx, start, f64)
+    low: Value | None = None
+    for item in items:
+        x = scalar_value(ctx, item, f64)
+        if kind(item) != "float":
+            total = ctx.g.add(total, x)
+            continue
+        total, rest = _two_sum(ctx, total, x)
+        low = rest if low is None else ctx.g.add(low, rest)
+    return Scalar(total if low is None else _compensated(ctx, total, low), "float")
+
+
+def _two_sum(ctx: Context, total: Value, x: Value) -> tuple[Value, Value]:
+    """Return total + x, and what rounding lost."""
+    g = ctx.g
+    t = g.add(total, x)
+    bigger = g.greater_equal(g.absolute(total), g.absolute(x))
+    large, small = g.select(bigger, total, x), g.select(bigger, x, total)
+    return t, g.add(g.subtract(large, t), small)
+
+
+def _compensated(ctx: Context, total: Value, low: Value) -> Value:
+    g = ctx.g
+    use = g.logical_and(g.not_equal(low, 0.0), g.less(g.absolute(low), math.inf))
+    made: Value = g.select(use, g.add(total, low), total)
+    return made
+
+
+def _sum_float_rows(ctx: Context, it: Any, count: Any, start: Any) -> Any:
+    g = ctx.g
+    f64 = np.dtype(np.float64)
+    inits = [scalar_value(ctx, start, f64), ctx.constant(0.0, f64)]
+    trips = ctx.constant(count, np.int64) if isinstance(count, int) else count.value
+    with g.region([ctx.constant(0, np.int64).type, *(v.type for v in inits)]) as body:
+        k, total, low = body.args
+        x = scalar_value(ctx, item_at(ctx, it, Scalar(k, "int", 0, None)), f64)
+        total, rest = _two_sum(ctx, total, x)
+        body.yields = [total, g.add(low, rest)]
+    total, low = g.emit("for", [trips, *inits], {}, [body]).results
+    return Scalar(_compensated(ctx, total, low), "float")

@@ -1,0 +1,259 @@
+"""Buffers: in place where nothing needs the old contents, pointers instead of copies, arguments left alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import jitgrad.graph.ops  # noqa: F401  (declares the primitives)
+from jitgrad.graph.builder import Builder
+from jitgrad.graph.interpret import interpret
+from jitgrad.graph.ir import Graph, Value
+from jitgrad.graph.ops.index import Pick, Span, add_to, load, store
+from jitgrad.graph.ops.shape import zeros
+from jitgrad.graph.types import FLOAT64, INT64, ArrayType, ListType, Type
+from tests.backend.native import Native, check
+
+ROW = ArrayType(np.dtype(float), (20,))
+MATRIX = ArrayType(np.dtype(float), (6, 6))
+
+
+def build(make: Callable[..., Any], *types: Type) -> Graph:
+    graph = Graph("f", types)
+    made = make(Builder(graph), *graph.args)
+    graph.yields = list(made) if isinstance(made, list | tuple) else [made]
+    return graph
+
+
+def loop(g: Builder, n: Value, inits: list[Value], body: Callable[..., list[Value]]) -> list[Value]:
+    with g.region([INT64, *(v.type for v in inits)]) as block:
+        block.yields = body(*block.args)
+    return g.emit("for", [n, *inits], {}, [block]).results
+
+
+def loop_copies(native: Native) -> list[str]:
+    return [line for line in native.body.notes.splitlines() if line.startswith("loop: copy")]
+
+
+def copies(native: Native) -> list[str]:
+    return [line for line in native.body.notes.splitlines() if "copy" in line]
+
+
+def draw(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=shape) + 3.0
+
+
+def test_recurrence_in_place() -> None:
+    def make(g: Builder, a: Value, n: Value) -> Value:
+        def body(i: Value, c: Value) -> list[Value]:
+            j = g.add(i, 1)
+            return [store(g, c, g.multiply(load(g, c, [Pick(i)]), load(g, c, [Pick(j)])), [Pick(j)])]
+
+        return loop(g, n, [a], body)[0]
+
+    native = check(build(make, ROW, INT64), draw(20) / 3.0, 19)
+    assert not loop_copies(native)
+    assert len(copies(native)) == 1, "the argument itself must be copied once"
+
+
+def test_swapped_arrays_exchange_pointers() -> None:
+    def make(g: Builder, u: Value, v: Value, n: Value) -> list[Value]:
+        def body(i: Value, u: Value, v: Value) -> list[Value]:
+            return [v, g.add(g.multiply(u, 0.5), g.sin(v))]
+
+        return loop(g, n, [u, v], body)
+
+    for n in (0, 1, 2, 3, 8):
+        native = check(build(make, ROW, ROW, INT64), draw(20), draw(20) + 1.0, n)
+        assert not loop_copies(native)
+
+
+def test_store_in_one_arm() -> None:
+    def make(g: Builder, a: Value, n: Value) -> Value:
+        def body(i: Value, c: Value) -> list[Value]:
+            v = load(g, c, [Pick(i)])
+            with g.region() as then:
+                then.yields = [store(g, c, g.negative(v), [Pick(i)])]
+            with g.region() as other:
+                other.yields = [c]
+            return [g.emit("if", [g.less(v, 3.0)], {}, [then, other]).result]
+
+        return loop(g, n, [a], body)[0]
+
+    assert not loop_copies(check(build(make, ROW, INT64), draw(20), 20))
+
+
+def test_arms_that_swap() -> None:
+    def make(g: Builder, u: Value, v: Value, n: Value) -> list[Value]:
+        def body(i: Value, u: Value, v: Value) -> list[Value]:
+            with g.region() as then:
+                then.yields = [v, u]
+            with g.region() as other:
+                other.yields = [u, store(g, v, load(g, u, [Pick(i)]), [Pick(i)])]
+            return g.emit("if", [g.less(load(g, u, [Pick(i)]), 3.0)], {}, [then, other]).results
+
+        return loop(g, n, [u, v], body)
+
+    check(build(make, ROW, ROW, INT64), draw(20), draw(20) + 1.0, 19)
+
+
+def test_slice_reads_come_before_the_store_that_takes_the_buffer() -> None:
+    """A cotangent is read and then zeroed; the read is used after the zeroing."""
+
+    def make(g: Builder, a: Value, n: Value) -> list[Value]:
+        def body(i: Value, a: Value, s: Value) -> list[Value]:
+            part = load(g, a, [Pick(i), Span(0, 1, 6)])
+            cleared = store(g, a, zeros(g, part.type), [Pick(i), Span(0, 1, 6)])
+            more = add_to(g, cleared, g.multiply(part, 0.5), [Pick(0), Span(0, 1, 6)])
+            return [more, g.add(s, g.reduce_sum(part, axes=(0,)))]
+
+        return loop(g, n, [a, g.constant(0.0)], body)
+
+    assert not loop_copies(check(build(make, MATRIX, INT64), draw(6, 6), 6))
+
+
+def test_overlapping_parts() -> None:
+    def make(g: Builder, a: Value) -> list[Value]:
+        moved = store(g, g.add(a, 0.0), load(g, a, [Span(0, 1, 19)]), [Span(1, 1, 19)])
+        back = store(g, moved, load(g, moved, [Span(19, -1, 20)]), [Span(0, 1, 20)])
+        twice = add_to(g, back, load(g, back, [Span(0, 1, 10)]), [Span(0, 1, 10)])
+        return [moved, back, twice]
+
+    check(build(make, ROW), draw(20))
+
+
+def test_old_version_kept() -> None:
+    def make(g: Builder, a: Value, n: Value) -> list[Value]:
+        def body(i: Value, c: Value, s: Value) -> list[Value]:
+            changed = store(g, c, 0.0, [Pick(i)])
+            both = g.add(g.reduce_sum(changed, axes=(0,)), g.reduce_sum(c, axes=(0,)))
+            return [changed, g.add(s, both)]
+
+        return loop(g, n, [a, g.constant(0.0)], body)
+
+    # The sum of the old version can be had before the store: no copy at all.
+    assert not loop_copies(check(build(make, ROW, INT64), draw(20), 20))
+
+
+def test_result_that_is_also_changed() -> None:
+    def make(g: Builder, a: Value) -> list[Value]:
+        b = g.multiply(a, 2.0)
+        c = store(g, b, 7.0, [Pick(3)])
+        d = store(g, c, 8.0, [Pick(4)])
+        return [b, c, d, b, a]
+
+    check(build(make, ROW), draw(20))
+
+
+def test_same_array_carried_twice() -> None:
+    def make(g: Builder, a: Value, n: Value) -> list[Value]:
+        def body(i: Value, u: Value, v: Value) -> list[Value]:
+            return [store(g, u, 1.0, [Pick(i)]), u]
+
+        return loop(g, n, [a, a], body)
+
+    for n in (0, 1, 5):
+        check(build(make, ROW, INT64), draw(20), n)
+
+
+@pytest.mark.parametrize("n", [0, 1, 30])
+def test_tape_in_a_loop(n: int) -> None:
+    def make(g: Builder, x: Value, a: Value, n: Value) -> list[Value]:
+        rows = g.list_empty(type=ListType(ROW))
+        numbers = g.list_empty(type=ListType(FLOAT64))
+
+        def forward(i: Value, x: Value, a: Value, rows: Value, numbers: Value) -> list[Value]:
+            return [g.sin(x), g.multiply(a, x), g.list_push(rows, a), g.list_push(numbers, x)]
+
+        _, _, rows, numbers = loop(g, n, [x, a, rows, numbers], forward)
+
+        def reverse(i: Value, s: Value, t: Value, rows: Value, numbers: Value) -> list[Value]:
+            last = g.subtract(g.list_length(rows), 1)
+            s = g.add(s, g.multiply(g.list_get(rows, last), g.list_get(numbers, last)))
+            return [s, g.add(t, g.list_get(numbers, last)), g.list_pop(rows), g.list_pop(numbers)]
+
+        count = g.list_length(numbers)
+        s, t, _, _ = loop(g, count, [zeros(g, ROW), g.constant(0.0), rows, numbers], reverse)
+        return [s, t, count]
+
+    native = check(build(make, FLOAT64, ROW, INT64), 0.7, draw(20), n)
+    assert not [line for line in copies(native) if "list" in line]
+
+
+def test_tape_is_freed_when_a_check_fails() -> None:
+    def make(g: Builder, n: Value) -> Value:
+        def body(i: Value, numbers: Value) -> list[Value]:
+            g.emit("check", [g.less(i, 5000), i], {"exception": IndexError, "message": "{} is too far"})
+            return [g.list_push(numbers, g.cast(i, dtype=np.dtype(float)))]
+
+        return g.list_length(loop(g, n, [g.list_empty(type=ListType(FLOAT64))], body)[0])
+
+    native = Native(build(make, INT64), ["C"])
+    for _ in range(2000):
+        with pytest.raises(IndexError, match="5000 is too far"):
+            native(9000)
+
+
+@pytest.mark.parametrize("order", ["C", "F", "steps"])
+def test_argument_changed_in_place(order: str) -> None:
+    def make(g: Builder, a: Value, n: Value) -> Value:
+        a = store(g, a, 1.0, [Pick(2), Pick(3)])
+        a = add_to(g, a, load(g, a, [Pick(1), Span(0, 1, 6)]), [Pick(2), Span(0, 1, 6)])
+        return store(g, a, g.multiply(load(g, a, [Pick(n), Span(0, 1, 6)]), 2.0), [Pick(n), Span(0, 1, 6)])
+
+    graph = build(make, MATRIX, INT64)
+    a = {"C": draw(6, 6), "F": np.asfortranarray(draw(6, 6)), "steps": draw(12, 12)[::2, 1::2]}[order]
+    layout = {"C": "C", "F": "F", "steps": (24, 2)}[order]
+    expected = interpret(graph, [a, 3])[0]
+    native = Native(graph, [layout, "C"], writes=[(0, 0)])
+    native(a, 3)
+    np.testing.assert_array_equal(a, expected)
+    assert not copies(native)
+
+
+def test_arguments_changed_in_a_loop_and_exchanged() -> None:
+    def make(g: Builder, a: Value, b: Value, n: Value) -> list[Value]:
+        def body(i: Value, c: Value) -> list[Value]:
+            return [store(g, c, g.multiply(load(g, c, [Pick(i)]), 2.0), [Pick(i)])]
+
+        (changed,) = loop(g, n, [a], body)
+        return [g.reduce_sum(changed, axes=(0,)), b, changed]
+
+    graph = build(make, ROW, ROW, INT64)
+    a, b = draw(20), draw(20) + 9.0
+    expected = interpret(graph, [a, b, 20])
+    native = Native(graph, ["C"] * 3, writes=[(0, 1), (1, 2)])
+    found = native(a, b, 20)
+    np.testing.assert_array_equal(a, expected[1])
+    np.testing.assert_array_equal(b, expected[2])
+    assert found[0] == pytest.approx(float(expected[0]))
+
+
+def test_stores_before_a_failed_check_stay() -> None:
+    def make(g: Builder, a: Value, n: Value) -> Value:
+        def body(i: Value, c: Value) -> list[Value]:
+            c = store(g, c, 0.0, [Pick(i)])
+            g.emit("check", [g.less(i, 3)], {"exception": IndexError, "message": "too far"})
+            return [c]
+
+        return loop(g, n, [a], body)[0]
+
+    native = Native(build(make, ROW, INT64), ["C"] * 2, writes=[(0, 0)])
+    a = draw(20)
+    with pytest.raises(IndexError):
+        native(a, 10)
+    assert (a[:4] == 0.0).all() and (a[4:] != 0.0).all()
+
+
+def test_arena_is_shared() -> None:
+    def make(g: Builder, a: Value) -> Value:
+        for _ in range(10):
+            a = g.matmul(a, a)
+        return a
+
+    graph = build(make, ArrayType(np.dtype(float), (32, 32)))
+    native = check(graph, draw(32, 32) / 100.0)
+    assert native.body.arena_bytes == 2 * 32 * 32 * 8

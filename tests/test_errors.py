@@ -1,0 +1,548 @@
+"""Every row of the error table: a program or a call that raises it, and what its text says.
+
+A case is a function that a transform refuses. `at` is the source text under the caret; the checks of the text are the
+same for all.
+"""
+
+from __future__ import annotations
+
+import builtins
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+import jitgrad
+from jitgrad import ArgumentError, DifferentiationError, InternalError, JitgradError, UnsupportedError
+from jitgrad.backend.engine import compile_module
+from jitgrad.errors import TABLE, error
+from jitgrad.graph.ir import Graph
+from jitgrad.graph.types import FLOAT64
+from jitgrad.graph.verify import verify
+from jitgrad.location import Location
+
+X = np.array([1.0, 2.0, 3.0])
+MATRIX = np.array([[4.0, 1.0], [1.0, 3.0]])
+STEPS: list[float] = []
+MASKED = np.ma.masked_array([1.0, 2.0], [True, False])
+COUNTED = 0
+
+
+@dataclass
+class Case:
+    """A function that cannot be compiled: the code, the arguments of the call, and what the caret points at."""
+
+    code: str
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    at: str
+    transform: Callable[..., Any]
+
+
+CASES: list[Case] = []
+
+
+def refused(code: str, *args: Any, at: str, by: Callable[..., Any] = jitgrad.jit) -> Callable[[Any], Any]:
+    """Register a function that a transform refuses when it is called with these arguments."""
+
+    def register(function: Any) -> Any:
+        CASES.append(Case(code, function, args, at, by))
+        return function
+
+    return register
+
+
+@dataclass
+class Point:
+    x: float
+    y: float
+
+
+class Descriptor:
+    def __get__(self, instance: Any, owner: Any) -> float:
+        return 1.0
+
+
+class WithDescriptor:
+    value = Descriptor()
+
+    def __init__(self) -> None:
+        self.x = 1.0
+
+
+class OwnError(Exception):
+    pass
+
+
+class Opaque:
+    """Holds nothing that could be a leaf."""
+
+    __slots__ = ()
+
+
+OPAQUE = Opaque()
+POINT = Point(1.0, 2.0)
+
+
+# --- JG2xx: programs that cannot be compiled
+
+
+@refused("JG203", 1.0, at="raise")
+def bare_raise(x):
+    if x > 0.0:
+        raise
+    return x
+
+
+@refused("JG203", 1.0, at="{x, 2.0}")
+def set_of_data(x):
+    return len({x, 2.0})
+
+
+@refused("JG210", X, at="x + np.exp(None)".split(" + ")[1])
+def none_as_array(x):
+    return x + np.exp(None)
+
+
+@refused("JG211", X, at="np.array([x, x[:2]])")
+def ragged(x):
+    return np.array([x, x[:2]])
+
+
+@refused("JG212", X, at="float(z)")
+def float_of_complex(x):
+    z = (x * 1j)[0]
+    return float(z)
+
+
+@refused("JG214", X, 1, 2, at="x[:n] + x[:m]")
+def sizes_of_data(x, n, m):
+    for k in range(m):
+        n += int(x[k])
+        m += int(x[k + 1])
+    return x[:n] + x[:m]
+
+
+@refused("JG215", X, at="np.spacing(x)")
+def uncompiled_ufunc(x):
+    return np.spacing(x)
+
+
+@refused("JG216", X, at='np.zeros(3, "U3")')
+def array_of_texts(x):
+    return np.zeros(3, "U3")
+
+
+@refused("JG217", 2, 3, at="x**n")
+def int_power(x, n):
+    return x**n
+
+
+@refused("JG217", 2, 3, at="x << n")
+def left_shift(x, n):
+    return x << n
+
+
+@refused("JG218", X, 2, at="x[:n][::2]")
+def slice_of_slice(x, n):
+    return x[:n][::2].sum()
+
+
+@refused("JG219", X, at="x[x > 1.0]")
+def masked_selection(x):
+    return x[x > 1.0].sum()
+
+
+@refused("JG219", X, at="y[y > 1.0]")
+def masked_store(x):
+    y = x.copy()
+    y[y > 1.0] = x[:2]
+    return y
+
+
+@refused("JG220", 1.0, at='f"{x}" == "1.0"')
+def text_of_data(x):
+    return f"{x}" == "1.0"
+
+
+@refused("JG221", X, 3, at="xs[1:]")
+def slice_of_grown_list(x, n):
+    xs = []
+    for k in range(n):
+        xs.append(x[k])
+    return xs[1:]
+
+
+@refused("JG222", 1.0, at="STEPS.append(x)")
+def append_outside(x):
+    STEPS.append(x)
+    return x
+
+
+@refused("JG222", 1.0, at="POINT.x")
+def attribute_outside(x):
+    POINT.x = x
+    return x
+
+
+@refused("JG223", X, at="np.busday_count(x, x)")
+def unknown_function(x):
+    return np.busday_count(x, x)
+
+
+@refused("JG224", 1.0, at="COUNTED")
+def global_store(x):
+    global COUNTED
+    COUNTED = x
+    return x
+
+
+@refused("JG225", X, 3, at="return xs")
+def grown_list_returned(x, n):
+    xs = []
+    for k in range(n):
+        xs.append(x[k])
+    return xs
+
+
+def descend(x, n):
+    return x if x > n else descend(x, n)
+
+
+@refused("JG226", 1.0, 3, at="descend(x, n)")
+def deep_recursion(x, n):
+    return descend(x, n)
+
+
+@refused("JG227", 1.0, at='raise OwnError("no")')
+def own_exception(x):
+    if x > 0.0:
+        raise OwnError("no")
+    return x
+
+
+@refused("JG228", X, at="np.sum(x, axis=int(x[0]))")
+def axis_of_data(x):
+    return np.sum(x, axis=int(x[0]))
+
+
+@refused("JG229", (1.0, 2.0), 10**6, at="for k in range(n)")
+def long_unrolled_loop(xs, n):
+    total = 0.0
+    for k in range(n):
+        total += xs[k % 2]
+    return total
+
+
+@refused("JG230", X, at="MASKED")
+def subclass(x):
+    return x[:2] + MASKED
+
+
+@refused("JG231", WithDescriptor(), at="p.value")
+def descriptor(p):
+    return p.x * p.value
+
+
+@refused("JG232", X, at="x.tobytes")
+def unknown_method(x):
+    return x.tobytes()
+
+
+@refused("JG232", X, at="np.hypot.reduce(x)")
+def unknown_reduction(x):
+    return np.hypot.reduce(x)
+
+
+@refused("JG233", 1.0, at="for v in OPAQUE")
+def opaque_object(x):
+    for v in OPAQUE:
+        x += v
+    return x
+
+
+@refused("JG234", X, at="x.shape")
+def shape_store(x):
+    x.shape = (3, 1)
+    return x
+
+
+@refused("JG235", X, at='np.sort(x, kind="heapsort", order="a")')
+def unknown_argument(x):
+    return np.sort(x, kind="heapsort", order="a")
+
+
+@refused("JG236", 1.0, at="sorted([x, 2], key=lambda v: -v)")
+def order_of_data(x):
+    return sorted([x, 2], key=lambda v: -v)
+
+
+@refused("JG237", 1.0, at="np.random.rand()")
+def random_number(x):
+    return x + np.random.rand()
+
+
+@refused("JG237", 1.0, at="np.random.default_rng()")
+def random_generator(x):
+    return x + np.random.default_rng().normal()
+
+
+@refused("JG238", 1.0, at="print(x)")
+def printing(x):
+    print(x)
+    return x
+
+
+@refused("JG239", 1.0, 2, at="max(x, n)")
+def one_of_two_kinds(x, n):
+    return max(x, n)
+
+
+@refused("JG240", 1.0, at="y")
+def used_with_two_types(x):
+    y = "a" if x > 0.0 else [x]
+    return y
+
+
+@refused("JG241", X, 2, at="a[0] = 7.0")
+def store_into_one_of_two(x, n):
+    a, b = x.copy(), x.copy()
+    for k in range(n):
+        if x[k] > 1.5:
+            a = b
+        a[0] = 7.0
+    return a + b
+
+
+@refused("JG242", X, 3, at="for k in range(n)")
+def dtype_changes(x, n):
+    y = np.zeros(3, np.float32)
+    for k in range(n):
+        y = x * y
+    return y
+
+
+@refused("JG243", X, 3, at="for k in range(n)")
+def type_changes(x, n):
+    y = None
+    for k in range(n):
+        y = x * k
+    return y
+
+
+@refused("JG244", 1.0, X.astype(np.float32), at="y * x32")
+def mixed_kind(x, x32):
+    y = 0.5 if x > 0.0 else np.float64(2.0)
+    return y * x32
+
+
+@refused("JG250", X, at="x * 1j")
+def complex_numbers(x):
+    return np.abs(x * 1j).sum()
+
+
+# --- JG1xx with a line: what a derivative asks of arguments and results
+
+
+@refused("JG113", X, 3, at="jitgrad.grad(np.sum)(xs)")
+def gradient_by_grown_list(x, n):
+    xs = []
+    for k in range(n):
+        xs.append(x[k])
+    return jitgrad.grad(np.sum)(xs)
+
+
+@refused("JG301", X, at="np.frexp(x)", by=jitgrad.grad)
+def without_derivative(x):
+    return np.frexp(x)[0].sum()
+
+
+def sections(text: str) -> tuple[str, list[str], str]:
+    """Return the three parts of an error's text: what, where, do."""
+    lines = text.split("\n")
+    assert lines[-1].startswith("  do: "), text
+    return lines[0], lines[1:-1], lines[-1]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.code}-{case.function.__name__}")
+def test_refused_programs(case: Case) -> None:
+    """The class, the code, the line and the caret are right, and the text says what to do."""
+    with pytest.raises(JitgradError) as caught:
+        case.transform(case.function)(*case.args)
+    found, text = caught.value, str(caught.value)
+    assert found.code == case.code, text
+    assert type(found) is TABLE[case.code].kind
+    what, where, do = sections(text)
+    assert what.startswith(f"{case.code}: ") and "{" not in what.replace(case.at, "")
+    assert len(do) > len("  do: ")
+    assert len(text.split("\n")) <= 8
+    location = found.location
+    assert location is not None
+    assert location.file == __file__
+    assert where[0].startswith(f"  {__file__}:{location.line} in ")
+    source, caret = where[1], where[2]
+    assert source[caret.index("^") : len(caret)] == case.at
+
+
+# --- JG1xx: calls
+
+
+def square(x):
+    return (x * x).sum()
+
+
+def pair(x):
+    return x, x
+
+
+def store(x, y):
+    x[0] = y[1]
+    return x
+
+
+LOOP: list[Any] = []
+LOOP.append(LOOP)
+
+CALLS: list[tuple[str, type[JitgradError], Callable[[], Any], str]] = [
+    ("JG101", ArgumentError, lambda: jitgrad.grad(square, argnums=1)(X), "1 positional argument"),
+    ("JG101", ArgumentError, lambda: jitgrad.grad(square, argnums="z")(X), "its parameters are: x"),
+    ("JG101", ArgumentError, lambda: jitgrad.grad(square, argnums=1.5)(X), "neither an int nor a name"),
+    ("JG101", ArgumentError, lambda: jitgrad.grad(store, argnums=(0, 0))(X, X), "twice"),
+    ("JG103", ArgumentError, lambda: jitgrad.jit(square)(LOOP), "list"),
+    ("JG104", ArgumentError, lambda: jitgrad.jit(square)(np.array(["a"])), "<U1"),
+    ("JG104", ArgumentError, lambda: jitgrad.jit(square)(MASKED), "MaskedArray"),
+    ("JG104", ArgumentError, lambda: jitgrad.jit(square)(2**63), "64 bits"),
+    ("JG105", ArgumentError, lambda: jitgrad.grad(square, has_aux=True)(X), "square"),
+    ("JG105", ArgumentError, lambda: jitgrad.vjp(square, X, has_aux=True), "square"),
+    ("JG106", ArgumentError, lambda: jitgrad.vjp(square, X)[1](X), "square"),
+    ("JG106", ArgumentError, lambda: jitgrad.vjp(pair, X)[1](X), "pair"),
+    ("JG106", ArgumentError, lambda: jitgrad.jvp(square, (X,), (X, X)), "square"),
+    ("JG106", ArgumentError, lambda: jitgrad.jvp(square, (X,), (X[:2],)), "square"),
+    ("JG107", ArgumentError, lambda: jitgrad.grad(X), "ndarray"),
+    ("JG108", ArgumentError, lambda: jitgrad.jit(store)(*[X.copy()] * 2), "x"),
+    ("JG111", DifferentiationError, lambda: jitgrad.grad(lambda n: n * 1.0)(3), "int"),
+    ("JG111", DifferentiationError, lambda: jitgrad.grad(square)(np.arange(3)), "int64[3]"),
+    ("JG112", DifferentiationError, lambda: jitgrad.grad(lambda t: 1.0)((1, 2)), "tuple"),
+    ("JG114", DifferentiationError, lambda: jitgrad.grad(lambda x: x * x)(X), "float64[3]"),
+    ("JG114", DifferentiationError, lambda: jitgrad.grad(pair)(X), "pair"),
+    ("JG115", DifferentiationError, lambda: jitgrad.grad(lambda z: z.real)(1j), "complex"),
+]
+
+
+@pytest.mark.parametrize(("code", "kind", "call", "named"), CALLS, ids=[f"{c[0]}-{k}" for k, c in enumerate(CALLS)])
+def test_refused_calls(code: str, kind: type[JitgradError], call: Callable[[], Any], named: str) -> None:
+    """The class and the code are right, and the text names what is wrong."""
+    with pytest.raises(kind) as caught:
+        call()
+    text = str(caught.value)
+    assert caught.value.code == code, text
+    what, where, _ = sections(text)
+    assert named in what
+    assert len(text.split("\n")) <= 8
+    assert (caught.value.location is None) == (where == [])
+
+
+# --- JG9xx: defects
+
+
+def test_invalid_code_is_a_defect() -> None:
+    with pytest.raises(InternalError, match="JG900: .*not valid"):
+        compile_module("define void @jg_f() { nonsense }")
+
+
+def test_an_invalid_graph_is_a_defect() -> None:
+    graph, other = Graph("f", [FLOAT64]), Graph("g", [FLOAT64])
+    graph.yields = list(other.args)
+    with pytest.raises(InternalError, match="JG901: the graph `f`"):
+        verify(graph)
+
+
+def test_a_code_that_is_not_in_the_table_is_a_defect() -> None:
+    made = error("JG000-no-such-row", what="this")
+    assert type(made) is InternalError
+    assert made.code == "JG900"
+
+
+# --- what all errors have in common
+
+
+def test_classes_are_builtin_ones_too() -> None:
+    assert issubclass(UnsupportedError, NotImplementedError)
+    assert issubclass(DifferentiationError, TypeError)
+    assert issubclass(ArgumentError, TypeError)
+    assert issubclass(InternalError, RuntimeError)
+
+
+@pytest.mark.parametrize("code", TABLE)
+def test_rows_say_what_and_what_to_do(code: str) -> None:
+    row = TABLE[code]
+    assert row.do
+    assert not row.what.endswith(".") and not row.do.endswith(".")
+    assert max(len(row.what), len(row.do)) <= 120
+
+
+def helper(x):
+    return np.spacing(x)
+
+
+def outer(x):
+    return helper(x) + 1.0
+
+
+def test_inlined_calls_are_named() -> None:
+    with pytest.raises(UnsupportedError) as caught:
+        jitgrad.jit(lambda x: outer(x))(X)
+    where = sections(str(caught.value))[1][0]
+    first = helper.__code__.co_firstlineno
+    assert f"{__file__}:{first + 1} in helper, inlined from {__file__}:{first + 5} in outer, inlined from " in where
+    location = caught.value.location
+    assert location is not None
+    assert [place.function.rsplit(".", 1)[-1] for place in location.chain()] == ["helper", "outer", "<lambda>"]
+
+
+def test_a_long_chain_is_cut() -> None:
+    place = Location(__file__, 1, function="f0")
+    for k in range(1, 10):
+        place = Location(__file__, 1, function=f"f{k}", inlined_at=place)
+    text = str(error("JG238", place))
+    assert text.count("inlined from") == 3
+    assert len(text.split("\n")) <= 8
+
+
+def test_text_before_the_caret_may_be_wide() -> None:
+    """Columns are counted in bytes by CPython and in characters by readers."""
+
+    def f(ξ):
+        return ξ * np.spacing(ξ)
+
+    with pytest.raises(UnsupportedError) as caught:
+        jitgrad.jit(f)(X)
+    source, caret = sections(str(caught.value))[1][1:3]
+    assert source[caret.index("^") : len(caret)] == "np.spacing(ξ)"
+
+
+def test_functions_without_source_have_no_caret() -> None:
+    scope: dict[str, Any] = {"np": np}
+    builtins.exec("def f(x):\n    return np.spacing(x)\n", scope)
+    with pytest.raises(UnsupportedError) as caught:
+        jitgrad.jit(scope["f"])(X)
+    assert sections(str(caught.value))[1] == ["  <string>:2 in f"]
+
+
+@pytest.mark.parametrize("transform", [jitgrad.jit, jitgrad.grad, jitgrad.value_and_grad])
+def test_every_transform_refuses_alike(transform: Callable[..., Any]) -> None:
+    with pytest.raises(UnsupportedError, match="JG237"):
+        transform(random_number)(1.0)
+
+
+def test_a_refused_call_leaves_nothing_behind() -> None:
+    """After an error the same callable serves calls that can be compiled."""
+    f = jitgrad.jit(functools.partial(int_power, 2))
+    with pytest.raises(UnsupportedError):
+        f(3)
+    assert f(3.0) == 8.0
+    with pytest.raises(UnsupportedError):
+        f(3)
