@@ -100,13 +100,13 @@ def measure(case: Any, peers: list[str], seconds: float) -> dict[str, Any]:
         for a, b in zip(got, reference, strict=True):
             tol = 1e-4 if b.dtype == np.float32 else 1e-8
             scale = max(1.0, float(np.max(np.abs(b))) if b.size else 1.0)
-            np.testing.assert_allclose(a, b, rtol=tol, atol=tol * scale, err_msg=f"{case.__name__}: {name}")
+            np.testing.assert_allclose(a, b, rtol=tol, atol=tol * scale, err_msg=f"{case.title}: {name}")
         rows.append(Row(name, call, first))
     for _ in range(7):
         for row in rows:
             row.times.append(repeat(row.call, seconds / 7))
     return {
-        "case": case.__name__.removeprefix("cases."),
+        "case": case.title,
         "rows": {
             r.name: {
                 "median_s": r.median,
@@ -150,7 +150,7 @@ def main() -> None:
     records = []
     for name in wanted:
         module = importlib.import_module(f"cases.{name}")
-        for case in getattr(module, "CASES", [module]):
+        for case in module.CASES:
             records.append(measure(case, options.peers.split(","), options.seconds))
             print(table(records[-1:]).split("\n")[1], flush=True)
     print()

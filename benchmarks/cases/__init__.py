@@ -1,4 +1,4 @@
-"""Cases: one program a file. A case has `__name__` and `makers()`: name to a function that makes the call to time."""
+"""Cases: one program a file. A case has a `title` and `makers()`: name to a function that makes the call to time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Maker = Callable[[], Callable[[], Any]]
 class Case:
     """A named case; `ways` maps "jitgrad", "jax", "numpy" (written by hand), "numba", "autograd" to makers."""
 
-    __name__: str
+    title: str
     ways: dict[str, Maker]
 
     def makers(self) -> dict[str, Maker]:

@@ -40,7 +40,10 @@ from jitgrad.backend.form import (
     result_leaves,
 )
 
-__all__ = ["ON_ERROR", "emit_finish"]
+__all__ = ["ON_ERROR", "WORTH_OPTIMISING", "emit_finish"]
+
+# Longer glue (in lines) is straight calls, which the optimisers cannot better, but would take most of a compile.
+WORTH_OPTIMISING = 120
 
 # A smaller arena is on the stack.
 _STACK_BYTES = 4096
@@ -111,8 +114,8 @@ class _Finish:
         for k in range(self.slots):
             t.entry.append(f"  %made{k} = getelementptr ptr, ptr %made, i64 {k}")
             t.entry.append(f"  store ptr null, ptr %made{k}")
-        text = t.function("define internal ptr @jg_finish(ptr %in, ptr %kept, ptr %table)")
-        return text
+        head = "define internal ptr @jg_finish(ptr %in, ptr %kept, ptr %table)"
+        return t.function(head, cold=len(t.lines) > WORTH_OPTIMISING)
 
     # --- slots
 

@@ -364,16 +364,21 @@ class _Bufferiser:
     def _scratch(self, op: Op, when: int) -> None:
         """Give memory to operands of a matrix product that BLAS cannot read as they lie."""
         for i, v in enumerate(op.operands):
-            stored = v not in self.schedule.fused and self.schedule.layout(v) is None
+            stored = v not in self.schedule.fused and self._plain(self.plan.place[v])
             if not stored and not self.schedule.blas_ready(v):
                 self.plan.scratch[op, i] = self._fresh(v.type, when)
                 self._note(f"{v.type} for BLAS", op)
 
     def _handed_on(self, value: Value) -> Buffer | None:
         """Return the buffer of a value that an arm may hand on as it lies: in memory, in C order."""
-        if value in self.schedule.fused or self.schedule.layout(value) is not None:
+        buffer = self.plan.place.get(value)
+        if value in self.schedule.fused or buffer is None or not self._plain(buffer):
             return None
-        return self.plan.place.get(value)
+        return buffer
+
+    def _plain(self, buffer: Buffer) -> bool:
+        """Whether a buffer is in C order."""
+        return buffer.kind != "argument" or self.schedule.layout(self.schedule.graph.args[buffer.index]) is None
 
     def _loop(self, op: Op, when: int) -> None:
         inits = op.operands[1:] if op.name == "for" else op.operands
@@ -388,7 +393,7 @@ class _Bufferiser:
                 loop.carried.append(None)
                 continue
             buffer = self.plan.place.get(v)
-            straight = self.schedule.layout(v) is None and buffer is not None and not (buffer.atoms & used)
+            straight = buffer is not None and self._plain(buffer) and not buffer.atoms & used
             if straight and self._can_take(v, when):
                 assert buffer is not None
                 self.taken.add(v)

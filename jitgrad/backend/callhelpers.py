@@ -220,7 +220,7 @@ def _error(table: Table) -> str:
     t.branch("set")
     t.start("set")
     t.do("ret ptr null")
-    return t.function("define ptr @jg_error(i32 %code, ptr %err, i64 %count, ptr %on_error)")
+    return t.function("define ptr @jg_error(i32 %code, ptr %err, i64 %count, ptr %on_error)", cold=True)
 
 
 def _take_arena(table: Table) -> str:
@@ -244,7 +244,7 @@ def _take_arena(table: Table) -> str:
     t.do(f"ret ptr {made}")
     t.start("none")
     t.do(f"ret ptr {t.api('PyErr_NoMemory', 'ptr')}")
-    return t.function("define ptr @jg_take_arena(i64 %size, ptr %words)")
+    return t.function("define ptr @jg_take_arena(i64 %size, ptr %words)", cold=True)
 
 
 def _give_arena(table: Table) -> str:
@@ -256,7 +256,7 @@ def _give_arena(table: Table) -> str:
     t.start("free")
     t.api("PyMem_RawFree", "void", "ptr %block")
     t.do("ret void")
-    return t.function("define void @jg_give_arena(ptr %block, ptr %words)")
+    return t.function("define void @jg_give_arena(ptr %block, ptr %words)", cold=True)
 
 
 _COPY = """

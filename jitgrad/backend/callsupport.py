@@ -105,7 +105,7 @@ def _new(table: Table) -> str:
     t.do(f"ret ptr {made}")
     t.start("none")
     t.do("ret ptr null")
-    return t.function("define ptr @jg_new(ptr %type, ptr %args, ptr %kwargs)")
+    return t.function("define ptr @jg_new(ptr %type, ptr %args, ptr %kwargs)", cold=True)
 
 
 def _members() -> list[int]:
@@ -127,7 +127,7 @@ def _traverse(table: Table) -> str:
         t.do(f"ret i32 {code}")
         t.start(on)
     t.do("ret i32 0")
-    return t.function("define i32 @jg_traverse(ptr %self, ptr %visit, ptr %arg)")
+    return t.function("define i32 @jg_traverse(ptr %self, ptr %visit, ptr %arg)", cold=True)
 
 
 def _clear(table: Table) -> str:
@@ -140,7 +140,7 @@ def _clear(table: Table) -> str:
         t.store("ptr null", "%self", at)
         t.decref(member)
     t.do("ret i32 0")
-    return t.function("define i32 @jg_clear(ptr %self)")
+    return t.function("define i32 @jg_clear(ptr %self)", cold=True)
 
 
 def _dealloc(table: Table) -> str:
@@ -152,7 +152,7 @@ def _dealloc(table: Table) -> str:
     t.api("PyObject_GC_Del", "void", "ptr %self")
     t.decref(cls)
     t.do("ret void")
-    return t.function("define void @jg_dealloc(ptr %self)")
+    return t.function("define void @jg_dealloc(ptr %self)", cold=True)
 
 
 def _get(table: Table) -> str:
@@ -166,7 +166,7 @@ def _get(table: Table) -> str:
     t.start("itself")
     t.incref("%self")
     t.do("ret ptr %self")
-    return t.function("define ptr @jg_get(ptr %self, ptr %object, ptr %type)")
+    return t.function("define ptr @jg_get(ptr %self, ptr %object, ptr %type)", cold=True)
 
 
 def _install(table: Table) -> str:
@@ -201,4 +201,4 @@ def _install(table: Table) -> str:
         t.store(f"ptr {value}", "%self", OFFSETS["chain"] + 8 * word)
     t.decref(out)
     t.do("ret void")
-    return t.function("define void @jg_install(ptr %self, ptr %owner, ptr %entry, ptr %words)")
+    return t.function("define void @jg_install(ptr %self, ptr %owner, ptr %entry, ptr %words)", cold=True)

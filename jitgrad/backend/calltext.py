@@ -16,9 +16,6 @@ from jitgrad.backend.text import FunctionText
 
 __all__ = ["CallText", "Table"]
 
-_WORTH_OPTIMISING = 120  # lines
-
-
 class Table:
     """The words that an entry reads: addresses of API functions and objects, and the warm arena.
 
@@ -157,11 +154,9 @@ class CallText(FunctionText):
         """Give a reference back; null is allowed."""
         self.api("Py_DecRef", "void", f"ptr {pointer}")
 
-    def function(self, head: str) -> str:
-        """Return the whole function as text."""
-        # Long glue is straight calls, which the optimiser cannot better, and takes most of the time of a compile.
-        if len(self.lines) > _WORTH_OPTIMISING and "optnone" not in head:
-            head += " noinline optnone"
+    def function(self, head: str, *, cold: bool = False) -> str:
+        """Return the whole function as text; a cold one is not worth the time of LLVM's optimisers."""
+        head += " noinline optnone" if cold else ""
         return "\n".join([f"{head} {{", "start:", *self.entry, *self.lines, "}", ""])
 
 

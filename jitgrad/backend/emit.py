@@ -127,7 +127,7 @@ class Emitter:
             assert node.access is not None and node.kind == "load", value
             return View(node.access.pointer, node.access.base, tuple(node.access.steps), node.dtype)
         buffer = self.plan.place[value]
-        layout = self.strides(value)
+        layout = self.strides(self.schedule.graph.args[buffer.index]) if buffer.kind == "argument" else None
         shape = self.shape(value)
         if layout is not None:
             strides: tuple[Sym, ...] = tuple(layout)

@@ -78,6 +78,7 @@ def _batches(e: Emitter, op: Op, views: Sequence[View], one: Callable[[str, str,
     """Call `one` with the addresses of each pair of matrices and their product."""
     lead = e.shape(op.result)[:-2]
     ranks = [len(v.strides) - 2 for v in views]
+    shapes = [v.shape for v in (*op.operands, op.result)]
 
     def level(axis: int, offsets: list[Sym]) -> None:
         if axis == len(lead):
@@ -86,9 +87,9 @@ def _batches(e: Emitter, op: Op, views: Sequence[View], one: Callable[[str, str,
 
         def body(i: Sym) -> None:
             inner = []
-            for v, rank, offset in zip(views, ranks, offsets, strict=True):
+            for v, dims, rank, offset in zip(views, shapes, ranks, offsets, strict=True):
                 at = axis - (len(lead) - rank)
-                stride = v.strides[at] if at >= 0 else 0
+                stride = v.strides[at] if at >= 0 and dims[at] != 1 else 0
                 inner.append(e.text.add(offset, e.text.mul(i, stride)))
             level(axis + 1, inner)
 

@@ -33,7 +33,7 @@ from typing import Any
 
 import numpy as np
 
-from jitgrad.backend.box import emit_finish
+from jitgrad.backend.box import WORTH_OPTIMISING, emit_finish
 from jitgrad.backend.callhelpers import array_facts
 from jitgrad.backend.calltext import CallText, Table
 from jitgrad.backend.capi import ARRAY, OB_VALUE
@@ -111,7 +111,8 @@ class _Entry:
         t.start("no")
         self._release()
         t.do("ret ptr inttoptr (i64 1 to ptr)")
-        return self._text("define ptr @jg_entry(ptr %args, i64 %nargs, ptr %kwnames, ptr %table)")
+        head = "define ptr @jg_entry(ptr %args, i64 %nargs, ptr %kwnames, ptr %table)"
+        return self._text(head, len(t.lines) > WORTH_OPTIMISING)
 
     def emit_run(self) -> str:
         """Return the text of `jg_run`."""
@@ -129,12 +130,12 @@ class _Entry:
         t.api("PyErr_SetObject", "void", f"ptr {t.object(TypeError)}", f"ptr {t.object(text)}")
         t.do("ret ptr null")
         # Rarely called, so not worth the time of the optimiser.
-        return self._text("define ptr @jg_run(ptr %leaves, ptr %table) noinline optnone")
+        return self._text("define ptr @jg_run(ptr %leaves, ptr %table)", True)
 
-    def _text(self, head: str) -> str:
+    def _text(self, head: str, cold: bool) -> str:
         if self.held_capacity:
             self.t.entry.append(f"  %held = alloca [{self.held_capacity} x ptr]")
-        return self.t.function(head)
+        return self.t.function(head, cold=cold)
 
     def _finish(self) -> str:
         for k in self.returned:

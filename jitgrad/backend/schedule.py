@@ -55,6 +55,9 @@ class Step:
         Steps that must come later.
     position : int
         Number of the yield of a 'result'.
+    reads, after : int
+        Bit masks over versions of arrays that some op consumes: those that the step may read, and those whose
+        consumer it depends on.
     """
 
     kind: str
@@ -64,6 +67,8 @@ class Step:
     key: int = 0
     succ: set[Step] = field(default_factory=set)
     position: int = -1
+    reads: int = 0
+    after: int = 0
 
 
 def reduced_axes(op: Op) -> tuple[int, ...] | None:
@@ -98,6 +103,10 @@ class Schedule:
         self.layout = strides
         self.visible = visible
         self.written = written
+        # Versions of an argument that is not in C order and is to be changed: in its memory, or in a copy.
+        self.odd: set[Value] = {
+            r for op in visible for r in op.results if any(strides(a) is not None for a in graph.args)
+        }
         self.captures = Captures(graph)
         self.steps: dict[Block, list[Step]] = {}
         self.fused: set[Value] = set()
@@ -116,6 +125,8 @@ class Schedule:
     def c_order(self, value: Value) -> bool:
         """Whether a value certainly lies in memory in C order, so that any reshape of it is a view."""
         op = value.op
+        if value in self.odd:
+            return False
         if op is None:
             return self.layout(value) is None
         if op.name == "reshape":
@@ -139,13 +150,22 @@ class Schedule:
 
     def blas_ready(self, value: Value) -> bool:
         """Whether a view can be an operand of a matrix product as it lies."""
-        if not self.addressing(value):
+        if not self.addressing(value) or self._is_odd(value):
             return False
         strides = self._strides(value)[-2:]
         rows, columns = value.shape[-2:]
         return ((strides[1] == 1 or columns == 1) and strides[0] not in (None, 0)) or (
             (strides[0] == 1 or rows == 1) and strides[1] not in (None, 0)
         )
+
+    def _is_odd(self, value: Value) -> bool:
+        """Whether a view looks at memory whose layout is not settled yet."""
+        while value not in self.odd:
+            op = value.op
+            if op is None or not fusable(op) or not op.operands or self._own_buffer(op):
+                return False
+            value = op.operands[0]
+        return True
 
     def _strides(self, value: Value) -> list[int | str | None]:
         """Return the strides of a view: a number, 'size' for a product of run-time sizes, None where unknown."""
@@ -193,6 +213,9 @@ class _BlockPlan:
         self.nests: dict[tuple[Dim, ...], list[Step]] = {}
         self.local = {r for op in block.ops for r in op.results}
         self.depth: dict[Value, int] = {}
+        self.reads: dict[Value, int] = {}
+        self.op_reads: dict[Op, int] = {}
+        self.after: dict[Op, int] = {}
         self.weight: dict[Value, int] = {}
         self.effect: Step | None = None
         self.guarded: set[Step] = set()
@@ -217,7 +240,27 @@ class _BlockPlan:
         return self._order()
 
     def _measure(self) -> None:
-        """Find how long a chain of fusable ops each value ends; cut the long ones."""
+        """Find how long a chain of fusable ops each value ends, and which versions of arrays it reads and follows."""
+        bits: dict[Value, int] = {}
+        takes: dict[Op, int] = {}
+        for op in self.block.ops:
+            for v in self._consumed(op):
+                if not is_scalar(v):
+                    bits.setdefault(v, 1 << len(bits))
+        for op in self.block.ops:
+            takes[op] = sum({bits[v] for v in self._consumed(op) if v in bits})
+        for op in self.block.ops:
+            inputs = [*op.operands, *self.schedule.captures.of(op)] if op.regions else op.operands
+            reads = after = 0
+            for v in inputs:
+                reads |= self.reads.get(v, 0) | bits.get(v, 0)
+                if v.op is not None:
+                    after |= self.after.get(v.op, 0)
+            self.op_reads[op] = reads
+            self.after[op] = after | takes[op]
+            if fusable(op):
+                for r in op.results:
+                    self.reads[r] = reads if not is_scalar(r) else 0
         for op in self.block.ops:
             if not fusable(op) or is_scalar(op.result):
                 continue
@@ -233,6 +276,9 @@ class _BlockPlan:
 
     def _step(self, kind: str, ops: list[Op], key: int, position: int = -1) -> Step:
         step = Step(kind, ops, key=key, position=position)
+        for op in ops:
+            step.reads |= self.op_reads[op]
+            step.after |= self.after[op]
         self.steps.append(step)
         return step
 
@@ -435,6 +481,8 @@ class _BlockPlan:
         if op.name == "reshape" and self.schedule.is_root_reshape(op):
             return False
         readers = self.readers[v]
+        if any(self.reads.get(v, 0) & r.after & ~self._own(r) for r in readers):
+            return False
         for u in op.operands:
             taker = self.consumer.get(u)
             if taker is not None and any(r is not taker and self._reaches([taker], r) for r in readers):
@@ -450,6 +498,16 @@ class _BlockPlan:
         if op.name == "broadcast" or op.name in ("load", "transpose", "reshape"):
             return True
         return op.name not in EXPENSIVE and len(readers) <= MAX_COPIES and self.weight.get(v, 0) <= CHEAP
+
+    def _own(self, step: Step) -> int:
+        """Return the versions that a step itself consumes: reading those is no conflict."""
+        mask = 0
+        for op in step.ops:
+            inherited = 0
+            for v in op.operands:
+                inherited |= self.after.get(v.op, 0) if v.op is not None else 0
+            mask |= self.after[op] & ~inherited
+        return mask
 
     def _fuse(self, op: Op) -> None:
         v = op.result
@@ -474,6 +532,8 @@ class _BlockPlan:
             self.nests.setdefault(domain, []).append(step)
         else:
             step.ops.insert(0, op)
+            step.reads |= self.op_reads[op]
+            step.after |= self.after[op]
             step.axes = axes if step.axes is None else step.axes
             step.key = min(step.key, key)
         self._link(op, step, key)
@@ -499,6 +559,8 @@ class _BlockPlan:
             if nest in readers and (axes is not None or op.result.shape != domain or not readers[nest]):
                 continue
             if any(r is not nest and self._reaches([r], nest) for r in readers):
+                continue
+            if self.op_reads[op] & nest.after or nest.reads & self.after[op]:
                 continue
             takers = [self.consumer[u] for u in op.operands if u in self.consumer]
             if any(self._reaches([t], nest) for t in takers):

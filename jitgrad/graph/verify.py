@@ -86,13 +86,17 @@ class _Verifier:
 
     def name(self, value: Value) -> str:
         """Return the name by which the printed graph calls a value."""
-        if not self.names.names:
-            print_graph(self.graph, names=self.names)
-        return self.names.use(value)
+        return self.printed().use(value)
 
     def types(self, types: Iterable[Type]) -> str:
         """Return types as the printed graph writes them."""
-        return "(" + ", ".join(map(self.names.type, types)) + ")"
+        return "(" + ", ".join(map(self.printed().type, types)) + ")"
+
+    def printed(self) -> Names:
+        """Return the names of the whole graph, which are made when the first error needs them."""
+        if not self.names.names:
+            print_graph(self.graph, names=self.names)
+        return self.names
 
     def run(self) -> None:
         """Check the graph; iterative, since regions may nest some hundred deep."""

@@ -85,6 +85,10 @@ class Context:
         """Raise if a store to a cell could be seen through a name that was merged by value."""
         raise NotImplementedError
 
+    def share(self, a: Cell, b: Cell) -> None:
+        """Note that two cells are one array in the program: a store to one while the other is alive is refused."""
+        raise NotImplementedError
+
     def note_static(self, value: Any, why: str) -> int:
         """Make a run-time int known, by unrolling the loop that counts it or by guarding it; else raise."""
         raise NotImplementedError

@@ -571,6 +571,10 @@ class Evaluator(Context):
             raise self.error("JG241", names=names)
         raise Restart(fresh, f"a store to {cell.name or 'an array'} may be seen through another name")
 
+    def share(self, a: Cell, b: Cell) -> None:
+        """Note that two cells are one array in the program: a store to one while the other is alive is refused."""
+        self.obligations.relate(a, b, [])
+
     def live_values(self) -> list[Any]:
         """Return the abstract values of all variables that can still be used."""
         found: list[Any] = []

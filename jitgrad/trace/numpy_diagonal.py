@@ -24,6 +24,7 @@ from jitgrad.trace.numpy_create import diagonal_mask, iota
 from jitgrad.trace.products import diagonal_value, trace_value
 from jitgrad.trace.sizes import axis_argument, known_argument, numeric, size_of, static_dim, static_int
 from jitgrad.trace.ufuncs import store_result
+from jitgrad.trace.views import read_only
 
 __all__ = ["diagonal"]
 
@@ -34,17 +35,18 @@ __all__ = ["diagonal"]
 @method("array", "diagonal")
 def diagonal(ctx: Context, a: Any, offset: Any = 0, axis1: Any = 0, axis2: Any = 1) -> Any:
     """Return `np.diagonal(a, offset, axis1, axis2)`."""
-    value = as_array(ctx, numeric(ctx, a))
+    x = numeric(ctx, a)
+    value = as_array(ctx, x)
     rank = value.array.rank
     if rank < 2:
         raise ValueError("diag requires an array of at least two dimensions")
     i, j = axis_argument(ctx, axis1, rank), axis_argument(ctx, axis2, rank)
     k = static_int(ctx, offset, "a diagonal")
     if value.shape[i] is value.shape[j] and k == 0:
-        return ctx.fresh(diagonal_value(ctx, value, i, j, value.shape[i]))
+        return read_only(ctx, x, diagonal_value(ctx, value, i, j, value.shape[i]))
     rows, columns = static_dim(ctx, value.shape[i], "a diagonal"), static_dim(ctx, value.shape[j], "a diagonal")
     count = max(min(rows + min(k, 0), columns - max(k, 0)), 0)
-    return ctx.fresh(diagonal_value(ctx, value, i, j, count, max(-k, 0), max(k, 0)))
+    return read_only(ctx, x, diagonal_value(ctx, value, i, j, count, max(-k, 0), max(k, 0)))
 
 
 @handles(np.diag)

@@ -26,7 +26,7 @@ from jitgrad.trace.sizes import (
     size_of,
     static_int,
 )
-from jitgrad.trace.views import permuted, reordered, reshaped
+from jitgrad.trace.views import permuted, read_only, reordered, reshaped
 
 __all__ = ["array_of", "expand_dims", "flatten", "moved", "ravel", "reshape", "squeeze", "swapaxes", "transpose"]
 
@@ -238,7 +238,8 @@ def _atleast_3d(ctx: Context, *arys: Any) -> Any:
 
 @handles(np.broadcast_to)
 def _broadcast_to(ctx: Context, array: Any, shape: Any, subok: bool = False) -> Any:
-    value = as_array(ctx, numeric(ctx, array))
+    x = numeric(ctx, array)
+    value = as_array(ctx, x)
     wanted = shape_argument(ctx, shape)
     try:
         fits = broadcast_shapes(value.shape, wanted) == wanted
@@ -250,7 +251,7 @@ def _broadcast_to(ctx: Context, array: Any, shape: Any, subok: bool = False) -> 
             "operands could not be broadcast together with remapped shapes [original->remapped]: "
             f"{texts[0]}  and requested shape {texts[1]}"
         )
-    return ctx.fresh(broadcast_to(ctx.g, value, wanted))
+    return read_only(ctx, x, broadcast_to(ctx.g, value, wanted))
 
 
 @handles(np.broadcast_arrays)
@@ -258,7 +259,7 @@ def _broadcast_arrays(ctx: Context, *args: Any, subok: bool = False) -> Any:
     xs = [array_of(ctx, a) for a in args]
     shape = broadcast_dims(ctx, *(shape_of(ctx, x) for x in xs))
     return tuple(
-        x if shape_of(ctx, x) == shape else ctx.fresh(broadcast_to(ctx.g, as_array(ctx, x), shape)) for x in xs
+        x if shape_of(ctx, x) == shape else read_only(ctx, x, broadcast_to(ctx.g, as_array(ctx, x), shape)) for x in xs
     )
 
 

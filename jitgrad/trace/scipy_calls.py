@@ -95,8 +95,10 @@ def _x_log(ctx: Context, x: Any, y: Any, function: str) -> Any:
     """x * log(y), which is 0 where x is 0 unless y is NaN."""
     a, b = _float_values(ctx, x, y)
     g = ctx.g
-    skip = g.logical_and(g.equal(a, 0.0), g.logical_not(g.isnan(b)))
-    product = g.multiply(a, g.emit(function, [b]).result)
+    log = g.emit(function, [b]).result
+    # Where the logarithm is finite the product is 0 by itself, and has its derivative.
+    skip = g.logical_and(g.equal(a, 0.0), g.logical_not(g.logical_or(g.isnan(b), g.isfinite(log))))
+    product = g.multiply(a, log)
     return ctx.result(g.select(skip, g.constant(0.0, a.array.dtype), product))
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.memory import Entry, Pick, Span
 from jitgrad.graph.ops.shape import reshape_to
 from jitgrad.graph.types import Dim
@@ -20,7 +21,7 @@ from jitgrad.trace.arrays import read, shape_of
 from jitgrad.trace.context import Context
 from jitgrad.trace.sizes import rehearse, same_dim, size_of, static_dim
 
-__all__ = ["is_contiguous", "permuted", "reordered", "reshaped"]
+__all__ = ["is_contiguous", "permuted", "read_only", "reordered", "reshaped"]
 
 
 def reordered(ctx: Context, x: Any, order: Sequence[int | None]) -> Any:
@@ -49,6 +50,18 @@ def reordered(ctx: Context, x: Any, order: Sequence[int | None]) -> Any:
 def permuted(ctx: Context, x: Any, permutation: Sequence[int]) -> Any:
     """Return the view of an array with its axes permuted."""
     return x if list(permutation) == list(range(len(permutation))) else reordered(ctx, x, permutation)
+
+
+def read_only(ctx: Context, x: Any, value: Value) -> Any:
+    """Return an array that NumPy gives as a read-only view of x, and that is a copy here.
+
+    The two must not drift apart: a store into x while the copy is alive is refused.
+    """
+    made = ctx.fresh(value)
+    for ref in x.choices if isinstance(x, TaggedRef) else (x,):
+        if isinstance(ref, Ref):
+            ctx.share(made.cell, ref.cell)
+    return made
 
 
 def is_contiguous(ctx: Context, x: Ref) -> bool:

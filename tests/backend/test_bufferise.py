@@ -224,7 +224,7 @@ def test_arguments_changed_in_a_loop_and_exchanged() -> None:
 
     graph = build(make, ROW, ROW, INT64)
     a, b = draw(20), draw(20) + 9.0
-    expected = interpret(graph, [a, b, 20])
+    expected = [np.array(x) for x in interpret(graph, [a, b, 20])]
     native = Native(graph, ["C"] * 3, writes=[(0, 1), (1, 2)])
     found = native(a, b, 20)
     np.testing.assert_array_equal(a, expected[1])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import jitgrad.graph.ops  # noqa: F401  (declares the primitives)
+import jitgrad.graph.ops
 from jitgrad.backend.lower import Target
 from jitgrad.graph.builder import Builder
 from jitgrad.graph.interpret import interpret

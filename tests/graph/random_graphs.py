@@ -52,7 +52,7 @@ def random_graph(
     floats32: bool = True,
 ) -> Graph:
     """Return a random graph of about `size` statements at the top, with regions nested up to `depth` deep."""
-    graph = Graph(f"random_{seed}")
+    graph = Graph(f"{'tame' if tame else 'random'}_{seed}")
     maker = _Maker(random.Random(f"{seed}"), Builder(graph), tame, lists, checks, dynamic and not tame, floats32)
     maker.arguments(graph)
     maker.statements(size, depth)
@@ -61,21 +61,21 @@ def random_graph(
 
 
 def random_args(graph: Graph, seed: int) -> list[np.ndarray]:
-    """Return arguments for a graph of `random_graph`: sizes 0 to 3, floats with special values unless it is tame."""
+    """Return arguments that fit a graph: sizes 0 to 3, floats with special values unless `random_graph` made it tame."""
     rng = np.random.default_rng(seed)
     sizes = {d: int(rng.integers(0, 4)) for arg in graph.args for d in arg.shape if isinstance(d, Value)}
-    tame = not any(not a.array.is_static for a in graph.args) and all(a.array.dtype != np.float32 for a in graph.args)
+    tame = graph.name.startswith("tame_")
     made = []
     for arg in graph.args:
         shape = tuple(sizes[d] if isinstance(d, Value) else d for d in arg.shape)
         if arg in sizes:
             made.append(np.array(sizes[arg]))
-        elif arg.array.dtype == np.int64:
-            made.append(rng.integers(0, 4, shape))
+        elif arg.array.dtype.kind in "iu":
+            made.append(rng.integers(0, 4, shape).astype(arg.array.dtype))
         elif arg.array.dtype == np.bool_:
             made.append(rng.integers(0, 2, shape).astype(bool))
         else:
-            a = rng.uniform(-2, 2, shape)
+            a = rng.uniform(-2, 2, shape) + (1j * rng.uniform(-2, 2, shape) if arg.array.dtype.kind == "c" else 0)
             if not tame:
                 a = np.where(rng.random(shape) < 0.15, rng.choice(_SPECIAL, shape), a)
             made.append(np.asarray(a, arg.array.dtype))

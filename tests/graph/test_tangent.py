@@ -69,6 +69,17 @@ def test_an_untaken_side_has_no_tangent() -> None:
     np.testing.assert_array_equal(interpret(made, [np.array([0.0, 4.0]), np.ones(2)])[1], [0.0, 0.25])
 
 
+def test_the_square_of_a_root_is_finite_at_zero() -> None:
+    def build(g: Builder, x: Value) -> Sequence[Value]:
+        s = g.sqrt(x)
+        return [g.multiply(s, s), g.log(g.exp(x))]
+
+    made = tangent(program([floats(3)], build), [0])
+    root, line = interpret(made, [np.array([0.0, 4.0, 800.0]), np.ones(3)])[2:]
+    np.testing.assert_array_equal(root, [1.0, 1.0, 1.0])
+    np.testing.assert_array_equal(line, [1.0, 1.0, 1.0])
+
+
 def test_only_what_is_varied_and_useful() -> None:
     def build(g: Builder, x: Value, c: Value) -> Sequence[Value]:
         g.exp(g.multiply(x, x))

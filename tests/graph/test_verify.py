@@ -184,7 +184,7 @@ def test_locations() -> None:
 
 def test_arguments_sized_by_what_is_no_argument() -> None:
     graph = Graph("f", [ArrayType(np.dtype(float), (Value(INT64, Block(), 0, "n"),))])
-    assert "has a type sized by %n, which is not defined before" in refused(graph)
+    assert "has a type sized by %?n, which is not defined before" in refused(graph)
 
 
 def test_the_error_shows_graph_and_source() -> None:

@@ -575,3 +575,19 @@ def test_what_is_refused_is_named(row: Any) -> None:
     with pytest.raises(UnsupportedError, match=words) as found:
         traced_call(function, *args)
     assert found.value.code == code
+
+
+def test_a_store_behind_a_read_only_view_is_refused() -> None:
+    def f(x: Any) -> Any:
+        y = np.broadcast_to(x, (2, 5))
+        x[0] = 7.0
+        return y.sum()
+
+    def g(x: Any) -> Any:
+        y = np.diagonal(x).sum()
+        x[0, 0] = 7.0
+        return y + x[0, 0]
+
+    with pytest.raises(UnsupportedError, match="JG241"):
+        traced_call(f, V)
+    check(g, (S.copy(),))

@@ -29,6 +29,7 @@ ROWS: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
     (lambda x: scipy.special.log_expit(x), (V,)),
     (lambda x: scipy.special.entr(x), (P,)),
     (lambda x, y: xlogy(x, y), (P, P)),
+    (lambda x, y: xlogy(x, y), (np.zeros(4), np.array([0.5, -1.0, np.inf, np.nan]))),
     (lambda x, y: scipy.special.xlog1py(x, y), (P, P)),
     (lambda x: logsumexp(x), (V,)),
     (lambda x: logsumexp(x, axis=1), (M,)),

@@ -50,9 +50,10 @@ def adjoint(block: Block, wrt: Sequence[int], *, name: str = "adjoint", seeded: 
     choice = _Adjoint(block, wrt, name, seeded, None)
     if not choice.undone:
         return choice.graph
-    # Undoing stores keeps what is overwritten, a tape what is loaded: keep, for each loop nest, the cheaper.
+    # Undoing stores keeps what is overwritten, a tape what is loaded: take the cheaper for each loop nest. At a tie the
+    # tape, which needs no copy of an array that is a result as well.
     tape = _Adjoint(block, wrt, name, seeded, frozenset())
-    cheaper = frozenset(k for k in choice.undone if choice.costs.get(k, 0.0) <= tape.costs.get(k, 0.0))
+    cheaper = frozenset(k for k in choice.undone if choice.costs.get(k, 0.0) < tape.costs.get(k, 0.0))
     if cheaper == choice.undone:
         return choice.graph
     return tape.graph if not cheaper else _Adjoint(block, wrt, name, seeded, cheaper).graph

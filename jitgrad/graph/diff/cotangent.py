@@ -97,6 +97,21 @@ def _quotient(g: Builder, ct: Value, factor: Value, depth: int = 4) -> tuple[flo
     return None
 
 
+def _denominator(ct: Value) -> tuple[Value, Value, Value | None] | None:
+    """Return q, b and a (None for 1) such that ct was built as q * (a / b), or None."""
+    op = ct.op
+    if op is None:
+        return None
+    if op.name == "divide":
+        return op.operands[0], op.operands[1], None
+    if op.name == "multiply":
+        for q, w in (op.operands, op.operands[::-1]):
+            inner = w.op
+            if inner is not None and inner.name == "divide":
+                return q, inner.operands[1], inner.operands[0]
+    return None
+
+
 def _times(g: Builder, x: Value, number: float) -> Value:
     return x if number == 1.0 else g.multiply(x, number)
 
@@ -110,9 +125,16 @@ def scale(g: Builder, ct: Value, partial: Value) -> Value:
 
 
 def _scale(g: Builder, ct: Value, partial: Value) -> Value:
-    op, source = partial.op, ct.op
-    if source is not None and source.name == "divide" and source.operands[1] is partial:
-        return broadcast_to(g, source.operands[0], ct.shape)
+    op = partial.op
+    split = _denominator(ct)
+    found = None if split is None else _quotient(g, partial, split[1])
+    if split is not None and found is not None:
+        made = _times(g, split[0], found[0])
+        if found[1] is not None:
+            made = _arithmetic(g, "multiply", made, found[1])
+        if split[2] is not None:
+            made = _arithmetic(g, "multiply", made, split[2])
+        return broadcast_to(g, made, ct.shape)
     if op is not None and op.name == "divide":
         above, below = op.operands
         number = constant_of(above)

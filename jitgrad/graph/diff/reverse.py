@@ -80,8 +80,9 @@ class Reverse(ReverseOps):
             for y, r, cot in zip(region.yields, results, cots, strict=False):
                 if cot is not None and y in self.active:
                     self.accumulate(arm, y, cot)
-                if r in hand and y in self.nest.home:
-                    arm.memo[y] = hand[r]  # whatever this arm yields is what came out
+                found = self.residuals.at_hand(frame, r)
+                if found is not None and y in self.nest.home:
+                    arm.memo[y] = found  # whatever this arm yields is what came out
             yield self.block(arm)
             del self.residuals.frames[region]
         yields, keep = self._join(frame, arms)

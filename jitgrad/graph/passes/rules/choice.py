@@ -76,13 +76,13 @@ def _select(r: Context, op: Op) -> Value | None:
     negated = made_by(mask, "logical_not")
     if negated is not None and _are_bools(negated):
         return r.g.select(negated.operands[0], y, x)  # type: ignore[no-any-return]
-    # In an arm, the same mask is known.
+    # In an arm, the same mask is known. The arm that goes may have been the one that gave the shape.
     inner = made_by(x, "select")
     if inner is not None and inner.operands[0] is mask:
-        return r.g.select(mask, inner.operands[1], y)  # type: ignore[no-any-return]
+        return r.fit(r.g.select(mask, inner.operands[1], y), type)
     inner = made_by(y, "select")
     if inner is not None and inner.operands[0] is mask:
-        return r.g.select(mask, x, inner.operands[2])  # type: ignore[no-any-return]
+        return r.fit(r.g.select(mask, x, inner.operands[2]), type)
     if x.array.dtype == np.bool_ and mask.type == type:
         arms = r.splat(x), r.splat(y)
         if None not in arms and arms[0] != arms[1]:
