@@ -15,6 +15,7 @@ from __future__ import annotations
 import ctypes
 import re
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from jitgrad.backend import capi
@@ -30,6 +31,8 @@ CHAIN = 4
 _LINK = 24
 INSTANCE_BYTES = OFFSETS["chain"] + CHAIN * _LINK
 
+_SLOTS = frozenset({"jg_call", "jg_new", "jg_traverse", "jg_clear", "jg_dealloc", "jg_get", "jg_install"})
+
 _lock = threading.Lock()
 _functions: dict[str, int] = {}
 _kept: list[Any] = []
@@ -40,14 +43,15 @@ def address(name: str) -> int:
     if not name.startswith("jg_"):
         return capi.address(name)
     with _lock:
-        if not _functions:
-            _load()
+        if name not in _functions:
+            # The slots are needed at import, the helpers at the first compile: some 15 ms each.
+            _load(_emit_slots if name in _SLOTS else emit_helpers)
         return _functions[name]
 
 
-def _load() -> None:
+def _load(emit: Callable[[Table], str]) -> None:
     table = Table()
-    text = _emit(table)
+    text = emit(table)
     words, kept = table.filled({}, capi.address)
     code = compile_module(f"@jg_words = global [{len(words)} x i64] zeroinitializer\n{text}", level="minimal")
     ctypes.memmove(code.address("jg_words"), words, ctypes.sizeof(words))
@@ -58,9 +62,8 @@ def _load() -> None:
     _functions.update(found)
 
 
-def _emit(table: Table) -> str:
-    parts = (_call, _new, _traverse, _clear, _dealloc, _get, _install)
-    return "\n".join(part(table) for part in parts) + emit_helpers(table)
+def _emit_slots(table: Table) -> str:
+    return "\n".join(part(table) for part in (_call, _new, _traverse, _clear, _dealloc, _get, _install))
 
 
 def _owner(link: int) -> int:

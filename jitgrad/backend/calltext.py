@@ -16,6 +16,7 @@ from jitgrad.backend.text import FunctionText
 
 __all__ = ["CallText", "Table"]
 
+
 class Table:
     """The words that an entry reads: addresses of API functions and objects, and the warm arena.
 

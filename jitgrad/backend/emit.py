@@ -95,6 +95,7 @@ class Emitter:
         self.lanes = Lanes(self.text, self.arithmetic)
         self.handles: dict[Value, Handle] = {}
         self.pointers: dict[Buffer, str] = {}
+        self.lent: set[Buffer] = set()  # buffers of a loop body whose pointer the loop hands round
         self.reserves: dict[Hashable, str] = {}
         self.headers: dict[Slot, str] = {}
         self.sites: list[Site] = [Site(MemoryError, "out of memory", (), None)]
@@ -215,7 +216,9 @@ class Emitter:
 
     def provide(self, buffer: Buffer, like: Value) -> None:
         """Make sure that a buffer exists that is to hold a value of some type."""
-        if buffer.kind != "slot" or isinstance(buffer.slot.array, ListType) or buffer.slot.array.is_static:
+        if buffer.kind != "slot" or buffer in self.lent:
+            return
+        if isinstance(buffer.slot.array, ListType) or buffer.slot.array.is_static:
             return
         size: Sym = like.array.dtype.itemsize
         for d in self.shape(like):

@@ -121,6 +121,7 @@ class _Loop:
         """From here on the fresh arrays of the body are written where the spare pointers say."""
         for k, spare in self.plan.spares.items():
             self.e.pointers[spare] = self.phis["spare", k].register
+            self.e.lent.add(spare)
 
     def close(self, yields: list[Value]) -> None:
         """Note what the next iteration gets."""

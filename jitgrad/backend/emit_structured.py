@@ -48,7 +48,8 @@ def address(e: Emitter, view: View, at: Sequence[Sym]) -> str:
 
 def owned(e: Emitter, op: Op) -> View:
     """Return the memory that a store may change, filled with the old contents."""
-    e.define(op.result)
+    if op in e.plan.copied:
+        e.define(op.result)
     view = e.view(op.result)
     base = op.operands[0]
     if op in e.plan.copied and not (base.op is not None and base.op.name == "undef"):

@@ -164,7 +164,11 @@ class _Verifier:
                 self.report(at, f"{verb} {value!r}, which is no value")
             elif value not in self.visible:
                 ended = value in self.defined
-                why = "is not visible here: it was defined in a region that has ended" if ended else "is not defined before"
+                why = (
+                    "is not visible here: it was defined in a region that has ended"
+                    if ended
+                    else "is not defined before"
+                )
                 self.report(at, f"{verb} {self.name(value)}, which {why}")
 
     def dims(self, at: Op | Block, type: Type) -> None:
@@ -220,4 +224,3 @@ class _Verifier:
             found = [r.type for r in op.results]
             if types != found:
                 self.report(op, f"has results {self.types(found)}, the type rule gives {self.types(types)}")
-

@@ -9,15 +9,14 @@ from __future__ import annotations
 import functools
 import sys
 import types
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from jitgrad.errors import JitgradError
-from jitgrad.graph.ir import Block, Graph, Value, clone_block
-from jitgrad.graph.types import ArrayType, GraphTypeError
+from jitgrad.graph.ir import Graph, Value
+from jitgrad.graph.types import ArrayType
 from jitgrad.location import Location
 from jitgrad.pytree import attributes_of
 from jitgrad.trace.abstract import (
@@ -33,57 +32,35 @@ from jitgrad.trace.abstract import (
 )
 from jitgrad.trace.arrays import array_type, describe, is_numeric
 from jitgrad.trace.blocks import BasicBlock
+from jitgrad.trace.branches import Branches, DeadEnd, NeedStatic, Restart, shared_variables
 from jitgrad.trace.calls import HANDLERS, Native, attribute, bind, call_known, class_of, is_known, to_func
 from jitgrad.trace.context import Context
-from jitgrad.trace.frame import Frame, Outcome, State
+from jitgrad.trace.frame import Frame, Outcome
 from jitgrad.trace.guards import Outside, is_trusted
+from jitgrad.trace.header import NeedUnroll
 from jitgrad.trace.instructions import bound_value, step, super_attribute, truth_of
 from jitgrad.trace.library import by_name
-from jitgrad.trace.loops import LoopSignal, NeedUnroll, next_of, run_loop
-from jitgrad.trace.merge import Edge, Merger, Obligations, reachable, undefined
+from jitgrad.trace.loops import next_of, run_loop
+from jitgrad.trace.merge import Obligations, reachable
 from jitgrad.trace.regions import RETURN, BlockNode, Goto, structure
 from jitgrad.trace.texts import Formatted, Text
 from jitgrad.trace.transforms import Lifted, apply_transform, make_transform
 from jitgrad.transform import MAKERS, transform_of
 
-__all__ = ["Evaluator", "NeedStatic", "Restart"]
+__all__ = ["Evaluator"]
 
 _DEPTH_LIMIT = 200
 
 
-class Restart(Exception):
-    """The trace must begin again with these merges as tagged choices."""
-
-    def __init__(self, keys: set[Any], why: str) -> None:
-        super().__init__(why)
-        self.keys = keys
-        self.why = why
-
-
-class NeedStatic(Exception):
-    """The trace must begin again with an int argument known."""
-
-    def __init__(self, leaf: int, why: str) -> None:
-        super().__init__(why)
-        self.leaf = leaf
-        self.why = why
-
-
-class Evaluator(Context):
+class Evaluator(Branches):
     """One trace.
 
     Attributes
     ----------
     outside : Outside
         What was read from globals, closures and attributes.
-    obligations : Obligations
-        What merges by value rely on.
-    frames : list of Frame
-        The calls being traced, outermost first.
-    depth : int
-        How many run-time branches and loops surround the current point.
-    roots : list
-        Abstract arguments of the traced call, alive throughout where `observe_arguments`.
+    observe_arguments : bool
+        Whether the caller sees what happens to its arrays.
     argument_leaf : dict of Value to int
         Graph arguments that are numbers, and which leaf of the call they are.
     counters : dict of Value to loop key
@@ -95,14 +72,10 @@ class Evaluator(Context):
     def __init__(
         self, graph: Graph, obligations: Obligations, observe_arguments: bool = False, unrolled: set[Any] | None = None
     ) -> None:
-        super().__init__(graph)
+        super().__init__(graph, obligations)
         self.outside = Outside(self, lambda x: transform_of(x) is not None)
-        self.obligations = obligations
         self.observe_arguments = observe_arguments
         self.unrolled = set() if unrolled is None else unrolled
-        self.frames: list[Frame] = []
-        self.depth = 0
-        self.roots: list[Any] = []
         self.argument_leaf: dict[Value, int] = {}
         self.counters: dict[Value, Any] = {}
         self.counted_loops: dict[Any, Any] = {}
@@ -144,9 +117,7 @@ class Evaluator(Context):
             return self._instantiate(function, args, kwargs)
         if isinstance(function, Abstract) or not callable(function):
             raise TypeError(f"'{class_of(self, function).__name__}' object is not callable")
-        if attributes_of(function) is not None and isinstance(
-            getattr(type(function), "__call__", None), types.FunctionType
-        ):
+        if attributes_of(function) is not None and _defines_call(type(function)):
             return self._call_object(self.argument_object(function), args, kwargs)
         return call_known(self, function, args, kwargs)
 
@@ -164,7 +135,7 @@ class Evaluator(Context):
             function = self.outside.read(x.thing.__func__, (*x.source, ("attr", "__func__")))
             return self.call(function, [self_, *args], kwargs)
         cls = class_of(self, x)
-        if not hasattr(cls, "__call__"):
+        if not _defines_call(cls):
             raise TypeError(f"'{cls.__name__}' object is not callable")
         if type(getattr(x, "thing", None)).__name__ == "partial":
             inner = x.thing
@@ -237,14 +208,6 @@ class Evaluator(Context):
 
     # --- walking the tree
 
-    def state(self, frame: Frame) -> State:
-        """Return a copy of the current state."""
-        return State(dict(frame.locals), list(frame.stack), dict(self.heap))
-
-    def enter(self, frame: Frame, state: State) -> None:
-        """Go on from a state."""
-        frame.locals, frame.stack, self.heap = dict(state.locals), list(state.stack), dict(state.heap)
-
     def at(self, frame: Frame, location: Location | None) -> None:
         """Set the current line."""
         if location is not None:
@@ -256,7 +219,7 @@ class Evaluator(Context):
             return self._arrive(node.target, frame)
         outcome = self._walk_block(node, frame) if isinstance(node, BlockNode) else run_loop(self, node, frame)
         for target, join in node.joins:
-            outcome = self.dispatch(outcome, target, frame, lambda join=join: self.walk(join, frame))
+            outcome = self.dispatch(outcome, target, frame, partial(self.walk, join, frame))
         return outcome
 
     def _arrive(self, target: Any, frame: Frame) -> Outcome:
@@ -377,180 +340,6 @@ class Evaluator(Context):
                     parts.append(str(part).replace("{", "{{").replace("}", "}}"))
         return "".join(parts), operands
 
-    # --- branches
-
-    @contextmanager
-    def inside(self, block: Block) -> Iterator[None]:
-        """Emit into a region."""
-        outer = self.g.block
-        self.g.block = block
-        self.depth += 1
-        try:
-            yield
-        finally:
-            self.g.block = outer
-            self.depth -= 1
-
-    def arm(self, block: Block, frame: Frame, start: State, run: Callable[[], Outcome]) -> Outcome:
-        """Trace one arm into a region; a Python exception that is certain there becomes a failing check."""
-        self.enter(frame, start)
-        frames = len(self.frames)
-        location = self.location
-        with self.inside(block):
-            try:
-                return run()
-            except DeadEnd:
-                del self.frames[frames:]
-                return Outcome({})
-            except (
-                JitgradError,
-                GraphTypeError,
-                Restart,
-                NeedStatic,
-                NeedUnroll,
-                LoopSignal,
-                RecursionError,
-                AssertionError,
-            ):
-                raise
-            except Exception as exception:
-                del self.frames[frames:]
-                where = getattr(exception, "raised_at", self.location)
-                message = str(exception.args[0]) if exception.args else ""
-                self.check(
-                    self.constant(False, np.bool_), type(exception), message.replace("{", "{{").replace("}", "}}")
-                )
-                self.g.block.ops[-1].location = where
-                self.location = location
-                return Outcome({})
-
-    def branch(
-        self, cond: Value, key: Any, frame: Frame, then: Callable[[], Outcome], other: Callable[[], Outcome]
-    ) -> Outcome:
-        """Trace both arms of a run-time condition and join what they lead to."""
-        start = self.state(frame)
-        place, location = frame.place, self.location
-        blocks = [Block(), Block()]
-        outcomes = []
-        for block, run in zip(blocks, (then, other), strict=True):
-            frame.place, self.location = place, location
-            outcomes.append(self.arm(block, frame, start.copy(), run))
-        self.enter(frame, start)
-        frame.place, self.location = place, location
-        alive = [k for k in (0, 1) if outcomes[k].states]
-        if len(alive) == 1 and self._splice_check(cond, blocks[1 - alive[0]], alive[0] == 0):
-            # Only one way goes on, and the other did nothing but fail: a check, then straight on.
-            k = alive[0]
-            mapping: dict[Value, Value] = {}
-            self.g.block.ops.extend(blocks[k].ops)
-            assert not mapping
-            return outcomes[k]
-        return self.join(cond, key, frame, blocks, outcomes, start)
-
-    def _splice_check(self, cond: Value, block: Block, holds: bool) -> bool:
-        """Turn an arm that only fails into a check before the branch; whether that was possible."""
-        if not block.ops or block.ops[-1].name != "check" or any(not op.primitive.is_pure for op in block.ops[:-1]):
-            return False
-        if any(op.regions for op in block.ops[:-1]):
-            return False
-        fail = block.ops.pop()
-        clone: dict[Value, Value] = {}
-        clone_block(block, self.g.block, clone)
-        flag = cond if holds else self.g.logical_not(cond)
-        with self.g.at(fail.location):
-            self.g.emit("check", [flag, *(clone.get(v, v) for v in fail.operands[1:])], fail.attrs)
-        return True
-
-    def join(
-        self, cond: Value, key: Any, frame: Frame, blocks: list[Block], outcomes: list[Outcome], start: State
-    ) -> Outcome:
-        """Make the `if` op of two traced arms."""
-        targets = list(dict.fromkeys(t for o in outcomes for t in o.states))
-        made = [{r for op in b.ops for r in op.results} for b in blocks]
-        edges = [Edge(b, start, m, self.location) for b, m in zip(blocks, made, strict=True)]
-        merger = Merger(self, edges, key, self.obligations)
-        states: dict[Any, State] = {}
-        base = self.alive_cells(frame, start, outcomes)
-        for target in targets:
-            reaching = {k: o.states[target] for k, o in enumerate(outcomes) if target in o.states}
-            states[target] = merger.merge(reaching, base)
-        selector = None
-        if len(targets) > 1:
-            given = {}
-            for k, outcome in enumerate(outcomes):
-                with self.inside(blocks[k]):
-                    given[k] = self.selector_of(outcome, targets)
-            selector = merger.slot(given[0].type, given, "selector")
-        if not merger.slots and all(not o.primitive.effects for b in blocks for o in b.walk()):
-            return Outcome(states, selector)
-        for k, block in enumerate(blocks):
-            with self.inside(block):
-                block.yields = [s.given[k] if k in s.given else undefined(self, s.value.type) for s in merger.slots]
-        op = self.g.emit("if", [cond], {}, blocks)
-        for i, slot in enumerate(merger.slots):
-            slot.value.owner, slot.value.index = op, i
-        op.results = [s.value for s in merger.slots]
-        return Outcome(states, selector)
-
-    def selector_of(self, outcome: Outcome, targets: list[Any]) -> Value:
-        """Return which of the targets an outcome takes, as a value of the current block."""
-        own = list(outcome.states)
-        if len(own) <= 1:
-            return self.constant(targets.index(own[0]) if own else 0, np.int64)
-        assert outcome.selector is not None
-        value = self.constant(targets.index(own[-1]), np.int64)
-        for i, target in enumerate(own[:-1]):
-            hit = self.g.equal(outcome.selector, self.constant(i, np.int64))
-            value = self.g.select(hit, self.constant(targets.index(target), np.int64), value)
-        return value
-
-    def alive_cells(self, frame: Frame, start: State, outcomes: Sequence[Outcome]) -> dict[Cell, Any]:
-        """Return the cells that existed before a branch and can still be reached after it."""
-        roots: list[Any] = [r for f in self.frames[:-1] for r in (*f.locals.values(), *f.stack)]
-        roots += [Func_cells(f) for f in self.frames]
-        roots += [ListRef(f.yielded) for f in self.frames if f.yielded is not None]
-        roots += self.roots
-        for outcome in outcomes:
-            for state in outcome.states.values():
-                roots += [*state.locals.values(), *state.stack]
-        cells = set(reachable(start.heap, roots))
-        cells |= {c for c in start.heap if c.name == "closure" or c.argument == -1}
-        return {c: v for c, v in start.heap.items() if c in cells}
-
-    def dispatch(self, outcome: Outcome, target: Any, frame: Frame, run: Callable[[], Outcome]) -> Outcome:
-        """Go on from one of an outcome's targets; the others stay as they are."""
-        if target not in outcome.states:
-            return outcome
-        if len(outcome.states) == 1:
-            self.enter(frame, outcome.states[target])
-            return run()
-        others = {t: s for t, s in outcome.states.items() if t != target}
-        position = list(outcome.states).index(target)
-        assert outcome.selector is not None
-        cond = self.g.equal(outcome.selector, self.constant(position, np.int64))
-        selector = outcome.selector
-
-        def rest() -> Outcome:
-            own = list(outcome.states)
-            chosen = None
-            if len(others) > 1:
-                chosen = self.constant(len(others) - 1, np.int64)
-                for i, t in enumerate(list(others)[:-1]):
-                    hit = self.g.equal(selector, self.constant(own.index(t), np.int64))
-                    chosen = self.g.select(hit, self.constant(i, np.int64), chosen)
-            return Outcome({t: s.copy() for t, s in others.items()}, chosen)
-
-        def this() -> Outcome:
-            self.enter(frame, outcome.states[target])
-            return run()
-
-        key = (frame.path, frame.tree.code.co_name, "on", str(target))
-        # Both arms start from states of the outcome; what was before is every cell that these know.
-        start = outcome.states[target]
-        keep = State({}, [], {**{c: v for s in outcome.states.values() for c, v in s.heap.items()}, **start.heap})
-        self.enter(frame, keep)
-        return self.branch(cond, key, frame, this, rest)
-
     # --- what other rooms ask
 
     def conflict(self, cell: Cell) -> None:
@@ -588,7 +377,7 @@ class Evaluator(Context):
             )
             found += [v for k, v in frame.locals.items() if k in live]
             found += frame.stack
-            found.append(Func_cells(frame))
+            found.append(shared_variables(frame))
         if self.observe_arguments:
             found += self.roots
         return found
@@ -634,13 +423,11 @@ class Evaluator(Context):
         return np.asarray(op.primitive.evaluate(op.attrs, *arrays)).item()
 
 
-class DeadEnd(Exception):
-    """Every path of an inlined call raises; what follows the call is not reached."""
-
-
-def Func_cells(frame: Frame) -> Func:
-    """Return the variables that a frame shares with closures, as a root of reachability."""
-    return Func(frame.func.code, frame.func.globals, frame.func.name, closure=tuple(frame.cells.values()))
+def _defines_call(cls: type) -> bool:
+    """Whether instances of a class can be called through Python code of theirs."""
+    if issubclass(cls, functools.partial):
+        return True
+    return any(isinstance(vars(base).get("__call__"), types.FunctionType | property) for base in cls.__mro__)
 
 
 def _is_none(ctx: Context, x: Any) -> Any:

@@ -490,7 +490,7 @@ def _convert(ctx: Context, frame: Frame, conversion: str | None) -> None:
 
 @_step("callex")
 def _callex(ctx: Context, frame: Frame, has_kwargs: bool) -> None:
-    kwargs = frame.pop() if has_kwargs else NULL
+    kwargs: Any = frame.pop() if has_kwargs else NULL
     args = sequence_of(ctx, frame.pop())
     hi, lo = frame.pop(), frame.pop()
     callee = hi if lo is NULL else lo

@@ -437,9 +437,10 @@ class Merger:
 def _joined_bounds(values: Sequence[Any]) -> tuple[int | None, int | None]:
     lows = [v.low if isinstance(v, Scalar) else v for v in values]
     highs = [v.high if isinstance(v, Scalar) else v for v in values]
-    if not all(type(b) is int for b in (*lows, *highs)):
+    known = [b for b in (*lows, *highs) if type(b) is int]
+    if len(known) < 2 * len(values):
         return None, None
-    return min(lows), max(highs)
+    return min(known), max(known)
 
 
 def _form(view: Any) -> Any:

@@ -47,10 +47,11 @@ from jitgrad.trace.abstract import (
     TaggedRef,
 )
 from jitgrad.trace.arrays import as_array, read
-from jitgrad.trace.evaluator import Evaluator, NeedStatic, Restart
+from jitgrad.trace.branches import NeedStatic, Restart
+from jitgrad.trace.evaluator import Evaluator
 from jitgrad.trace.guards import Guard, Hidden
+from jitgrad.trace.header import LoopSignal
 from jitgrad.trace.instructions import bound_value
-from jitgrad.trace.loops import LoopSignal
 from jitgrad.trace.merge import Obligations
 from jitgrad.trace.transforms import apply_transform
 from jitgrad.transform import Transform
@@ -388,7 +389,7 @@ def _static_view(x: Ref) -> ViewResult | None:
 
 def _parameter_names(function: Any, count: int) -> list[str]:
     try:
-        parameters = [p for p in inspect.signature(function).parameters.values()]
+        parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):
         parameters = []
     names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]

@@ -119,8 +119,7 @@ def _handler(function: np.ufunc) -> Callable[..., Any]:
     return call
 
 
-for _name in dir(np):
-    _function = getattr(np, _name)
+for _function in list(vars(np).values()):
     if isinstance(_function, np.ufunc) and _function.signature is None and _function not in HANDLERS:
         HANDLERS[_function] = _handler(_function)
 

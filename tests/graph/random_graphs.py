@@ -142,9 +142,7 @@ class _Maker:
     def array(self, dtype: str = "f", rank: int | None = None) -> Value | None:
         return self.pick(
             lambda v: (
-                isinstance(v.type, ArrayType)
-                and v.array.dtype.kind in dtype
-                and (rank is None or v.array.rank == rank)
+                isinstance(v.type, ArrayType) and v.array.dtype.kind in dtype and (rank is None or v.array.rank == rank)
             )
         )
 

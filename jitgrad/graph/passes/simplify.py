@@ -68,9 +68,7 @@ class _Frame:
 
     __slots__ = ("at", "ends", "inlines", "ops", "source", "target")
 
-    def __init__(
-        self, target: Block, source: Block | None, ends: Op | None = None, inlines: Op | None = None
-    ) -> None:
+    def __init__(self, target: Block, source: Block | None, ends: Op | None = None, inlines: Op | None = None) -> None:
         self.target = target
         self.source = source
         self.ops: list[Op] = source.ops if source is not None else []

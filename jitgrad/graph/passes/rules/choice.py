@@ -35,7 +35,9 @@ def _not(r: Context, op: Op) -> Value | None:
         return None
     if inner.name == "logical_not" and _are_bools(inner):
         return inner.operands[0]
-    exact = inner.name in ("equal", "not_equal") or inner.name in _NEGATED and inner.operands[0].array.dtype.kind in "iub"
+    exact = (
+        inner.name in ("equal", "not_equal") or inner.name in _NEGATED and inner.operands[0].array.dtype.kind in "iub"
+    )
     if exact and r.once(x):
         return r.g.emit(_NEGATED[inner.name], inner.operands).result
     return None

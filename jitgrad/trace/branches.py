@@ -1,0 +1,253 @@
+"""Branches on run-time conditions: both arms traced, their states joined, an `if` op made.
+
+In: a condition and what to trace in each arm. Out: an `Outcome`. An arm that only fails becomes a check. `Branches` is
+the part of the evaluator that does this; it knows neither instructions nor loops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from jitgrad.errors import JitgradError
+from jitgrad.graph.ir import Block, Graph, Value, clone_block
+from jitgrad.graph.types import GraphTypeError
+from jitgrad.trace.abstract import Cell, Func, ListRef
+from jitgrad.trace.context import Context
+from jitgrad.trace.frame import Frame, Outcome, State
+from jitgrad.trace.header import LoopSignal
+from jitgrad.trace.merge import Edge, Merger, Obligations, reachable, undefined
+
+__all__ = ["Branches", "DeadEnd", "NeedStatic", "Restart", "shared_variables"]
+
+
+class Restart(Exception):
+    """The trace must begin again with these merges as tagged choices."""
+
+    def __init__(self, keys: set[Any], why: str) -> None:
+        super().__init__(why)
+        self.keys = keys
+        self.why = why
+
+
+class NeedStatic(Exception):
+    """The trace must begin again with an int argument known."""
+
+    def __init__(self, leaf: int, why: str) -> None:
+        super().__init__(why)
+        self.leaf = leaf
+        self.why = why
+
+
+class DeadEnd(Exception):
+    """Every path of an inlined call raises; what follows the call is not reached."""
+
+
+def shared_variables(frame: Frame) -> Func:
+    """Return the variables that a frame shares with closures, as a root of reachability."""
+    return Func(frame.func.code, frame.func.globals, frame.func.name, closure=tuple(frame.cells.values()))
+
+
+class Branches(Context):
+    """A trace that can branch.
+
+    Attributes
+    ----------
+    obligations : Obligations
+        What merges by value rely on.
+    frames : list of Frame
+        The calls being traced, outermost first.
+    depth : int
+        How many run-time branches and loops surround the current point.
+    roots : list
+        Abstract arguments of the traced call, alive throughout.
+    """
+
+    def __init__(self, graph: Graph, obligations: Obligations) -> None:
+        super().__init__(graph)
+        self.obligations = obligations
+        self.frames: list[Frame] = []
+        self.depth = 0
+        self.roots: list[Any] = []
+
+    def state(self, frame: Frame) -> State:
+        """Return a copy of the current state."""
+        return State(dict(frame.locals), list(frame.stack), dict(self.heap))
+
+    def enter(self, frame: Frame, state: State) -> None:
+        """Go on from a state."""
+        frame.locals, frame.stack, self.heap = dict(state.locals), list(state.stack), dict(state.heap)
+
+    @contextmanager
+    def inside(self, block: Block) -> Iterator[None]:
+        """Emit into a region."""
+        outer = self.g.block
+        self.g.block = block
+        self.depth += 1
+        try:
+            yield
+        finally:
+            self.g.block = outer
+            self.depth -= 1
+
+    def arm(self, block: Block, frame: Frame, start: State, run: Callable[[], Outcome]) -> Outcome:
+        """Trace one arm into a region; a Python exception that is certain there becomes a failing check."""
+        self.enter(frame, start)
+        frames = len(self.frames)
+        location = self.location
+        with self.inside(block):
+            try:
+                return run()
+            except DeadEnd:
+                del self.frames[frames:]
+                return Outcome({})
+            except (
+                JitgradError,
+                GraphTypeError,
+                Restart,
+                NeedStatic,
+                LoopSignal,
+                RecursionError,
+                AssertionError,
+            ):
+                raise
+            except Exception as exception:
+                del self.frames[frames:]
+                where = getattr(exception, "raised_at", self.location)
+                message = str(exception.args[0]) if exception.args else ""
+                self.check(
+                    self.constant(False, np.bool_), type(exception), message.replace("{", "{{").replace("}", "}}")
+                )
+                self.g.block.ops[-1].location = where
+                self.location = location
+                return Outcome({})
+
+    def branch(
+        self, cond: Value, key: Any, frame: Frame, then: Callable[[], Outcome], other: Callable[[], Outcome]
+    ) -> Outcome:
+        """Trace both arms of a run-time condition and join what they lead to."""
+        start = self.state(frame)
+        place, location = frame.place, self.location
+        blocks = [Block(), Block()]
+        outcomes = []
+        for block, run in zip(blocks, (then, other), strict=True):
+            frame.place, self.location = place, location
+            outcomes.append(self.arm(block, frame, start.copy(), run))
+        self.enter(frame, start)
+        frame.place, self.location = place, location
+        alive = [k for k in (0, 1) if outcomes[k].states]
+        if len(alive) == 1 and self._splice_check(cond, blocks[1 - alive[0]], alive[0] == 0):
+            # Only one way goes on, and the other did nothing but fail: a check, then straight on.
+            k = alive[0]
+            mapping: dict[Value, Value] = {}
+            self.g.block.ops.extend(blocks[k].ops)
+            assert not mapping
+            return outcomes[k]
+        return self.join(cond, key, frame, blocks, outcomes, start)
+
+    def _splice_check(self, cond: Value, block: Block, holds: bool) -> bool:
+        """Turn an arm that only fails into a check before the branch; whether that was possible."""
+        if not block.ops or block.ops[-1].name != "check" or any(not op.primitive.is_pure for op in block.ops[:-1]):
+            return False
+        if any(op.regions for op in block.ops[:-1]):
+            return False
+        fail = block.ops.pop()
+        clone: dict[Value, Value] = {}
+        clone_block(block, self.g.block, clone)
+        flag = cond if holds else self.g.logical_not(cond)
+        with self.g.at(fail.location):
+            self.g.emit("check", [flag, *(clone.get(v, v) for v in fail.operands[1:])], fail.attrs)
+        return True
+
+    def join(
+        self, cond: Value, key: Any, frame: Frame, blocks: list[Block], outcomes: list[Outcome], start: State
+    ) -> Outcome:
+        """Make the `if` op of two traced arms."""
+        targets = list(dict.fromkeys(t for o in outcomes for t in o.states))
+        made = [{r for op in b.ops for r in op.results} for b in blocks]
+        edges = [Edge(b, start, m, self.location) for b, m in zip(blocks, made, strict=True)]
+        merger = Merger(self, edges, key, self.obligations)
+        states: dict[Any, State] = {}
+        base = self.alive_cells(frame, start, outcomes)
+        for target in targets:
+            reaching = {k: o.states[target] for k, o in enumerate(outcomes) if target in o.states}
+            states[target] = merger.merge(reaching, base)
+        selector = None
+        if len(targets) > 1:
+            given = {}
+            for k, outcome in enumerate(outcomes):
+                with self.inside(blocks[k]):
+                    given[k] = self.selector_of(outcome, targets)
+            selector = merger.slot(given[0].type, given, "selector")
+        if not merger.slots and all(not o.primitive.effects for b in blocks for o in b.walk()):
+            return Outcome(states, selector)
+        for k, block in enumerate(blocks):
+            with self.inside(block):
+                block.yields = [s.given[k] if k in s.given else undefined(self, s.value.type) for s in merger.slots]
+        op = self.g.emit("if", [cond], {}, blocks)
+        for i, slot in enumerate(merger.slots):
+            slot.value.owner, slot.value.index = op, i
+        op.results = [s.value for s in merger.slots]
+        return Outcome(states, selector)
+
+    def selector_of(self, outcome: Outcome, targets: list[Any]) -> Value:
+        """Return which of the targets an outcome takes, as a value of the current block."""
+        own = list(outcome.states)
+        if len(own) <= 1:
+            return self.constant(targets.index(own[0]) if own else 0, np.int64)
+        assert outcome.selector is not None
+        value = self.constant(targets.index(own[-1]), np.int64)
+        for i, target in enumerate(own[:-1]):
+            hit = self.g.equal(outcome.selector, self.constant(i, np.int64))
+            value = self.g.select(hit, self.constant(targets.index(target), np.int64), value)
+        return value
+
+    def alive_cells(self, frame: Frame, start: State, outcomes: Sequence[Outcome]) -> dict[Cell, Any]:
+        """Return the cells that existed before a branch and can still be reached after it."""
+        roots: list[Any] = [r for f in self.frames[:-1] for r in (*f.locals.values(), *f.stack)]
+        roots += [shared_variables(f) for f in self.frames]
+        roots += [ListRef(f.yielded) for f in self.frames if f.yielded is not None]
+        roots += self.roots
+        for outcome in outcomes:
+            for state in outcome.states.values():
+                roots += [*state.locals.values(), *state.stack]
+        cells = set(reachable(start.heap, roots))
+        cells |= {c for c in start.heap if c.name == "closure" or c.argument == -1}
+        return {c: v for c, v in start.heap.items() if c in cells}
+
+    def dispatch(self, outcome: Outcome, target: Any, frame: Frame, run: Callable[[], Outcome]) -> Outcome:
+        """Go on from one of an outcome's targets; the others stay as they are."""
+        if target not in outcome.states:
+            return outcome
+        if len(outcome.states) == 1:
+            self.enter(frame, outcome.states[target])
+            return run()
+        others = {t: s for t, s in outcome.states.items() if t != target}
+        position = list(outcome.states).index(target)
+        assert outcome.selector is not None
+        cond = self.g.equal(outcome.selector, self.constant(position, np.int64))
+        selector = outcome.selector
+
+        def rest() -> Outcome:
+            own = list(outcome.states)
+            chosen = None
+            if len(others) > 1:
+                chosen = self.constant(len(others) - 1, np.int64)
+                for i, t in enumerate(list(others)[:-1]):
+                    hit = self.g.equal(selector, self.constant(own.index(t), np.int64))
+                    chosen = self.g.select(hit, self.constant(i, np.int64), chosen)
+            return Outcome({t: s.copy() for t, s in others.items()}, chosen)
+
+        def this() -> Outcome:
+            self.enter(frame, outcome.states[target])
+            return run()
+
+        key = (frame.path, frame.tree.code.co_name, "on", str(target))
+        # Both arms start from states of the outcome; what was before is every cell that these know.
+        start = outcome.states[target]
+        keep = State({}, [], {**{c: v for s in outcome.states.values() for c, v in s.heap.items()}, **start.heap})
+        self.enter(frame, keep)
+        return self.branch(cond, key, frame, this, rest)
