@@ -153,7 +153,7 @@ def make_executable(traced: Traced, spec: Any, times: dict[str, float]) -> Execu
     start = time.perf_counter()
     call = _call_form(traced, spec)
     inputs = call.leaves
-    layouts = [leaf.layout if isinstance(leaf, form.ArrayLeaf) else "C" for leaf in inputs]
+    layouts = [_layout(leaf) for leaf in inputs]
     features = host().features
     target = Target(vector_bytes=64 if "+avx512f" in features else 32, fma="+fma" in features)
     orders = _orders(traced, inputs)
@@ -161,10 +161,16 @@ def make_executable(traced: Traced, spec: Any, times: dict[str, float]) -> Execu
     times["lower"] = (time.perf_counter() - start) * 1e3
     start = time.perf_counter()
     call = _call_form(traced, spec, body, orders)
-    level = "full" if body.level == "scalar" else "minimal"
-    native = link(call, body.ir, on_error=_raiser(body.sites), level=level, externals=blas.symbols())
+    native = link(call, body.ir, on_error=_raiser(body.sites), level=body.level, externals=blas.symbols())
     times["compile"] = (time.perf_counter() - start) * 1e3
     return Native(traced, body, native)
+
+
+def _layout(leaf: Any) -> Any:
+    """Return how a graph argument lies in memory, as the lowering wants it."""
+    if not isinstance(leaf, form.ArrayLeaf):
+        return "C"
+    return leaf.layout if leaf.shape else "memory"
 
 
 def _raiser(sites: Sequence[Site]) -> Any:
@@ -255,6 +261,8 @@ def _orders(traced: Traced, inputs: Sequence[Any]) -> list[str]:
             spec = inputs[traced.leaves.index(leaf)]
             if isinstance(spec, form.ArrayLeaf) and spec.layout == "F":
                 orders[index] = "F"
+    for index in traced.arrays_of_rank_0:
+        orders[index] = "memory"
     return orders
 
 
@@ -309,7 +317,8 @@ class _Results:
         if tree.kind == "array":
             self.seen[tree.index] = place
             shape = tuple(d if isinstance(d, int) else None for d in t.shape)
-            return form.ArrayResult(t.dtype, shape, self.orders[tree.index])
+            order = self.orders[tree.index] if shape else "C"
+            return form.ArrayResult(t.dtype, shape, order)
         return form.NumberResult(tree.kind, t.dtype)
 
 

@@ -440,3 +440,19 @@ def test_subclasses_and_cycles_are_refused() -> None:
     with pytest.raises(jitgrad.ArgumentError, match="JG108"):
         y = X.copy()
         jit(lambda a, b: a.__iadd__(b) is None)(y, y[::-1])
+
+
+def test_arrays_of_rank_0() -> None:
+    a = np.array(2.0)
+    assert jit(lambda x: x * 2)(a) == 4.0
+    made = jit(lambda x: np.where(x > 0.1, x, 1.0))(0.5)
+    assert type(made) is np.ndarray and made.shape == () and made == 0.5
+    g = grad(lambda x: x * x)(a)
+    assert type(g) is np.ndarray and g == 4.0
+
+    def tripled(x: np.ndarray) -> np.ndarray:
+        x[()] = x * 3.0
+        return x
+
+    b = np.array(2.0, dtype=np.float32)
+    assert jit(tripled)(b) is b and b == 6.0

@@ -73,7 +73,7 @@ class Routine:
 
     @property
     def symbol(self) -> str:
-        """The name for emitted code; it names the form of the call too, so that cached object code cannot mistake it."""
+        """Its name in emitted code, which says the form of the call too: cached object code cannot mistake it."""
         return f"jg_{self.convention}{self.integer_bits}_{self.name}"
 
 

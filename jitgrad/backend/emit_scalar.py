@@ -247,7 +247,7 @@ class Arithmetic:
             raise ValueError(f"no function {name!r} in the math library")
         xs = self._level(*xs)
         width = xs[0].width
-        made = self.text.emit(self.library.call(name, xs[0].dtype.name, width, *(x.text for x in xs)))
+        made = self.text.emit(self.library.call(name, "float64" if xs[0].dtype.itemsize == 8 else "float32", width, *(x.text for x in xs)))
         return Handle(made, xs[0].dtype, width)
 
     def extremum(self, name: str, x: Handle, y: Handle) -> Handle:
@@ -294,7 +294,7 @@ class Arithmetic:
     def _to_integer(self, x: Handle, dtype: np.dtype) -> Handle:
         if dtype.itemsize < 4 or dtype == _INT32:
             wide = self._ranged(x, _INT32)
-        elif dtype.name == "uint64":
+        elif dtype.kind == "u" and dtype.itemsize == 8:
             half = self.const(2.0**63, x.dtype)
             high = self.compare(">=", x, half)
             low = self._ranged(self.select(high, self.sub(x, half), x), _INT64)

@@ -27,7 +27,7 @@ import llvmlite.binding as llvm
 
 from jitgrad.errors import error
 
-__all__ = ["LEVELS", "Code", "Timing", "compile_module", "define_symbol", "host", "load_object"]
+__all__ = ["LEVELS", "Code", "Host", "Timing", "compile_module", "define_symbol", "host", "load_object"]
 
 LEVELS = ("minimal", "full")
 

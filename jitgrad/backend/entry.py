@@ -28,7 +28,6 @@ Safety. What is read from a mutable container, an attribute or the outside is he
 
 from __future__ import annotations
 
-import enum
 from typing import Any
 
 import numpy as np
@@ -37,6 +36,7 @@ from jitgrad.backend.box import WORTH_OPTIMISING, emit_finish
 from jitgrad.backend.callhelpers import array_facts
 from jitgrad.backend.calltext import CallText, Table
 from jitgrad.backend.capi import ARRAY, OB_VALUE
+from jitgrad.backend.checks import Checks
 from jitgrad.backend.form import (
     ArrayLeaf,
     CallForm,
@@ -66,22 +66,16 @@ def emit_entry(form: CallForm) -> tuple[str, Table]:
     return text, table
 
 
-class _Entry:
+class _Entry(Checks):
     """One of the two functions being written."""
 
     def __init__(self, form: CallForm, table: Table) -> None:
-        self.form = form
-        self.t = CallText(table)
+        super().__init__(form, CallText(table))
         self.offsets = form.input_offsets
         self.leaf = 0
         self.leaves: list[str] = []
-        self.known: dict[Any, str] = {}
-        self.uses = self._count_uses()
         self.words = self.t.alloca(f"[{max(self.offsets[-1], 1)} x i64]", 16)
         self.kept = self.t.alloca(f"[{max(len(form.leaves), 1)} x ptr]")
-        self.held_capacity = 0
-        self.held_count = self.t.alloca("i64")
-        self.cleared = False
         self.returned = {r.leaf for r in result_leaves(form.result) if isinstance(r, SameResult | ViewResult)}
 
     # --- the two functions
@@ -154,39 +148,6 @@ class _Entry:
             found = t.api("PyTuple_GetItem", "ptr", "ptr %kwnames", f"i64 {k}")
             t.unless(t.equal("ptr", found, t.object(name)), "no")
 
-    # --- references held
-
-    def _hold(self, pointer: str, take: bool) -> None:
-        """Hold a reference until the call ends; `take` one, or keep the one that was given."""
-        t = self.t
-        if take:
-            t.incref(pointer)
-        self.held_capacity += 1
-        count = t.load("i64", self.held_count)
-        t.do(f"store ptr {pointer}, ptr {t.emit(f'getelementptr ptr, ptr %held, i64 {count}')}")
-        t.store(f"i64 {t.emit(f'add i64 {count}, 1')}", self.held_count)
-
-    def _release(self) -> None:
-        if not self.held_capacity:
-            return
-        t = self.t
-        head, body, done = t.fresh("give"), t.fresh("each"), t.fresh("given")
-        t.branch(head)
-        t.start(head)
-        count = t.load("i64", self.held_count)
-        t.branch_if(t.equal("i64", count, 0), done, body)
-        t.start(body)
-        last = t.emit(f"sub i64 {count}, 1")
-        t.store(f"i64 {last}", self.held_count)
-        t.decref(t.load("ptr", t.emit(f"getelementptr ptr, ptr %held, i64 {last}")))
-        t.branch(head)
-        t.start(done)
-
-    def _or_clear(self, pointer: str) -> None:
-        """Decline, without the error that was set, if a pointer is null."""
-        self.cleared = True
-        self.t.not_null(pointer, "clear")
-
     # --- arguments
 
     def _walk(self, tree: Any, pointer: str, owned: bool) -> None:
@@ -244,10 +205,10 @@ class _Entry:
     def _object(self, tree: ObjectTree, pointer: str) -> None:
         t = self.t
         t.unless(t.type_is(pointer, tree.cls), "no")
-        slots = slots_of(tree.cls)
+        slots = _slots_of(tree.cls)
         in_dict = [name for name in tree.names if name not in slots]
         members = ""
-        if has_dict(tree.cls):
+        if _has_dict(tree.cls):
             members = t.api("PyObject_GenericGetDict", "ptr", f"ptr {pointer}", "ptr null")
             self._or_clear(members)
             self._hold(members, False)
@@ -321,30 +282,6 @@ class _Entry:
             narrow = t.load(_INTEGER[dtype.itemsize], self.words, at)
             t.store(f"i64 {t.emit(f'sext {_INTEGER[dtype.itemsize]} {narrow} to i64')}", self.words, at)
 
-    def _same(self, pointer: str, value: Any, rule: str) -> None:
-        """Decline unless a pointer is an object, or under the rule "equal" one of the same type and value."""
-        t = self.t
-        is_it = t.equal("ptr", pointer, t.object(value))
-        if rule == "is" or value is None or isinstance(value, bool | enum.Enum | type(...)):
-            t.unless(is_it, "no")
-            return
-        on, other, like = t.fresh("same"), t.fresh("other"), t.fresh("like")
-        t.branch_if(is_it, on, other)
-        t.start(other)
-        t.branch_if(t.type_is(pointer, type(value)), like, "no")
-        t.start(like)
-        if isinstance(value, float):
-            # By bits: 0.0 == -0.0, and a NaN does not equal itself.
-            same = t.equal("i64", t.load("i64", pointer, OB_VALUE), t.load("i64", t.object(value), OB_VALUE))
-        else:
-            got = t.api("PyObject_RichCompareBool", "i32", f"ptr {pointer}", f"ptr {t.object(value)}", "i32 2")
-            self.cleared = True
-            same, sound = t.equal("i32", got, 1), t.fresh("sound")
-            t.branch_if(t.emit(f"icmp slt i32 {got}, 0"), "clear", sound)
-            t.start(sound)
-        t.branch_if(same, on, "no")
-        t.start(on)
-
     def _pairs(self) -> None:
         t = self.t
         for i, j in self.form.identical:
@@ -373,95 +310,8 @@ class _Entry:
                 high = t.emit(f"add i64 {high}, {t.emit(f'select i1 {back}, i64 0, i64 {reach}')}")
         return low, high
 
-    # --- the outside
 
-    def _count_uses(self) -> dict[Any, int]:
-        """Count how often each source is needed, as a whole or on the way to another."""
-        uses: dict[Any, int] = {}
-        sources = [f.source for f in self.form.facts] + [h.source for h in self.form.hidden]
-        for source in sources:
-            for end in range(_root(source), len(source) + 1):
-                key = _key(source[:end])
-                uses[key] = uses.get(key, 0) + 1
-        return uses
-
-    def _find(self, source: tuple[Any, ...], needed: bool = False) -> str:
-        """Return what a source leads to now; decline if it leads nowhere. `needed`: it must outlive Python code."""
-        key = _key(source)
-        if key in self.known:
-            return self.known[key]
-        found, owned = self._step(source)
-        self._or_clear(found)
-        if owned:
-            self._hold(found, False)
-        elif source[0] != "object" and (needed or self.uses[key] > 1):
-            self._hold(found, True)
-        self.known[key] = found
-        return found
-
-    def _step(self, source: tuple[Any, ...]) -> tuple[str, bool]:
-        """Emit the last look-up of a source: a pointer, null if nothing is there, and whether it is a new reference."""
-        t = self.t
-        if len(source) == _root(source):
-            root = t.object(source[1])
-            if source[0] == "global":
-                return t.api("PyDict_GetItemWithError", "ptr", f"ptr {root}", f"ptr {t.object(source[2])}"), False
-            if source[0] == "cell":
-                return t.api("PyCell_Get", "ptr", f"ptr {root}"), True
-            return root, False
-        parent = self._find(source[:-1], True)
-        how, name = source[-1]
-        api = "PyObject_GetAttr" if how == "attr" else "PyObject_GetItem"
-        return t.api(api, "ptr", f"ptr {parent}", f"ptr {t.object(name)}"), True
-
-    def _fact(self, fact: Any) -> None:
-        t = self.t
-        if fact.rule == "absent":
-            self._absent(fact.source)
-            return
-        needed = fact.rule in ("equal", "length", "code")
-        found = self._find(fact.source, needed)
-        if fact.rule in ("is", "equal"):
-            self._same(found, fact.expected, fact.rule)
-        elif fact.rule == "type":
-            t.unless(t.type_is(found, fact.expected), "no")
-        elif fact.rule == "code":
-            code = t.api("PyObject_GetAttr", "ptr", f"ptr {found}", f"ptr {t.object('__code__')}")
-            self._or_clear(code)
-            self._hold(code, False)
-            t.unless(t.equal("ptr", code, t.object(fact.expected)), "no")
-        else:
-            assert fact.rule == "length"
-            length = t.api("PyObject_Size", "i64", f"ptr {found}")
-            self.cleared = True
-            sound = t.fresh("sound")
-            t.branch_if(t.emit(f"icmp slt i64 {length}, 0"), "clear", sound)
-            t.start(sound)
-            t.unless(t.equal("i64", length, fact.expected), "no")
-
-    def _absent(self, source: tuple[Any, ...]) -> None:
-        t = self.t
-        found, owned = self._step(source)
-        there, on = t.fresh("there"), t.fresh("absent")
-        t.branch_if(t.equal("ptr", found, "null"), on, there)
-        t.start(there)
-        if owned:
-            t.decref(found)
-        t.branch("no")
-        t.start(on)
-        t.api("PyErr_Clear", "void")
-
-
-def _root(source: tuple[Any, ...]) -> int:
-    """Return how many items of a source stand for its root."""
-    return 3 if source[0] == "global" else 2
-
-
-def _key(source: tuple[Any, ...]) -> Any:
-    return (source[0], id(source[1]), *source[2:])
-
-
-def slots_of(cls: type) -> list[str]:
+def _slots_of(cls: type) -> list[str]:
     """Return the names of the slots of a class and its bases."""
     found: list[str] = []
     for base in cls.__mro__:
@@ -471,6 +321,6 @@ def slots_of(cls: type) -> list[str]:
     return found
 
 
-def has_dict(cls: type) -> bool:
+def _has_dict(cls: type) -> bool:
     """Whether instances of a class have a `__dict__`."""
     return any("__dict__" in base.__dict__ for base in cls.__mro__)

@@ -43,7 +43,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 
 __all__ = [
-    "Argument", "ArrayLeaf", "ArrayResult", "CallForm", "CallResult", "ChoiceResult", "ConstantResult", "DictResult",
+    "Argument", "ArrayLeaf", "ArrayResult", "CallForm", "CallResult", "ChoiceResult", "ChoiceTag", "ConstantResult", "DictResult",
     "DictTree", "Fact", "HiddenInput", "LateArrayResult", "Leaf", "ListResult", "ListTree", "NumberResult",
     "ObjectResult", "ObjectTree", "RepeatResult", "Result", "SameResult", "ScalarLeaf", "StaticLeaf", "TupleResult",
     "TupleTree", "ViewResult", "result_leaves",

@@ -94,10 +94,11 @@ def lower(
     Parameters
     ----------
     graph : Graph
-    layouts : sequence of 'C', 'F' or strides
-        Of each argument; strides are in elements and may be 0 or negative.
-    result_layouts : sequence of 'C' or 'F'
-        Of each yield.
+    layouts : sequence of 'C', 'F', 'memory' or strides
+        Of each argument; strides are in elements and may be 0 or negative. "memory" is an array of rank 0: its word is a
+        pointer.
+    result_layouts : sequence of 'C', 'F' or 'memory'
+        Of each yield, likewise.
     writes : sequence of (argument, yield)
         The yield's value must end up in the memory of the argument.
     features : Target
@@ -112,12 +113,16 @@ def lower(
     schedule = Schedule(graph, explicit.get, _visible(graph, writes), {k for _, k in writes})
     plan = bufferise(schedule, result_layouts, dict(writes))
     e = Emitter(schedule, plan, explicit.get, result_layouts, features.vector_bytes, features.fma)
+    outside: dict[int, str] = {}
     for i, arg in enumerate(graph.args):
         if is_scalar(arg):
             word = e.text.address("%in", "i64", i)
+            if layouts[i] == "memory":
+                word = e.text.emit(f"load ptr, ptr {word}")
+                outside[i] = word
             e.handles[arg] = e.load_word(word, arg.array.dtype)
     e.block(graph)
-    _finish(e, graph, writes)
+    _finish(e, graph, writes, result_layouts, outside)
     loops = any(op.name in ("for", "while") for op in graph.walk())
     return Body(
         _module(e),
@@ -149,7 +154,7 @@ def _check_types(graph: Graph) -> None:
     for op in graph.walk():
         for v in (*op.operands, *op.results):
             dtype = (v.type.element if isinstance(v.type, ListType) else v.type).dtype
-            if dtype.kind not in "biuf" or dtype.itemsize > 8 or dtype.name == "float16":
+            if dtype.kind not in "biuf" or dtype.itemsize > 8 or (dtype.kind == "f" and dtype.itemsize < 4):
                 raise error("JG250", op.location, what=f"the dtype {dtype}")
     for arg in graph.args:
         if isinstance(arg.type, ListType):
@@ -177,18 +182,29 @@ def _visible(graph: Graph, writes: Sequence[tuple[int, int]]) -> set[Op]:
     return found
 
 
-def _finish(e: Emitter, graph: Graph, writes: Sequence[tuple[int, int]]) -> None:
+def _finish(
+    e: Emitter,
+    graph: Graph,
+    writes: Sequence[tuple[int, int]],
+    result_layouts: Sequence[str],
+    outside: dict[int, str],
+) -> None:
     """Write scalar results and bring arguments up to date."""
     back = {k: i for i, k in writes}
     for k, y in enumerate(graph.yields):
         if is_scalar(y) and k not in back:
-            e.store_word(e.text.address("%out", "i64", k), e.scalar(y))
+            word = e.text.address("%out", "i64", k)
+            if result_layouts[k] == "memory":
+                e.lanes.store(e.text.emit(f"load ptr, ptr {word}"), e.scalar(y), 1, 1)
+            else:
+                e.store_word(word, e.scalar(y))
     for k, buffer in e.plan.staged.items():
         e.provide(buffer, graph.yields[k])
         e.fill(e.view_in(buffer, graph.yields[k]), graph.yields[k])
     for k, i in back.items():
         y, arg = graph.yields[k], graph.args[i]
         if is_scalar(y):
+            e.lanes.store(outside[i], e.scalar(y), 1, 1)
             continue
         place = e.plan.place[y]
         target = e.plan.place[arg]

@@ -29,6 +29,7 @@ EXPENSIVE = frozenset({
     "expm1", "log1p", "exp2", "log2", "log10", "arctan", "arctan2", "arcsin", "arccos", "sinh", "cosh", "arcsinh",
     "arccosh", "arctanh", "erf", "erfc", "hypot", "cbrt", "remainder", "fmod", "logaddexp",
 })  # fmt: skip
+_VIEWS = frozenset({"load", "transpose", "reshape"})
 MAX_ROOTS = 8  # outputs of one nest: beyond, registers run out
 MAX_DEPTH = 48  # chain of fused ops: bounds recursion and the size of a nest
 MAX_COPIES = 3  # nests in which a cheap value may be computed again
@@ -148,21 +149,34 @@ class Schedule:
             op = op.operands[0].op
         return True
 
+    def base(self, value: Value) -> Value:
+        """Return what a chain of strided views looks at."""
+        op = value.op
+        while op is not None and op.name in _VIEWS and not self._moves(op):
+            value = op.operands[0]
+            op = value.op
+        return value
+
+    def _moves(self, op: Op) -> bool:
+        return op.name == "reshape" and not unit_reshape(op)
+
     def blas_ready(self, value: Value) -> bool:
-        """Whether a view can be an operand of a matrix product as it lies."""
-        if not self.addressing(value) or self._is_odd(value):
+        """Whether a value can be an operand of a matrix product as it lies, once its base is stored."""
+        base = self.base(value)
+        if base in self.fused and not (base.op is not None and self._moves(base.op)):
+            return False
+        if self._is_odd(base):
             return False
         strides = self._strides(value)[-2:]
         rows, columns = value.shape[-2:]
-        return ((strides[1] == 1 or columns == 1) and strides[0] not in (None, 0)) or (
-            (strides[0] == 1 or rows == 1) and strides[1] not in (None, 0)
-        )
+        plain = (strides[1] == 1 or columns == 1) and strides[0] not in (None, 0)
+        return plain or ((strides[0] == 1 or rows == 1) and strides[1] not in (None, 0))
 
     def _is_odd(self, value: Value) -> bool:
-        """Whether a view looks at memory whose layout is not settled yet."""
+        """Whether a value looks at memory whose layout is not settled yet."""
         while value not in self.odd:
             op = value.op
-            if op is None or not fusable(op) or not op.operands or self._own_buffer(op):
+            if op is None or op.name not in _VIEWS or self._own_buffer(op):
                 return False
             value = op.operands[0]
         return True
@@ -170,7 +184,7 @@ class Schedule:
     def _strides(self, value: Value) -> list[int | str | None]:
         """Return the strides of a view: a number, 'size' for a product of run-time sizes, None where unknown."""
         op = value.op
-        if op is not None and fusable(op) and op.name != "constant" and not self._own_buffer(op):
+        if op is not None and op.name in _VIEWS and not self._moves(op) and not is_scalar(op.operands[0]):
             below = self._strides(op.operands[0])
             if op.name == "transpose":
                 return [below[p] for p in op.attrs["permutation"]]
@@ -181,10 +195,9 @@ class Schedule:
                         whole = isinstance(stride, int) and isinstance(entry.step, int) and entry.step > 0
                         made.append(stride * entry.step if whole else stride if entry.step == 1 else None)
                 return made
-            if unit_reshape(op):
-                rest = [s for s, d in zip(below, op.operands[0].shape, strict=True) if d != 1]
-                # A dimension of one may claim any stride; 1 never disturbs.
-                return [1 if d == 1 else rest.pop(0) for d in op.result.shape]
+            rest = [s for s, d in zip(below, op.operands[0].shape, strict=True) if d != 1]
+            # A dimension of one may claim any stride; 1 never disturbs.
+            return [1 if d == 1 else rest.pop(0) for d in op.result.shape]
         layout = self.layout(value)
         if layout is not None:
             return list(layout)
@@ -407,7 +420,12 @@ class _BlockPlan:
         if is_scalar(v) or isinstance(v.type, ListType):
             return False
         if op.name == "matmul":
-            return not self.schedule.blas_ready(v)
+            if not self.schedule.blas_ready(v):
+                return True
+            base = self.schedule.base(v)
+            if base.op is not None and fusable(base.op) and base in self.local:
+                self.forced.add(base)
+            return False
         if op.name in ("sort", "argsort", "call_back"):
             return not self.schedule.addressing(v)
         if op.name in ("scatter", "scatter_add") and position > 0:

@@ -17,21 +17,21 @@ __all__ = ["FunctionText", "Sym", "element_type", "literal", "register_type", "v
 
 Sym: TypeAlias = int | str
 
+# By the character code of a dtype: its name is slow to ask for.
 _MEMORY = {
-    "float64": "double", "float32": "float", "bool": "i8",
-    "int8": "i8", "int16": "i16", "int32": "i32", "int64": "i64",
-    "uint8": "i8", "uint16": "i16", "uint32": "i32", "uint64": "i64",
+    "d": "double", "f": "float", "?": "i8", "b": "i8", "B": "i8", "h": "i16", "H": "i16", "i": "i32", "I": "i32",
+    "l": f"i{np.dtype('l').itemsize * 8}", "L": f"i{np.dtype('L').itemsize * 8}", "q": "i64", "Q": "i64",
 }  # fmt: skip
 
 
 def element_type(dtype: np.dtype) -> str:
     """Return the LLVM type of one element in memory (bools are bytes)."""
-    return _MEMORY[dtype.name]
+    return _MEMORY[dtype.char]
 
 
 def register_type(dtype: np.dtype) -> str:
     """Return the LLVM type of one element in a register (bools are single bits)."""
-    return "i1" if dtype.kind == "b" else _MEMORY[dtype.name]
+    return "i1" if dtype.kind == "b" else _MEMORY[dtype.char]
 
 
 def vector(element: str, width: int) -> str:
@@ -45,10 +45,9 @@ def literal(value: float | int | bool, dtype: np.dtype) -> str:
         return "true" if value else "false"
     if dtype.kind == "f":
         # LLVM spells a float constant as the double that it converts to exactly.
-        widened = float(np.asarray(value, dtype=dtype))
+        widened = float(value if dtype.itemsize == 8 else np.asarray(value, dtype=dtype))
         return f"0x{struct.unpack('<Q', struct.pack('<d', widened))[0]:016X}"
-    number = int(np.asarray(value).astype(dtype))
-    return str(number)
+    return str(int(value if isinstance(value, int) else np.asarray(value).astype(dtype)))
 
 
 class FunctionText:

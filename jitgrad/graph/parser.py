@@ -334,7 +334,7 @@ class _Parser:
         """Return the array of a type whose elements `nested` read."""
         if not isinstance(type, ArrayType) or not type.is_static:
             raise line.fail("an array of known shape")
-        made = np.empty(type.shape, type.dtype)  # type: ignore[arg-type]
+        made = np.empty([d for d in type.shape if isinstance(d, int)], type.dtype)
         texts = _flat(literal)
         if len(texts) != made.size:
             raise ParseError(f"line {line.number}: {len(texts)} numbers for {type}")

@@ -26,8 +26,8 @@ import numpy as np
 
 from jitgrad.errors import error
 from jitgrad.graph.ir import Block, Graph, Op, Value
-from jitgrad.graph.printer import Names, print_graph
 from jitgrad.graph.primitive import PRIMITIVES
+from jitgrad.graph.printer import Names, print_graph
 from jitgrad.graph.types import INT64, ArrayType, GraphTypeError, ListType, Type
 from jitgrad.location import Location
 

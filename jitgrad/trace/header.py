@@ -153,8 +153,13 @@ class Header:
         for cell in self.live:
             if cell in self.entry.heap:
                 content = self.entry.heap[cell]
-                state.heap[cell] = self._content(("H", cell), content, _content_of(cell), cell.name)
+                state.heap[cell] = self._content(("H", cell), content, self._content_of(cell), cell.name)
         return state
+
+    def _content_of(self, cell: Cell) -> Get:
+        heap = self.heap
+        # A cell that no name can reach any more at the end of a trip may have been dropped there: it stays as it was.
+        return lambda s: s.heap[cell] if cell in s.heap else heap[cell]
 
     def _slot(self, t: Type, init: Callable[[], Value], get: Callable[[State], Value], name: str) -> Value:
         if self.first:
@@ -516,10 +521,6 @@ def _local(name: str) -> Get:
 
 def _slot_of_stack(i: int) -> Get:
     return lambda s: s.stack[i]
-
-
-def _content_of(cell: Cell) -> Get:
-    return lambda s: s.heap[cell]
 
 
 def _item_of(get: Get, i: int) -> Get:

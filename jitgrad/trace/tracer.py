@@ -154,6 +154,8 @@ class Traced:
         Why the trace was begun again, for `stats()`.
     orders : dict of int to int
         Yields that are gradients, and the leaf of the call by which: they get its memory order.
+    arrays_of_rank_0 : set of int
+        Yields that are arrays although a number would have their type.
     """
 
     graph: Graph
@@ -165,6 +167,7 @@ class Traced:
     writes: list[tuple[int, int]]
     notes: list[str] = field(default_factory=list)
     orders: dict[int, int] = field(default_factory=dict)
+    arrays_of_rank_0: set[int] = field(default_factory=set)
 
 
 def trace(transform: Transform, args: Sequence[Spec], kwargs: dict[str, Spec], values: Sequence[Any]) -> Traced:
@@ -233,6 +236,7 @@ class _Trace:
         self.cells: list[tuple[Cell, Value]] = []
         self.yields: list[Value] = []
         self.orders: dict[int, int] = {}
+        self.rank_0: set[int] = set()
 
     def run(self, args: Sequence[Spec], kwargs: dict[str, Spec]) -> Traced:
         names = _parameter_names(self.transform.function, len(args))
@@ -261,6 +265,7 @@ class _Trace:
             writes,
             list(self.notes),
             self.orders,
+            self.rank_0,
         )
 
     # --- arguments
@@ -347,6 +352,8 @@ class _Trace:
                 # The entry makes the result before the body runs: an int that sizes it is compiled in.
                 self.ctx.note_static(Scalar(d, "int"), "the size of a result")
         self.yields.append(value)
+        if kind == "array" and not value.shape:
+            self.rank_0.add(len(self.yields) - 1)
         return LeafResult(len(self.yields) - 1, kind)
 
     def _array(self, x: Any) -> Any:

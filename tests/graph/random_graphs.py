@@ -18,7 +18,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -61,7 +60,7 @@ def random_graph(
 
 
 def random_args(graph: Graph, seed: int) -> list[np.ndarray]:
-    """Return arguments that fit a graph: sizes 0 to 3, floats with special values unless `random_graph` made it tame."""
+    """Return arguments that fit a graph: sizes 0 to 3, floats with special values unless the graph is a tame one."""
     rng = np.random.default_rng(seed)
     sizes = {d: int(rng.integers(0, 4)) for arg in graph.args for d in arg.shape if isinstance(d, Value)}
     tame = graph.name.startswith("tame_")

@@ -46,7 +46,8 @@ def test_deep_nests_need_no_recursion() -> None:
             "uses %1, which is not visible here: it was defined in a region that has ended",
         ),
         (
-            "%0 = if %p : float64[]\n ^() {\n %1 = sin %x : float64[]\n yield %1\n }\n ^() {\n yield %1\n }\n return %0",
+            "%0 = if %p : float64[]\n ^() {\n %1 = sin %x : float64[]\n yield %1\n }\n ^() {\n yield %1\n }\n"
+            " return %0",
             "yields %1, which is not visible here",
         ),
         (
@@ -97,7 +98,8 @@ def test_deep_nests_need_no_recursion() -> None:
             "the type rule refuses: for: yields",
         ),
         (
-            "%0 = while %x : float64[]\n ^(%c: float64[]) {\n yield %c\n }\n ^(%d: float64[]) {\n yield %d\n }\n return %0",
+            "%0 = while %x : float64[]\n ^(%c: float64[]) {\n yield %c\n }\n ^(%d: float64[]) {\n yield %d\n }\n"
+            " return %0",
             "the condition of a while yields one bool scalar",
         ),
         # 6: regions

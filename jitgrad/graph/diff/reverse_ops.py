@@ -50,9 +50,11 @@ class ReverseOps:
 
     def current(self, frame: Frame, value: Value) -> Cot | None:
         """Return the cotangent of a value so far; loops on the way to where it is known carry it from now on."""
+        found = frame.cots.get(value)
+        if found is not None or frame.parent is None:
+            return found
         home = self.nest.home.get(value)
         path = []
-        found: Cot | None = None
         for f in frame.outward():
             found = f.cots.get(value)
             if found is not None or f.forward is home or f.parent is None:

@@ -70,10 +70,10 @@ class _Guard:
 
 def _nothing(g: Builder, type: Type) -> Value:
     if not isinstance(type, ArrayType):
-        return g.list_empty(type=type)  # type: ignore[no-any-return]
+        return g.list_empty(type=type)
     dims = [d for d in type.shape if not isinstance(d, int)]
     shape = tuple(d if isinstance(d, int) else None for d in type.shape)
-    return g.undef(*dims, shape=shape, dtype=type.dtype)  # type: ignore[no-any-return]
+    return g.undef(*dims, shape=shape, dtype=type.dtype)
 
 
 class _Frame:
@@ -208,8 +208,8 @@ class _Motion:
             frame = self.frames[at]
             assert frame.owner is not None
             is_loop = frame.owner.name != "if"
-            if kind != _CHEAP and (kind == _GUARDED and frame.acts or not frame.runs):
-                if frame.owner.name != "for" or frame.acts or kind == _GUARDED and not op.regions:
+            if kind != _CHEAP and ((kind == _GUARDED and frame.acts) or not frame.runs):
+                if frame.owner.name != "for" or frame.acts or (kind == _GUARDED and not op.regions):
                     break
                 guarded_by = frame
             at -= 1
@@ -249,7 +249,7 @@ def _class_of(op: Op) -> int:
         return _CHEAP
     if name in _GUARDED_OPS:
         return _GUARDED
-    if name in _VIEWS or all(_few(r.type) for r in op.results) and all(_few(v.type) for v in op.operands):
+    if name in _VIEWS or (all(_few(r.type) for r in op.results) and all(_few(v.type) for v in op.operands)):
         return _CHEAP
     return _COSTLY
 

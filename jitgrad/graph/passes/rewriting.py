@@ -13,8 +13,15 @@ from jitgrad.graph.ir import Block, Op, Value, substitute_type
 from jitgrad.graph.types import ArrayType, ListType, Type
 
 __all__ = [
-    "KEPT_EFFECTS", "Replacements", "attr_dims", "blocks_within", "dims_of", "drop_positions", "may_act", "run_time_dims",
-]  # fmt: skip
+    "KEPT_EFFECTS",
+    "Replacements",
+    "attr_dims",
+    "blocks_within",
+    "dims_of",
+    "drop_positions",
+    "may_act",
+    "run_time_dims",
+]
 
 # An op with one of these stays although nothing uses its results, and nothing may pass over it that it guards.
 KEPT_EFFECTS = frozenset({"may_raise", "io"})

@@ -8,6 +8,7 @@ no part: their zeros have signs that depend on the order of operations.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,7 @@ def _kind(op: Op) -> str:
     return op.results[0].array.dtype.kind
 
 
-def _is_zero(number: np.generic | None, negative: bool) -> bool:
+def _is_zero(number: Any, negative: bool) -> bool:
     """Whether adding a number changes nothing (`negative`), or subtracting it."""
     if number is None or number != 0:
         return False
@@ -65,8 +66,8 @@ def _sum_of_offsets(r: Context, op: Op) -> Value | None:
     if offset == 0:
         return base
     if offset < 0 and offset != -(2**63):
-        return r.g.subtract(base, r.g.constant(-offset, np.int64))  # type: ignore[no-any-return]
-    return r.g.add(base, r.g.constant(offset, np.int64))  # type: ignore[no-any-return]
+        return r.g.subtract(base, r.g.constant(-offset, np.int64))
+    return r.g.add(base, r.g.constant(offset, np.int64))
 
 
 def _add(r: Context, op: Op) -> Value | None:
@@ -76,7 +77,7 @@ def _add(r: Context, op: Op) -> Value | None:
             return r.fit(x, type)
         minus = made_by(y, "negative")
         if minus is not None:
-            return r.g.subtract(x, minus.operands[0])  # type: ignore[no-any-return]
+            return r.g.subtract(x, minus.operands[0])
         difference = made_by(y, "subtract")
         if difference is not None and difference.operands[1] is x and _kind(op) in _INT_KINDS:
             return r.fit(difference.operands[0], type)
@@ -90,7 +91,7 @@ def _subtract(r: Context, op: Op) -> Value | None:
         return r.fit(x, type)
     minus = made_by(y, "negative")
     if minus is not None:
-        return r.g.add(x, minus.operands[0])  # type: ignore[no-any-return]
+        return r.g.add(x, minus.operands[0])
     if _kind(op) in _INT_KINDS:
         if x is y:
             return r.fit(r.g.constant(0, x.array.dtype), type)
@@ -119,7 +120,7 @@ def _multiply(r: Context, op: Op) -> Value | None:
                 return r.fit(r.g.constant(0, x.array.dtype), type)
             minus = made_by(x, "negative")
             if minus is not None and kind in "if":
-                return r.g.multiply(minus.operands[0], _negated(r, y))  # type: ignore[no-any-return]
+                return r.g.multiply(minus.operands[0], _negated(r, y))
     return _signs_outwards(r, op)
 
 
@@ -137,7 +138,7 @@ def _divide(r: Context, op: Op) -> Value | None:
         with np.errstate(all="ignore"):
             inverse = np.divide(number.dtype.type(1), number)
         if math.frexp(float(abs(number)))[0] == 0.5 and np.isfinite(inverse) and inverse != 0:
-            return r.g.multiply(x, _like(r, y, inverse))  # type: ignore[no-any-return]
+            return r.g.multiply(x, _like(r, y, inverse))
     return _signs_outwards(r, op)
 
 
@@ -150,9 +151,9 @@ def _signs_outwards(r: Context, op: Op) -> Value | None:
     if a is not None and b is not None:
         return r.g.emit(op.name, [a.operands[0], b.operands[0]]).result
     if b is not None and r.once(y):
-        return r.g.negative(r.g.emit(op.name, [x, b.operands[0]]).result)  # type: ignore[no-any-return]
+        return r.g.negative(r.g.emit(op.name, [x, b.operands[0]]).result)
     if a is not None and r.once(x):
-        return r.g.negative(r.g.emit(op.name, [a.operands[0], y]).result)  # type: ignore[no-any-return]
+        return r.g.negative(r.g.emit(op.name, [a.operands[0], y]).result)
     return None
 
 
@@ -177,10 +178,10 @@ def _negative(r: Context, op: Op) -> Value | None:
     if product is not None and _kind(op) in "if" and r.once(x):
         for a, b in (product.operands, product.operands[::-1]):
             if r.splat(b) is not None:
-                return r.g.multiply(a, _negated(r, b))  # type: ignore[no-any-return]
+                return r.g.multiply(a, _negated(r, b))
     difference = made_by(x, "subtract")
     if difference is not None and _kind(op) in _INT_KINDS and r.once(x):
-        return r.g.subtract(*reversed(difference.operands))  # type: ignore[no-any-return]
+        return r.g.subtract(*reversed(difference.operands))
     return None
 
 

@@ -35,9 +35,8 @@ def _not(r: Context, op: Op) -> Value | None:
         return None
     if inner.name == "logical_not" and _are_bools(inner):
         return inner.operands[0]
-    exact = (
-        inner.name in ("equal", "not_equal") or inner.name in _NEGATED and inner.operands[0].array.dtype.kind in "iub"
-    )
+    exact = inner.name in ("equal", "not_equal")
+    exact |= inner.name in _NEGATED and inner.operands[0].array.dtype.kind in "iub"
     if exact and r.once(x):
         return r.g.emit(_NEGATED[inner.name], inner.operands).result
     return None
@@ -77,7 +76,7 @@ def _select(r: Context, op: Op) -> Value | None:
         return r.fit(x, type)
     negated = made_by(mask, "logical_not")
     if negated is not None and _are_bools(negated):
-        return r.g.select(negated.operands[0], y, x)  # type: ignore[no-any-return]
+        return r.g.select(negated.operands[0], y, x)
     # In an arm, the same mask is known. The arm that goes may have been the one that gave the shape.
     inner = made_by(x, "select")
     if inner is not None and inner.operands[0] is mask:
@@ -88,7 +87,7 @@ def _select(r: Context, op: Op) -> Value | None:
     if x.array.dtype == np.bool_ and mask.type == type:
         arms = r.splat(x), r.splat(y)
         if None not in arms and arms[0] != arms[1]:
-            return mask if arms[0] else r.g.logical_not(mask)  # type: ignore[no-any-return]
+            return mask if arms[0] else r.g.logical_not(mask)
     return None
 
 
@@ -104,7 +103,7 @@ def _cast(r: Context, op: Op) -> Value | None:
         return None
     if start == end:
         return inner.operands[0]
-    return r.g.cast(inner.operands[0], dtype=end)  # type: ignore[no-any-return]
+    return r.g.cast(inner.operands[0], dtype=end)
 
 
 def _keeps_all(start: np.dtype, middle: np.dtype) -> bool:

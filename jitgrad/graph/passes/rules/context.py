@@ -7,7 +7,7 @@ apply. It may build new ops through `r.g`, which come before the op; it must not
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -49,7 +49,7 @@ class Context:
         op = made_by(value, "constant")
         return None if op is None else np.asarray(op.attrs["value"])
 
-    def splat(self, value: Value) -> np.generic | None:
+    def splat(self, value: Value) -> Any:
         """Return the number that every element of a value is: a scalar constant, or one broadcast."""
         op = value.owner
         while isinstance(op, Op) and op.primitive.name in ("broadcast", "reshape"):

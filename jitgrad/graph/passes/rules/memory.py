@@ -28,7 +28,7 @@ _CHAIN = 16
 
 
 def _known(r: Context, index: Sequence[Entry]) -> tuple[Entry, ...]:
-    """Return an index with constants among its starts, steps and positions as numbers; lengths make the type and stay."""
+    """Return an index with constants among its numbers put in, except lengths: those make the type."""
 
     def number(x: Any) -> Any:
         literal = r.literal(x) if isinstance(x, Value) else None
@@ -49,12 +49,12 @@ def _same(a: Sequence[Entry], b: Sequence[Entry]) -> bool:
 def _apart(r: Context, a: Sequence[Entry], b: Sequence[Entry]) -> bool:
     """Whether two indices of one array are known to name no common element."""
     return any(
-        isinstance(x, Pick) and isinstance(y, Pick) and _different(r, x.at, y.at)
-        or isinstance(x, Span) and isinstance(y, Pick) and _outside(y.at, x)
-        or isinstance(x, Pick) and isinstance(y, Span) and _outside(x.at, y)
-        or isinstance(x, Span) and isinstance(y, Span) and _separate(x, y)
+        (isinstance(x, Pick) and isinstance(y, Pick) and _different(r, x.at, y.at))
+        or (isinstance(x, Span) and isinstance(y, Pick) and _outside(y.at, x))
+        or (isinstance(x, Pick) and isinstance(y, Span) and _outside(x.at, y))
+        or (isinstance(x, Span) and isinstance(y, Span) and _separate(x, y))
         for x, y in zip(a, b, strict=True)
-    )  # fmt: skip
+    )
 
 
 def _different(r: Context, x: Any, y: Any) -> bool:
@@ -133,7 +133,7 @@ def _forwarded(r: Context, a: Value, index: tuple[Entry, ...], result: Value) ->
     if op is not None and op.name == "iota" and len(index) == 1 and isinstance(index[0], Pick):
         at = index[0].at
         at = at if isinstance(at, Value) else r.g.constant(at, np.int64)
-        return at if at.type == result.type else r.g.cast(at, dtype=result.array.dtype)  # type: ignore[no-any-return]
+        return at if at.type == result.type else r.g.cast(at, dtype=result.array.dtype)
     return None
 
 
