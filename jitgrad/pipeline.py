@@ -128,9 +128,23 @@ def specialise(transform: Transform, spec: Any, leaves: list[Any]) -> Specialisa
     traced = _stage("trace", times, lambda: trace(transform, args.children, named, leaves), lambda t: t.graph)
     # Before lowering: what simplification exposes (dead primal code, equal reads) must not be compiled.
     _stage("optimise", times, lambda: optimise(traced.graph), lambda _: traced.graph)
+    _drop_unchanged(traced)
     executable = make_executable(traced, spec, times)
     text = ", ".join(_leaf_text(leaf) for leaf in leaves_of(spec))
     return Specialisation(traced, executable, text, times)
+
+
+def _drop_unchanged(traced: Traced) -> None:
+    """Forget writes of arguments that turned out to keep what they held."""
+    graph = traced.graph
+    kept = [(a, y) for a, y in traced.writes if graph.yields[y] is not graph.args[a]]
+    if len(kept) == len(traced.writes):
+        return
+    # The yields of writes come last, in order.
+    first = len(graph.yields) - len(traced.writes)
+    values = [graph.yields[y] for _, y in kept]
+    graph.yields[first:] = values
+    traced.writes[:] = [(a, first + k) for k, (a, _) in enumerate(kept)]
 
 
 def _leaf_text(leaf: Any) -> str:

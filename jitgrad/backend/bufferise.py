@@ -13,146 +13,16 @@ This room knows no LLVM and no loop nest.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from math import prod
+from collections.abc import Sequence
 
-from jitgrad.backend.schedule import Schedule, Step
+from jitgrad.backend.buffers import Buffer, LoopPlan, Plan, Slot, allocate
+from jitgrad.backend.lifetimes import Lifetimes
+from jitgrad.backend.schedule import Schedule
 from jitgrad.backend.structure import CONSUMERS, is_scalar
 from jitgrad.graph.ir import Block, Op, Value
 from jitgrad.graph.types import ArrayType, ListType
 
-__all__ = ["Buffer", "LoopPlan", "Plan", "Slot", "bufferise"]
-
-ALIGNMENT = 64
-
-
-@dataclass(eq=False)
-class Slot:
-    """Memory that the body itself provides.
-
-    Attributes
-    ----------
-    array : ArrayType or ListType
-        What it holds.
-    start, end : int
-        First and last place in the order of steps at which it is in use.
-    offset : int
-        Place in the arena, -1 if it is not there (a list, a run-time size, a result).
-    out : int
-        Number of the result whose memory this is, -1 for none.
-    """
-
-    array: ArrayType | ListType
-    start: int
-    end: int
-    offset: int = -1
-    out: int = -1
-
-    @property
-    def bytes(self) -> int | None:
-        """Size, None if known only at run time or for a list."""
-        if isinstance(self.array, ListType) or not self.array.is_static:
-            return None
-        return prod(self.array.shape) * self.array.dtype.itemsize  # type: ignore[arg-type]
-
-
-@dataclass(eq=False)
-class Buffer:
-    """Where a value lives.
-
-    Attributes
-    ----------
-    kind : {'argument', 'constant', 'slot', 'carried', 'chosen', 'result'}
-        Memory of argument `index`; a constant; a slot; what a loop carries; what either arm of an `if` gave; what a
-        loop that exchanges pointers gave.
-    atoms : frozenset of int
-        Two buffers may overlap if they share an atom.
-    slots : frozenset of Slot
-        What must stay allocated while the buffer is in use.
-    writable : bool
-    order : {'C', 'F'}
-        Of a slot that is a result.
-    """
-
-    kind: str
-    atoms: frozenset[int]
-    slots: frozenset[Slot] = frozenset()
-    writable: bool = True
-    index: int = -1
-    order: str = "C"
-
-    @property
-    def slot(self) -> Slot:
-        """The slot of a buffer of kind 'slot'."""
-        (slot,) = self.slots
-        return slot
-
-
-@dataclass(eq=False)
-class LoopPlan:
-    """How a loop carries its arrays and lists.
-
-    Attributes
-    ----------
-    inits : list of Buffer or None
-        Where each carried value starts; None for scalars.
-    copied : set of int
-        Positions whose start is filled by a copy, or by evaluating a fused value.
-    carried : list of Buffer or None
-    source : list of int or None
-        Position whose pointer the body hands on; -1 for a fresh array.
-    spares : dict of int to Buffer
-        For a fresh position the buffer that the body writes.
-    freed : dict of int to int
-        For a fresh position the position whose pointer becomes the next spare.
-    body_copies : set of int
-        Fresh positions that the body's end must copy into the spare.
-    """
-
-    inits: list[Buffer | None]
-    copied: set[int]
-    carried: list[Buffer | None]
-    source: list[int | None] = field(default_factory=list)
-    spares: dict[int, Buffer] = field(default_factory=dict)
-    freed: dict[int, int] = field(default_factory=dict)
-    body_copies: set[int] = field(default_factory=set)
-
-    def moves(self, position: int) -> bool:
-        """Whether the pointer at a position changes from one iteration to the next."""
-        return self.source[position] is not None and self.source[position] != position
-
-
-@dataclass(eq=False)
-class Plan:
-    """The buffers of a graph.
-
-    Attributes
-    ----------
-    place : dict of Value to Buffer
-    copied : set of Op
-        Ops that write into a fresh copy of their first operand.
-    loops : dict of Op to LoopPlan
-    arm_copies : dict of (Op, int, int) to Buffer
-        Yields of an arm that must be copied: op, arm, position.
-    scratch : dict of (Op, int) to Buffer
-        Operands that must be copied before the op can read them.
-    staged : dict of int to Buffer
-        Yields to be copied aside before arguments are written.
-    arena_bytes : int
-    notes : list of str
-        Copies, with the place where they happen.
-    """
-
-    place: dict[Value, Buffer] = field(default_factory=dict)
-    copied: set[Op] = field(default_factory=set)
-    loops: dict[Op, LoopPlan] = field(default_factory=dict)
-    arm_copies: dict[tuple[Op, int, int], Buffer] = field(default_factory=dict)
-    scratch: dict[tuple[Op, int], Buffer] = field(default_factory=dict)
-    staged: dict[int, Buffer] = field(default_factory=dict)
-    slots: list[Slot] = field(default_factory=list)
-    arena_bytes: int = 0
-    notes: list[str] = field(default_factory=list)
+__all__ = ["bufferise"]
 
 
 class _Bufferiser:
@@ -161,73 +31,12 @@ class _Bufferiser:
         self.orders = result_orders
         self.writes = writes
         self.plan = Plan()
+        self.times = Lifetimes(schedule)
         self.values: dict[int, list[Value]] = {}
-        self.uses: dict[Value, list[int]] = {}
-        self.defined: dict[Value, int] = {}
-        self.span: dict[Block, tuple[int, int]] = {}
-        self.at: dict[Step, int] = {}
-        self.leaves: dict[Value, tuple[Value, ...]] = {}
-        self.loop_spans: list[tuple[int, int]] = []
         self.siblings: list[tuple[int, int]] = []
         self.taken: set[Value] = set()
         self.depth = 0
         self.count = 0
-        self.clock = 0
-
-    # positions and uses
-
-    def number(self, block: Block) -> None:
-        """Give every step its place in time and note where each stored value is read."""
-        self.clock += 1
-        first = self.clock
-        for arg in block.args:
-            self.defined[arg] = first
-        for step in self.schedule.steps[block]:
-            self.clock += 1
-            now = self.at[step] = self.clock
-            reads: Iterable[Value] = [v for op in step.ops for v in op.operands]
-            if step.kind == "result":
-                reads = [block.yields[step.position]]
-            elif step.kind == "end":
-                reads = block.yields
-            for v in reads:
-                for leaf in self._leaves(v):
-                    self.uses.setdefault(leaf, []).append(now)
-            for op in step.ops:
-                for region in op.regions:
-                    self.number(region)
-                if op.name in ("for", "while"):
-                    # Inner loops come first in this list.
-                    self.loop_spans.append((now, self.clock))
-                if op.regions:
-                    self.clock += 1
-                for r in op.results:
-                    self.defined[r] = self.clock
-        self.clock += 1
-        self.span[block] = (first, self.clock)
-
-    def _leaves(self, value: Value) -> tuple[Value, ...]:
-        """Return the stored values that evaluating a value reads."""
-        if is_scalar(value):
-            return ()
-        known = self.leaves.get(value)
-        if known is None:
-            if value in self.schedule.fused:
-                assert value.op is not None
-                known = tuple({leaf: None for v in value.op.operands for leaf in self._leaves(v)})
-            else:
-                known = (value,)
-            self.leaves[value] = known
-        return known
-
-    def _last_use(self, value: Value) -> int:
-        """Return when a value is read for the last time; a loop around the read may repeat it until its end."""
-        last = max(self.uses.get(value, ()), default=0)
-        defined = self.defined[value]
-        for first, end in self.loop_spans:
-            if first < last <= end and not first < defined <= end:
-                last = end
-        return last
 
     # buffers
 
@@ -250,24 +59,14 @@ class _Bufferiser:
         buffer = self.plan.place[value]
         for atom in buffer.atoms:
             for v in self.values[atom]:
-                if self._last_use(v) <= when:
+                if self.times.last_use(v) <= when:
                     continue
-                later = [u for u in self.uses.get(v, ()) if u > when]
+                later = [u for u in self.times.uses.get(v, ()) if u > when]
                 # Reads in the other arm of an `if` around this place never follow it, unless a loop repeats them.
                 outside = [u for u in later if not any(first <= u <= end for first, end in self.siblings)]
-                if outside or self._repeated(v, when):
+                if outside or self.times.repeated(v, when):
                     return False
         return True
-
-    def _repeated(self, value: Value, when: int) -> bool:
-        """Whether a loop that does not define a value runs through this moment and reads the value."""
-        defined = self.defined[value]
-        return any(
-            first < when <= end
-            and not first < defined <= end
-            and any(first < u <= end for u in self.uses.get(value, ()))
-            for first, end in self.loop_spans
-        )
 
     def _can_take(self, value: Value, when: int) -> bool:
         if value in self.schedule.fused:
@@ -279,7 +78,6 @@ class _Bufferiser:
 
     def run(self) -> Plan:
         graph = self.schedule.graph
-        self.number(graph)
         rooted = {_chain_root(graph.yields[k]): i for i, k in self.writes.items()}
         for i, arg in enumerate(graph.args):
             if not is_scalar(arg):
@@ -288,7 +86,7 @@ class _Bufferiser:
         self._block(graph)
         self._bind_results()
         self._lifetimes()
-        self._allocate()
+        self.plan.arena_bytes = allocate(self.plan.slots)
         return self.plan
 
     def _constant(self, value: Value) -> None:
@@ -302,10 +100,10 @@ class _Bufferiser:
             if op.name != "constant" or op in computed:
                 continue
             if not is_scalar(op.result) and op.result not in self.schedule.fused:
-                self.defined.setdefault(op.result, self.span[block][0])
+                self.times.defined.setdefault(op.result, self.times.span[block][0])
                 self._constant(op.result)
         for step in self.schedule.steps[block]:
-            when = self.at[step]
+            when = self.times.at[step]
             for op in step.ops:
                 if op.name in CONSUMERS and not is_scalar(op.result):
                     self._consumer(op, when)
@@ -336,7 +134,7 @@ class _Bufferiser:
             self._note(f"{base.type}", op)
 
     def _if(self, op: Op) -> None:
-        spans = [self.span[r] for r in op.regions]
+        spans = [self.times.span[r] for r in op.regions]
         for arm, region in enumerate(op.regions):
             self.siblings.append(spans[1 - arm])
             self._block(region)
@@ -353,7 +151,7 @@ class _Bufferiser:
                 buffer = found[arm]
                 if buffer is None:
                     y = region.yields[k]
-                    buffer = self._fresh(r.type, self.span[region][1])
+                    buffer = self._fresh(r.type, self.times.span[region][1])
                     self.plan.arm_copies[op, arm, k] = buffer
                     self._note(f"{y.type} at the end of an arm", op)
                 both.append(buffer)
@@ -365,7 +163,7 @@ class _Bufferiser:
         """Give memory to operands of a matrix product that BLAS cannot read as they lie."""
         for i, v in enumerate(op.operands):
             stored = v not in self.schedule.fused and self._plain(self.plan.place[v])
-            if not stored and not self.schedule.blas_ready(v):
+            if not stored and not self.schedule.views.blas_ready(v):
                 self.plan.scratch[op, i] = self._fresh(v.type, when)
                 self._note(f"{v.type} for BLAS", op)
 
@@ -463,7 +261,7 @@ class _Bufferiser:
         for k in fresh:
             y = body.yields[k]
             buffer = self.plan.place.get(y)
-            first, end = self.span[body]
+            first, end = self.times.span[body]
             local = buffer is not None and buffer.kind == "slot" and first < buffer.slot.start <= end
             if buffer is None or y in self.schedule.fused or not local or buffer.atoms & given:
                 buffer = self._fresh(y.type, end)
@@ -495,11 +293,11 @@ class _Bufferiser:
             if buffer.kind != "slot" or buffer.slot.out >= 0 or isinstance(buffer.slot.array, ListType):
                 continue
             (atom,) = buffer.atoms
-            others = [v for v in self.values[atom] if self.defined[v] > self.defined[value]]
+            others = [v for v in self.values[atom] if self.times.defined[v] > self.times.defined[value]]
             if value in self.taken or others or not buffer.slot.array.is_static or self._is_spare(buffer):
                 continue
             if self.orders[k] == "F":
-                alone = self.values[atom] == [value] and len(self.uses[value]) == 1
+                alone = self.values[atom] == [value] and len(self.times.uses[value]) == 1
                 made_by_nest = value.op is not None and self._is_nest_root(value.op)
                 if not (alone and made_by_nest) and value.array.rank > 1:
                     continue
@@ -513,8 +311,8 @@ class _Bufferiser:
             buffer = self.plan.place[value]
             if buffer.kind == "argument" and buffer.index != i and buffer.index in self.writes:
                 # From the last step on, while the other results are still read.
-                staged = self._fresh(value.type, self.at[self.schedule.steps[graph][-1]])
-                staged.slot.end = self.clock
+                staged = self._fresh(value.type, self.times.at[self.schedule.steps[graph][-1]])
+                staged.slot.end = self.times.clock
                 self.plan.staged[k] = staged
 
     def _is_nest_root(self, op: Op) -> bool:
@@ -531,39 +329,19 @@ class _Bufferiser:
 
     def _lifetimes(self) -> None:
         for value, buffer in self.plan.place.items():
-            last = max(self._last_use(value), self.defined[value])
+            last = max(self.times.last_use(value), self.times.defined[value])
             for slot in buffer.slots:
-                slot.start = min(slot.start, self.defined[value])
+                slot.start = min(slot.start, self.times.defined[value])
                 slot.end = max(slot.end, last)
         for op, loop in self.plan.loops.items():
-            first = min(self.span[r][0] for r in op.regions)
-            end = max(self.span[r][1] for r in op.regions) + 1
+            first = min(self.times.span[r][0] for r in op.regions)
+            end = max(self.times.span[r][1] for r in op.regions) + 1
             held = [b for b in (*loop.inits, *loop.spares.values()) if b is not None]
             for buffer in held:
                 for slot in buffer.slots:
                     slot.start = min(slot.start, first)
                     slot.end = max(slot.end, end)
-        # A slot used inside a loop by a value from outside lives as long as the loop repeats: `_last_use` saw to it.
-
-    def _allocate(self) -> None:
-        """Give every slot a place in the arena: first fit, in order of first use."""
-        top = 0
-        active: list[Slot] = []
-        for slot in sorted(self.plan.slots, key=lambda s: s.start):
-            if slot.bytes is None or slot.out >= 0:
-                continue
-            active = [s for s in active if s.end >= slot.start]
-            size = -(-max(slot.bytes, 1) // ALIGNMENT) * ALIGNMENT
-            offset = 0
-            for other in sorted(active, key=lambda s: s.offset):
-                if offset + size <= other.offset:
-                    break
-                other_end = other.offset + -(-max(other.bytes or 1, 1) // ALIGNMENT) * ALIGNMENT
-                offset = max(offset, other_end)
-            slot.offset = offset
-            active.append(slot)
-            top = max(top, offset + size)
-        self.plan.arena_bytes = top
+        # A slot used inside a loop by a value from outside lives as long as the loop repeats: `Lifetimes` saw to it.
 
 
 def _is_empty(value: Value) -> bool:

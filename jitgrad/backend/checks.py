@@ -1,8 +1,8 @@
 """Checks of objects in the entry: is it this one, is it like this one, is it still what was read from outside.
 
-In: a function of the entry being written and what to expect. Out: IR that goes on if all is as expected, else leaves for
-the label `no` (declined) or `clear` (the same, with an error to be cleared). References that must last until the end of
-the call are held here. This room knows no leaves and no trees: `entry` does.
+In: a function of the entry being written and what to expect. Out: IR that goes on if all is as expected, else leaves
+for the label `no` (declined) or `clear` (the same, with an error to be cleared). References that must last until the
+end of the call are held here. This room knows no leaves and no trees: `entry` does.
 """
 
 from __future__ import annotations

@@ -14,13 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from jitgrad.backend.bufferise import Buffer, Plan, Slot
+from jitgrad.backend.buffers import Buffer, Plan, Slot
 from jitgrad.backend.emit_lanes import Lanes
 from jitgrad.backend.emit_nest import Output, emit_nest, evaluate_scalar
 from jitgrad.backend.emit_scalar import Arithmetic, Handle
-from jitgrad.backend.loops import Coord, Expressions, Node, View, c_strides, plan_nest
+from jitgrad.backend.loops import Coord, Expressions, Node, View, c_strides
+from jitgrad.backend.nesting import plan_nest
 from jitgrad.backend.scalar_math import MathLibrary
-from jitgrad.backend.schedule import Schedule, Step, reduced_axes
+from jitgrad.backend.schedule import Schedule
+from jitgrad.backend.steps import Step, reduced_axes
 from jitgrad.backend.structure import fusable, is_scalar
 from jitgrad.backend.text import FunctionText, Sym, element_type, literal
 from jitgrad.errors import error
@@ -29,7 +31,7 @@ from jitgrad.graph.primitive import PRIMITIVES
 from jitgrad.graph.types import ListType
 from jitgrad.location import Location
 
-__all__ = ["LOWERS", "MEMORY_SITE", "Emitter", "Site", "lowers"]
+__all__ = ["LOWERS", "MEMORY_SITE", "Emitter", "Site", "add_nodes", "lowers"]
 
 MEMORY_SITE = 0  # reserved: memory that could not be had
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jitgrad.backend.bufferise import Buffer, LoopPlan
+from jitgrad.backend.buffers import Buffer, LoopPlan
 from jitgrad.backend.emit import Emitter, Site, lowers
 from jitgrad.backend.emit_lists import copy_list
 from jitgrad.backend.emit_scalar import Handle
@@ -38,7 +38,7 @@ def op_if(e: Emitter, op: Op) -> None:
                 continue
             buffer = e.plan.arm_copies.get((op, arm, k))
             if buffer is not None:
-                transfer(e, buffer, y)
+                _transfer(e, buffer, y)
             else:
                 buffer = e.plan.place[y]
             values.append(e.pointer(buffer, y))
@@ -54,7 +54,7 @@ def op_if(e: Emitter, op: Op) -> None:
             e.pointers[e.plan.place[r]] = text.emit(f"phi ptr {pairs}")
 
 
-def transfer(e: Emitter, buffer: Buffer, value: Value) -> None:
+def _transfer(e: Emitter, buffer: Buffer, value: Value) -> None:
     """Copy a value into a buffer of its own."""
     if isinstance(value.type, ListType):
         copy_list(e, e.pointer(buffer, value), value)
@@ -87,7 +87,7 @@ class _Loop:
         for k, v in enumerate(self.inits):
             buffer = plan.inits[k]
             if buffer is not None and k in plan.copied:
-                transfer(e, buffer, v)
+                _transfer(e, buffer, v)
         for k, spare in plan.spares.items():
             if not isinstance(self.inits[k].type, ListType):
                 e.provide(spare, self.inits[k])

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from jitgrad.backend.emit_lanes import Lanes
+from jitgrad.backend.emit_reduce import cascade, combine, identity
 from jitgrad.backend.emit_scalar import Arithmetic, Handle
-from jitgrad.backend.loops import Access, NestShape, Node
-from jitgrad.backend.text import FunctionText, Sym, element_type, literal, register_type, vector
+from jitgrad.backend.loops import Access, Node
+from jitgrad.backend.nesting import NestShape
+from jitgrad.backend.text import FunctionText, Sym, element_type, register_type, vector
 from jitgrad.graph.ir import Value
 
 __all__ = ["Output", "emit_nest", "evaluate_scalar"]
@@ -359,13 +361,13 @@ class _Nest:
             if a.stack:
                 of = vector(register_type(a.dtype), self.shape.width)
                 value = text.emit(f"load {of}, ptr {a.slot}")
-                name = _cascade(text, register_type(a.dtype), self.shape.width)
+                name = cascade(text, register_type(a.dtype), self.shape.width)
                 text.do(f"call fastcc void @{name}_push(ptr {a.stack}, i64 {count}, {of} {value})")
         following = text.emit(f"add i64 {count}, 1")
         text.do(f"store i64 {following}, ptr {self.counter}")
 
     def _identity(self, a: _Accumulator) -> str:
-        return _identity(a.output.reduction, a.dtype)
+        return identity(a.output.reduction, a.dtype)
 
     def _reset(self, a: _Accumulator) -> None:
         kind = register_type(a.dtype)
@@ -385,14 +387,14 @@ class _Nest:
             x = self.arithmetic.select(mask, x, neutral)
         of = vector(register_type(a.dtype), width)
         before = Handle(self.text.emit(f"load {of}, ptr {a.slot}"), a.dtype, width)
-        after = _combine(self.arithmetic, a.output.reduction, before, x)
+        after = combine(self.arithmetic, a.output.reduction, before, x)
         self.text.do(f"store {of} {after.text}, ptr {a.slot}")
 
     def _finish(self, a: _Accumulator) -> Handle:
         width = self.shape.width
         of = vector(register_type(a.dtype), width)
         if a.stack:
-            name = _cascade(self.text, register_type(a.dtype), width)
+            name = cascade(self.text, register_type(a.dtype), width)
             count = self.text.emit(f"load i64, ptr {self.counter}")
             total = Handle(
                 self.text.emit(f"call fastcc {of} @{name}_total(ptr {a.stack}, i64 {count})"), a.dtype, width
@@ -403,100 +405,8 @@ class _Nest:
         if lanes is not None and lanes in self.shape.order[self.shape.kept :]:
             while total.width > 1:
                 low, high = self.lanes.halves(total)
-                total = _combine(self.arithmetic, a.output.reduction, low, high)
+                total = combine(self.arithmetic, a.output.reduction, low, high)
         return total
-
-
-def _combine(b: Arithmetic, reduction: str, x: Handle, y: Handle) -> Handle:
-    match reduction:
-        case "reduce_sum" | "norm2":
-            return b.add(x, y)
-        case "reduce_prod":
-            return b.mul(x, y)
-        case "reduce_max":
-            return b.extremum("max", x, y)
-        case "reduce_min":
-            return b.extremum("min", x, y)
-        case "reduce_and":
-            return b.logical("and", x, y)
-        case "reduce_or":
-            return b.logical("or", x, y)
-    raise AssertionError(reduction)
-
-
-def _identity(reduction: str, dtype: np.dtype) -> str:
-    """Return what changes nothing: the value of an empty reduction."""
-    low = reduction == "reduce_max"
-    match reduction:
-        case "reduce_sum" | "norm2" | "reduce_or":
-            return literal(0, dtype)
-        case "reduce_prod" | "reduce_and":
-            return literal(1, dtype)
-    if dtype.kind == "f":
-        return literal(-np.inf if low else np.inf, dtype)
-    if dtype.kind == "b":
-        return literal(not low, dtype)
-    limits = np.iinfo(dtype)
-    return literal(limits.min if low else limits.max, dtype)
-
-
-def _cascade(text: FunctionText, element: str, width: int) -> str:
-    """Return the name of the helpers that add partial sums pairwise, and define them once.
-
-    Sum number `count` is merged with as many predecessors as `count` has trailing ones, as a binary counter carries;
-    the stack then holds one sum for each bit set in the number of sums pushed.
-    """
-    name = f"jg_cascade_{element}x{width}"
-    if name in text.helpers:
-        return name
-    of = vector(element, width)
-    text.helpers[name] = f"""
-define internal fastcc void @{name}_push(ptr %stack, i64 %count, {of} %value) noinline nounwind {{
-entry:
-  br label %test
-test:
-  %level = phi i64 [ 0, %entry ], [ %up, %merge ]
-  %bits = phi i64 [ %count, %entry ], [ %rest, %merge ]
-  %sum = phi {of} [ %value, %entry ], [ %both, %merge ]
-  %odd = trunc i64 %bits to i1
-  %place = getelementptr {of}, ptr %stack, i64 %level
-  br i1 %odd, label %merge, label %done
-merge:
-  %other = load {of}, ptr %place, align 64
-  %both = fadd {of} %other, %sum
-  %up = add i64 %level, 1
-  %rest = lshr i64 %bits, 1
-  br label %test
-done:
-  store {of} %sum, ptr %place, align 64
-  ret void
-}}
-define internal fastcc {of} @{name}_total(ptr %stack, i64 %count) noinline nounwind {{
-entry:
-  br label %test
-test:
-  %level = phi i64 [ 0, %entry ], [ %up, %next ]
-  %bits = phi i64 [ %count, %entry ], [ %rest, %next ]
-  %sum = phi {of} [ zeroinitializer, %entry ], [ %sofar, %next ]
-  %none = icmp eq i64 %bits, 0
-  br i1 %none, label %done, label %look
-look:
-  %odd = trunc i64 %bits to i1
-  br i1 %odd, label %merge, label %next
-merge:
-  %place = getelementptr {of}, ptr %stack, i64 %level
-  %other = load {of}, ptr %place, align 64
-  %both = fadd {of} %other, %sum
-  br label %next
-next:
-  %sofar = phi {of} [ %sum, %look ], [ %both, %merge ]
-  %up = add i64 %level, 1
-  %rest = lshr i64 %bits, 1
-  br label %test
-done:
-  ret {of} %sum
-}}"""
-    return name
 
 
 def emit_nest(

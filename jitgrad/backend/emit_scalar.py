@@ -247,7 +247,8 @@ class Arithmetic:
             raise ValueError(f"no function {name!r} in the math library")
         xs = self._level(*xs)
         width = xs[0].width
-        made = self.text.emit(self.library.call(name, "float64" if xs[0].dtype.itemsize == 8 else "float32", width, *(x.text for x in xs)))
+        kind = "float64" if xs[0].dtype.itemsize == 8 else "float32"
+        made = self.text.emit(self.library.call(name, kind, width, *(x.text for x in xs)))
         return Handle(made, xs[0].dtype, width)
 
     def extremum(self, name: str, x: Handle, y: Handle) -> Handle:

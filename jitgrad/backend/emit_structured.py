@@ -24,7 +24,7 @@ __all__: list[str] = []
 _INT64 = np.dtype(np.int64)
 
 
-def over(e: Emitter, shape: Sequence[Sym], body: Callable[[list[Sym]], None]) -> None:
+def _over(e: Emitter, shape: Sequence[Sym], body: Callable[[list[Sym]], None]) -> None:
     """Write plain loops over every position of a shape."""
 
     def level(axis: int, at: list[Sym]) -> None:
@@ -38,7 +38,7 @@ def over(e: Emitter, shape: Sequence[Sym], body: Callable[[list[Sym]], None]) ->
     level(0, [])
 
 
-def address(e: Emitter, view: View, at: Sequence[Sym]) -> str:
+def _address(e: Emitter, view: View, at: Sequence[Sym]) -> str:
     """Return the address of an element."""
     offset = view.offset
     for stride, i in zip(view.strides, at, strict=True):
@@ -46,7 +46,7 @@ def address(e: Emitter, view: View, at: Sequence[Sym]) -> str:
     return e.text.address(view.pointer, element_type(view.dtype), offset)
 
 
-def owned(e: Emitter, op: Op) -> View:
+def _owned(e: Emitter, op: Op) -> View:
     """Return the memory that a store may change, filled with the old contents."""
     if op in e.plan.copied:
         e.define(op.result)
@@ -74,7 +74,7 @@ def op_store(e: Emitter, op: Op) -> None:
         new = e.scalar(v)
         e.handles[op.result] = new if op.name == "store" else e.arithmetic.add(e.scalar(base), new)
         return
-    view = owned(e, op)
+    view = _owned(e, op)
     built = Expressions(e, e.text, e.shape(v))
     coords = e.part(op, built)
     node = built.node(v, built.identity)
@@ -103,7 +103,7 @@ def op_concatenate(e: Emitter, op: Op) -> None:
 @lowers("scatter", "scatter_add")
 def op_scatter(e: Emitter, op: Op) -> None:
     """Write or accumulate elements at computed positions, in order."""
-    view = owned(e, op)
+    view = _owned(e, op)
     _, v, *indices = op.operands
     lead = len(v.shape) - (len(view.strides) - len(indices))
 
@@ -114,13 +114,13 @@ def op_scatter(e: Emitter, op: Op) -> None:
             coords = [0 if d == 1 else at[skip + k] for k, d in enumerate(index.shape)]
             place = e.element(index, coords)
             where.append(int(place.text) if place.constant else place.text)
-        pointer = address(e, view, [*where, *at[lead:]])
+        pointer = _address(e, view, [*where, *at[lead:]])
         x = e.element(v, at)
         if op.name == "scatter_add":
             x = e.arithmetic.add(e.lanes.load(pointer, view.dtype, 1, 1), x)
         e.lanes.store(pointer, x, 1, 1)
 
-    over(e, e.shape(v), body)
+    _over(e, e.shape(v), body)
 
 
 def _rest(shape: list[Sym], axis: int) -> list[Sym]:
@@ -163,9 +163,9 @@ def op_argument(e: Emitter, op: Op) -> None:
         if is_scalar(op.result):
             e.handles[op.result] = found
         else:
-            e.lanes.store(address(e, e.view(op.result), at), found, 1, 1)
+            e.lanes.store(_address(e, e.view(op.result), at), found, 1, 1)
 
-    over(e, _rest(shape, axis), one)
+    _over(e, _rest(shape, axis), one)
 
 
 @lowers("cumsum", "cumprod")
@@ -189,7 +189,7 @@ def op_scan(e: Emitter, op: Op) -> None:
             if i != 0:
                 new = combine(Handle(e.text.emit(f"load {kind}, ptr {total}"), dtype), new)
             e.text.do(f"store {kind} {new.text}, ptr {total}")
-            e.lanes.store(address(e, view, place), new, 1, 1)
+            e.lanes.store(_address(e, view, place), new, 1, 1)
 
         if isinstance(shape[axis], int) and shape[axis] == 0:
             return
@@ -199,7 +199,7 @@ def op_scan(e: Emitter, op: Op) -> None:
         else:
             e.text.counted(shape[axis], step)
 
-    over(e, _rest(shape, axis), one)
+    _over(e, _rest(shape, axis), one)
 
 
 @lowers("sort", "argsort")
@@ -218,13 +218,13 @@ def op_sort(e: Emitter, op: Op) -> None:
 
     def one(at: list[Sym]) -> None:
         place = [*at[:axis], 0, *at[axis:]]
-        first = address(e, source, place)
+        first = _address(e, source, place)
         stride = source.strides[axis]
         e.text.do(f"call void @{name}(ptr {first}, i64 {stride}, i64 {length}, ptr {work})")
 
         def put(i: str) -> None:
             where = e.text.emit(f"load i64, ptr {e.text.address(work, 'i64', i)}")
-            target = address(e, view, [*at[:axis], i, *at[axis:]])
+            target = _address(e, view, [*at[:axis], i, *at[axis:]])
             if op.name == "argsort":
                 e.lanes.store(target, Handle(where, _INT64), 1, 1)
                 return
@@ -233,7 +233,7 @@ def op_sort(e: Emitter, op: Op) -> None:
 
         e.text.counted(length, put)
 
-    over(e, _rest(shape, axis), one)
+    _over(e, _rest(shape, axis), one)
 
 
 def _sorter(e: Emitter, dtype: np.dtype) -> str:

@@ -43,18 +43,11 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 
 __all__ = [
-    "Argument", "ArrayLeaf", "ArrayResult", "CallForm", "CallResult", "ChoiceResult", "ChoiceTag", "ConstantResult", "DictResult",
-    "DictTree", "Fact", "HiddenInput", "LateArrayResult", "Leaf", "ListResult", "ListTree", "NumberResult",
-    "ObjectResult", "ObjectTree", "RepeatResult", "Result", "SameResult", "ScalarLeaf", "StaticLeaf", "TupleResult",
-    "TupleTree", "ViewResult", "result_leaves",
+    "Argument", "ArrayLeaf", "ArrayResult", "CallForm", "CallResult", "ChoiceResult", "ChoiceTag", "ConstantResult",
+    "DictResult", "DictTree", "Fact", "HiddenInput", "LateArrayResult", "Leaf", "ListResult", "ListTree",
+    "NumberResult", "ObjectResult", "ObjectTree", "RepeatResult", "Result", "SameResult", "ScalarLeaf", "StaticLeaf",
+    "TupleResult", "TupleTree", "ViewResult", "result_leaves",
 ]  # fmt: skip
-
-PYTHON_KINDS = {
-    "bool": np.dtype(np.bool_),
-    "int": np.dtype(np.int64),
-    "float": np.dtype(np.float64),
-    "complex": np.dtype(np.complex128),
-}
 
 
 # --- arguments

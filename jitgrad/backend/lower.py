@@ -25,7 +25,8 @@ from typing import TypeAlias
 from jitgrad.backend import emit_control, emit_lists, emit_matmul, emit_structured  # they enter their ops in a table
 from jitgrad.backend.bufferise import bufferise
 from jitgrad.backend.emit import Emitter, Site
-from jitgrad.backend.schedule import Schedule, Step
+from jitgrad.backend.schedule import Schedule
+from jitgrad.backend.steps import Step
 from jitgrad.backend.structure import CONSUMERS, is_scalar
 from jitgrad.errors import error
 from jitgrad.graph.ir import Graph, Op, Value
@@ -95,8 +96,8 @@ def lower(
     ----------
     graph : Graph
     layouts : sequence of 'C', 'F', 'memory' or strides
-        Of each argument; strides are in elements and may be 0 or negative. "memory" is an array of rank 0: its word is a
-        pointer.
+        Of each argument; strides are in elements and may be 0 or negative. "memory" is an array of rank 0: its word is
+        a pointer.
     result_layouts : sequence of 'C', 'F' or 'memory'
         Of each yield, likewise.
     writes : sequence of (argument, yield)

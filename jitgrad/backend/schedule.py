@@ -16,65 +16,30 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 
-from jitgrad.backend.structure import CONSUMERS, Captures, dims_of, fusable, is_scalar, same_map, unit_reshape
+from jitgrad.backend.addressing import Addressing
+from jitgrad.backend.steps import EXPENSIVE, Step, reduced_axes
+from jitgrad.backend.structure import (
+    Captures,
+    consumed,
+    dims_of,
+    dynamic,
+    fusable,
+    is_scalar,
+    overlaps,
+    same_map,
+    touches,
+)
 from jitgrad.graph.ir import Block, Graph, Op, Value
 from jitgrad.graph.types import ArrayType, Dim, ListType
 
-__all__ = ["Schedule", "Step", "reduced_axes"]
+__all__ = ["Schedule"]
 
-EXPENSIVE = frozenset({
-    "exp", "log", "sin", "cos", "tan", "tanh", "power", "pow", "divide", "sqrt", "gather", "mod", "floor_divide",
-    "expm1", "log1p", "exp2", "log2", "log10", "arctan", "arctan2", "arcsin", "arccos", "sinh", "cosh", "arcsinh",
-    "arccosh", "arctanh", "erf", "erfc", "hypot", "cbrt", "remainder", "fmod", "logaddexp",
-})  # fmt: skip
-_VIEWS = frozenset({"load", "transpose", "reshape"})
 MAX_ROOTS = 8  # outputs of one nest: beyond, registers run out
 MAX_DEPTH = 48  # chain of fused ops: bounds recursion and the size of a nest
 MAX_COPIES = 3  # nests in which a cheap value may be computed again
 CHEAP = 6  # ops that may be computed again
 MAX_VISITS = 4000  # steps looked at to prove that there is no path
-
-
-@dataclass(eq=False)
-class Step:
-    """Ops that run together.
-
-    Attributes
-    ----------
-    kind : {'nest', 'op', 'result', 'end'}
-        A loop nest that computes `ops`; a single op; a result to be copied out; the yields of the block.
-    ops : list of Op
-    domain : tuple of Dim
-        Iterations of a nest.
-    axes : tuple of int, or None
-        Axes of the domain that the reductions of a nest drop; None if it only writes.
-    key : int
-        Place in the user's order.
-    succ : set of Step
-        Steps that must come later.
-    position : int
-        Number of the yield of a 'result'.
-    reads, after : int
-        Bit masks over versions of arrays that some op consumes: those that the step may read, and those whose
-        consumer it depends on.
-    """
-
-    kind: str
-    ops: list[Op]
-    domain: tuple[Dim, ...] = ()
-    axes: tuple[int, ...] | None = None
-    key: int = 0
-    succ: set[Step] = field(default_factory=set)
-    position: int = -1
-    reads: int = 0
-    after: int = 0
-
-
-def reduced_axes(op: Op) -> tuple[int, ...] | None:
-    """Return the axes that a reduction drops, None for other ops."""
-    return op.attrs["axes"] if op.name.startswith("reduce_") or op.name == "norm2" else None
 
 
 class Schedule:
@@ -95,6 +60,7 @@ class Schedule:
     steps : dict of Block to list of Step
     fused : set of Value
         Values that are never stored.
+    views : Addressing
     """
 
     def __init__(
@@ -104,112 +70,16 @@ class Schedule:
         self.layout = strides
         self.visible = visible
         self.written = written
-        # Versions of an argument that is not in C order and is to be changed: in its memory, or in a copy.
-        self.odd: set[Value] = {
-            r for op in visible for r in op.results if any(strides(a) is not None for a in graph.args)
-        }
+        unusual = any(strides(a) is not None for a in graph.args)
+        self.views = Addressing(strides, {r for op in visible for r in op.results} if unusual else set())
+        self.fused = self.views.fused
         self.captures = Captures(graph)
         self.steps: dict[Block, list[Step]] = {}
-        self.fused: set[Value] = set()
         pending: list[Block] = [graph]
         while pending:
             block = pending.pop()
             self.steps[block] = _BlockPlan(self, block).run()
             pending += [r for s in self.steps[block] for op in s.ops for r in op.regions]
-
-    def in_memory(self, value: Value) -> bool:
-        """Whether a value of an array or list has a buffer once everything is planned."""
-        if is_scalar(value):
-            return False
-        return value not in self.fused
-
-    def c_order(self, value: Value) -> bool:
-        """Whether a value certainly lies in memory in C order, so that any reshape of it is a view."""
-        op = value.op
-        if value in self.odd:
-            return False
-        if op is None:
-            return self.layout(value) is None
-        if op.name == "reshape":
-            return self.c_order(op.operands[0]) if not self.is_root_reshape(op) else True
-        return not fusable(op)
-
-    def is_root_reshape(self, op: Op) -> bool:
-        """Whether a reshape moves elements: then it is computed by a nest over its operand."""
-        return not unit_reshape(op) and not self.c_order(op.operands[0])
-
-    def addressing(self, value: Value) -> bool:
-        """Whether a value is a strided view of memory."""
-        op = value.op
-        while op is not None and fusable(op):
-            if op.name == "reshape" and not unit_reshape(op):
-                return self.c_order(op.operands[0])
-            if op.name not in ("load", "transpose", "reshape") or is_scalar(op.operands[0]):
-                return False
-            op = op.operands[0].op
-        return True
-
-    def base(self, value: Value) -> Value:
-        """Return what a chain of strided views looks at."""
-        op = value.op
-        while op is not None and op.name in _VIEWS and not self._moves(op):
-            value = op.operands[0]
-            op = value.op
-        return value
-
-    def _moves(self, op: Op) -> bool:
-        return op.name == "reshape" and not unit_reshape(op)
-
-    def blas_ready(self, value: Value) -> bool:
-        """Whether a value can be an operand of a matrix product as it lies, once its base is stored."""
-        base = self.base(value)
-        if base in self.fused and not (base.op is not None and self._moves(base.op)):
-            return False
-        if self._is_odd(base):
-            return False
-        strides = self._strides(value)[-2:]
-        rows, columns = value.shape[-2:]
-        plain = (strides[1] == 1 or columns == 1) and strides[0] not in (None, 0)
-        return plain or ((strides[0] == 1 or rows == 1) and strides[1] not in (None, 0))
-
-    def _is_odd(self, value: Value) -> bool:
-        """Whether a value looks at memory whose layout is not settled yet."""
-        while value not in self.odd:
-            op = value.op
-            if op is None or op.name not in _VIEWS or self._own_buffer(op):
-                return False
-            value = op.operands[0]
-        return True
-
-    def _strides(self, value: Value) -> list[int | str | None]:
-        """Return the strides of a view: a number, 'size' for a product of run-time sizes, None where unknown."""
-        op = value.op
-        if op is not None and op.name in _VIEWS and not self._moves(op) and not is_scalar(op.operands[0]):
-            below = self._strides(op.operands[0])
-            if op.name == "transpose":
-                return [below[p] for p in op.attrs["permutation"]]
-            if op.name == "load":
-                made: list[int | str | None] = []
-                for entry, stride in zip(op.attrs["index"], below, strict=True):
-                    if hasattr(entry, "step"):
-                        whole = isinstance(stride, int) and isinstance(entry.step, int) and entry.step > 0
-                        made.append(stride * entry.step if whole else stride if entry.step == 1 else None)
-                return made
-            rest = [s for s, d in zip(below, op.operands[0].shape, strict=True) if d != 1]
-            # A dimension of one may claim any stride; 1 never disturbs.
-            return [1 if d == 1 else rest.pop(0) for d in op.result.shape]
-        layout = self.layout(value)
-        if layout is not None:
-            return list(layout)
-        strides: list[int | str | None] = []
-        size: int | str = 1
-        for d in reversed(value.shape):
-            strides.append(size)
-            size = size * max(d, 1) if isinstance(d, int) and isinstance(size, int) else "size"
-        return strides[::-1]
-
-    def _own_buffer(self, op: Op) -> bool:
-        return op.name == "reshape" and self.is_root_reshape(op)
 
 
 class _BlockPlan:
@@ -257,11 +127,11 @@ class _BlockPlan:
         bits: dict[Value, int] = {}
         takes: dict[Op, int] = {}
         for op in self.block.ops:
-            for v in self._consumed(op):
+            for v in consumed(op, self.schedule.captures):
                 if not is_scalar(v):
                     bits.setdefault(v, 1 << len(bits))
         for op in self.block.ops:
-            takes[op] = sum({bits[v] for v in self._consumed(op) if v in bits})
+            takes[op] = sum({bits[v] for v in consumed(op, self.schedule.captures) if v in bits})
         for op in self.block.ops:
             inputs = [*op.operands, *self.schedule.captures.of(op)] if op.regions else op.operands
             reads = after = 0
@@ -346,7 +216,7 @@ class _BlockPlan:
                 self._read_all(op, step)
                 for v in op.operands:
                     self._keep_base(op, v)
-                if self._dynamic(op):
+                if dynamic(op):
                     self.guarded.add(step)
                 return
             if self._stays_fused(op):
@@ -367,9 +237,9 @@ class _BlockPlan:
                 step.succ.add(self.effect)
             self.effect = step
             self.guarded = set()
-        if self._dynamic(op):
+        if dynamic(op):
             self.guarded.add(step)
-        for v in self._consumed(op):
+        for v in consumed(op, self.schedule.captures):
             self._consume(v, step)
         self._read_all(op, step, identity=False)
         if op.regions:
@@ -388,14 +258,6 @@ class _BlockPlan:
                 if reader is not step:
                     step.succ.add(reader)
 
-    def _dynamic(self, op: Op) -> bool:
-        """Whether an op touches memory at a run-time position or of a run-time size."""
-        if op.name in ("load", "store", "addto"):
-            return len(op.operands) > (1 if op.name == "load" else 2)
-        if op.name in ("gather", "scatter", "scatter_add") or op.name.startswith("list_") or op.regions:
-            return True
-        return any(dims_of(r) for r in op.results)
-
     def _lends(self, v: Value) -> bool:
         """Whether regions may evaluate a value of this block themselves: views and fills cost nothing."""
         op = v.op
@@ -403,79 +265,36 @@ class _BlockPlan:
             return True
         if op.name in ("broadcast", "constant", "iota"):
             return all(is_scalar(x) for x in op.operands)
-        return self.schedule.addressing(v)
+        return self.schedule.views.addressing(v)
 
     def _fits(self, v: Value, op: Op) -> bool:
         """Whether regions use a value only where it need not be memory."""
-        if self.schedule.addressing(v):
+        if self.schedule.views.addressing(v):
             return True
         inside = (inner for region in op.regions for inner in region.walk())
         return not any(inner.name in ("gather", "sort", "argsort") and inner.operands[0] is v for inner in inside)
 
     def _keep_base(self, op: Op, v: Value) -> None:
-        if op.name == "gather" and v is op.operands[0] and not self.schedule.addressing(v):
+        if op.name == "gather" and v is op.operands[0] and not self.schedule.views.addressing(v):
             self.forced.add(v)
 
     def _needs_memory(self, op: Op, position: int, v: Value) -> bool:
         if is_scalar(v) or isinstance(v.type, ListType):
             return False
         if op.name == "matmul":
-            if not self.schedule.blas_ready(v):
+            if not self.schedule.views.blas_ready(v):
                 return True
-            base = self.schedule.base(v)
+            base = self.schedule.views.base(v)
             if base.op is not None and fusable(base.op) and base in self.local:
                 self.forced.add(base)
             return False
         if op.name in ("sort", "argsort", "call_back"):
-            return not self.schedule.addressing(v)
+            return not self.schedule.views.addressing(v)
         if op.name in ("scatter", "scatter_add") and position > 0:
-            return self._touches(v, op.operands[0])
+            return touches(v, op.operands[0], self.forced)
         if op.name in ("store", "addto") and position == 1:
-            return self._overlaps(op, v)
+            return overlaps(op, v)
         return False
-
-    def _touches(self, v: Value, base: Value) -> bool:
-        """Whether evaluating v where it is used could read base."""
-        stack = [v]
-        while stack:
-            x = stack.pop()
-            if x is base:
-                return True
-            if x.op is not None and fusable(x.op) and not is_scalar(x) and x not in self.forced:
-                stack.extend(x.op.operands)
-        return False
-
-    def _overlaps(self, store: Op, v: Value) -> bool:
-        """Whether v reads the stored-to array at other places than the one being written."""
-        base = store.operands[0]
-        here = (store.attrs["index"], store.operands[2:])
-        stack = [(v, True)]
-        while stack:
-            x, straight = stack.pop()
-            if x is base:
-                return True
-            if x.op is None or not fusable(x.op) or is_scalar(x):
-                continue
-            if x.op.name == "load" and x.op.operands[0] is base:
-                if not straight or (x.op.attrs["index"], x.op.operands[1:]) != here:
-                    return True
-                continue
-            stack.extend((o, straight and same_map(x.op, o)) for o in x.op.operands)
-        return False
-
-    def _consumed(self, op: Op) -> list[Value]:
-        if op.name in CONSUMERS:
-            return [op.operands[0]]
-        if op.name in ("for", "while"):
-            return [v for v in op.operands if not is_scalar(v)]
-        if op.name == "if":
-            found: dict[Value, None] = {}
-            outside = set(self.schedule.captures.of(op))
-            for region in op.regions:
-                for inner in region.ops:
-                    found |= {v: None for v in self._consumed(inner) if v in outside}
-            return list(found)
-        return []
 
     def _consume(self, v: Value, step: Step) -> None:
         """Let a step take over the buffer of a value, after all its readers, where that makes no cycle."""
@@ -496,7 +315,7 @@ class _BlockPlan:
             return False
         if op.name == "constant" or not op.operands:
             return True
-        if op.name == "reshape" and self.schedule.is_root_reshape(op):
+        if op.name == "reshape" and self.schedule.views.is_root_reshape(op):
             return False
         readers = self.readers[v]
         if any(self.reads.get(v, 0) & r.after & ~self._own(r) for r in readers):
@@ -530,7 +349,7 @@ class _BlockPlan:
     def _fuse(self, op: Op) -> None:
         v = op.result
         self.schedule.fused.add(v)
-        dynamic = self._dynamic(op)
+        dynamic = dynamic(op)
         for step, identity in list(self.readers[v].items()):
             self._read_all(op, step, identity)
             if dynamic:
@@ -562,7 +381,7 @@ class _BlockPlan:
         for v in (*op.operands, *op.results):
             for d in dims_of(v):
                 self._read(d, step, False)
-        if self._dynamic(op):
+        if dynamic(op):
             self.guarded.add(step)
 
     def _find_nest(self, op: Op, domain: tuple[Dim, ...], axes: tuple[int, ...] | None) -> Step | None:

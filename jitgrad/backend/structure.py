@@ -6,7 +6,7 @@ the buffer of an operand, what a region captures. This room decides nothing and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 import numpy as np
 
@@ -14,11 +14,9 @@ from jitgrad.graph.ir import Block, Op, Value
 from jitgrad.graph.types import ArrayType, Dim, ListType
 
 __all__ = [
-    "CONSUMERS", "REGIONS", "Captures", "constant_number", "dims_of", "fusable", "is_scalar", "same_map", "squeezed",
-    "unit_reshape",
+    "CONSUMERS", "Captures", "constant_number", "consumed", "dims_of", "dynamic", "fusable", "is_scalar", "overlaps",
+    "same_map", "touches", "unit_reshape",
 ]  # fmt: skip
-
-REGIONS = frozenset({"if", "for", "while"})
 
 # Ops that take over the buffer of their first operand where nothing else needs it any more.
 CONSUMERS = frozenset(
@@ -53,14 +51,14 @@ def constant_number(op: Op) -> np.generic | None:
     return first if bool((raw == raw[0]).all()) else None
 
 
-def squeezed(shape: Sequence[Dim]) -> list[Dim]:
+def _squeezed(shape: Sequence[Dim]) -> list[Dim]:
     """Return a shape without its ones."""
     return [d for d in shape if not (isinstance(d, int) and d == 1)]
 
 
 def unit_reshape(op: Op) -> bool:
     """Whether a reshape only adds or drops dimensions of one."""
-    return squeezed(op.operands[0].shape) == squeezed(op.result.shape)
+    return _squeezed(op.operands[0].shape) == _squeezed(op.result.shape)
 
 
 def dims_of(value: Value) -> list[Value]:
@@ -105,3 +103,59 @@ class Captures:
         used |= dict.fromkeys(block.yields)
         self._of[block] = {v: None for v in used if v not in defined}
         return self._of[block]
+
+
+def dynamic(op: Op) -> bool:
+    """Whether an op touches memory at a run-time position or of a run-time size."""
+    if op.name in ("load", "store", "addto"):
+        return len(op.operands) > (1 if op.name == "load" else 2)
+    if op.name in ("gather", "scatter", "scatter_add") or op.name.startswith("list_") or op.regions:
+        return True
+    return any(dims_of(r) for r in op.results)
+
+
+def touches(v: Value, base: Value, stored: Set[Value]) -> bool:
+    """Whether evaluating v where it is used could read base."""
+    stack = [v]
+    while stack:
+        x = stack.pop()
+        if x is base:
+            return True
+        if x.op is not None and fusable(x.op) and not is_scalar(x) and x not in stored:
+            stack.extend(x.op.operands)
+    return False
+
+
+def overlaps(store: Op, v: Value) -> bool:
+    """Whether v reads the stored-to array at other places than the one being written."""
+    base = store.operands[0]
+    here = (store.attrs["index"], store.operands[2:])
+    stack = [(v, True)]
+    while stack:
+        x, straight = stack.pop()
+        if x is base:
+            return True
+        if x.op is None or not fusable(x.op) or is_scalar(x):
+            continue
+        if x.op.name == "load" and x.op.operands[0] is base:
+            if not straight or (x.op.attrs["index"], x.op.operands[1:]) != here:
+                return True
+            continue
+        stack.extend((o, straight and same_map(x.op, o)) for o in x.op.operands)
+    return False
+
+
+def consumed(op: Op, captures: Captures) -> list[Value]:
+    """Return the values whose buffers an op takes over where it may."""
+    if op.name in CONSUMERS:
+        return [op.operands[0]]
+    if op.name in ("for", "while"):
+        return [v for v in op.operands if not is_scalar(v)]
+    if op.name == "if":
+        found: dict[Value, None] = {}
+        outside = set(captures.of(op))
+        for region in op.regions:
+            for inner in region.ops:
+                found |= {v: None for v in consumed(inner, captures) if v in outside}
+        return list(found)
+    return []

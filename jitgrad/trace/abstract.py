@@ -39,6 +39,7 @@ __all__ = [
     "Reshape",
     "Scalar",
     "SliceOf",
+    "SuperOf",
     "TaggedRef",
     "View",
 ]
@@ -231,6 +232,14 @@ class BoundMethod(Abstract):
 
 
 @dataclass(frozen=True, slots=True)
+class SuperOf(Abstract):
+    """What `super()` gives: the attributes of an object behind a class in its order of classes."""
+
+    cls: type
+    self: Any
+
+
+@dataclass(frozen=True, slots=True)
 class SliceOf(Abstract):
     """A slice with a bound that is known only at run time."""
 
@@ -289,11 +298,17 @@ class Maybe(Abstract):
 
 @dataclass(frozen=True, slots=True)
 class Poison(Abstract):
-    """A variable whose values on two paths cannot be one; an error only if it is used."""
+    """A variable whose values on two paths cannot be one; an error only if it is used.
+
+    Attributes
+    ----------
+    why : str
+    loop : loop key or None
+        The loop that would not have made it if it were unrolled, where that can be done.
+    """
 
     why: str
-    first: Any = None
-    second: Any = None
+    loop: Any = None
 
 
 class _Unbound:

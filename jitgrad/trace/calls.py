@@ -35,6 +35,7 @@ from jitgrad.trace.abstract import (
     Ref,
     Scalar,
     SliceOf,
+    SuperOf,
     TaggedRef,
 )
 from jitgrad.trace.arrays import describe, dtype_of, shape_of
@@ -43,7 +44,7 @@ from jitgrad.trace.guards import Outside, is_trusted
 
 __all__ = [
     "ATTRIBUTES", "HANDLERS", "METHODS", "OWNERS", "PURE", "Native", "attribute", "attribute_of_array", "bind",
-    "class_of", "handles", "is_known", "method", "set_attribute", "to_func",
+    "class_of", "handles", "is_known", "method", "set_attribute", "super_attribute", "to_func",
 ]  # fmt: skip
 
 Handler = Callable[..., Any]
@@ -218,6 +219,8 @@ def attribute(ctx: Context, x: Any, name: str) -> Any:
         return found
     if isinstance(x, External):
         return _external_attribute(ctx, x, name)
+    if isinstance(x, SuperOf):
+        return super_attribute(ctx, x.cls, x.self, name)
     kind = _kind(x)
     if kind == "array":
         if ("array", name) in ATTRIBUTES:
@@ -251,6 +254,33 @@ def attribute(ctx: Context, x: Any, name: str) -> Any:
         if isinstance(found, types.FunctionType | property):
             return _bound(ctx, x, type(x), found, type(x), name)
     return getattr(x, name)
+
+
+def super_attribute(ctx: Context, cls: type, self: Any, name: str) -> Any:
+    """Return `super(cls, self).name`."""
+    own = self if isinstance(self, type) else class_of(ctx, self)
+    chain = own.__mro__
+    for base in chain[chain.index(cls) + 1 :]:
+        if name in vars(base):
+            found = vars(base)[name]
+            if isinstance(found, staticmethod):
+                return found.__func__
+            if isinstance(found, classmethod):
+                return BoundMethod(found.__func__, own)
+            if isinstance(found, property):
+                return ctx.call(found.fget, [self])
+            return found if isinstance(self, type) or not callable(found) else BoundMethod(found, self)
+    raise AttributeError(f"'super' object has no attribute '{name}'")
+
+
+@handles(super)
+def _super(ctx: Context, cls: Any = None, self: Any = None) -> SuperOf:
+    if cls is None:
+        frame = ctx.frames[-1]  # type: ignore[attr-defined]
+        first = frame.func.code.co_varnames[0]
+        cls = ctx.heap[frame.cells["__class__"]]
+        self = ctx.heap[frame.cells[first]] if first in frame.cells else frame.locals[first]
+    return SuperOf(cls, self)
 
 
 def _is_data_descriptor(cls: type, name: str) -> bool:
@@ -345,6 +375,7 @@ def set_attribute(ctx: Context, x: Any, name: str, value: Any) -> None:
 
 def put_attribute(ctx: Context, x: Record, name: str, value: Any) -> None:
     """Do `object.__setattr__(x, name, value)`."""
+    ctx.conflict(x.cell)
     pairs = dict(ctx.heap[x.cell])
     pairs[name] = value
     ctx.heap[x.cell] = tuple(pairs.items())

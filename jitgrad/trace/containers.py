@@ -12,7 +12,7 @@ from typing import Any
 
 from jitgrad.graph.ir import Value
 from jitgrad.trace.abstract import Cell, DictRef, External, ListRef
-from jitgrad.trace.arrays import as_array
+from jitgrad.trace.arrays import as_array, kind
 from jitgrad.trace.builtins import new_dict, pairs_of
 from jitgrad.trace.calls import OWNERS, handles, is_known, method, opened
 from jitgrad.trace.comparisons import equal_objects
@@ -54,8 +54,9 @@ def _append(ctx: Context, x: ListRef, item: Any) -> None:
         return
     made = as_array(ctx, item)
     element = items.type.element  # type: ignore[union-attr]
-    if made.type != element:
-        raise ctx.error("JG221", what=f"appending {made.type} to a list of {element}")
+    of = ctx.list_kinds.get(x.cell, "array")
+    if made.type != element or kind(item) != of:
+        raise ctx.error("JG221", what=f"appending {made.type} ({kind(item)}) to a list of {element} ({of})")
     ctx.conflict(x.cell)
     ctx.heap[x.cell] = ctx.g.list_push(items, made)
 
@@ -87,7 +88,7 @@ def _pop(ctx: Context, x: ListRef, index: Any = -1) -> Any:
         g = ctx.g
         count = g.list_length(items)
         ctx.check(g.greater(count, 0), IndexError, "pop from empty list")
-        item = ctx.result(g.list_get(items, g.subtract(count, 1)))
+        item = ctx.list_item(x.cell, g.list_get(items, g.subtract(count, 1)))
         ctx.conflict(x.cell)
         ctx.heap[x.cell] = g.list_pop(items)
         return item

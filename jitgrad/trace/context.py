@@ -16,7 +16,7 @@ from jitgrad.graph.builder import Builder
 from jitgrad.graph.ir import Graph, Value
 from jitgrad.graph.types import ArrayType, Dim
 from jitgrad.location import Location
-from jitgrad.trace.abstract import Cell, Ref, Scalar
+from jitgrad.trace.abstract import Cell, Poison, Ref, Scalar
 
 __all__ = ["PYTHON_DTYPES", "Context", "kind_of_python"]
 
@@ -92,6 +92,16 @@ class Context:
     def note_static(self, value: Any, why: str) -> int:
         """Make a run-time int known, by unrolling the loop that counts it or by guarding it; else raise."""
         raise NotImplementedError
+
+    def refuse(self, found: Poison, name: str) -> None:
+        """Raise for a value that two paths left in forms that cannot be one; unroll the loop that did it if it can be.
+
+        Raises
+        ------
+        UnsupportedError
+            JG240.
+        """
+        raise self.error("JG240", name=name, why=found.why)
 
     # --- making values
 

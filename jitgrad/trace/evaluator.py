@@ -27,6 +27,7 @@ from jitgrad.trace.abstract import (
     External,
     Func,
     ListRef,
+    Poison,
     Record,
     Scalar,
 )
@@ -38,7 +39,7 @@ from jitgrad.trace.context import Context
 from jitgrad.trace.frame import Frame, Outcome
 from jitgrad.trace.guards import Outside, is_trusted
 from jitgrad.trace.header import NeedUnroll
-from jitgrad.trace.instructions import bound_value, step, super_attribute, truth_of
+from jitgrad.trace.instructions import bound_value, step, truth_of
 from jitgrad.trace.library import by_name
 from jitgrad.trace.loops import next_of, run_loop
 from jitgrad.trace.merge import Obligations, reachable
@@ -360,6 +361,13 @@ class Evaluator(Branches):
             raise self.error("JG241", names=names)
         raise Restart(fresh, f"a store to {cell.name or 'an array'} may be seen through another name")
 
+    def refuse(self, found: Poison, name: str) -> None:
+        """Begin again with the loop unrolled that left a variable in forms that cannot be one, or raise JG240."""
+        if found.loop is None or found.loop in self.unrolled:
+            super().refuse(found, name)
+        self.unrolled.add(found.loop)
+        raise Restart(set(), f"a loop is unrolled: {name} is another object in each trip")
+
     def share(self, a: Cell, b: Cell) -> None:
         """Note that two cells are one array in the program: a store to one while the other is alive is refused."""
         self.obligations.relate(a, b, [])
@@ -437,4 +445,4 @@ def _is_none(ctx: Context, x: Any) -> Any:
 HANDLERS_IS_NONE = Native(_is_none)
 
 
-__all__ += ["UNBOUND", "DeadEnd", "bound_value", "super_attribute"]
+__all__ += ["UNBOUND", "DeadEnd", "bound_value"]

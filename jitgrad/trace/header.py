@@ -21,12 +21,14 @@ from jitgrad.trace.abstract import (
     UNBOUND,
     Box,
     Cell,
+    DictRef,
     Func,
     IterRange,
     IterRows,
     ListRef,
     Maybe,
     Poison,
+    Record,
     Ref,
     Scalar,
     TaggedRef,
@@ -48,6 +50,7 @@ from jitgrad.trace.merge import cells_of, reachable, same, undefined
 
 __all__ = ["Header", "LoopSignal", "NeedPeel", "NeedUnroll", "NotThisForm"]
 
+_FEW_TRIPS = 256
 _ORDER = ["bool", "int", "float", "complex"]
 Get = Callable[[State], Any]
 
@@ -217,6 +220,8 @@ class Header:
             return self._phi(path, v, get, name)
         if isinstance(v, Ref) and decision == "ints":
             return self._moving_view(path, v, get, name)
+        if isinstance(v, ListRef | DictRef | Record) and decision == "object":
+            return self._object(path, v, get, name)
         if isinstance(v, tuple) and v:
             items = [self._value((*path, i), x, _item_of(get, i), name, force) for i, x in enumerate(v)]
             return tuple(items) if type(v) is tuple else type(v)(*items)
@@ -298,6 +303,41 @@ class Header:
             ev.obligations.relate(cell, old, [(self.key, path)])
         self.parts.append(_Part(path, get, Ref(cell), name, True))
         return Ref(cell)
+
+    def _object(self, path: Any, v: Any, get: Get, name: str) -> Any:
+        """Return a list, dict or object that is another one in each trip, of the same structure."""
+        cell = self.phis.setdefault(path, Cell(name))
+        content = self.entry.heap[v.cell]
+        head = replace(v, cell=cell)
+        self.parts.append(_Part(path, get, head, name, True))
+
+        def items_of(s: State) -> Any:
+            return s.heap.get(getattr(get(s), "cell", None), ())
+
+        if isinstance(v, ListRef):
+            made = [self._value((*path, i), x, _item_of(items_of, i), name, True) for i, x in enumerate(content)]
+        else:
+            made = [
+                (k, self._value((*path, i), x, _value_of(items_of, i), str(k), True))
+                for i, (k, x) in enumerate(content)
+            ]
+        self.heap[cell] = tuple(made)
+        self.ev.obligations.relate(cell, v.cell, [(self.key, path)])
+        return head
+
+    def _object_fits(self, part: _Part, head: Any, found: Any, back: State) -> bool:
+        if type(found) is type(head) and _same_structure(head, found, self.heap[head.cell], back.heap.get(found.cell)):
+            self.ev.obligations.relate(head.cell, found.cell, [(self.key, part.path)])
+            return True
+        self.widen[part.path] = self._other_object()
+        return False
+
+    def _other_object(self) -> Poison:
+        """Return what stands for a variable that is another object after a trip."""
+        iterator = self.entry.stack[-1] if self.entry.stack else None
+        count = getattr(iterator, "count", None)
+        can = isinstance(iterator, IterRange | IterRows) and isinstance(count, int) and count <= _FEW_TRIPS
+        return Poison("it is another object after a trip of the loop", self.key if can else None)
 
     def _moving_view(self, path: Any, v: Ref, get: Get, name: str) -> Ref:
         links: list[Any] = []
@@ -382,6 +422,8 @@ class Header:
             return self._number_fits(part, head, found)
         if part.slot and isinstance(head, Ref):
             return self._array_fits(part, head, found, back)
+        if part.slot and isinstance(head, ListRef | DictRef | Record):
+            return self._object_fits(part, head, found, back)
         if path[0] == "H" and len(path) == 2 and isinstance(head, tuple):
             return self._items_fit(part, head, found)
         if same(head, found):
@@ -406,15 +448,18 @@ class Header:
             self.widen[path] = "phi"
         elif is_number(head) and isinstance(found, Ref | TaggedRef):
             raise NeedPeel(part.name, "it is a number, and an array after a trip")
+        elif isinstance(head, ListRef | DictRef | Record) and type(found) is type(head):
+            alike = _same_structure(head, found, self.entry.heap.get(head.cell), back.heap.get(found.cell))
+            self.widen[path] = "object" if alike else self._other_object()
         else:
-            self.widen[path] = Poison("it is another object after a trip of the loop")
+            self.widen[path] = self._other_object()
         return False
 
     def _number_fits(self, part: _Part, head: Scalar, found: Any) -> bool:
         if not is_number(found):
             if isinstance(found, Ref | TaggedRef):
                 raise NeedPeel(part.name, "it is a number, and an array after a trip")
-            self.widen[part.path] = Poison("it is another object after a trip of the loop")
+            self.widen[part.path] = self._other_object()
             return False
         ev = self.ev
         before, after = (head.kind, head.value.array.dtype), (kind(found), dtype_of(ev, found))
@@ -500,6 +545,17 @@ def _alike(a: Ref, b: Ref) -> bool:
     return True
 
 
+def _same_structure(a: Any, b: Any, held: Any, after: Any) -> bool:
+    """Whether two containers have the same class and keys, given what they hold."""
+    if not isinstance(held, tuple) or not isinstance(after, tuple) or len(held) != len(after):
+        return False
+    if isinstance(a, ListRef):
+        return True
+    return getattr(a, "cls", None) is getattr(b, "cls", None) and all(
+        k == n for (k, _), (n, _) in zip(held, after, strict=True)
+    )
+
+
 def _item(container: Any, i: int) -> Any:
     return container[i] if isinstance(container, tuple) and i < len(container) else UNBOUND
 
@@ -525,3 +581,11 @@ def _slot_of_stack(i: int) -> Get:
 
 def _item_of(get: Get, i: int) -> Get:
     return lambda s: _item(get(s), i)
+
+
+def _value_of(get: Get, i: int) -> Get:
+    def find(s: State) -> Any:
+        pair = _item(get(s), i)
+        return UNBOUND if pair is UNBOUND else pair[1]
+
+    return find

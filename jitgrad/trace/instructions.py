@@ -30,7 +30,7 @@ from jitgrad.trace.abstract import (
 )
 from jitgrad.trace.arrays import as_array, truth
 from jitgrad.trace.bytecode import NULL, Instr
-from jitgrad.trace.calls import attribute, is_known, opened, outside_of, set_attribute
+from jitgrad.trace.calls import attribute, is_known, opened, outside_of, set_attribute, super_attribute
 from jitgrad.trace.comparisons import compare_op, contains_op, is_op
 from jitgrad.trace.context import Context
 from jitgrad.trace.frame import Frame
@@ -39,7 +39,7 @@ from jitgrad.trace.operators import binary_op, get_item_op, set_item_op, unary_o
 from jitgrad.trace.subscripts import new_list, static_key
 from jitgrad.trace.texts import Text, format_value, join_texts
 
-__all__ = ["STEPS", "append_to", "bound_value", "step"]
+__all__ = ["STEPS", "append_to", "bound_value", "refuse_poison", "step"]
 
 Step = Callable[[Context, Frame, Any], None]
 
@@ -61,6 +61,17 @@ def step(ctx: Context, frame: Frame, instr: Instr) -> None:
     if found is None:
         raise ctx.error("JG203", what=f"the instruction {instr.op}{'' if instr.arg is None else f' {instr.arg}'}")
     found(ctx, frame, instr.arg)
+    if frame.stack:
+        refuse_poison(ctx, frame.stack[-1], instr.arg if isinstance(instr.arg, str) else "this value")
+
+
+def refuse_poison(ctx: Context, value: Any, name: str) -> None:
+    """Refuse a value that paths left in forms that cannot be one, or a container whose items they left so."""
+    found = value
+    if isinstance(value, ListRef | DictRef | Record):
+        found = ctx.heap.get(value.cell)
+    if isinstance(found, Poison):
+        ctx.refuse(found, name)
 
 
 # --- variables
@@ -87,7 +98,7 @@ def bound_value(ctx: Context, name: str, value: Any, free: bool = False) -> Any:
         ctx.check(value.flag, UnboundLocalError, message)
         return value.value
     if isinstance(value, Poison):
-        raise ctx.error("JG240", name=name, why=value.why)
+        ctx.refuse(value, name)
     return value
 
 
@@ -325,23 +336,6 @@ def _superattr(ctx: Context, frame: Frame, name: str) -> None:
     frame.push(super_attribute(ctx, cls, self, name))
 
 
-def super_attribute(ctx: Context, cls: type, self: Any, name: str) -> Any:
-    """Return `super(cls, self).name`."""
-    own = self.cls if isinstance(self, Record) else type(self.thing) if isinstance(self, External) else self
-    assert isinstance(own, type)
-    chain = own.__mro__
-    for base in chain[chain.index(cls) + 1 :]:
-        if name in vars(base):
-            found = vars(base)[name]
-            if isinstance(found, staticmethod):
-                return found.__func__
-            if isinstance(found, classmethod):
-                return BoundMethod(found.__func__, own)
-            if isinstance(found, property):
-                return ctx.call(found.fget, [self])
-            return BoundMethod(found, self)
-    raise AttributeError(f"'super' object has no attribute '{name}'")
-
 
 @_step("setattr")
 def _setattr(ctx: Context, frame: Frame, name: str) -> None:
@@ -569,4 +563,4 @@ def _unsupported(ctx: Context, frame: Frame, name: str) -> None:
     raise ctx.error("JG203", what=name)
 
 
-__all__ += ["Text", "super_attribute", "truth", "truth_of"]
+__all__ += ["Text", "truth", "truth_of"]

@@ -41,7 +41,18 @@ from jitgrad.trace.abstract import (
     Scalar,
     TaggedRef,
 )
-from jitgrad.trace.arrays import dtype_of, is_number, kind, mixed_dtype, numpy_flag, read, scalar_value, shape_of
+from jitgrad.trace.arrays import (
+    array_type,
+    as_array,
+    dtype_of,
+    is_number,
+    kind,
+    mixed_dtype,
+    numpy_flag,
+    read,
+    scalar_value,
+    shape_of,
+)
 from jitgrad.trace.context import Context
 from jitgrad.trace.frame import State
 
@@ -250,6 +261,11 @@ class Merger:
 
     def content(self, path: Any, contents: list[Any], ks: list[int]) -> Any:
         """Join what a cell holds on several edges."""
+        if any(isinstance(c, Poison) for c in contents):
+            return next(c for c in contents if isinstance(c, Poison))
+        lengths = {len(c) if isinstance(c, tuple) else -1 for c in contents}
+        if path[0] == "H" and len(path) == 2 and len(lengths) > 1:
+            return self._grown_list(path, contents, ks)
         if any(isinstance(c, Value) for c in contents):
             if not all(isinstance(c, Value) for c in contents):
                 return Poison("a list that grows on one path only")
@@ -260,6 +276,37 @@ class Merger:
                 return Poison(f"an array is {' or '.join(sorted(map(str, types)))}")
             return self.slot(contents[0].type, dict(zip(ks, contents, strict=True)), contents[0].name)
         return self.value(path, contents, ks)
+
+    def _grown_list(self, path: Any, contents: list[Any], ks: list[int]) -> Any:
+        """Join a list that has another length on each edge: one that grows, if its items are of one type."""
+        ctx, cell = self.ctx, path[1]
+        types: set[Any] = set()
+        for k, content in zip(ks, contents, strict=True):
+            if isinstance(content, Value):
+                if not isinstance(content.type, ListType):
+                    return Poison("an array, or something else")
+                types.add((ctx.list_kinds.get(cell, "array"), content.type.element))
+                continue
+            with self.on(k):
+                types |= {
+                    (kind(v), array_type(ctx, v)) if is_number(v) or isinstance(v, Ref | TaggedRef) else None
+                    for v in content
+                }
+        if len(types) != 1 or None in types or any(name == "mixed" for name, _ in types):
+            return Poison("a list or dict of another length on each path, whose items are not numbers of one type")
+        ((name, element),) = types
+        ctx.list_kinds[cell] = name
+        given = {}
+        for k, content in zip(ks, contents, strict=True):
+            with self.on(k):
+                given[k] = content if isinstance(content, Value) else self._listed(content, element)
+        return self.slot(ListType(element), given, cell.name)
+
+    def _listed(self, items: tuple[Any, ...], element: ArrayType) -> Value:
+        made: Value = self.ctx.g.list_empty(type=ListType(element))
+        for item in items:
+            made = self.ctx.g.list_push(made, as_array(self.ctx, item, element.dtype))
+        return made
 
     # --- values
 
@@ -353,7 +400,7 @@ class Merger:
         made = replace(first, cell=cell)
         self._phis[key] = made
         for v in values:
-            self.obligations.relate(cell, v.cell, [self.key])
+            self.obligations.relate(cell, v.cell, [(self.key, path)])
         self._new_contents[cell] = self.content((*path, "items"), contents, ks)
         return made
 

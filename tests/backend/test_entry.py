@@ -136,13 +136,17 @@ def test_array_result_is_fresh() -> None:
     assert first.dtype is F8
 
 
+class Sub(np.ndarray):
+    """A subclass, whose operators may mean anything."""
+
+
 def test_array_call_and_what_is_declined() -> None:
     form = CallForm((ArrayLeaf(F8, (4,)),), ArrayResult(F8, (4,)))
     assert answers(form, TWICE_4, np.arange(4.0)).tolist() == [0, 2, 4, 6]
     unaligned = np.zeros(33, np.uint8)[1:].view(np.float64)
     wrong = [
         np.zeros(5), np.zeros(4, np.float32), np.zeros(4, np.int64), np.zeros((4, 1)), np.zeros(()), np.zeros(8)[::2],
-        np.zeros(4, ">f8"), np.matrix(np.zeros(4)), np.ma.zeros(4), [0.0] * 4, 1.0, None, unaligned,
+        np.zeros(4, ">f8"), np.zeros(4).view(Sub), np.ma.zeros(4), [0.0] * 4, 1.0, None, unaligned,
     ]  # fmt: skip
     for array in wrong:
         assert declines(form, array)

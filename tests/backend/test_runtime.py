@@ -92,7 +92,7 @@ def test_instances_are_ordinary_objects() -> None:
     del target
     assert gone() is None
     assert Target.__name__ == "Target"
-    assert Target.__module__ == __name__
+    assert Target.__module__ == "tests.backend.calls"
     assert Target.__doc__ == "Says what came the slow way."
 
 

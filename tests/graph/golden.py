@@ -32,6 +32,7 @@ from jitgrad.graph.parser import parse
 from jitgrad.graph.passes import optimise
 from jitgrad.graph.printer import print_graph
 from jitgrad.graph.verify import verify
+from tests.graph.golden_python import grad_graph, grad_is_right, jit_graph, jit_is_right
 from tests.graph.helpers import outcome
 from tests.graph.random_graphs import random_args
 
@@ -117,4 +118,8 @@ def _runs_alike(source: str, graph: Graph) -> None:
 STAGES: dict[str, Stage] = {
     # A graph as text, optimised.
     "graph-text": Stage(_optimised, _runs_alike),
+    # Python, traced and optimised.
+    "jit": Stage(jit_graph, jit_is_right),
+    # Python, traced, differentiated and optimised.
+    "grad": Stage(grad_graph, grad_is_right),
 }

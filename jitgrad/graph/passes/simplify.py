@@ -20,14 +20,19 @@ import numpy as np
 
 from jitgrad.graph.builder import Builder
 from jitgrad.graph.ir import Block, Graph, Op, Value
-from jitgrad.graph.passes.rewriting import Replacements, blocks_within, drop_positions, may_act
-from jitgrad.graph.passes.rules import arithmetic, choice, memory, shapes
+from jitgrad.graph.passes.rewriting import Replacements, blocks_within, drop_positions, may_act, run_time_dims
+from jitgrad.graph.passes.rules import arithmetic, choice, memory, ranges, shapes
 from jitgrad.graph.passes.rules.context import Context, Rule, made_by
 from jitgrad.graph.types import ArrayType
 
 __all__ = ["simplify"]
 
-RULES: dict[str, Rule] = {**arithmetic.RULES, **choice.RULES, **memory.RULES, **shapes.RULES}
+_TABLES = (arithmetic.RULES, choice.RULES, memory.RULES, shapes.RULES, ranges.RULES)
+# Of one primitive, the rules in the order of the tables.
+RULES: dict[str, list[Rule]] = {}
+for _table in _TABLES:
+    for _name, _rule in _table.items():
+        RULES.setdefault(_name, []).append(_rule)
 
 # Results up to this many elements are computed here instead of at run time; they must be kept as text and data.
 _FOLDED_SIZE = 64
@@ -82,8 +87,8 @@ class _Sweep:
         self.graph = graph
         self.replaced = Replacements()
         self.changed = False
-        uses, written = _count(graph)
-        self.r = Context(Builder(graph), uses, written)
+        self.r = Context(Builder(graph))
+        _survey(graph, self.r)
         self.stack: list[_Frame] = []
 
     def run(self) -> bool:
@@ -161,8 +166,7 @@ class _Sweep:
             self.replace(old, op.result)
 
     def simplified(self, op: Op) -> Value | None:
-        rule = RULES.get(op.primitive.name)
-        if rule is not None:
+        for rule in RULES.get(op.primitive.name, ()):
             value = rule(self.r, op)
             if value is not None:
                 return value
@@ -304,21 +308,23 @@ class _Sweep:
         return True
 
 
-def _count(graph: Graph) -> tuple[dict[Value, int], set[Value]]:
-    """Return how often each value is used, and which ones are written into or handed on by regions."""
-    uses: dict[Value, int] = {}
-    written: set[Value] = set()
+def _survey(graph: Graph, r: Context) -> None:
+    """Note what the rules ask about values."""
+    uses = r.uses
+    for arg in graph.args:
+        r.sizes.update(run_time_dims(arg.type))
     for block in blocks_within(graph):
         for op in block.ops:
             for v in op.operands:
                 uses[v] = uses.get(v, 0) + 1
             if op.regions:
-                written.update(op.operands)
+                r.written.update(op.operands)
+                if op.primitive.name == "for":
+                    r.loops[op.regions[0].args[0]] = op
             elif op.primitive.name in _WRITES:
-                written.add(op.operands[0])
+                r.written.add(op.operands[0])
         for v in block.yields:
             uses[v] = uses.get(v, 0) + 1
         if block is not graph:
-            written.update(block.yields)
-            written.update(block.args)
-    return uses, written
+            r.written.update(block.yields)
+            r.written.update(block.args)

@@ -37,12 +37,18 @@ class Context:
         How often values were used when the pass began: a guide to what pays, never to what is right.
     written : set of Value
         Arrays and lists into whose storage something may be written: those that stores take, or that loops carry.
+    sizes : set of Value
+        Run-time dimensions of the graph's arguments, which are not negative.
+    loops : dict of Value to Op
+        The index of each `for` to the op, whose first operand is the trip count.
     """
 
-    def __init__(self, g: Builder, uses: dict[Value, int], written: set[Value]) -> None:
+    def __init__(self, g: Builder) -> None:
         self.g = g
-        self.uses = uses
-        self.written = written
+        self.uses: dict[Value, int] = {}
+        self.written: set[Value] = set()
+        self.sizes: set[Value] = set()
+        self.loops: dict[Value, Op] = {}
 
     def literal(self, value: Value) -> np.ndarray | None:
         """Return the contents of a constant."""

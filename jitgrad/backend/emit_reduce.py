@@ -1,0 +1,107 @@
+"""The arithmetic of reductions: what combines two values, what changes nothing, and pairwise sums of partial sums.
+
+In: the name of a reducing primitive and a dtype. Out: instructions, constants, and two helper functions for each type
+of vector that is summed in blocks. This room knows no loop.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from jitgrad.backend.emit_scalar import Arithmetic, Handle
+from jitgrad.backend.text import FunctionText, literal, vector
+
+__all__ = ["cascade", "combine", "identity"]
+
+
+def combine(b: Arithmetic, reduction: str, x: Handle, y: Handle) -> Handle:
+    """Return two partial results as one."""
+    match reduction:
+        case "reduce_sum" | "norm2":
+            return b.add(x, y)
+        case "reduce_prod":
+            return b.mul(x, y)
+        case "reduce_max":
+            return b.extremum("max", x, y)
+        case "reduce_min":
+            return b.extremum("min", x, y)
+        case "reduce_and":
+            return b.logical("and", x, y)
+        case "reduce_or":
+            return b.logical("or", x, y)
+    raise AssertionError(reduction)
+
+
+def identity(reduction: str, dtype: np.dtype) -> str:
+    """Return what changes nothing: the value of an empty reduction."""
+    low = reduction == "reduce_max"
+    match reduction:
+        case "reduce_sum" | "norm2" | "reduce_or":
+            return literal(0, dtype)
+        case "reduce_prod" | "reduce_and":
+            return literal(1, dtype)
+    if dtype.kind == "f":
+        return literal(-np.inf if low else np.inf, dtype)
+    if dtype.kind == "b":
+        return literal(not low, dtype)
+    limits = np.iinfo(dtype)
+    return literal(limits.min if low else limits.max, dtype)
+
+
+def cascade(text: FunctionText, element: str, width: int) -> str:
+    """Return the name of the helpers that add partial sums pairwise, and define them once.
+
+    Sum number `count` is merged with as many predecessors as `count` has trailing ones, as a binary counter carries;
+    the stack then holds one sum for each bit set in the number of sums pushed.
+    """
+    name = f"jg_cascade_{element}x{width}"
+    if name in text.helpers:
+        return name
+    of = vector(element, width)
+    text.helpers[name] = f"""
+define internal fastcc void @{name}_push(ptr %stack, i64 %count, {of} %value) noinline nounwind {{
+entry:
+  br label %test
+test:
+  %level = phi i64 [ 0, %entry ], [ %up, %merge ]
+  %bits = phi i64 [ %count, %entry ], [ %rest, %merge ]
+  %sum = phi {of} [ %value, %entry ], [ %both, %merge ]
+  %odd = trunc i64 %bits to i1
+  %place = getelementptr {of}, ptr %stack, i64 %level
+  br i1 %odd, label %merge, label %done
+merge:
+  %other = load {of}, ptr %place, align 64
+  %both = fadd {of} %other, %sum
+  %up = add i64 %level, 1
+  %rest = lshr i64 %bits, 1
+  br label %test
+done:
+  store {of} %sum, ptr %place, align 64
+  ret void
+}}
+define internal fastcc {of} @{name}_total(ptr %stack, i64 %count) noinline nounwind {{
+entry:
+  br label %test
+test:
+  %level = phi i64 [ 0, %entry ], [ %up, %next ]
+  %bits = phi i64 [ %count, %entry ], [ %rest, %next ]
+  %sum = phi {of} [ zeroinitializer, %entry ], [ %sofar, %next ]
+  %none = icmp eq i64 %bits, 0
+  br i1 %none, label %done, label %look
+look:
+  %odd = trunc i64 %bits to i1
+  br i1 %odd, label %merge, label %next
+merge:
+  %place = getelementptr {of}, ptr %stack, i64 %level
+  %other = load {of}, ptr %place, align 64
+  %both = fadd {of} %other, %sum
+  br label %next
+next:
+  %sofar = phi {of} [ %sum, %look ], [ %both, %merge ]
+  %up = add i64 %level, 1
+  %rest = lshr i64 %bits, 1
+  br label %test
+done:
+  ret {of} %sum
+}}"""
+    return name
