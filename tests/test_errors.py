@@ -104,7 +104,7 @@ def set_of_data(x):
     return len({x, 2.0})
 
 
-@refused("JG210", X, at="x + np.exp(None)".split(" + ")[1])
+@refused("JG210", X, at="np.exp(None)")
 def none_as_array(x):
     return x + np.exp(None)
 
@@ -437,7 +437,7 @@ def test_refused_calls(code: str, kind: type[JitgradError], call: Callable[[], A
 
 
 def test_invalid_code_is_a_defect() -> None:
-    with pytest.raises(InternalError, match="JG900: .*not valid"):
+    with pytest.raises(InternalError, match=r"JG900: .*not valid"):
         compile_module("define void @jg_f() { nonsense }")
 
 

@@ -349,10 +349,10 @@ class _BlockPlan:
     def _fuse(self, op: Op) -> None:
         v = op.result
         self.schedule.fused.add(v)
-        dynamic = dynamic(op)
+        moves = dynamic(op)
         for step, identity in list(self.readers[v].items()):
             self._read_all(op, step, identity)
-            if dynamic:
+            if moves:
                 self.guarded.add(step)
         for u in op.operands:
             self._keep_base(op, u)

@@ -39,7 +39,7 @@ def range_of(r: Context, value: Value, depth: int = _DEPTH) -> _Range:
 
 
 def _within(low: int, high: int) -> _Range:
-    return (low, high) if _LEAST <= low and high <= _MOST else (_LEAST, _MOST)
+    return (low, high) if low >= _LEAST and high <= _MOST else (_LEAST, _MOST)
 
 
 def _are_int64(op: Op) -> bool:
