@@ -22,7 +22,7 @@ from jitgrad.graph.passes import optimise
 from jitgrad.graph.printer import print_graph
 from jitgrad.graph.verify import verify
 from jitgrad.options import OPTIONS
-from jitgrad.pytree import DictSpec, TupleSpec, leaves_of, spec_of
+from jitgrad.pytree import DictSpec, TupleSpec, alike, leaves_of, spec_of
 from jitgrad.trace.guards import holds, look_up, source_text
 from jitgrad.trace.tracer import Traced, trace
 from jitgrad.transform import Transform
@@ -59,7 +59,7 @@ class Specialisation:
     def fits(self, leaves: list[Any]) -> bool:
         """Whether the values compiled in are those of a call, and nothing it read from outside has changed."""
         return (
-            all(leaves[k] == v for k, v in self._statics)
+            all(alike(leaves[k], v) for k, v in self._statics)
             and all(holds(g) for g in self.traced.guards)
             and all(self._is_like(source, spec) for source, spec in self._hidden)
         )
@@ -75,7 +75,7 @@ class Specialisation:
     def misfit(self, leaves: list[Any]) -> str:
         """Return why a call does not fit."""
         for k, v in self._statics:
-            if leaves[k] != v:
+            if not alike(leaves[k], v):
                 return f"argument {k} is {leaves[k]}, not {v}"
         for guard in self.traced.guards:
             if not holds(guard):

@@ -9,6 +9,7 @@ rebuilt without running their `__init__`. This room knows neither graphs nor com
 from __future__ import annotations
 
 import enum
+import struct
 import types
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from jitgrad.errors import error
 
 __all__ = [
     "ArraySpec", "DictSpec", "ListSpec", "NumberSpec", "ObjectSpec", "OpaqueSpec", "Spec", "StaticSpec", "TupleSpec",
-    "attributes_of", "flatten", "is_leaf", "leaves_of", "rebuild_object", "spec_of", "unflatten",
+    "alike", "attributes_of", "flatten", "is_leaf", "leaves_of", "rebuild_object", "spec_of", "unflatten",
 ]  # fmt: skip
 
 
@@ -48,9 +49,7 @@ class StaticSpec:
     value: Any
 
     def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, StaticSpec) and type(self.value) is type(other.value) and bool(self.value == other.value)
-        )
+        return isinstance(other, StaticSpec) and alike(self.value, other.value)
 
     def __hash__(self) -> int:
         return hash((type(self.value), self.value))
@@ -112,6 +111,21 @@ _PYTHON_DTYPES = {
     "float": np.dtype(np.float64),
     "complex": np.dtype(np.complex128),
 }
+
+
+def alike(a: Any, b: Any) -> bool:
+    """Whether two constants are the same to a program: equal in type and value all through, floats by their bits."""
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, tuple):
+        return len(a) == len(b) and all(alike(x, y) for x, y in zip(a, b, strict=True))
+    if isinstance(a, slice):
+        return alike((a.start, a.stop, a.step), (b.start, b.stop, b.step))
+    if isinstance(a, frozenset):
+        return len(a) == len(b) and all(any(alike(x, y) for y in b) for x in a)
+    if isinstance(a, float):
+        return struct.pack("d", a) == struct.pack("d", b)
+    return bool(a == b)
 
 
 def is_leaf(spec: Any) -> bool:

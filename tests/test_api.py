@@ -456,3 +456,17 @@ def test_arrays_of_rank_0() -> None:
 
     b = np.array(2.0, dtype=np.float32)
     assert jit(tripled)(b) is b and b == 6.0
+
+
+AXES: Any = (1, 2)
+
+
+def test_constants_are_compared_by_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    f = jit(lambda x: x * AXES[0] + len(AXES))
+    assert type(f(1)) is int
+    monkeypatch.setitem(globals(), "AXES", (1.0, 2))
+    assert type(f(1)) is float
+    monkeypatch.setitem(globals(), "AXES", (True, 2))
+    assert f(2) == 4
+    g = jit(lambda x, options: x * options[0])
+    assert type(g(3, (2, "a"))) is int and type(g(3, (2.0, "a"))) is float

@@ -10,11 +10,16 @@ from __future__ import annotations
 import enum
 from typing import Any
 
+import numpy as np
+
 from jitgrad.backend.calltext import CallText
 from jitgrad.backend.capi import OB_VALUE
 from jitgrad.backend.form import CallForm
 
 __all__ = ["Checks"]
+
+# Single objects, and those whose == takes different numbers for equal (0.0 and -0.0, 1 and True).
+_ONLY_ITSELF = (bool, enum.Enum, type(...), complex, frozenset, np.inexact)
 
 
 class Checks:
@@ -74,10 +79,14 @@ class Checks:
     # --- objects
 
     def _same(self, pointer: str, value: Any, rule: str) -> None:
-        """Decline unless a pointer is an object, or under the rule "equal" one of the same type and value."""
+        """Decline unless a pointer is an object, or under the rule "equal" one of the same type and value.
+
+        Tuples and slices are compared item by item, for (1, 2) == (True, 2.0). What has no cheap sound comparison must
+        be the very object: then Python compares.
+        """
         t = self.t
         is_it = t.equal("ptr", pointer, t.object(value))
-        if rule == "is" or value is None or isinstance(value, bool | enum.Enum | type(...)):
+        if rule == "is" or value is None or (isinstance(value, _ONLY_ITSELF) and not isinstance(value, float)):
             t.unless(is_it, "no")
             return
         on, other, like = t.fresh("same"), t.fresh("other"), t.fresh("like")
@@ -85,6 +94,11 @@ class Checks:
         t.start(other)
         t.branch_if(t.type_is(pointer, type(value)), like, "no")
         t.start(like)
+        if isinstance(value, tuple | slice):
+            self._same_items(pointer, value)
+            t.branch(on)
+            t.start(on)
+            return
         if isinstance(value, float):
             # By bits: 0.0 == -0.0, and a NaN does not equal itself.
             same = t.equal("i64", t.load("i64", pointer, OB_VALUE), t.load("i64", t.object(value), OB_VALUE))
@@ -96,6 +110,22 @@ class Checks:
             t.start(sound)
         t.branch_if(same, on, "no")
         t.start(on)
+
+    def _same_items(self, pointer: str, value: Any) -> None:
+        """Compare a tuple or slice, whose type is right, with another."""
+        t = self.t
+        if isinstance(value, slice):
+            for name in ("start", "stop", "step"):
+                item = t.api("PyObject_GetAttr", "ptr", f"ptr {pointer}", f"ptr {t.object(name)}")
+                self._or_clear(item)
+                self._hold(item, False)
+                self._same(item, getattr(value, name), "equal")
+            return
+        t.unless(t.equal("i64", t.api("PyTuple_Size", "i64", f"ptr {pointer}"), len(value)), "no")
+        for k, expected in enumerate(value):
+            item = t.api("PyTuple_GetItem", "ptr", f"ptr {pointer}", f"i64 {k}")
+            self._or_clear(item)
+            self._same(item, expected, "equal")
 
     # --- the outside
 

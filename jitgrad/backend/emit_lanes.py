@@ -44,7 +44,7 @@ class Lanes:
                 f"call {of} {symbol}(ptr {pointer}, i32 {size}, <{width} x i1> {mask}, {of} zeroinitializer)"
             )
             return self._boolean(made, dtype, width)
-        slot = text.alloca(f"[{width} x {element}]", 64)
+        slot = text.shared("tail", f"[{width} x {element}]")
         text.do(f"store {of} zeroinitializer, ptr {slot}")
         self._memcpy(slot, pointer, lanes, size)
         return self._boolean(text.emit(f"load {of}, ptr {slot}"), dtype, width)
@@ -86,7 +86,7 @@ class Lanes:
             mask = self.mask(width, lanes)
             text.do(f"call void {symbol}({of} {value}, ptr {pointer}, i32 {size}, <{width} x i1> {mask})")
         else:
-            slot = text.alloca(f"[{width} x {element}]", 64)
+            slot = text.shared("tail", f"[{width} x {element}]")
             text.do(f"store {of} {value}, ptr {slot}")
             self._memcpy(pointer, slot, lanes, size)
 

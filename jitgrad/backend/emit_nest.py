@@ -81,7 +81,7 @@ class _Nest:
         for n in nodes:
             self.by_level[max((self.level[d] for d in shape.order if n.dims >> d & 1), default=0)].append(n)
         self.accumulators: list[_Accumulator] = []
-        self.counter = ""
+        self.pushed = self.terms = ""
         self.count: Sym = shape.width  # real lanes
 
     # the loops
@@ -137,9 +137,9 @@ class _Nest:
 
         def tail() -> None:
             self.count = rest
-            self._restart(level)
             self._inside(level, env, pointers, at, dim, self.text.mul(full, width))
-            self._push(level)
+            if self._blocked(level):
+                self._count(1)
             self.count = width
 
         if isinstance(rest, int):
@@ -292,11 +292,13 @@ class _Nest:
                 self.accumulators.append(_Accumulator(o, dtype, self.text.alloca(of)))
         blocked = self._blocked(len(self.shape.order))
         if blocked:
-            self.counter = self.text.alloca("i64")
-            self.text.do(f"store i64 0, ptr {self.counter}")
-            for a in self.accumulators:
+            self.pushed, self.terms = self.text.alloca("i64"), self.text.alloca("i64")
+            self.text.do(f"store i64 0, ptr {self.pushed}")
+            self.text.do(f"store i64 0, ptr {self.terms}")
+            for k, a in enumerate(self.accumulators):
                 if self._cascades(a):
-                    a.stack = self.text.alloca(f"[{LEVELS} x {vector(register_type(a.dtype), self.shape.width)}]", 64)
+                    of = vector(register_type(a.dtype), self.shape.width)
+                    a.stack = self.text.shared(f"stack {k}", f"[{LEVELS} x {of}]")
         for a in self.accumulators:
             self._reset(a)
         self._loop(level + 1, env, pointers, at)
@@ -328,13 +330,12 @@ class _Nest:
         return total > BLOCK
 
     def _blocks(self, trips: Sym, body: Callable[[Sym], None]) -> None:
-        """Write a loop in blocks, each of which ends in the cascade."""
+        """Write a loop in blocks; where enough terms have come together, the partial sums go to the cascade."""
         text = self.text
 
         def block(start: Sym) -> None:
-            for a in self.accumulators:
-                if a.stack:
-                    self._reset(a)
+            before = text.emit(f"load i64, ptr {self.terms}")
+            text.when(text.emit(f"icmp sge i64 {before}, {BLOCK}"), self._push)
             past = text.add(start, BLOCK)
             if isinstance(trips, int) and trips % BLOCK == 0:
                 stop = past
@@ -342,29 +343,29 @@ class _Nest:
                 text.declare("i64 @llvm.smin.i64(i64, i64)")
                 stop = text.emit(f"call i64 @llvm.smin.i64(i64 {past}, i64 {trips})")
             text.counted(stop, body, start=start)
-            self._push(len(self.shape.order))
+            self._count(text.sub(stop, start))
 
         text.counted(trips, block, step=BLOCK)
 
-    def _restart(self, level: int) -> None:
-        if self._blocked(level):
-            for a in self.accumulators:
-                if a.stack:
-                    self._reset(a)
+    def _count(self, more: Sym) -> None:
+        """Note how many terms the accumulators have taken."""
+        before = self.text.emit(f"load i64, ptr {self.terms}")
+        self.text.do(f"store i64 {self.text.add(before, more)}, ptr {self.terms}")
 
-    def _push(self, level: int) -> None:
-        if not self._blocked(level):
-            return
+    def _push(self) -> None:
+        """Hand the partial sums to the cascade and start new ones."""
         text = self.text
-        count = text.emit(f"load i64, ptr {self.counter}")
+        count = text.emit(f"load i64, ptr {self.pushed}")
         for a in self.accumulators:
             if a.stack:
                 of = vector(register_type(a.dtype), self.shape.width)
                 value = text.emit(f"load {of}, ptr {a.slot}")
                 name = cascade(text, register_type(a.dtype), self.shape.width)
                 text.do(f"call fastcc void @{name}_push(ptr {a.stack}, i64 {count}, {of} {value})")
+                self._reset(a)
         following = text.emit(f"add i64 {count}, 1")
-        text.do(f"store i64 {following}, ptr {self.counter}")
+        text.do(f"store i64 {following}, ptr {self.pushed}")
+        text.do(f"store i64 0, ptr {self.terms}")
 
     def _identity(self, a: _Accumulator) -> str:
         return identity(a.output.reduction, a.dtype)
@@ -394,13 +395,16 @@ class _Nest:
         width = self.shape.width
         of = vector(register_type(a.dtype), width)
         if a.stack:
-            name = cascade(self.text, register_type(a.dtype), width)
-            count = self.text.emit(f"load i64, ptr {self.counter}")
-            total = Handle(
-                self.text.emit(f"call fastcc {of} @{name}_total(ptr {a.stack}, i64 {count})"), a.dtype, width
-            )
-        else:
-            total = Handle(self.text.emit(f"load {of}, ptr {a.slot}"), a.dtype, width)
+            count = self.text.emit(f"load i64, ptr {self.pushed}")
+
+            def add_pushed() -> None:
+                name = cascade(self.text, register_type(a.dtype), width)
+                earlier = self.text.emit(f"call fastcc {of} @{name}_total(ptr {a.stack}, i64 {count})")
+                last = self.text.emit(f"load {of}, ptr {a.slot}")
+                self.text.do(f"store {of} {self.text.emit(f'fadd {of} {earlier}, {last}')}, ptr {a.slot}")
+
+            self.text.when(self.text.emit(f"icmp ne i64 {count}, 0"), add_pushed)
+        total = Handle(self.text.emit(f"load {of}, ptr {a.slot}"), a.dtype, width)
         lanes = self.shape.lanes
         if lanes is not None and lanes in self.shape.order[self.shape.kept :]:
             while total.width > 1:

@@ -97,7 +97,8 @@ class ScalarLeaf:
 class StaticLeaf:
     """An object that decides the program; has no words.
 
-    `rule` is "is" (the very object) or "equal" (the very object, or same type and ==; floats by their bits).
+    `rule` is "is" (the very object) or "equal" (the very object, or same type and ==; floats by their bits, tuples
+    and slices by their items; complex numbers and frozensets only themselves).
     """
 
     value: Any

@@ -17,7 +17,9 @@ This room knows neither the call (`entry`) nor how text becomes machine code (`e
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import prod
 from typing import TypeAlias
@@ -109,6 +111,17 @@ def lower(
     UnsupportedError
         If the graph uses a dtype or an op that has no lowering.
     """
+    with _deep_enough(graph):
+        return _lower(graph, layouts, result_layouts, writes, features)
+
+
+def _lower(
+    graph: Graph,
+    layouts: Sequence[Layout],
+    result_layouts: Sequence[str],
+    writes: Sequence[tuple[int, int]],
+    features: Target,
+) -> Body:
     _check_types(graph)
     explicit = {a: s for a, lie in zip(graph.args, layouts, strict=True) if (s := _strides(a, lie)) is not None}
     schedule = Schedule(graph, explicit.get, _visible(graph, writes), {k for _, k in writes})
@@ -133,6 +146,22 @@ def lower(
         "full" if loops else "minimal",
         "\n".join([*_describe(schedule), *plan.notes]),
     )
+
+
+@contextmanager
+def _deep_enough(graph: Graph) -> Iterator[None]:
+    """Let regions nest as deep as they do: every level takes some Python frames."""
+    depth, level = 0, [graph.ops]
+    while level:
+        depth += 1
+        level = [region.ops for ops in level for op in ops for region in op.regions]
+    before = sys.getrecursionlimit()
+    if depth > 20:
+        sys.setrecursionlimit(max(before, 1000 + 40 * depth))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
 
 
 def _strides(arg: Value, layout: Layout) -> tuple[int, ...] | None:

@@ -41,6 +41,9 @@ class Specialisation:
         Addresses of the native entry and its table; 0 if calls take the Python path.
     """
 
+    # An attribute, for a module's variables may be gone when the interpreter ends.
+    _free = ctypes.PYFUNCTYPE(None, ctypes.c_void_p)(("PyMem_RawFree", ctypes.pythonapi))
+
     def __init__(self, form: CallForm, code: Code, on_error: Callable[..., Any], words: Any, kept: list[Any]) -> None:
         self.form = form
         self.code = code
@@ -79,10 +82,7 @@ class Specialisation:
         words = getattr(self, "_words", None)
         if words is not None and words[0]:
             block, words[0] = words[0], 0
-            _free(block)
-
-
-_free = ctypes.PYFUNCTYPE(None, ctypes.c_void_p)(("PyMem_RawFree", ctypes.pythonapi))
+            self._free(block)
 
 
 def link(

@@ -76,6 +76,7 @@ class FunctionText:
         self.helpers: dict[str, str] = {}
         self.externals: dict[str, None] = {}
         self._count = 0
+        self._shared: dict[tuple[object, str], str] = {}
 
     def fresh(self, hint: str = "v") -> str:
         """Return a name that nothing else has, without its sigil."""
@@ -147,6 +148,12 @@ class FunctionText:
         body()
         self.branch(end)
         self.start(end)
+
+    def shared(self, key: object, type: str) -> str:
+        """Return stack memory that nests use one after another: a body with many nests must not overflow the stack."""
+        if (key, type) not in self._shared:
+            self._shared[key, type] = self.alloca(type, 64)
+        return self._shared[key, type]
 
     # sizes and offsets
 

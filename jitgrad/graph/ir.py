@@ -17,7 +17,7 @@ from jitgrad.location import Location
 if TYPE_CHECKING:
     from jitgrad.graph.primitive import Primitive
 
-__all__ = ["Block", "Graph", "Op", "Value", "clone_block", "substitute_type"]
+__all__ = ["Block", "Graph", "Op", "Value", "clone_block", "substitute_attrs", "substitute_type"]
 
 
 class Value:
@@ -166,6 +166,7 @@ class Block:
                 arg.type = substitute_type(arg.type, mapping)
             for op in block.ops:
                 op.operands = [find(v) for v in op.operands]
+                op.attrs = substitute_attrs(op.attrs, mapping)
                 for result in op.results:
                     result.type = substitute_type(result.type, mapping)
             block.yields = [find(v) for v in block.yields]
@@ -197,6 +198,21 @@ def substitute_type(type: Type, mapping: Mapping[Value, Value]) -> Type:
     return type.with_shape(tuple(shape))
 
 
+def substitute_attrs(attrs: dict[str, Any], mapping: Mapping[Value, Value]) -> dict[str, Any]:
+    """Return attributes with run-time dimensions of the types among them replaced; the same dict if nothing changes."""
+    made = attrs
+    for key, value in attrs.items():
+        if isinstance(value, ArrayType | ListType):
+            new: Any = substitute_type(value, mapping)
+        elif isinstance(value, tuple) and any(isinstance(x, ArrayType | ListType) for x in value):
+            new = tuple(substitute_type(x, mapping) if isinstance(x, ArrayType | ListType) else x for x in value)
+        else:
+            continue
+        if new is not value:
+            made = made | {key: new}
+    return made
+
+
 def clone_block(source: Block, target: Block, mapping: dict[Value, Value]) -> list[Value]:
     """Append copies of the source's ops to the target.
 
@@ -224,7 +240,7 @@ def clone_block(source: Block, target: Block, mapping: dict[Value, Value]) -> li
         new = Op(
             op.primitive,
             [mapping.get(v, v) for v in op.operands],
-            op.attrs,
+            substitute_attrs(op.attrs, mapping) if op.attrs else op.attrs,
             regions,
             [substitute_type(r.type, mapping) for r in op.results],
             op.location,

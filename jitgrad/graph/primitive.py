@@ -17,7 +17,7 @@ The derivative takes one of these forms:
                unbroadcasting and masks handled centrally. A partial may be the constants ONE, MINUS_ONE or ZERO.
 `Linear`       linear in each operand that may be active: the jvp is the op on each tangent, summed; the vjp is the
                transpose given here.
-`Rules`        an explicit vjp and jvp, both required.
+`Rules`        an explicit vjp and jvp, both required; the vjp hands masks on.
 `NoGradient`   a reason. Results that are not floating point need no other form.
 
 This room knows no particular primitive, no evaluation order and no LLVM.
@@ -29,7 +29,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cache
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 
@@ -44,6 +44,7 @@ __all__ = [
     "ONE",
     "PRIMITIVES",
     "ZERO",
+    "Cot",
     "Derivative",
     "Linear",
     "Masked",
@@ -81,6 +82,17 @@ class Masked:
     partial: Value | Partial = Partial.ONE
 
 
+class Cot(NamedTuple):
+    """A cotangent: its value, and a bool array (of its shape, or a scalar) outside of which it is zero, or None.
+
+    Where the mask is false the value *is* an exact zero: a rule that mixes elements may drop the mask, though not
+    multiply those zeros by what may be infinite; one that moves or scales elements moves the mask with them.
+    """
+
+    value: Value
+    mask: Value | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Partials:
     """`rule(g, out, *operands)` returns one partial an operand (a Value, a Masked, or ONE, MINUS_ONE, ZERO).
@@ -113,13 +125,13 @@ class Linear:
 class Rules:
     """Explicit rules.
 
-    `vjp(g, op, cts, needed)` gets the results' cotangents (None where zero) and the set of operand positions wanted,
-    and returns one cotangent or None an operand. `jvp(g, op, tangents)` gets the operands' tangents (None where zero)
-    and returns one tangent or None a result. Both may use `op.operands` and `op.results`: the caller sees to it that
-    those values are at hand where the rule's code runs.
+    `vjp(g, op, cts, needed)` gets the results' cotangents (None where zero; masks have the result's shape) and the set
+    of operand positions wanted, and returns one cotangent or None an operand. `jvp(g, op, tangents)` gets the operands'
+    tangents (None where zero) and returns one tangent or None a result. Both may use `op.operands` and `op.results`:
+    the caller sees to it that those values are at hand where the rule's code runs.
     """
 
-    vjp: Callable[[Builder, Op, Sequence[Value | None], set[int]], Sequence[Value | None]]
+    vjp: Callable[[Builder, Op, Sequence[Cot | None], set[int]], Sequence[Cot | None]]
     jvp: Callable[[Builder, Op, Sequence[Value | None]], Sequence[Value | None]]
 
 

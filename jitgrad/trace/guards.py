@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from jitgrad.graph.types import ArrayType
+from jitgrad.pytree import alike
 from jitgrad.trace.abstract import Cell, External, Ref, Scalar
 from jitgrad.trace.context import PYTHON_DTYPES, Context, kind_of_python
 
@@ -118,7 +119,7 @@ def holds(guard: Guard) -> bool:
     if guard.rule == "is":
         return now is guard.expected
     if guard.rule == "equal":
-        return type(now) is type(guard.expected) and bool(now == guard.expected)
+        return alike(now, guard.expected)
     if guard.rule == "type":
         return type(now) is guard.expected
     if guard.rule == "code":

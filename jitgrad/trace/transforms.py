@@ -16,9 +16,9 @@ import numpy as np
 
 from jitgrad.graph.diff.adjoint import adjoint
 from jitgrad.graph.diff.tangent import tangent
-from jitgrad.graph.ir import Block, Value, clone_block
+from jitgrad.graph.ir import Block, Value, clone_block, substitute_type
 from jitgrad.graph.ops.shape import reshape_to
-from jitgrad.graph.types import Type
+from jitgrad.graph.types import ArrayType, Type
 from jitgrad.trace.abstract import (
     Abstract,
     Cell,
@@ -357,9 +357,22 @@ def pulled(ctx: Context, t: Transform, primals: tuple[Any, ...], ct: Any) -> Any
     outputs = [traced.read(leaf) for leaf in traced.leaves_of(_primal_result(ctx, t, traced))]
     traced.block.yields = list(outputs)
     graph = adjoint(traced.block, list(range(len(traced.leaves))))
-    seeds = _matched(ctx, t, ct, [v.type for v in outputs], "cotangent")
+    seeds = _seeds(ctx, t, ct, graph.args[len(traced.leaves) :])
     cts = iter(_inline(ctx, graph, [*traced.leaves, *seeds])[len(outputs) :])
     return tuple(with_leaves(ctx, p, cts) if k in wrt else p for k, p in enumerate(primals))
+
+
+def _seeds(ctx: Context, t: Transform, ct: Any, args: Sequence[Value]) -> list[Value]:
+    """Return the last arguments of an adjoint: cotangents, and the sizes of those whose sizes the primal computes."""
+    wanted = [a for a in args if a.type.is_float]
+    sizes: dict[Value, Value] = {}
+    for leaf, arg in zip(float_leaves(ctx, ct), wanted, strict=False):
+        if isinstance(arg.type, ArrayType):
+            for own, d in zip(shape_of(ctx, leaf), arg.shape, strict=False):
+                if isinstance(d, Value) and d in args:
+                    sizes[d] = ctx.dim(own)
+    given = iter(_matched(ctx, t, ct, [substitute_type(a.type, sizes) for a in wanted], "cotangent"))
+    return [next(given) if a.type.is_float else sizes[a] for a in args]
 
 
 def _primal_result(ctx: Context, t: Transform, traced: _Traced) -> Any:

@@ -14,8 +14,11 @@ from jitgrad.graph.interpret import interpret
 from jitgrad.graph.ir import Graph, Value
 from jitgrad.graph.ops.index import Pick, Span, add_to, load, store
 from jitgrad.graph.ops.shape import zeros
+from jitgrad.graph.passes import optimise
 from jitgrad.graph.types import FLOAT64, INT64, ArrayType, ListType, Type
 from tests.backend.native import Native, check
+from tests.graph import diff_bank
+from tests.graph.diff_check import reverse
 
 ROW = ArrayType(np.dtype(float), (20,))
 MATRIX = ArrayType(np.dtype(float), (6, 6))
@@ -246,6 +249,18 @@ def test_stores_before_a_failed_check_stay() -> None:
     with pytest.raises(IndexError):
         native(a, 10)
     assert (a[:4] == 0.0).all() and (a[4:] != 0.0).all()
+
+
+TWICE = ("cholesky", "leapfrog_swap", "if_store_one_arm", "captured_stored")  # the others take longer
+
+
+@pytest.mark.parametrize(("name", "order"), [(n, k) for n in diff_bank.BANK for k in (0, 1, 2) if k < 2 or n in TWICE])
+def test_no_copy_in_the_loops_of_programs_and_their_adjoints(name: str, order: int) -> None:
+    graph, args, *_ = diff_bank.BANK[name]()
+    for _ in range(order):
+        graph, args = reverse(graph, args, np.random.default_rng(0))
+    optimise(graph)
+    assert not loop_copies(check(graph, *args, rtol=1e-8))
 
 
 def test_arena_is_shared() -> None:

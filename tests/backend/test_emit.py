@@ -15,6 +15,7 @@ from jitgrad.graph.interpret import interpret
 from jitgrad.graph.ir import Graph, Value
 from jitgrad.graph.types import BOOL, FLOAT64, INT64, ArrayType, Type
 from tests.backend.native import Native, check
+from tests.graph.helpers import deep_graph
 
 
 def build(make: Callable[..., Any], *types: Type) -> Graph:
@@ -152,3 +153,17 @@ def test_long_chains_do_not_recurse_without_bound() -> None:
         return x
 
     check(build(make, row(float, 9)), np.arange(9.0), exact=True)
+
+
+def test_deep_nests_of_regions() -> None:
+    check(deep_graph(500), True, 1, 0.5)
+
+
+def test_many_reductions_do_not_grow_the_stack() -> None:
+    def make(g: Builder, x: Value) -> Value:
+        for _ in range(300):
+            x = g.subtract(x, g.divide(g.reduce_sum(g.square(x), axes=(0,)), 1e4))
+        return x
+
+    native = check(build(make, row(float, 1000)), np.linspace(-1, 1, 1000))
+    assert native.body.ir.count("[48 x") == 1

@@ -273,9 +273,12 @@ def test_static_leaves() -> None:
         (0.5, "equal", [float("0.5")], [0.25, np.float64(0.5)]),
         (0.0, "equal", [float("0")], [-0.0]),
         (float("nan"), "equal", [float("nan")], [1.0]),
-        ((1, "a"), "equal", [(int("1"), "a")], [(1, "b"), [1, "a"]]),
+        ((1, "a"), "equal", [(int("1"), "a")], [(1, "b"), [1, "a"], (True, "a"), (1.0, "a"), (1,)]),
+        ((1, (0.0, None)), "equal", [(1, (float("0"), None))], [(1, (-0.0, None)), (1, (0.0,)), (1, 0.0)]),
+        (1j, "equal", [], [complex(0, 1), 1.0]),
         (np.dtype(np.float32), "equal", [np.dtype("f4")], [np.dtype("f8")]),
-        (slice(1, 2), "equal", [slice(1, 2)], [slice(1, 3)]),
+        (slice(1, 2), "equal", [slice(1, 2)], [slice(1, 3), slice(1.0, 2), slice(True, 2), slice(1, 2, 1)]),
+        (slice(None, 2000), "equal", [slice(None, int("2000"))], [slice(0, 2000), slice(None, 2000.0)]),
     ]
     for value, rule, fitting, others in cases:
         form = CallForm((StaticLeaf(value, rule),), ConstantResult(1))

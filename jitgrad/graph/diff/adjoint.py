@@ -15,11 +15,17 @@ from jitgrad.graph.builder import Builder
 from jitgrad.graph.diff.activity import active_values
 from jitgrad.graph.diff.cotangent import Cot
 from jitgrad.graph.diff.frames import Frame, Nest, run
+from jitgrad.graph.diff.lists import reshape_elements
 from jitgrad.graph.diff.reverse import Reverse
 from jitgrad.graph.ir import Block, Graph, Value, clone_block, substitute_type
+from jitgrad.graph.ops.shape import reshape_to
 from jitgrad.graph.passes.dce import dce
+from jitgrad.graph.passes.rewriting import dims_of
+from jitgrad.graph.types import INT64, ArrayType, ListType
 
 __all__ = ["adjoint"]
+
+_SIZES_DIFFER = "a cotangent has the size {} where {} is needed"
 
 
 def adjoint(block: Block, wrt: Sequence[int], *, name: str = "adjoint", seeded: Sequence[int] | None = None) -> Graph:
@@ -39,8 +45,10 @@ def adjoint(block: Block, wrt: Sequence[int], *, name: str = "adjoint", seeded: 
     Returns
     -------
     Graph
-        Arguments: the block's, then one cotangent for each of `seeded`. Yields: the block's, then the cotangent of each
-        of `wrt`, as zeros where nothing depends on it.
+        Arguments: the block's, then one cotangent for each of `seeded`. A dimension that the block computes cannot size
+        an argument: the cotangent then has a size of its own, an int64 argument just before it, and the graph checks
+        that the two are equal. Yields: the block's, then the cotangent of each of `wrt`, as zeros where nothing depends
+        on it.
 
     Raises
     ------
@@ -95,7 +103,7 @@ class _Adjoint:
         reverse.residuals.frames[self.graph] = top
         for k in seeded:
             y = yields[k]
-            ct = self.graph.add_arg(y.type, f"{y.name}.ct" if y.name else "ct")
+            ct = _seed(g, self.graph, y)
             if y in active:
                 reverse.accumulate(top, y, Cot(ct))
         run(reverse.block(top))
@@ -120,6 +128,25 @@ class _Adjoint:
         done = self.reverse.undo.done
         living = set(self.graph.walk()) if done else set()
         self.undone = frozenset(self._position[outer] for outer, version in done if version.op in living)
+
+
+def _seed(g: Builder, graph: Graph, y: Value) -> Value:
+    """Add the argument for a yield's cotangent, and return it as a value of the yield's type."""
+    name = f"{y.name}.ct" if y.name else "ct"
+    computed = [d for d in dims_of(y.type) if isinstance(d, Value) and d.op is not None]
+    if computed:
+        own = {r for op in graph.ops for r in op.results}  # others were captured
+        computed = [d for d in computed if d in own]
+    if not computed:
+        return graph.add_arg(y.type, name)
+    element = y.type if isinstance(y.type, ArrayType) else y.type.element
+    sizes = {k: graph.add_arg(INT64, f"{name}.size") for k, d in enumerate(element.shape) if d in computed}
+    given = element.with_shape(tuple(sizes.get(k, d) for k, d in enumerate(element.shape)))
+    ct = graph.add_arg(given if isinstance(y.type, ArrayType) else ListType(given), name)
+    for k, size in sizes.items():
+        needed = element.shape[k]
+        g.check(g.equal(size, needed), size, needed, exception=ValueError, message=_SIZES_DIFFER)
+    return reshape_to(g, ct, element.shape) if isinstance(y.type, ArrayType) else reshape_elements(g, ct, element)
 
 
 def _copy(block: Block, name: str) -> tuple[Graph, list[Value]]:

@@ -14,22 +14,17 @@ This room knows neither ops with regions nor where primal values come from.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 from jitgrad.graph.builder import Builder
 from jitgrad.graph.ir import Op, Value
 from jitgrad.graph.ops.shape import broadcast_to, filled, unbroadcast, zeros
-from jitgrad.graph.primitive import PRIMITIVES, Masked, Partial
+from jitgrad.graph.primitive import PRIMITIVES, Cot, Masked, Partial
 from jitgrad.graph.types import BOOL, ArrayType, Dim
 
 __all__ = ["Cot", "add_cots", "all_masks", "apply_partial", "constant_of", "down", "full_mask", "scale"]
 
-
-class Cot(NamedTuple):
-    """A cotangent: its value, and a bool array (of its shape, or a scalar) outside of which it is zero, or None."""
-
-    value: Value
-    mask: Value | None = None
+# How many ops deep a factor is looked for.
+_DEPTH = 4
 
 
 def _arithmetic(g: Builder, name: str, x: Value, y: Value) -> Value:
@@ -66,7 +61,7 @@ def _unspread(ct: Value, other: Value) -> Value:
     return source
 
 
-def _quotient(g: Builder, ct: Value, factor: Value, depth: int = 4) -> tuple[float, Value | None] | None:
+def _quotient(g: Builder, ct: Value, factor: Value, depth: int = _DEPTH) -> tuple[float, Value | None] | None:
     """Return a number and a value (None for 1) such that ct was built as number * value * factor, or None."""
     if ct is factor:
         return 1.0, None
@@ -90,6 +85,15 @@ def _quotient(g: Builder, ct: Value, factor: Value, depth: int = 4) -> tuple[flo
     elif op.name == "negative":
         found = _quotient(g, op.operands[0], factor, depth - 1)
         return None if found is None else (-found[0], found[1])
+    elif op.name == "divide":
+        above, below = op.operands
+        found = _quotient(g, above, factor, depth - 1)
+        if found is not None:
+            number = constant_of(below)
+            if number is not None and found[1] is None:
+                return found[0] / number, None
+            one = g.constant(1, ct.array.dtype) if found[1] is None else found[1]
+            return found[0], _arithmetic(g, "divide", one, below)
     elif op.name == "power" and op.operands[0] is factor:
         exponent = constant_of(op.operands[1])
         if exponent is not None and exponent >= 2:
@@ -97,18 +101,32 @@ def _quotient(g: Builder, ct: Value, factor: Value, depth: int = 4) -> tuple[flo
     return None
 
 
-def _denominator(ct: Value) -> tuple[Value, Value, Value | None] | None:
-    """Return q, b and a (None for 1) such that ct was built as q * (a / b), or None."""
-    op = ct.op
-    if op is None:
-        return None
-    if op.name == "divide":
-        return op.operands[0], op.operands[1], None
-    if op.name == "multiply":
-        for q, w in (op.operands, op.operands[::-1]):
+def _denominator(ct: Value) -> tuple[Value, float, list[Value], Value] | None:
+    """Return q, a number, more factors and b such that ct was built as the product of all those, over b."""
+    number, factors = 1.0, list[Value]()
+    for _ in range(_DEPTH):
+        op = ct.op
+        if op is None:
+            return None
+        name = op.primitive.name
+        if name == "divide":
+            ct, below = op.operands
+            by = constant_of(below)
+            if not by:
+                return ct, number, factors, below
+            number /= by
+            continue
+        if name == "negative":
+            number, ct = -number, op.operands[0]
+            continue
+        if name != "multiply":
+            return None
+        ct, other = op.operands
+        for q, w in ((ct, other), (other, ct)):
             inner = w.op
-            if inner is not None and inner.name == "divide":
-                return q, inner.operands[1], inner.operands[0]
+            if inner is not None and inner.primitive.name == "divide":
+                return q, number, [inner.operands[0], *factors], inner.operands[1]
+        factors.append(other)
     return None
 
 
@@ -127,13 +145,12 @@ def scale(g: Builder, ct: Value, partial: Value) -> Value:
 def _scale(g: Builder, ct: Value, partial: Value) -> Value:
     op = partial.op
     split = _denominator(ct)
-    found = None if split is None else _quotient(g, partial, split[1])
+    found = None if split is None else _quotient(g, partial, split[3])
     if split is not None and found is not None:
-        made = _times(g, split[0], found[0])
-        if found[1] is not None:
-            made = _arithmetic(g, "multiply", made, found[1])
-        if split[2] is not None:
-            made = _arithmetic(g, "multiply", made, split[2])
+        made = _times(g, split[0], split[1] * found[0])
+        for factor in (*found[1:], *split[2]):
+            if factor is not None:
+                made = _arithmetic(g, "multiply", made, factor)
         return broadcast_to(g, made, ct.shape)
     if op is not None and op.name == "divide":
         above, below = op.operands

@@ -15,7 +15,7 @@ from jitgrad.graph.ir import Op, Value
 from jitgrad.graph.ops.shape import reshape_to, zeros
 from jitgrad.graph.types import INT64, ArrayType, ListType
 
-__all__ = ["LIST_OPS", "add_lists", "jvp_list", "vjp_list", "zero_list"]
+__all__ = ["LIST_OPS", "add_lists", "jvp_list", "reshape_elements", "vjp_list", "zero_list"]
 
 LIST_OPS = frozenset({
     "list_addto", "list_empty", "list_from_array", "list_get", "list_length", "list_pop", "list_push", "list_set",
@@ -42,6 +42,15 @@ def add_lists(g: Builder, x: Value, y: Value) -> Value:
         k, total = body.args
         body.yields = [g.list_addto(total, k, g.list_get(y, k))]
     return g.emit("for", [g.list_length(x), x], regions=[body]).result
+
+
+def reshape_elements(g: Builder, items: Value, element: ArrayType) -> Value:
+    """Return a list of the same elements with another shape."""
+    first = g.list_empty(type=ListType(element))
+    with g.region([INT64, first.type], ["k", "reshaped"]) as body:
+        k, made = body.args
+        body.yields = [g.list_push(made, reshape_to(g, g.list_get(items, k), element.shape))]
+    return g.emit("for", [g.list_length(items), first], regions=[body]).result
 
 
 def vjp_list(

@@ -177,15 +177,20 @@ class ReverseOps:
             frame.cots[base].value.name = f"{base.name}.ct"
 
     def _rules(self, frame: Frame, op: Op, cots: list[Cot | None], needed: list[int], derivative: Rules) -> None:
-        values = [None if c is None else c.value for c in cots]
         wanted = set(needed)
+        given: list[Cot | None] = []
+        for cot, result in zip(cots, op.results, strict=True):
+            if cot is not None and cot.mask is not None and cot.mask.shape != result.shape:
+                shape = self.residuals.type_of(frame, result.array).shape
+                cot = Cot(cot.value, broadcast_to(self.g, cot.mask, shape))
+            given.append(cot)
 
         def rule(g: Builder, o: Op) -> list[Any]:
-            return [ct if i in wanted else None for i, ct in enumerate(derivative.vjp(g, o, values, wanted))]
+            return [made if i in wanted else None for i, made in enumerate(derivative.vjp(g, o, given, wanted))]
 
-        for i, ct in enumerate(run_rule(self.residuals, frame, op, rule)):
-            if ct is not None:
-                self.accumulate(frame, op.operands[i], Cot(ct))
+        for i, made in enumerate(run_rule(self.residuals, frame, op, rule)):
+            if made is not None:
+                self.accumulate(frame, op.operands[i], made)
 
     def _list(self, frame: Frame, op: Op, cot: Cot | None, needed: list[int]) -> None:
         assert cot is not None

@@ -14,9 +14,9 @@ from typing import Any
 from jitgrad.graph.builder import Builder
 from jitgrad.graph.diff.frames import Frame
 from jitgrad.graph.diff.residuals import Residuals
-from jitgrad.graph.ir import Block, Op, Value, substitute_type
+from jitgrad.graph.ir import Block, Op, Value, substitute_attrs, substitute_type
 from jitgrad.graph.ops.shape import zeros
-from jitgrad.graph.primitive import Linear, Masked, Partial
+from jitgrad.graph.primitive import Cot, Linear, Masked, Partial
 from jitgrad.graph.types import BOOL, INT64, ArrayType
 
 __all__ = ["is_jointly_linear", "move_mask", "run_rule"]
@@ -33,7 +33,7 @@ def run_rule(residuals: Residuals, frame: Frame, op: Op, rule: Callable[[Builder
     frame : Frame
     op : Op
     rule : callable
-        Returns Values, Masked, Partial or None; entries that are not wanted should be None, so that their code goes.
+        Returns Values, Masked, Partial, Cot or None; what is not wanted should be None, so that its code goes.
     """
     g = residuals.g
     if frame.parent is None:
@@ -43,12 +43,12 @@ def run_rule(residuals: Residuals, frame: Frame, op: Op, rule: Callable[[Builder
         return made
     stand_ins: dict[Value, Value] = {}
     shadow = Op(op.primitive, (), op.attrs, (), (), op.location)
-    for v in op.operands:
-        shadow.operands.append(_stand_in(residuals, frame, v, shadow, stand_ins))
-    for v in op.results:
-        shadow.results.append(_stand_in(residuals, frame, v, shadow, stand_ins))
     g.block = Block()
     try:
+        for v in op.operands:
+            shadow.operands.append(_stand_in(residuals, frame, v, shadow, stand_ins))
+        for v in op.results:
+            shadow.results.append(_stand_in(residuals, frame, v, shadow, stand_ins))
         made = list(rule(g, shadow))
         ops = _used(g.block.ops, made)
     finally:
@@ -60,6 +60,7 @@ def run_rule(residuals: Residuals, frame: Frame, op: Op, rule: Callable[[Builder
     if mapping:
         for o in ops:
             o.operands = [mapping.get(v, v) for v in o.operands]
+            o.attrs = substitute_attrs(o.attrs, mapping)
             for r in o.results:
                 r.type = substitute_type(r.type, mapping)
     frame.block.ops.extend(ops)
@@ -72,6 +73,8 @@ def _stand_in(residuals: Residuals, frame: Frame, value: Value, shadow: Op, stan
         return found
     if value.type == INT64:  # it may be the dimension of a type, and types must name the value that is meant
         return residuals.get(frame, value)
+    if value.op is not None and value.op.name == "constant" and not value.shape:
+        return residuals.g.constant(value.op.attrs["value"])  # rules ask what number it is
     made = Value(residuals.type_of(frame, value.type), shadow, value.index, value.name)
     stand_ins[made] = value
     return made
@@ -82,6 +85,8 @@ def _values(x: Any) -> list[Value]:
         return [x]
     if isinstance(x, Masked):
         return [x.mask, *_values(x.partial)]
+    if isinstance(x, Cot):
+        return [v for v in x if v is not None]
     return []
 
 
@@ -114,6 +119,8 @@ def _renamed(x: Any, mapping: dict[Value, Value]) -> Any:
     if isinstance(x, Masked):
         partial = x.partial if isinstance(x.partial, Partial) else mapping.get(x.partial, x.partial)
         return Masked(mapping.get(x.mask, x.mask), partial)
+    if isinstance(x, Cot):
+        return Cot(mapping.get(x.value, x.value), None if x.mask is None else mapping.get(x.mask, x.mask))
     return x
 
 

@@ -16,7 +16,7 @@ from jitgrad.graph.diff.cotangent import Cot, apply_partial
 from jitgrad.graph.diff.frames import Step, run
 from jitgrad.graph.diff.lists import LIST_OPS, jvp_list
 from jitgrad.graph.diff.rules import is_jointly_linear
-from jitgrad.graph.ir import Block, Graph, Op, Value, substitute_type
+from jitgrad.graph.ir import Block, Graph, Op, Value, substitute_attrs, substitute_type
 from jitgrad.graph.ops.shape import broadcast_to, zeros
 from jitgrad.graph.passes.dce import dce
 from jitgrad.graph.primitive import Linear, Masked, NoGradient, Partial, Partials, Rules
@@ -93,7 +93,8 @@ class _Tangent:
                 yield self.region(op, target)
                 continue
             types = [substitute_type(r.type, mapping) for r in op.results]
-            made = Op(op.primitive, [mapping.get(v, v) for v in op.operands], op.attrs, (), types, op.location)
+            attrs = substitute_attrs(op.attrs, mapping) if op.attrs else op.attrs
+            made = Op(op.primitive, [mapping.get(v, v) for v in op.operands], attrs, (), types, op.location)
             target.ops.append(made)
             for old, new in zip(op.results, made.results, strict=True):
                 new.name = old.name

@@ -32,9 +32,9 @@ from jitgrad.graph.ops.index import (
     split_index,
     store,
 )
-from jitgrad.graph.ops.shape import broadcast_to, filled, reshape_to, split_shape, zeros_like
-from jitgrad.graph.primitive import Linear, Rules, primitive
-from jitgrad.graph.types import INT64, Dim, GraphTypeError, Type, broadcast_shapes
+from jitgrad.graph.ops.shape import broadcast_to, filled, reshape_to, split_shape, zeros, zeros_like
+from jitgrad.graph.primitive import Cot, Linear, Rules, primitive
+from jitgrad.graph.types import BOOL, INT64, Dim, GraphTypeError, Type, broadcast_shapes
 
 __all__ = ["Entry", "Pick", "Span", "add_to", "index_of", "load", "part_shape", "split_index", "store"]
 
@@ -144,17 +144,22 @@ def _winners(g: Builder, op: Op) -> Value:
     return broadcast_to(g, won, v.shape)
 
 
-def _vjp_scatter(g: Builder, op: Op, cts: Sequence[Value | None], needed: set[int]) -> list[Value | None]:
-    (ct,) = cts
-    made: list[Value | None] = [None] * len(op.operands)
-    if ct is None:
+def _vjp_scatter(g: Builder, op: Op, cts: Sequence[Cot | None], needed: set[int]) -> list[Cot | None]:
+    (cot,) = cts
+    made: list[Cot | None] = [None] * len(op.operands)
+    if cot is None:
         return made
-    indices = op.operands[2:]
+    v, indices = op.operands[1], op.operands[2:]
+    ct, mask = cot
     if 0 in needed:
-        made[0] = g.scatter(ct, zeros_like(g, op.operands[1]), *indices)
+        if mask is not None:
+            mask = g.scatter(mask, zeros(g, v.array.with_dtype(BOOL.dtype)), *indices)
+        made[0] = Cot(g.scatter(ct, zeros_like(g, v), *indices), mask)
     if 1 in needed:
-        taken = g.gather(ct, *indices)
-        made[1] = g.select(_winners(g, op), taken, zeros_like(g, taken))
+        taken, won = g.gather(ct, *indices), _winners(g, op)
+        if cot.mask is not None:
+            won = g.logical_and(g.gather(cot.mask, *indices), won)
+        made[1] = Cot(g.select(won, taken, zeros_like(g, taken)), won)
     return made
 
 

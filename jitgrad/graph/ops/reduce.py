@@ -26,7 +26,7 @@ import numpy as np
 from jitgrad.graph.builder import Builder
 from jitgrad.graph.ir import Op, Value
 from jitgrad.graph.ops.shape import broadcast_to, reshape_to
-from jitgrad.graph.primitive import Derivative, Linear, NoGradient, Rules, primitive
+from jitgrad.graph.primitive import Cot, Derivative, Linear, NoGradient, Rules, primitive
 from jitgrad.graph.types import Dim, GraphTypeError, Type
 
 __all__ = ["expand", "kept_shape"]
@@ -67,6 +67,18 @@ def _zero(g: Builder, x: Value) -> Value:
     return g.constant(0, x.array.dtype)
 
 
+def _spread(g: Builder, op: Op, ct: Value, mask: Value | None) -> Cot:
+    """Return a result's cotangent and its mask, broadcast back over the reduced axes."""
+    shape, axes = op.operands[0].shape, op.attrs["axes"]
+    return Cot(expand(g, ct, shape, axes), None if mask is None else expand(g, mask, shape, axes))
+
+
+def _chosen(g: Builder, chosen: Value, ct: Value, mask: Value | None) -> Cot:
+    """Return a cotangent that only the chosen elements get."""
+    both = chosen if mask is None else g.logical_and(mask, chosen)
+    return Cot(g.select(both, ct, _zero(g, ct)), both)
+
+
 # --- sums
 
 
@@ -88,12 +100,12 @@ def _share(g: Builder, op: Op) -> tuple[Value, Value]:
     return hit, g.maximum(count, 1.0)
 
 
-def _vjp_extremum(g: Builder, op: Op, cts: Sequence[Value | None], needed: set[int]) -> list[Value | None]:
-    (ct,), (x,) = cts, op.operands
-    if ct is None:
+def _vjp_extremum(g: Builder, op: Op, cts: Sequence[Cot | None], needed: set[int]) -> list[Cot | None]:
+    (cot,) = cts
+    if cot is None:
         return [None]
     hit, count = _share(g, op)
-    return [g.select(hit, expand(g, g.divide(ct, count), x.shape, op.attrs["axes"]), _zero(g, x))]
+    return [_chosen(g, hit, *_spread(g, op, g.divide(cot.value, count), cot.mask))]
 
 
 def _jvp_extremum(g: Builder, op: Op, tangents: Sequence[Value | None]) -> list[Value | None]:
@@ -131,11 +143,13 @@ def _other_factors(g: Builder, op: Op) -> Value:
     return made
 
 
-def _vjp_prod(g: Builder, op: Op, cts: Sequence[Value | None], needed: set[int]) -> list[Value | None]:
-    (ct,) = cts
-    if ct is None:
+def _vjp_prod(g: Builder, op: Op, cts: Sequence[Cot | None], needed: set[int]) -> list[Cot | None]:
+    (cot,) = cts
+    if cot is None:
         return [None]
-    return [g.multiply(expand(g, ct, op.operands[0].shape, op.attrs["axes"]), _other_factors(g, op))]
+    ct, mask = _spread(g, op, *cot)
+    made = g.multiply(ct, _other_factors(g, op))
+    return [Cot(made) if mask is None else _chosen(g, mask, made, None)]
 
 
 def _jvp_prod(g: Builder, op: Op, tangents: Sequence[Value | None]) -> list[Value | None]:
@@ -157,13 +171,13 @@ def _direction(g: Builder, op: Op) -> tuple[Value, Value]:
     return g.divide(x, norm), g.not_equal(norm, 0.0)
 
 
-def _vjp_norm2(g: Builder, op: Op, cts: Sequence[Value | None], needed: set[int]) -> list[Value | None]:
-    (ct,), (x,) = cts, op.operands
-    if ct is None:
+def _vjp_norm2(g: Builder, op: Op, cts: Sequence[Cot | None], needed: set[int]) -> list[Cot | None]:
+    (cot,) = cts
+    if cot is None:
         return [None]
     direction, away = _direction(g, op)
-    spread = expand(g, ct, x.shape, op.attrs["axes"])
-    return [g.select(away, g.multiply(spread, direction), _zero(g, x))]
+    ct, mask = _spread(g, op, *cot)
+    return [_chosen(g, away, g.multiply(ct, direction), mask)]
 
 
 def _jvp_norm2(g: Builder, op: Op, tangents: Sequence[Value | None]) -> list[Value | None]:

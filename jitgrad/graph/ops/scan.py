@@ -19,9 +19,9 @@ import numpy as np
 from jitgrad.graph.builder import Builder
 from jitgrad.graph.ir import Op, Value
 from jitgrad.graph.ops.index import flip
-from jitgrad.graph.ops.shape import reshape_to, split_shape, zeros_like
-from jitgrad.graph.primitive import Linear, NoGradient, Rules, primitive
-from jitgrad.graph.types import Dim, GraphTypeError, Type
+from jitgrad.graph.ops.shape import reshape_to, split_shape, zeros, zeros_like
+from jitgrad.graph.primitive import Cot, Linear, NoGradient, Rules, primitive
+from jitgrad.graph.types import BOOL, Dim, GraphTypeError, Type
 
 __all__ = ["take_along"]
 
@@ -68,16 +68,22 @@ def _at_zeros(g: Builder, op: Op) -> tuple[Value, list[tuple[Value, Value]]]:
     return g.select(zero, one, x), found
 
 
-def _vjp_cumprod(g: Builder, op: Op, cts: Sequence[Value | None], needed: set[int]) -> list[Value | None]:
-    (ct,), (out,) = cts, op.results
-    if ct is None:
+def _vjp_cumprod(g: Builder, op: Op, cts: Sequence[Cot | None], needed: set[int]) -> list[Cot | None]:
+    (cot,), (out,) = cts, op.results
+    if cot is None:
         return [None]
-    axis = op.attrs["axis"]
+    axis, (ct, mask) = op.attrs["axis"], cot
+
+    def after(products: Value) -> Value:
+        """Return the sums over each element and all after it; what is masked is 0 however large its product is."""
+        terms = g.multiply(ct, products)
+        return _from_the_end(g, terms if mask is None else g.select(mask, terms, g.constant(0, ct.array.dtype)), axis)
+
     safe, zeros = _at_zeros(g, op)
-    made = g.divide(_from_the_end(g, g.multiply(ct, out), axis), safe)
+    made = g.divide(after(out), safe)
     for here, products in zeros:
-        made = g.select(here, _from_the_end(g, g.multiply(ct, products), axis), made)
-    return [made]
+        made = g.select(here, after(products), made)
+    return [Cot(made)]
 
 
 def _jvp_cumprod(g: Builder, op: Op, tangents: Sequence[Value | None]) -> list[Value | None]:
@@ -124,12 +130,16 @@ def take_along(g: Builder, x: Value, order: Value, axis: int) -> Value:
     return made
 
 
-def _vjp_sort(g: Builder, op: Op, cts: Sequence[Value | None], needed: set[int]) -> list[Value | None]:
-    (ct,), (x,) = cts, op.operands
-    if ct is None:
+def _vjp_sort(g: Builder, op: Op, cts: Sequence[Cot | None], needed: set[int]) -> list[Cot | None]:
+    (cot,), (x,) = cts, op.operands
+    if cot is None:
         return [None]
     axis = op.attrs["axis"]
-    return [g.scatter_add(zeros_like(g, x), ct, *_positions(g, g.argsort(x, axis=axis), axis))]
+    where = _positions(g, g.argsort(x, axis=axis), axis)
+    made = g.scatter_add(zeros_like(g, x), cot.value, *where)
+    if cot.mask is None:
+        return [Cot(made)]
+    return [Cot(made, g.scatter(zeros(g, x.array.with_dtype(BOOL.dtype)), cot.mask, *where))]
 
 
 def _jvp_sort(g: Builder, op: Op, tangents: Sequence[Value | None]) -> list[Value | None]:

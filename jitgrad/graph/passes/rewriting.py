@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from jitgrad.graph.ir import Block, Op, Value, substitute_type
+from jitgrad.graph.ir import Block, Op, Value, substitute_attrs, substitute_type
 from jitgrad.graph.types import ArrayType, ListType, Type
 
 __all__ = [
@@ -126,15 +126,8 @@ class Replacements:
                 if not isinstance(d, int):
                     result.type = substitute_type(result.type, mapping)
                     break
-        if op.attrs and any(d in mapping for d in attr_dims(op)):
-            op.attrs = {k: self._in_attr(v) for k, v in op.attrs.items()}
-
-    def _in_attr(self, value: Any) -> Any:
-        if isinstance(value, ArrayType | ListType):
-            return substitute_type(value, self.mapping)
-        if isinstance(value, tuple) and any(isinstance(x, ArrayType | ListType) for x in value):
-            return tuple(self._in_attr(x) for x in value)
-        return value
+        if op.attrs:
+            op.attrs = substitute_attrs(op.attrs, mapping)
 
 
 def drop_positions(op: Op, dead: set[int]) -> None:

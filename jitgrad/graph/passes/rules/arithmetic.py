@@ -14,6 +14,7 @@ import numpy as np
 
 from jitgrad.graph.ir import Op, Value
 from jitgrad.graph.passes.rules.context import Context, Rule, made_by
+from jitgrad.graph.types import INT64
 
 __all__ = ["RULES", "affine"]
 
@@ -36,7 +37,7 @@ def _is_zero(number: Any, negative: bool) -> bool:
 def affine(r: Context, value: Value) -> tuple[Value, int, int]:
     """Return an int64 scalar as `base + offset`, and the number of additions on the way there."""
     offset, steps = 0, 0
-    while value.type is not None and value.array.dtype == np.int64 and value.array.rank == 0:
+    while value.type == INT64:
         op = value.owner
         if not isinstance(op, Op) or op.primitive.name not in ("add", "subtract"):
             break
@@ -57,7 +58,7 @@ def _wrapped(offset: int) -> int:
 
 def _sum_of_offsets(r: Context, op: Op) -> Value | None:
     """`(i + 2) - 1` is `i + 1`, which indices are full of."""
-    if op.results[0].array.dtype != np.int64 or op.results[0].array.rank:
+    if op.results[0].type != INT64:
         return None
     base, offset, steps = affine(r, op.results[0])
     if steps < 2:
