@@ -33,6 +33,7 @@ class _Bufferiser:
         self.plan = Plan()
         self.times = Lifetimes(schedule)
         self.values: dict[int, list[Value]] = {}
+        self.alive: dict[int, list[Value]] = {}  # those of them that may be read yet
         self.siblings: list[tuple[int, int]] = []
         self.taken: set[Value] = set()
         self.depth = 0
@@ -53,14 +54,13 @@ class _Bufferiser:
         self.plan.place[value] = buffer
         for atom in buffer.atoms:
             self.values.setdefault(atom, []).append(value)
+            self.alive.setdefault(atom, []).append(value)
 
     def _free_after(self, value: Value, when: int) -> bool:
-        """Whether nothing in the memory of a value is read after a moment."""
-        buffer = self.plan.place[value]
-        for atom in buffer.atoms:
-            for v in self.values[atom]:
-                if self.times.last_use(v) <= when:
-                    continue
+        """Whether nothing in the memory of a value is read after a moment; moments are asked for in order."""
+        for atom in self.plan.place[value].atoms:
+            alive = self.alive[atom] = [v for v in self.alive[atom] if self.times.last_use(v) > when]
+            for v in alive:
                 later = [u for u in self.times.uses.get(v, ()) if u > when]
                 # Reads in the other arm of an `if` around this place never follow it, unless a loop repeats them.
                 outside = [u for u in later if not any(first <= u <= end for first, end in self.siblings)]

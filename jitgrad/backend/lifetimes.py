@@ -38,6 +38,7 @@ class Lifetimes:
         self.uses: dict[Value, list[int]] = {}
         self.defined: dict[Value, int] = {}
         self.clock = 0
+        self._last: dict[Value, int] = {}
         self._leaf: dict[Value, tuple[Value, ...]] = {}
         self._loop_spans: list[tuple[int, int]] = []
         self._number(schedule.graph)
@@ -88,11 +89,15 @@ class Lifetimes:
 
     def last_use(self, value: Value) -> int:
         """Return when a value is read for the last time; a loop around the read may repeat it until its end."""
+        known = self._last.get(value)
+        if known is not None:
+            return known
         last = max(self.uses.get(value, ()), default=0)
         defined = self.defined[value]
         for first, end in self._loop_spans:
             if first < last <= end and not first < defined <= end:
                 last = end
+        self._last[value] = last
         return last
 
     def repeated(self, value: Value, when: int) -> bool:

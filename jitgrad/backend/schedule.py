@@ -102,6 +102,7 @@ class _BlockPlan:
         self.weight: dict[Value, int] = {}
         self.effect: Step | None = None
         self.guarded: set[Step] = set()
+        self.irregular = -1  # the last place to which an edge against the user's order, or a nest of many ops, reaches
 
     def run(self) -> list[Step]:
         self._measure()
@@ -158,7 +159,7 @@ class _BlockPlan:
     # edges
 
     def _step(self, kind: str, ops: list[Op], key: int, position: int = -1) -> Step:
-        step = Step(kind, ops, key=key, position=position)
+        step = Step(kind, ops, key=key, last=key, position=position)
         for op in ops:
             step.reads |= self.op_reads[op]
             step.after |= self.after[op]
@@ -169,12 +170,14 @@ class _BlockPlan:
         """Whether a path leads from one of the steps to the goal; yes where that cannot be told quickly."""
         if goal is self.end:
             return True
+        # Beyond this place all edges lead further on.
+        limit = max(goal.last, self.irregular)
         stack, seen = list(start), set()
         while stack:
             step = stack.pop()
             if step is goal:
                 return True
-            if step not in seen:
+            if step.key <= limit and step not in seen:
                 seen.add(step)
                 if len(seen) > MAX_VISITS:
                     return True
@@ -205,8 +208,7 @@ class _BlockPlan:
     # placing
 
     def _place(self, op: Op, key: int) -> None:
-        effects = bool(op.primitive.effects) or op in self.schedule.visible
-        effects = effects or any(inner.primitive.effects for r in op.regions for inner in r.walk())
+        effects = op in self.schedule.captures.effects or op in self.schedule.visible
         if not effects and not any(r in self.readers for r in op.results):
             return
         if fusable(op) and not effects:
@@ -306,6 +308,7 @@ class _BlockPlan:
         self.consumer[v] = step
         for r in later:
             r.succ.add(step)
+            self.irregular = max(self.irregular, r.last)
 
     # fusing
 
@@ -318,7 +321,8 @@ class _BlockPlan:
         if op.name == "reshape" and self.schedule.views.is_root_reshape(op):
             return False
         readers = self.readers[v]
-        if any(self.reads.get(v, 0) & r.after & ~self._own(r) for r in readers):
+        reads = self.reads.get(v, 0)
+        if any(reads & r.after and reads & r.after & ~self._own(r) for r in readers):
             return False
         for u in op.operands:
             taker = self.consumer.get(u)
@@ -373,6 +377,7 @@ class _BlockPlan:
             step.after |= self.after[op]
             step.axes = axes if step.axes is None else step.axes
             step.key = min(step.key, key)
+            self.irregular = max(self.irregular, step.last)
         self._link(op, step, key)
         for v in op.operands:
             straight = v.shape == domain if whole else same_map(op, v)

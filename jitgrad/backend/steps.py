@@ -32,8 +32,8 @@ class Step:
         Iterations of a nest.
     axes : tuple of int, or None
         Axes of the domain that the reductions of a nest drop; None if it only writes.
-    key : int
-        Place in the user's order.
+    key, last : int
+        Place in the user's order: of the first of `ops`, and of the last.
     succ : set of Step
         Steps that must come later.
     position : int
@@ -49,6 +49,7 @@ class Step:
     axes: tuple[int, ...] | None = None
     key: int = 0
     succ: set[Step] = field(default_factory=set)
+    last: int = 0
     position: int = -1
     reads: int = 0
     after: int = 0

@@ -75,10 +75,17 @@ def same_map(op: Op, operand: Value) -> bool:
 
 
 class Captures:
-    """What regions use from outside, found once for all blocks."""
+    """What regions use from outside and what they do, found once for all blocks.
+
+    Attributes
+    ----------
+    effects : set of Op
+        Ops with an effect, in their regions too.
+    """
 
     def __init__(self, block: Block) -> None:
         self._of: dict[Block, dict[Value, None]] = {}
+        self.effects: set[Op] = set()
         self._visit(block)
 
     def of(self, op: Op) -> list[Value]:
@@ -95,8 +102,12 @@ class Captures:
             used |= dict.fromkeys(dims_of(arg))
         for op in block.ops:
             used |= dict.fromkeys(op.operands)
+            active = bool(op.primitive.effects)
             for region in op.regions:
                 used |= self._visit(region)
+                active = active or any(inner in self.effects for inner in region.ops)
+            if active:
+                self.effects.add(op)
             for result in op.results:
                 defined.add(result)
                 used |= dict.fromkeys(dims_of(result))

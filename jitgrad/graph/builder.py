@@ -40,6 +40,7 @@ class Builder:
             results = self.emit(name, operands, attrs).results
             return results[0] if len(results) == 1 else results
 
+        self.__dict__[name] = emit  # the next look-up finds it without this method
         return emit
 
     def emit(
@@ -51,14 +52,13 @@ class Builder:
     ) -> Op:
         """Append an op and return it; Python numbers become constants of the first array operand's dtype."""
         attrs = attrs or {}
-        like = next((v for v in operands if isinstance(v, Value)), None)
-        values = [
-            v if isinstance(v, Value) else self.constant(v, None if like is None else like.array.dtype)
-            for v in operands
-        ]
+        values = list(operands)
+        for i, v in enumerate(values):
+            if not isinstance(v, Value):
+                like = next((x for x in operands if isinstance(x, Value)), None)
+                values[i] = self.constant(v, None if like is None else like.array.dtype)
         primitive = PRIMITIVES[name]
-        extra = {"regions": list(regions)} if regions else {}
-        types = primitive.type_rule(attrs | extra, *values)
+        types = primitive.type_rule(attrs | {"regions": list(regions)} if regions else attrs, *values)
         op = Op(primitive, values, attrs, regions, types, self.location)
         self.block.ops.append(op)
         return op

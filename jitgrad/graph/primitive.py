@@ -318,8 +318,13 @@ def elementwise(
         return resolved[-1]
 
     def type_rule(attrs: dict[str, Any], *operands: Value) -> list[Type]:
-        dtype = result_dtype(tuple(v.array.dtype for v in operands))
-        return [ArrayType(dtype, broadcast_shapes(*(v.shape for v in operands)))]
+        types = [v.array for v in operands]
+        dtype = result_dtype(tuple([t.dtype for t in types]))
+        first = types[0]
+        for t in types:
+            if t.shape != first.shape:
+                return [ArrayType(dtype, broadcast_shapes(*[t.shape for t in types]))]
+        return [first if first.dtype is dtype else ArrayType(dtype, first.shape)]
 
     return primitive(
         name,

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from jitgrad.trace import arrays
+from jitgrad.trace import arithmetic, arrays
 from jitgrad.trace.abstract import (
     Abstract,
     DictRef,
@@ -20,15 +20,8 @@ from jitgrad.trace.abstract import (
     Scalar,
     TaggedRef,
 )
-from jitgrad.trace.arrays import (
-    PYTHON_BINARY,
-    as_array,
-    is_array,
-    is_number,
-    is_numeric,
-    shape_of,
-    truth,
-)
+from jitgrad.trace.arithmetic import PYTHON_BINARY
+from jitgrad.trace.arrays import as_array, is_array, is_number, is_numeric, shape_of, truth
 from jitgrad.trace.calls import class_of, is_known
 from jitgrad.trace.context import Context, kind_of_python
 from jitgrad.trace.objects import (
@@ -53,7 +46,7 @@ _SWAPPED = {"<": ">", "<=": ">=", "==": "==", "!=": "!=", ">": "<", ">=": "<="}
 def compare_op(ctx: Context, op: str, x: Any, y: Any) -> Any:
     """Return `x op y` for a comparison of any two values."""
     if is_numeric(x) and is_numeric(y):
-        return arrays.compare(ctx, op, x, y)
+        return arithmetic.compare(ctx, op, x, y)
     if is_object(x) or is_object(y):
         made = _compare_objects(ctx, op, x, y)
         if made is not NotImplemented:
@@ -97,7 +90,7 @@ def _compare_array(ctx: Context, op: str, x: Any, y: Any) -> Any:
         if not is_array(other) or not shape_of(ctx, other):
             return flat
         return arrays.new_array(ctx, np.dtype(np.bool_), shape_of(ctx, other), flat)
-    return arrays.compare(ctx, op, array_operand(ctx, x), array_operand(ctx, y))
+    return arithmetic.compare(ctx, op, array_operand(ctx, x), array_operand(ctx, y))
 
 
 def _compare_objects(ctx: Context, op: str, x: Any, y: Any) -> Any:
@@ -218,7 +211,7 @@ def _in_range(ctx: Context, x: Any, y: Any) -> Any:
     inside = both(ctx, compare_op(ctx, low, y.start, x), compare_op(ctx, high, x, y.stop))
     if abs(step) == 1 and arrays.kind(x) in ("int", "bool"):
         return inside
-    offset = arrays.binary(ctx, "%", arrays.binary(ctx, "-", x, y.start), step)
+    offset = arithmetic.binary(ctx, "%", arithmetic.binary(ctx, "-", x, y.start), step)
     return both(ctx, inside, ctx.call(bool, [compare_op(ctx, "==", offset, 0)]))
 
 

@@ -1,6 +1,6 @@
 """What all rooms of the tracer share: the graph under construction, the heap, the place in the user's source.
 
-A `Context` is one trace. Rooms are functions that take it: `arrays.binary(ctx, "+", x, y)`. It knows how to report an
+A `Context` is one trace. Rooms are functions that take it: `binary(ctx, "+", x, y)`. It knows how to report an
 error at the current line and how to make graph values from numbers; it knows nothing of bytecode.
 """
 

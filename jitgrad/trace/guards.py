@@ -1,8 +1,8 @@
 """What a trace read from outside its arguments, and how to check at call time that it still holds.
 
-In: objects found in globals, closure cells, defaults, attributes. Out: abstract values; a `Guard` for each fact that was
-baked in, a `Hidden` input for each number or array that is read anew at every call. Nothing is guarded in NumPy, math
-and SciPy: patching those is out of scope.
+In: objects found in globals, closure cells, defaults, attributes. Out: abstract values; a `Guard` for each fact that
+was baked in, a `Hidden` input for each number or array that is read anew at every call. Nothing is guarded in NumPy,
+math and SciPy: patching those is out of scope.
 """
 
 from __future__ import annotations

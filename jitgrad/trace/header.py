@@ -33,20 +33,11 @@ from jitgrad.trace.abstract import (
     Scalar,
     TaggedRef,
 )
-from jitgrad.trace.arrays import (
-    array_type,
-    as_array,
-    dtype_of,
-    is_number,
-    kind,
-    mixed_dtype,
-    numpy_flag,
-    read,
-    scalar_value,
-)
+from jitgrad.trace.arrays import array_type, as_array, dtype_of, is_number, kind, read, scalar_value
 from jitgrad.trace.context import kind_of_python
 from jitgrad.trace.frame import State
 from jitgrad.trace.merge import cells_of, reachable, same, undefined
+from jitgrad.trace.python_arithmetic import mixed_dtype, numpy_flag
 
 __all__ = ["Header", "LoopSignal", "NeedPeel", "NeedUnroll", "NotThisForm"]
 

@@ -16,7 +16,6 @@ from typing import Any
 from jitgrad.graph.ir import Value
 from jitgrad.trace.abstract import (
     UNBOUND,
-    BoundMethod,
     Cell,
     DictRef,
     External,
@@ -336,7 +335,6 @@ def _superattr(ctx: Context, frame: Frame, name: str) -> None:
     frame.push(super_attribute(ctx, cls, self, name))
 
 
-
 @_step("setattr")
 def _setattr(ctx: Context, frame: Frame, name: str) -> None:
     x, value = frame.pop(), frame.pop()
@@ -371,7 +369,7 @@ def _build(ctx: Context, frame: Frame, arg: tuple[str, int]) -> None:
 
 def _new_dict(ctx: Context, pairs: list[tuple[Any, Any]]) -> DictRef:
     made = DictRef(Cell("dict"))
-    ctx.heap[made.cell] = tuple(dict((static_key(ctx, k, "the key of a dict"), v) for k, v in pairs).items())
+    ctx.heap[made.cell] = tuple({static_key(ctx, k, "the key of a dict"): v for k, v in pairs}.items())
     return made
 
 

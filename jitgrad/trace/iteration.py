@@ -30,7 +30,8 @@ from jitgrad.trace.abstract import (
     Scalar,
     TaggedRef,
 )
-from jitgrad.trace.arrays import as_array, binary, read, scalar_value, shape_of
+from jitgrad.trace.arithmetic import binary
+from jitgrad.trace.arrays import as_array, read, scalar_value, shape_of
 from jitgrad.trace.calls import class_of, opened
 from jitgrad.trace.context import Context
 from jitgrad.trace.objects import special_method, type_name

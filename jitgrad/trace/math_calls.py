@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from jitgrad.graph.ir import Value
-from jitgrad.trace import arrays
+from jitgrad.trace import arithmetic, arrays
 from jitgrad.trace.abstract import Record, Scalar
 from jitgrad.trace.arrays import as_float, as_int, float_to_int, is_numeric, kind, scalar_value
 from jitgrad.trace.calls import HANDLERS, PURE, handles
@@ -153,7 +153,7 @@ def _log(ctx: Context, x: Any, base: Any = None, /) -> Any:
     made = _result(ctx.g.log(value))
     if base is None:
         return made
-    return arrays.binary(ctx, "/", made, _log(ctx, base))
+    return arithmetic.binary(ctx, "/", made, _log(ctx, base))
 
 
 # --- functions of two numbers
@@ -334,7 +334,7 @@ def _ldexp(ctx: Context, x: Any, i: Any, /) -> Any:
 def _prod(ctx: Context, iterable: Any, /, *, start: Any = 1) -> Any:
     made = start
     for item in sequence_of(ctx, iterable):
-        made = arrays.binary(ctx, "*", made, item)
+        made = arithmetic.binary(ctx, "*", made, item)
     return made
 
 

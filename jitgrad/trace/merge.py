@@ -41,20 +41,10 @@ from jitgrad.trace.abstract import (
     Scalar,
     TaggedRef,
 )
-from jitgrad.trace.arrays import (
-    array_type,
-    as_array,
-    dtype_of,
-    is_number,
-    kind,
-    mixed_dtype,
-    numpy_flag,
-    read,
-    scalar_value,
-    shape_of,
-)
+from jitgrad.trace.arrays import array_type, as_array, dtype_of, is_number, kind, read, scalar_value, shape_of
 from jitgrad.trace.context import Context
 from jitgrad.trace.frame import State
+from jitgrad.trace.python_arithmetic import mixed_dtype, numpy_flag
 
 __all__ = ["Edge", "Merger", "Obligations", "Slot", "cells_of", "same", "undefined"]
 

@@ -15,7 +15,7 @@ import numpy as np
 from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.shape import broadcast_to, reshape_to
 from jitgrad.graph.types import Dim
-from jitgrad.trace import arrays
+from jitgrad.trace import arrays, promotion
 from jitgrad.trace.abstract import External, IndexRange, ListRef, Scalar
 from jitgrad.trace.arrays import as_array, broadcast_value, cast, dtype_of, is_array, new_array, shape_of, write
 from jitgrad.trace.calls import HANDLERS, handles, method
@@ -372,13 +372,13 @@ def _logspace(
     dtype: Any = None,
     axis: Any = 0,
 ) -> Any:
-    made = arrays.ufunc(ctx, np.power, numeric(ctx, base), _linspace(ctx, start, stop, num, endpoint, axis=axis))
+    made = promotion.ufunc(ctx, np.power, numeric(ctx, base), _linspace(ctx, start, stop, num, endpoint, axis=axis))
     return made if dtype is None else _astype(ctx, made, dtype)
 
 
 @handles(np.geomspace)
 def _geomspace(ctx: Context, start: Any, stop: Any, num: Any = 50, endpoint: Any = True) -> Any:
-    logs = [arrays.ufunc(ctx, np.log10, numeric(ctx, v)) for v in (start, stop)]
+    logs = [promotion.ufunc(ctx, np.log10, numeric(ctx, v)) for v in (start, stop)]
     return _logspace(ctx, *logs, num, endpoint)
 
 

@@ -10,14 +10,7 @@ from typing import Any
 import numpy as np
 
 from jitgrad.graph.ops.shape import broadcast_to, reshape_to
-from jitgrad.trace.arrays import (
-    as_array,
-    broadcast_value,
-    cast,
-    dtype_of,
-    shape_of,
-    write,
-)
+from jitgrad.trace.arrays import as_array, broadcast_value, cast, dtype_of, shape_of, write
 from jitgrad.trace.calls import handles, method
 from jitgrad.trace.context import Context
 from jitgrad.trace.numpy_create import diagonal_mask, iota

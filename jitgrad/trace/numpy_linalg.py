@@ -12,7 +12,7 @@ import numpy as np
 
 from jitgrad.graph.ops.reduce import kept_shape
 from jitgrad.graph.ops.shape import reshape_to
-from jitgrad.trace import arrays, products
+from jitgrad.trace import arrays, products, promotion
 from jitgrad.trace.arrays import as_array, cast
 from jitgrad.trace.calls import HANDLERS, handles, method
 from jitgrad.trace.context import Context
@@ -77,7 +77,7 @@ def _kron(ctx: Context, a: Any, b: Any) -> Any:
     sy = (*(1 for _ in range(rank - y.array.rank)), *y.shape)
     x = reshape_to(g, x, [d for k in sx for d in (k, 1)])
     y = reshape_to(g, y, [d for k in sy for d in (1, k)])
-    made = as_array(ctx, arrays.ufunc(ctx, np.multiply, ctx.result(x), ctx.result(y)))
+    made = as_array(ctx, promotion.ufunc(ctx, np.multiply, ctx.result(x), ctx.result(y)))
     return ctx.result(reshape_to(g, made, [size_of(ctx, pair) for pair in zip(sx, sy, strict=True)]))
 
 
@@ -91,9 +91,9 @@ def _cross(ctx: Context, a: Any, b: Any, axisa: Any = -1, axisb: Any = -1, axisc
     xs, ys = ([ctx.call(np.take, [v, k, -1]) for k in range(3)] for v in (x, y))
     rows = []
     for i, j in ((1, 2), (2, 0), (0, 1)):
-        left = arrays.ufunc(ctx, np.multiply, xs[i], ys[j])
-        right = arrays.ufunc(ctx, np.multiply, xs[j], ys[i])
-        rows.append(arrays.ufunc(ctx, np.subtract, left, right))
+        left = promotion.ufunc(ctx, np.multiply, xs[i], ys[j])
+        right = promotion.ufunc(ctx, np.multiply, xs[j], ys[i])
+        rows.append(promotion.ufunc(ctx, np.subtract, left, right))
     return ctx.call(np.stack, [tuple(rows), -1])
 
 
@@ -212,6 +212,6 @@ if hasattr(np, "vecdot"):
 
     @handles(np.vecdot)
     def _vecdot(ctx: Context, x1: Any, x2: Any, /, *, axis: Any = -1) -> Any:
-        made = as_array(ctx, arrays.ufunc(ctx, np.multiply, numeric(ctx, x1), numeric(ctx, x2)))
+        made = as_array(ctx, promotion.ufunc(ctx, np.multiply, numeric(ctx, x1), numeric(ctx, x2)))
         at = normal_axes([static_int(ctx, axis, "an axis")], made.array.rank)
         return ctx.result(reduce_value(ctx, "reduce_sum", made, at))

@@ -13,7 +13,7 @@ import numpy as np
 
 from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.shape import reshape_to
-from jitgrad.trace import arrays
+from jitgrad.trace import arithmetic, arrays, promotion
 from jitgrad.trace.abstract import Scalar
 from jitgrad.trace.arrays import as_array, cast, dtype_of, is_array, shape_of
 from jitgrad.trace.calls import attribute_of_array, handles, method
@@ -39,7 +39,7 @@ __all__ = ["rounded"]
 
 
 def _u(ctx: Context, function: np.ufunc, *xs: Any) -> Any:
-    return arrays.ufunc(ctx, function, *xs)
+    return promotion.ufunc(ctx, function, *xs)
 
 
 # --- rounding
@@ -306,7 +306,7 @@ def _gradient_axis(ctx: Context, x: Any, at: int, step: Any) -> Any:
 
     parts = [slope(part(1, 2), part(0, 1), step)]
     if size > 2:
-        parts.append(slope(part(2, None), part(None, -2), arrays.binary(ctx, "*", 2.0, step)))
+        parts.append(slope(part(2, None), part(None, -2), arithmetic.binary(ctx, "*", 2.0, step)))
     parts.append(slope(part(size - 1, None), part(size - 2, size - 1), step))
     return ctx.call(np.concatenate, [tuple(parts), at])
 

@@ -14,11 +14,7 @@ import numpy as np
 from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.memory import Span, load
 from jitgrad.graph.ops.shape import reshape_to
-from jitgrad.trace.arrays import (
-    as_array,
-    cast,
-    write,
-)
+from jitgrad.trace.arrays import as_array, cast, write
 from jitgrad.trace.calls import handles, method
 from jitgrad.trace.context import Context
 from jitgrad.trace.sizes import axis_argument, known_argument, numeric, promoted, size_of, static_dim

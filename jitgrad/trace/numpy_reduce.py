@@ -15,7 +15,7 @@ import numpy as np
 from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.reduce import expand, kept_shape
 from jitgrad.graph.ops.shape import broadcast_to, reshape_to
-from jitgrad.trace import arrays
+from jitgrad.trace import arrays, promotion
 from jitgrad.trace.arrays import as_array, broadcast_dims, cast, scalar_value
 from jitgrad.trace.calls import HANDLERS, handles, method
 from jitgrad.trace.context import Context
@@ -92,7 +92,8 @@ def _fold(
         made = _extremum(ctx, function, primitive, value, axes, initial, where)
     if initial not in _NO:
         made = as_array(
-            ctx, arrays.ufunc(ctx, function, ctx.result(made), ctx.result(scalar_value(ctx, initial, made.array.dtype)))
+            ctx,
+            promotion.ufunc(ctx, function, ctx.result(made), ctx.result(scalar_value(ctx, initial, made.array.dtype))),
         )
     return finished(ctx, made, shape, axes, keepdims, out, function.__name__)
 
@@ -408,7 +409,7 @@ for _name, _function in [("argmax", np.argmax), ("argmin", np.argmin)]:
 def _ptp(ctx: Context, a: Any, axis: Any = None, out: Any = None, keepdims: Any = False) -> Any:
     top = _fold(ctx, "max", a, axis, None, None, keepdims, None, True)
     low = _fold(ctx, "min", a, axis, None, None, keepdims, None, True)
-    made = arrays.ufunc(ctx, np.subtract, top, low)
+    made = promotion.ufunc(ctx, np.subtract, top, low)
     return made if out is None else store_result(ctx, "subtract", as_array(ctx, made), out)
 
 

@@ -12,18 +12,9 @@ import numpy as np
 
 from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.shape import broadcast_to, reshape_to
-from jitgrad.trace import arrays
+from jitgrad.trace import arithmetic, arrays, promotion
 from jitgrad.trace.abstract import Scalar
-from jitgrad.trace.arrays import (
-    as_array,
-    broadcast_dims,
-    broadcast_value,
-    cast,
-    dtype_of,
-    kind,
-    shape_of,
-    write,
-)
+from jitgrad.trace.arrays import as_array, broadcast_dims, broadcast_value, cast, dtype_of, kind, shape_of, write
 from jitgrad.trace.calls import handles, method
 from jitgrad.trace.context import Context
 from jitgrad.trace.iteration import sequence_of
@@ -119,7 +110,7 @@ def clipped(
         made = _one_sided(ctx, function, x, bound)
     else:
         xs = [x, numeric(ctx, low), numeric(ctx, high)]
-        dtypes = arrays.resolve(ctx, _CLIP, xs, known_argument(ctx, dtype, "a dtype"))
+        dtypes = promotion.resolve(ctx, _CLIP, xs, known_argument(ctx, dtype, "a dtype"))
         values = [arrays.scalar_value(ctx, v, d) for v, d in zip(xs, dtypes, strict=False)]
         broadcast_dims(ctx, *(v.shape for v in values))
         made = ctx.result(ctx.g.clip(*values))
@@ -128,7 +119,7 @@ def clipped(
 
 def _one_sided(ctx: Context, function: np.ufunc, x: Any, bound: Any) -> Any:
     """Return np.clip with one bound: x passes at the bound, as with two."""
-    dtype = arrays.resolve(ctx, function, [x, bound])[-1]
+    dtype = promotion.resolve(ctx, function, [x, bound])[-1]
     value, limit = (arrays.scalar_value(ctx, v, dtype) for v in (x, bound))
     broadcast_dims(ctx, value.shape, limit.shape)
     g = ctx.g
@@ -187,9 +178,9 @@ def _take(ctx: Context, a: Any, indices: Any, axis: Any = None, out: Any = None,
 def _wrapped(ctx: Context, index: Any, size: Any, mode: str) -> Any:
     n = Scalar(ctx.dim(size), "numpy")
     if mode == "wrap":
-        return arrays.ufunc(ctx, np.remainder, index, n)
-    last = arrays.binary(ctx, "-", n, 1)
-    return arrays.ufunc(ctx, np.minimum, arrays.ufunc(ctx, np.maximum, index, 0), last)
+        return promotion.ufunc(ctx, np.remainder, index, n)
+    last = arithmetic.binary(ctx, "-", n, 1)
+    return promotion.ufunc(ctx, np.minimum, promotion.ufunc(ctx, np.maximum, index, 0), last)
 
 
 @handles(np.take_along_axis)

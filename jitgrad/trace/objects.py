@@ -18,11 +18,7 @@ from jitgrad.trace.abstract import (
     Record,
     Scalar,
 )
-from jitgrad.trace.arrays import (
-    as_array,
-    is_array,
-    is_numeric,
-)
+from jitgrad.trace.arrays import as_array, is_array, is_numeric
 from jitgrad.trace.calls import attribute, class_of, opened
 from jitgrad.trace.context import Context
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from jitgrad.trace import arrays
+from jitgrad.trace import arithmetic
 from jitgrad.trace.abstract import (
     Cell,
     DictRef,
@@ -22,15 +22,8 @@ from jitgrad.trace.abstract import (
     Record,
     Scalar,
 )
-from jitgrad.trace.arrays import (
-    NUMPY_BINARY,
-    PYTHON_BINARY,
-    as_array,
-    is_array,
-    is_number,
-    is_numeric,
-    unary,
-)
+from jitgrad.trace.arithmetic import NUMPY_BINARY, PYTHON_BINARY, unary
+from jitgrad.trace.arrays import as_array, is_array, is_number, is_numeric
 from jitgrad.trace.calls import METHODS, attribute, class_of, is_known, opened, outside_of
 from jitgrad.trace.comparisons import COMPARISON_METHODS, compare_op, contains_op
 from jitgrad.trace.context import Context
@@ -98,9 +91,9 @@ def _numeric(ctx: Context, op: str, x: Any, y: Any, inplace: bool) -> Any:
             return made
         return store_result(ctx, "matmul", as_array(ctx, made), x)
     if inplace and is_array(x):
-        made = arrays.binary(ctx, op, x, y)
+        made = arithmetic.binary(ctx, op, x, y)
         return store_result(ctx, NUMPY_BINARY[op].__name__, as_array(ctx, made), x)
-    return arrays.binary(ctx, op, x, y)
+    return arithmetic.binary(ctx, op, x, y)
 
 
 def _by_methods(ctx: Context, op: str, x: Any, y: Any, inplace: bool) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.shape import move_axes, reshape_to
 from jitgrad.graph.types import Dim
-from jitgrad.trace import arrays
+from jitgrad.trace import arrays, promotion
 from jitgrad.trace.arrays import broadcast_dims
 from jitgrad.trace.context import Context
 from jitgrad.trace.sizes import axis_argument, items_of, normal_axes, numeric, promoted, rehearse, same_dim, size_of
@@ -77,7 +77,7 @@ def dot(ctx: Context, x: Any, y: Any) -> Any:
     """Return `np.dot(x, y)`: a product with a number, else a sum over the last axis of x and the last but one of y."""
     x, y = numeric(ctx, x), numeric(ctx, y)
     if not arrays.shape_of(ctx, x) or not arrays.shape_of(ctx, y):
-        return arrays.ufunc(ctx, np.multiply, x, y)
+        return promotion.ufunc(ctx, np.multiply, x, y)
     a, b = promoted(ctx, x, y)
     axis = max(b.array.rank - 2, 0)
     if not same_dim(ctx, a.shape[-1], b.shape[axis], "a size of a product"):
@@ -102,7 +102,7 @@ def inner(ctx: Context, x: Any, y: Any) -> Any:
     """Return `np.inner(x, y)`: a sum over the last axes."""
     x, y = numeric(ctx, x), numeric(ctx, y)
     if not arrays.shape_of(ctx, x) or not arrays.shape_of(ctx, y):
-        return arrays.ufunc(ctx, np.multiply, x, y)
+        return promotion.ufunc(ctx, np.multiply, x, y)
     a, b = promoted(ctx, x, y)
     if not same_dim(ctx, a.shape[-1], b.shape[-1], "a size of a product"):
         rehearse(np.inner, [a, b])

@@ -16,13 +16,7 @@ import numpy as np
 
 from jitgrad.graph.ir import Value
 from jitgrad.trace.abstract import IterSequence, Scalar
-from jitgrad.trace.arrays import (
-    dtype_of,
-    is_array,
-    is_numeric,
-    kind,
-    scalar_value,
-)
+from jitgrad.trace.arrays import dtype_of, is_array, is_numeric, kind, scalar_value
 from jitgrad.trace.calls import HANDLERS, handles
 from jitgrad.trace.comparisons import compare_op
 from jitgrad.trace.context import PYTHON_DTYPES, Context, kind_of_python

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from jitgrad.graph.ir import Value
-from jitgrad.trace import arrays
+from jitgrad.trace import arithmetic, arrays, promotion
 from jitgrad.trace.abstract import DictRef, External, IndexRange, ListRef, Record, Scalar
 from jitgrad.trace.arrays import (
     as_array,
@@ -58,7 +58,7 @@ def truth_value(ctx: Context, x: Any = False) -> Any:
         return True if found is None else truth_value(ctx, ctx.call(found, []))
     if isinstance(x, ListRef | DictRef | IndexRange):
         count = length(ctx, x)
-        return count > 0 if isinstance(count, int) else arrays.binary(ctx, ">", count, 0)
+        return count > 0 if isinstance(count, int) else arithmetic.binary(ctx, ">", count, 0)
     if isinstance(x, Text):
         if any(isinstance(p, str) and p for p in x.parts):
             return True
@@ -161,10 +161,10 @@ def _abs(ctx: Context, x: Any) -> Any:
             raise TypeError(f"bad operand type for abs(): '{type_name(ctx, x)}'")
         return found
     if kind(x) == "int":
-        negative = arrays.binary(ctx, "<", x, 0)
+        negative = arithmetic.binary(ctx, "<", x, 0)
         if isinstance(negative, bool):
-            return arrays.unary(ctx, "-", x) if negative else x
-        minus = arrays.unary(ctx, "-", x)
+            return arithmetic.unary(ctx, "-", x) if negative else x
+        minus = arithmetic.unary(ctx, "-", x)
         bounds = [abs(b) for b in (x.low, x.high) if b is not None]
         value = ctx.g.select(negative.value, minus.value, x.value)
         return Scalar(value, "int", 0, max(bounds) if len(bounds) == 2 else None)
@@ -172,7 +172,7 @@ def _abs(ctx: Context, x: Any) -> Any:
         return as_int(ctx, x)
     if kind(x) in ("float", "complex"):
         return Scalar(ctx.g.absolute(x.value), "float")
-    return arrays.ufunc(ctx, np.absolute, x)
+    return promotion.ufunc(ctx, np.absolute, x)
 
 
 @handles(round)

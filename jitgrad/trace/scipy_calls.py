@@ -16,7 +16,7 @@ import numpy as np
 
 from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.shape import reshape_to
-from jitgrad.trace import arrays
+from jitgrad.trace import arrays, promotion
 from jitgrad.trace.arrays import as_array, cast, dtype_of
 from jitgrad.trace.context import Context
 from jitgrad.trace.numpy_select import where_of
@@ -133,8 +133,8 @@ def _shifted(ctx: Context, a: Any, axis: Any) -> tuple[Any, Any, Any]:
     axes = axes_argument(ctx, axis, len(arrays.shape_of(ctx, x)))
     top = ctx.call(np.max, [x], {"axis": axes, "keepdims": True})
     dtype = dtype_of(ctx, top)
-    top = where_of(ctx, arrays.ufunc(ctx, np.isfinite, top), top, dtype.type(0))
-    return x, arrays.ufunc(ctx, np.subtract, x, top), (top, axes)
+    top = where_of(ctx, promotion.ufunc(ctx, np.isfinite, top), top, dtype.type(0))
+    return x, promotion.ufunc(ctx, np.subtract, x, top), (top, axes)
 
 
 @special("logsumexp")
@@ -144,11 +144,11 @@ def _logsumexp(
     if return_sign:
         raise ctx.error("JG235", name="scipy.special.logsumexp", argument="return_sign")
     _, shifted, (top, axes) = _shifted(ctx, a, axis)
-    weights = arrays.ufunc(ctx, np.exp, shifted)
+    weights = promotion.ufunc(ctx, np.exp, shifted)
     if b is not None:
-        weights = arrays.ufunc(ctx, np.multiply, numeric(ctx, b), weights)
+        weights = promotion.ufunc(ctx, np.multiply, numeric(ctx, b), weights)
     total = ctx.call(np.sum, [weights], {"axis": axes, "keepdims": True})
-    made = arrays.ufunc(ctx, np.add, arrays.ufunc(ctx, np.log, total), top)
+    made = promotion.ufunc(ctx, np.add, promotion.ufunc(ctx, np.log, total), top)
     if not keepdims:
         shape = [d for k, d in enumerate(arrays.shape_of(ctx, made)) if k not in axes]
         return ctx.result(reshape_to(ctx.g, as_array(ctx, made), shape))
@@ -158,13 +158,13 @@ def _logsumexp(
 @special("softmax")
 def _softmax(ctx: Context, x: Any, axis: Any = None) -> Any:
     _, shifted, (_, axes) = _shifted(ctx, x, axis)
-    weights = arrays.ufunc(ctx, np.exp, shifted)
+    weights = promotion.ufunc(ctx, np.exp, shifted)
     total = ctx.call(np.sum, [weights], {"axis": axes, "keepdims": True})
-    return arrays.ufunc(ctx, np.divide, weights, total)
+    return promotion.ufunc(ctx, np.divide, weights, total)
 
 
 @special("log_softmax")
 def _log_softmax(ctx: Context, x: Any, axis: Any = None) -> Any:
     _, shifted, (_, axes) = _shifted(ctx, x, axis)
-    total = ctx.call(np.sum, [arrays.ufunc(ctx, np.exp, shifted)], {"axis": axes, "keepdims": True})
-    return arrays.ufunc(ctx, np.subtract, shifted, arrays.ufunc(ctx, np.log, total))
+    total = ctx.call(np.sum, [promotion.ufunc(ctx, np.exp, shifted)], {"axis": axes, "keepdims": True})
+    return promotion.ufunc(ctx, np.subtract, shifted, promotion.ufunc(ctx, np.log, total))

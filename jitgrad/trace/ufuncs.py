@@ -1,6 +1,6 @@
 """NumPy's ufuncs as callables: `np.add(x, y, out=z)`, `np.add.reduce(x)`, `np.add.at(a, i, v)`.
 
-In: a ufunc, abstract arguments. Out: abstract values. Which primitive implements a ufunc is known to `arrays.UFUNCS`;
+In: a ufunc, abstract arguments. Out: abstract values. Which primitive implements a ufunc is known to `promotion.UFUNCS`;
 ufuncs composed of others are declared here. Casting rules and dtypes are NumPy's own (`ufunc.resolve_dtypes`).
 """
 
@@ -15,10 +15,11 @@ import numpy as np
 from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.shape import broadcast_to, reshape_to
 from jitgrad.graph.types import GraphTypeError, broadcast_shapes
-from jitgrad.trace import arrays
-from jitgrad.trace.arrays import COMPOSITES, as_array, cast, dtype_of, is_array, scalar_value, shape_of, write
+from jitgrad.trace import arithmetic, arrays, promotion
+from jitgrad.trace.arrays import as_array, cast, dtype_of, is_array, scalar_value, shape_of, write
 from jitgrad.trace.calls import HANDLERS
 from jitgrad.trace.context import Context
+from jitgrad.trace.promotion import COMPOSITES
 from jitgrad.trace.sizes import known_argument, numeric, promoted
 from jitgrad.trace.subscripts import add_at
 
@@ -59,7 +60,7 @@ def call_ufunc(
         raise ctx.error("JG235", name=f"np.{name}", argument="casting")
     operands = [numeric(ctx, x) for x in args[: function.nin]]
     outs = args[function.nin :] or (out if isinstance(out, tuple) else () if out is None else (out,))
-    made = arrays.ufunc(ctx, function, *operands, dtype=known_argument(ctx, dtype, "a dtype"))
+    made = promotion.ufunc(ctx, function, *operands, dtype=known_argument(ctx, dtype, "a dtype"))
     if not outs or outs[0] is None:
         if where is not True:
             raise ctx.error("JG235", name=f"np.{name}", argument="where without out")
@@ -138,7 +139,7 @@ def composite(function: np.ufunc) -> Callable[[Callable[..., Any]], Callable[...
 
 
 def _u(ctx: Context, function: np.ufunc, *xs: Any) -> Any:
-    return arrays.ufunc(ctx, function, *xs)
+    return promotion.ufunc(ctx, function, *xs)
 
 
 def _choose(ctx: Context, mask: Any, x: Any, y: Any) -> Any:
@@ -148,7 +149,7 @@ def _choose(ctx: Context, mask: Any, x: Any, y: Any) -> Any:
 
 def _as_float_loop(ctx: Context, function: np.ufunc, x: Any) -> Any:
     """Return x cast to the dtype in which NumPy computes a float ufunc of it."""
-    (dtype, _) = arrays.resolve(ctx, function, [x])
+    (dtype, _) = promotion.resolve(ctx, function, [x])
     return ctx.result(cast(ctx, as_array(ctx, x), dtype))
 
 
@@ -168,7 +169,7 @@ def _modf(ctx: Context, x: Any) -> Any:
 
 @composite(np.heaviside)
 def _heaviside(ctx: Context, x: Any, at_zero: Any) -> Any:
-    dtype = arrays.resolve(ctx, np.heaviside, [x, at_zero])[-1]
+    dtype = promotion.resolve(ctx, np.heaviside, [x, at_zero])[-1]
     a, h = (ctx.result(cast(ctx, as_array(ctx, v), dtype)) for v in (x, at_zero))
     made = _choose(ctx, _u(ctx, np.greater, a, dtype.type(0)), dtype.type(1), dtype.type(0))
     made = _choose(ctx, _u(ctx, np.equal, a, dtype.type(0)), h, made)
@@ -177,7 +178,7 @@ def _heaviside(ctx: Context, x: Any, at_zero: Any) -> Any:
 
 @composite(np.float_power)
 def _float_power(ctx: Context, x: Any, y: Any) -> Any:
-    dtype = arrays.resolve(ctx, np.float_power, [x, y])[-1]
+    dtype = promotion.resolve(ctx, np.float_power, [x, y])[-1]
     return _u(ctx, np.power, *(ctx.result(cast(ctx, as_array(ctx, v), dtype)) for v in (x, y)))
 
 
@@ -262,6 +263,6 @@ def _at(ctx: Context, function: np.ufunc, a: Any, indices: Any, b: Any = None) -
     if function is np.add:
         add_at(ctx, a, indices, b)
     elif function is np.subtract:
-        add_at(ctx, a, indices, arrays.unary(ctx, "-", numeric(ctx, b)))
+        add_at(ctx, a, indices, arithmetic.unary(ctx, "-", numeric(ctx, b)))
     else:
         raise ctx.error("JG232", name="at", what=f"np.{function.__name__}")

@@ -156,7 +156,9 @@ def test_long_chains_do_not_recurse_without_bound() -> None:
 
 
 def test_deep_nests_of_regions() -> None:
-    check(deep_graph(500), True, 1, 0.5)
+    # The interpreter itself does not go as deep.
+    native = Native(deep_graph(500), ["C"] * 3, optimise=False)
+    assert native(True, 1, 0.5)[0] == pytest.approx(np.sin(0.5))
 
 
 def test_many_reductions_do_not_grow_the_stack() -> None:

@@ -105,8 +105,8 @@ def _denominator(ct: Value) -> tuple[Value, float, list[Value], Value] | None:
     """Return q, a number, more factors and b such that ct was built as the product of all those, over b."""
     number, factors = 1.0, list[Value]()
     for _ in range(_DEPTH):
-        op = ct.op
-        if op is None:
+        op = ct.owner
+        if not isinstance(op, Op):
             return None
         name = op.primitive.name
         if name == "divide":
@@ -123,8 +123,8 @@ def _denominator(ct: Value) -> tuple[Value, float, list[Value], Value] | None:
             return None
         ct, other = op.operands
         for q, w in ((ct, other), (other, ct)):
-            inner = w.op
-            if inner is not None and inner.primitive.name == "divide":
+            inner = w.owner
+            if isinstance(inner, Op) and inner.primitive.name == "divide":
                 return q, number, [inner.operands[0], *factors], inner.operands[1]
         factors.append(other)
     return None

@@ -102,14 +102,15 @@ class ReverseOps:
     # --- ops
 
     def op(self, frame: Frame, op: Op, cots: list[Cot | None]) -> None:
-        needed = [i for i in derivative_operands(op) if op.operands[i] in self.active]
+        derivative, active = op.primitive.derivative, self.active
+        if isinstance(derivative, Partials):
+            self._partials(frame, op, cots[0], [v in active for v in op.operands], derivative)
+            return
+        needed = [i for i in derivative_operands(op) if op.operands[i] in active]
         if not needed:
             return
-        derivative = op.primitive.derivative
         if op.name in LIST_OPS:
             self._list(frame, op, cots[0], needed)
-        elif isinstance(derivative, Partials):
-            self._partials(frame, op, cots[0], needed, derivative)
         elif isinstance(derivative, Linear):
             self._linear(frame, op, cots[0], needed, derivative)
         elif isinstance(derivative, Rules):
@@ -118,19 +119,20 @@ class ReverseOps:
             why = derivative.why if isinstance(derivative, NoGradient) else "it declares none"
             raise error("JG301", op.location, op=op.name, why=why)
 
-    def _partials(self, frame: Frame, op: Op, cot: Cot | None, needed: list[int], derivative: Partials) -> None:
+    def _partials(self, frame: Frame, op: Op, cot: Cot | None, wanted: list[bool], derivative: Partials) -> None:
         assert cot is not None
-        wanted = set(needed)
 
         def rule(g: Builder, o: Op) -> list[Any]:
             partials = derivative.rule(g, o.result, *o.operands)
-            return [p if i in wanted else None for i, p in enumerate(partials)]
+            return [p if w else None for p, w in zip(partials, wanted, strict=True)]
 
         g = self.g
         made = run_rule(self.residuals, frame, op, rule)
         partials: dict[Value, list[Value | Masked | Partial]] = {}
-        for i in needed:
-            each, same = made[i], partials.setdefault(op.operands[i], [])
+        for operand, each in zip(op.operands, made, strict=True):
+            if each is None:
+                continue
+            same = partials.setdefault(operand, [])
             if same and isinstance(each, Value) and isinstance(same[-1], Value):
                 same[-1] = g.add(same[-1], each)  # x * x: one product with x + x
             else:

@@ -39,7 +39,8 @@ def run_rule(residuals: Residuals, frame: Frame, op: Op, rule: Callable[[Builder
     if frame.parent is None:
         start = len(frame.block.ops)
         made = list(rule(g, op))
-        frame.block.ops[start:] = _used(frame.block.ops[start:], made)
+        if len(frame.block.ops) > start:
+            frame.block.ops[start:] = _used(frame.block.ops[start:], made)
         return made
     stand_ins: dict[Value, Value] = {}
     shadow = Op(op.primitive, (), op.attrs, (), (), op.location)

@@ -47,7 +47,9 @@ def _mark(graph: Graph) -> tuple[set[Op], set[Value]]:
         if not op.regions:
             work.extend(op.operands)
             for result in op.results:
-                work.extend(d for d in dims_of(result.type) if not isinstance(d, int))
+                for d in dims_of(result.type):
+                    if not isinstance(d, int):
+                        work.append(d)
             if op.attrs:
                 work.extend(attr_dims(op))
         elif op.name == "while":
@@ -65,7 +67,9 @@ def _mark(graph: Graph) -> tuple[set[Op], set[Value]]:
         if value in live:
             continue
         live.add(value)
-        work.extend(d for d in dims_of(value.type) if not isinstance(d, int))
+        for d in dims_of(value.type):
+            if not isinstance(d, int):
+                work.append(d)
         owner, index = value.owner, value.index
         if isinstance(owner, Block):
             loop = parent.get(owner)
