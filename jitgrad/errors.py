@@ -215,6 +215,11 @@ TABLE: dict[str, Row] = {
     "JG250": Row(
         UnsupportedError, "{what} has no machine code yet", "use float32, float64, integers and bools of known sizes"
     ),
+    "JG245": Row(
+        UnsupportedError,
+        "{name} ({text}) is raised where an `except` may catch it",
+        "test for the case with `if` instead of catching the exception",
+    ),
     "JG244": Row(
         UnsupportedError,
         "{what} is not the same for Python's numbers and NumPy's, and a number here is one or the other as data decides",

@@ -8,7 +8,7 @@ compared with central differences of grad, and the two ways of having u H v, <jv
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -36,52 +36,109 @@ def weighted(value: Any, factor: float = 1.0) -> Any:
     return total
 
 
-def floats(x: Any) -> Iterator[Any]:
-    """Yield the floating-point leaves of an argument, in a fixed order."""
+def places(x: Any) -> list[tuple[Any, ...]]:
+    """Return where the floating-point leaves of an argument are, as keys and names of attributes."""
     if isinstance(x, float | np.floating) or (isinstance(x, np.ndarray) and x.dtype.kind == "f"):
-        yield x
-    elif isinstance(x, list | tuple):
-        for v in x:
-            yield from floats(v)
+        return [()]
+    if isinstance(x, list | tuple):
+        parts: Any = enumerate(x)
     elif isinstance(x, dict):
-        for v in x.values():
-            yield from floats(v)
-    elif hasattr(x, "__dict__"):
-        for v in vars(x).values():
-            yield from floats(v)
+        parts = x.items()
+    elif hasattr(x, "__dict__") and not callable(x):
+        return [(("of", name), *rest) for name, v in vars(x).items() for rest in places(v)]
+    else:
+        return []
+    return [(key, *rest) for key, v in parts for rest in places(v)]
 
 
-def rebuilt(x: Any, leaf: Callable[[Any], Any]) -> Any:
+def leaf(x: Any, place: tuple[Any, ...]) -> Any:
+    """Return the leaf at a place; also inside a trace."""
+    for key in place:
+        x = getattr(x, key[1]) if isinstance(key, tuple) else x[key]
+    return x
+
+
+def floats(x: Any) -> list[Any]:
+    """Return the floating-point leaves of an argument, in a fixed order."""
+    return [leaf(x, place) for place in places(x)]
+
+
+def rebuilt(x: Any, put: Callable[[Any], Any]) -> Any:
     """Return an argument with each floating-point leaf replaced, in the order of `floats`."""
     if isinstance(x, float | np.floating) or (isinstance(x, np.ndarray) and x.dtype.kind == "f"):
-        return leaf(x)
+        return put(x)
     if isinstance(x, list):
-        return [rebuilt(v, leaf) for v in x]
+        return [rebuilt(v, put) for v in x]
     if isinstance(x, tuple):
-        items = [rebuilt(v, leaf) for v in x]
+        items = [rebuilt(v, put) for v in x]
         return tuple(items) if type(x) is tuple else type(x)(*items)
     if isinstance(x, dict):
-        return {k: rebuilt(v, leaf) for k, v in x.items()}
-    if hasattr(x, "__dict__"):
+        return {k: rebuilt(v, put) for k, v in x.items()}
+    if hasattr(x, "__dict__") and not callable(x):
         made = copy.copy(x)
-        vars(made).update({k: rebuilt(v, leaf) for k, v in vars(x).items()})
+        vars(made).update({k: rebuilt(v, put) for k, v in vars(x).items()})
         return made
     return x
 
 
-def direction(x: Any, seed: int) -> Any:
+def direction(x: Any) -> Any:
     """Return a random argument of the same structure."""
-    rng = np.random.default_rng(seed)
-    return rebuilt(x, lambda v: type(v)(rng.normal()) if np.ndim(v) == 0 and not isinstance(v, np.ndarray)
-                   else np.asarray(rng.normal(size=v.shape), dtype=v.dtype))
+    rng = np.random.default_rng(len(floats(x)))
+
+    def drawn(v: Any) -> Any:
+        if isinstance(v, np.ndarray):
+            return rng.normal(size=v.shape).astype(v.dtype)
+        return type(v)(rng.normal())
+
+    return rebuilt(x, drawn)
 
 
 def moved(x: Any, v: Any, step: float) -> Any:
     """Return x + step * v."""
-    steps = floats(v)
-    return rebuilt(x, lambda a: type(a)(a + step * next(steps)) if not isinstance(a, np.ndarray)
-                   else (a + step * next(steps)).astype(a.dtype))
+    steps = iter(floats(v))
+
+    def put(a: Any) -> Any:
+        made = a + step * next(steps)
+        return made.astype(a.dtype) if isinstance(a, np.ndarray) else type(a)(made)
+
+    return rebuilt(x, put)
 
 
-def dot(x: Any, y: Any) -> float:
-    return float(sum(np.sum(np.float64(a) * b) for a, b in zip(floats(x), floats(y), strict=True)))
+def close(got: Any, want: Any, rtol: float) -> None:
+    """Assert that the leaves of two gradients agree, relative to the largest of all."""
+    pairs = list(zip(floats(got), floats(want), strict=True))
+    scale = max([1.0, *(float(np.max(np.abs(w))) for _, w in pairs if np.size(w))])
+    for g, w in pairs:
+        np.testing.assert_allclose(g, w, rtol=rtol, atol=rtol * scale)
+
+
+@pytest.mark.parametrize(
+    ("p", "position"), [(p, k) for p in PROGRAMS for k in p.wrt], ids=lambda v: getattr(v, "name", str(v))
+)
+def test_second_derivatives(p: Program, position: int) -> None:
+    args = next(a for a in p.inputs if outcome(p.function, copy.deepcopy(a))[0] == "value")
+    x = args[position]
+    v, where = direction(x), places(x)
+
+    def scalar(*given: Any) -> Any:
+        return weighted(p.function(*given))
+
+    gradient = jitgrad.grad(scalar, argnums=position)
+
+    def along(t: Any) -> Any:
+        return gradient(*args[:position], t, *args[position + 1 :])
+
+    def slope(t: Any) -> Any:
+        total = 0.0
+        made = along(t)
+        for place in where:
+            total = total + np.sum(leaf(made, place) * leaf(v, place))
+        return total
+
+    single = any(np.asarray(a).dtype == np.float32 for a in floats(x))
+    step = 1e-2 if single else 1e-5
+    _, product = jitgrad.jvp(along, (x,), (v,))
+    after, before = along(moved(x, v, step)), along(moved(x, v, -step))
+    by_difference = moved(moved(after, before, -1.0), moved(after, before, -1.0), 1 / (2 * step) - 1)
+    close(product, by_difference, 2e-2 if single else 1e-4)
+    close(jitgrad.grad(slope)(x), product, 1e-4 if single else 1e-9)

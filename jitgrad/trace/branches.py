@@ -21,7 +21,7 @@ from jitgrad.trace.frame import Frame, Outcome, State
 from jitgrad.trace.header import LoopSignal
 from jitgrad.trace.merge import Edge, Merger, Obligations, reachable, undefined
 
-__all__ = ["Branches", "DeadEnd", "NeedStatic", "Restart", "shared_variables"]
+__all__ = ["Branches", "DeadEnd", "NeedStatic", "Restart", "is_of_the_program", "shared_variables"]
 
 
 class Restart(Exception):
@@ -49,6 +49,12 @@ class DeadEnd(Exception):
 def shared_variables(frame: Frame) -> Func:
     """Return the variables that a frame shares with closures, as a root of reachability."""
     return Func(frame.func.code, frame.func.globals, frame.func.name, closure=tuple(frame.cells.values()))
+
+
+def is_of_the_program(exception: BaseException) -> bool:
+    """Whether an exception is the user's program's own, not the tracer's or a defect."""
+    ours = (JitgradError, GraphTypeError, Restart, NeedStatic, DeadEnd, LoopSignal, RecursionError, AssertionError)
+    return not isinstance(exception, ours)
 
 
 class Branches(Context):
@@ -104,17 +110,9 @@ class Branches(Context):
             except DeadEnd:
                 del self.frames[frames:]
                 return Outcome({})
-            except (
-                JitgradError,
-                GraphTypeError,
-                Restart,
-                NeedStatic,
-                LoopSignal,
-                RecursionError,
-                AssertionError,
-            ):
-                raise
             except Exception as exception:
+                if not is_of_the_program(exception):
+                    raise
                 del self.frames[frames:]
                 where = getattr(exception, "raised_at", self.location)
                 message = str(exception.args[0]) if exception.args else ""

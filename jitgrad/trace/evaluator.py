@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from jitgrad.errors import TABLE, UnsupportedError, error
 from jitgrad.graph.ir import Graph, Value
 from jitgrad.graph.types import ArrayType
 from jitgrad.location import Location
@@ -33,7 +34,7 @@ from jitgrad.trace.abstract import (
 )
 from jitgrad.trace.arrays import array_type, describe, is_numeric
 from jitgrad.trace.blocks import BasicBlock
-from jitgrad.trace.branches import Branches, DeadEnd, NeedStatic, Restart, shared_variables
+from jitgrad.trace.branches import Branches, DeadEnd, NeedStatic, Restart, is_of_the_program, shared_variables
 from jitgrad.trace.calls import HANDLERS, Native, attribute, bind, call_known, class_of, is_known, to_func
 from jitgrad.trace.context import Context
 from jitgrad.trace.frame import Frame, Outcome
@@ -201,10 +202,15 @@ class Evaluator(Branches):
         except Exception as exception:
             if not hasattr(exception, "raised_at"):
                 exception.raised_at = self.location  # type: ignore[attr-defined]
+            if is_of_the_program(exception) and tree.protected(*frame.place):
+                # Python would run the handler, whose flow is not known here.
+                name = type(exception).__name__
+                raise error("JG245", exception.raised_at, name=name, text=str(exception)) from None  # type: ignore[attr-defined]
             raise
         finally:
             self.frames.pop()
-            self.location = caller
+            if caller is not None:
+                self.location = caller
         return ListRef(frame.yielded) if frame.yielded is not None else result
 
     # --- walking the tree
@@ -342,6 +348,14 @@ class Evaluator(Branches):
         return "".join(parts), operands
 
     # --- what other rooms ask
+
+    def check(self, cond: Value, exception: type[BaseException], message: str, *operands: Value) -> None:
+        """Emit a check; where an `except` may catch what it raises, the check refuses instead."""
+        if any(f.tree.protected(*f.place) for f in self.frames):
+            row = TABLE["JG245"]
+            what = row.what.format(name=exception.__name__, text=message)
+            exception, message = UnsupportedError, f"JG245: {what}\n  do: {row.do}"
+        super().check(cond, exception, message, *operands)
 
     def conflict(self, cell: Cell) -> None:
         """Begin again, in tagged mode, if a store to a cell could be seen through a name merged by value."""

@@ -94,6 +94,8 @@ class Header:
         What each slot holds at entry.
     getters : list
         How to find each slot's next value in the state at the back edge; called inside the body.
+    after : dict
+        Path of each number to its kind after a trip.
     """
 
     def __init__(self, ev: Any, key: Any, entry: State, forced: frozenset[str]) -> None:
@@ -104,6 +106,7 @@ class Header:
         self.widen: dict[Any, Any] = {}
         self.converted: dict[Any, str] = {}
         self.phis: dict[Any, Cell] = {}
+        self.after: dict[Any, str] = {}
         self.live = reachable(entry.heap, self._roots())
 
     def _roots(self) -> list[Any]:
@@ -454,6 +457,7 @@ class Header:
             return False
         ev = self.ev
         before, after = (head.kind, head.value.array.dtype), (kind(found), dtype_of(ev, found))
+        self.after[part.path] = after[0]
         if before == after:
             return True
         mixed = mixed_dtype([before, after])
@@ -498,6 +502,14 @@ class Header:
                 self.widen[part.path] = "grow"
                 self.element[part.path] = element
                 self.ev.list_kinds[part.path[1]] = name
+                return False
+        if isinstance(found, Value) and isinstance(found.type, ListType):
+            of = self.ev.list_kinds.get(part.path[1], "array")
+            if {(kind(v), self.ev.type_of_item(v)) if _is_value(v) else None for v in head} <= {
+                (of, found.type.element)
+            }:
+                self.widen[part.path] = "grow"
+                self.element[part.path] = found.type.element
                 return False
         raise NeedUnroll(self.key, "a list or dict changes its length in the loop")
 

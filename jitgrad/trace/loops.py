@@ -30,6 +30,8 @@ from jitgrad.trace.regions import BlockNode, Continue, Goto, LoopNode
 __all__ = ["next_of", "run_loop"]
 
 _UNROLL_LIMIT = 10_000
+# Trips of an unrolled loop that data may end: each nests one branch deeper.
+_DECIDED_LIMIT = 100
 
 
 # --- iterators
@@ -117,6 +119,10 @@ def _loop(ev: Any, node: LoopNode, frame: Frame, key: Any, peeled: int) -> Outco
             if need.key != key:
                 raise
             ev.unrolled.add(key)
+            if is_for and isinstance(start.stack[-1], IterRange | IterRows):
+                # Only a known number of trips can be written out; a count that the call gives becomes known.
+                _reset(ev, block, mark, location, depth, frames)
+                ev.note_static(start.stack[-1].count, need.why)
         except NeedPeel as need:
             if not is_for or peeled > 1 or not _runs(start.stack[-1]):
                 raise ev.error("JG243", name=need.name, why=need.why) from None
@@ -150,11 +156,12 @@ def _peel(ev: Any, node: LoopNode, frame: Frame, key: Any, start: State, peeled:
 def _unrolled(ev: Any, node: LoopNode, frame: Frame) -> Outcome:
     again = Continue(node.header)
     outcome = ev.walk(node.body, frame)
-    trips = 1
+    trips = decided = 1
     while again in outcome.states:
         trips += 1
-        if trips > _UNROLL_LIMIT:
-            raise ev.error("JG229", limit=_UNROLL_LIMIT)
+        decided += len(outcome.states) > 1
+        if trips > _UNROLL_LIMIT or decided > _DECIDED_LIMIT:
+            raise ev.error("JG229", limit=_UNROLL_LIMIT if trips > _UNROLL_LIMIT else _DECIDED_LIMIT)
         outcome = ev.dispatch(outcome, again, frame, lambda: ev.walk(node.body, frame))
     return outcome
 
@@ -264,10 +271,19 @@ def _counted(ev: Any, node: LoopNode, frame: Frame, key: Any, header: Header) ->
     _check_conversions(ev, header, _runs_value(iterator), trips)
     state = _finish(op, header)
     if _runs_value(iterator):
-        state.locals = {k: v.value if isinstance(v, Maybe) else v for k, v in state.locals.items()}
+        state.locals = {k: _after_a_trip(header, k, v) for k, v in state.locals.items()}
     ev.enter(frame, state)
     frame.pop()
     return ev._arrive(head.arms[1].target, frame)
+
+
+def _after_a_trip(header: Header, name: str, v: Any) -> Any:
+    """Return a variable behind a loop that surely ran: it is bound, and has the kind that a trip gives it."""
+    if isinstance(v, Maybe):
+        return v.value
+    if isinstance(v, Scalar) and v.kind == "mixed" and header.after.get(("L", name), "mixed") == "numpy":
+        return Scalar(v.value, "numpy")
+    return v
 
 
 def _runs_value(iterator: Any) -> bool:

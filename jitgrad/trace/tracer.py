@@ -53,6 +53,7 @@ from jitgrad.trace.guards import Guard, Hidden
 from jitgrad.trace.header import LoopSignal
 from jitgrad.trace.instructions import bound_value
 from jitgrad.trace.merge import Obligations
+from jitgrad.trace.texts import Text
 from jitgrad.trace.transforms import apply_transform
 from jitgrad.transform import Transform
 
@@ -330,7 +331,8 @@ class _Trace:
         if isinstance(x, ListRef):
             items = ctx.heap[x.cell]
             if isinstance(items, Value):
-                raise ctx.error("JG225", what="a list that grew in a loop")
+                # Its length must be known; a loop of known length unrolls.
+                ctx.note_static(Scalar(ctx.g.list_length(items), "int"), "the length of a list that is returned")
             return ListResult(tuple(self.result(v) for v in items))
         if isinstance(x, DictRef):
             pairs = ctx.heap[x.cell]
@@ -343,7 +345,8 @@ class _Trace:
         if isinstance(x, np.ndarray):
             return self._leaf(as_array(ctx, x), "array")
         if isinstance(x, Abstract):
-            raise ctx.error("JG225", what="a function made inside" if isinstance(x, BoundMethod) else type(x).__name__)
+            names = {BoundMethod: "a function made inside", Text: "a text with parts known only at run time"}
+            raise ctx.error("JG225", what=names.get(type(x), "a " + type(x).__name__))
         return StaticResult(x)
 
     def _leaf(self, value: Value, kind: str) -> LeafResult:

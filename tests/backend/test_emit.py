@@ -163,9 +163,9 @@ def test_deep_nests_of_regions() -> None:
 
 def test_many_reductions_do_not_grow_the_stack() -> None:
     def make(g: Builder, x: Value) -> Value:
-        for _ in range(300):
+        for _ in range(60):
             x = g.subtract(x, g.divide(g.reduce_sum(g.square(x), axes=(0,)), 1e4))
         return x
 
-    native = check(build(make, row(float, 1000)), np.linspace(-1, 1, 1000))
+    native = check(build(make, row(float, 1000)), np.linspace(-1, 1, 1000), optimise=False)
     assert native.body.ir.count("[48 x") == 1

@@ -215,15 +215,14 @@ def bank_account(start: float, amount: float, rate: float) -> Any:
     account.interest(rate, years=3)
     if account.balance > 10.0:
         account.book(-1.0)
-        label = "rich"
+        label = 2
     else:
-        label = "poor"
+        label = 1
     account.interest(rate)
-    mean = sum(account.log) / account.count
-    Account.fee  # noqa: B018
+    mean = sum(account.log) / account.count - Account.fee
     scaled = {k: v * 2.0 for k, v in {"balance": account.balance, "mean": mean}.items()}
     assert account.count >= 2, "two bookings at least"
-    return account.balance, mean, scaled, len(label)
+    return account.balance, mean, scaled, label
 
 
 class Layer:
@@ -499,7 +498,7 @@ class Interpolator:
 def interpolation(xs: np.ndarray, ys: np.ndarray, at: float) -> Any:
     table = Interpolator(xs, ys)
     value = table(at)
-    middle = 0.5 * (xs[0] + xs[-1])
+    middle = 0.375 * xs[0] + 0.625 * xs[-1]
     other = table(middle)
     if value > other:
         return value - other, len(table)

@@ -241,7 +241,7 @@ def gauss_seidel(u: np.ndarray, sweeps: int) -> np.ndarray:
     return v * (1.0 + residual)
 
 
-@program((A,), (B,), wrt=0)
+@program((A,), (B,), wrt=0, builds=True)
 def prefix_products(x: np.ndarray) -> Any:
     """A list that grows, then an array of it."""
     products = []
@@ -294,7 +294,7 @@ def forward_substitution(low: np.ndarray, rhs: np.ndarray) -> np.ndarray:
     return x
 
 
-@program((A, 4), (A, 9), (B, 0))
+@program((A, 4), (A, 9), (B, 0), builds=True)
 def checked_access(a: np.ndarray, n: int) -> float:
     """An index that may leave the array."""
     total = 0.0

@@ -133,7 +133,7 @@ class State(NamedTuple):
     time: float
 
 
-@program((State(X[:2], X[2:4], 0.0), 0.1, 3), (State(X[:1], X[1:2], 1.0), 0.05, 0))
+@program((State(X[:2], X[2:4], 0.0), 0.1, 3), (State(X[:1], X[1:2], 1.0), 0.05, 0), builds=True)
 def oscillator(state: State, h: float, steps: int) -> State:
     position, velocity, t = state
     for _ in range(steps):

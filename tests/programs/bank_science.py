@@ -220,7 +220,7 @@ def hidden_markov(a: np.ndarray, b: np.ndarray, seen: np.ndarray) -> Any:
 
 @program(
     (np.array([3.0, 1.0, 2.0, 5.0]), 2), (np.array([9.0, 7.0]), 1), (np.array([4.0, 1.0, 8.0, 6.0, 2.0]), 3), wrt=0
-)
+, builds=True)
 def selection(a: np.ndarray, k: int) -> Any:
     """The k largest numbers by selection sort, and their weighted sum."""
     b = a.copy()
@@ -541,7 +541,7 @@ def graph_laplacian(edges: np.ndarray, f: np.ndarray) -> Any:
     return laplacian, energy
 
 
-@program((V, V[::-1].copy()), (V[:2], V[2:]), (np.array([1.0]), np.array([2.0])), wrt=(0, 1))
+@program((V, V[::-1].copy()), (V[:2], V[2:]), (np.array([1.0]), np.array([2.0])), wrt=(0, 1), builds=True)
 def polynomial_product(a: np.ndarray, b: np.ndarray) -> Any:
     """Coefficients of a product, of its derivative, and its value at one half by Horner's rule."""
     n = len(a) + len(b) - 1

@@ -176,7 +176,7 @@ class Point(NamedTuple):
     y: Any
 
 
-@program((Point(1.0, 2.0),), (Point(A, B[0]),))
+@program((Point(1.0, 2.0),), (Point(A, B[0]),), builds=True)
 def named(p: Point) -> Point:
     return Point(p.x * p.y, p.y)
 
@@ -226,7 +226,7 @@ def variance(x: np.ndarray) -> Any:
     return x.var(), x.std(ddof=1), x.mean()
 
 
-@program((M,), (N,), wrt=0)
+@program((M,), (N,), wrt=0, builds=True)
 def shapes(x: np.ndarray) -> Any:
     return x.T, x.reshape(-1), x.ravel()[1:], x[None], x[..., 0], x[::-1, 1:]
 

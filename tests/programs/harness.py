@@ -2,33 +2,55 @@
 
 A program is a plain function with several argument tuples that change values, sizes and the course of its branches. One
 compiled callable runs them all; values, types, dtypes, exceptions, what happens to the arguments and which results are
-arguments are compared with plain Python. Gradients are compared with finite differences where `wrt` says.
+arguments are compared with plain Python. Warm calls must enter no Python frame, and compile nothing. The graph run by
+the NumPy interpreter must agree with the machine code. Derivatives are compared with central differences of plain
+Python along random directions, and reverse with forward mode by the dot-product identity.
 """
 
 from __future__ import annotations
 
 import copy
 import dataclasses
+import math
+import sys
+import types
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 import numpy as np
 
 import jitgrad
+from jitgrad.api import Transformed
+from jitgrad.execute import Interpreted
+from jitgrad.trace.guards import look_up
+from jitgrad.transform import Transform
 
 PROGRAMS: list[Program] = []
+Args = tuple[Any, ...]
 
 
 @dataclass
 class Program:
-    """A function and the arguments to try it with; `wrt` names the arguments to differentiate by."""
+    """A function and the arguments to try it with.
+
+    Attributes
+    ----------
+    function : callable
+    inputs : list of tuple
+    wrt : tuple of int
+        The arguments to differentiate by.
+    rtol : float
+    builds : bool
+        Whether its result is built through Python (a view, a NamedTuple): only then may a warm call enter frames.
+    """
 
     function: Callable[..., Any]
-    inputs: list[tuple[Any, ...]]
+    inputs: list[Args]
     wrt: tuple[int, ...] = ()
     rtol: float = 1e-12
-    tags: tuple[str, ...] = field(default_factory=tuple)
+    builds: bool = False
 
     @property
     def name(self) -> str:
@@ -36,12 +58,14 @@ class Program:
         return self.function.__name__
 
 
-def program(*inputs: tuple[Any, ...], wrt: int | tuple[int, ...] = (), rtol: float = 1e-12) -> Callable[[Any], Any]:
+def program(
+    *inputs: Args, wrt: int | tuple[int, ...] = (), rtol: float = 1e-12, builds: bool = False
+) -> Callable[[Any], Any]:
     """Register a function with its argument tuples."""
 
     def register(function: Any) -> Any:
         positions = (wrt,) if isinstance(wrt, int) else wrt
-        PROGRAMS.append(Program(function, list(inputs), positions, rtol))
+        PROGRAMS.append(Program(function, list(inputs), positions, rtol, builds))
         return function
 
     return register
@@ -52,22 +76,50 @@ GAIN: Any = 2.0
 
 def scaled(x: Any, factor: float) -> Any:
     """Return an argument with its floats multiplied: another input of the same structure."""
+    return with_floats(x, lambda v: v * factor)
+
+
+def with_floats(x: Any, change: Callable[[Any], Any]) -> Any:
+    """Return a copy of an argument with `change` applied to its floating-point numbers and arrays, types kept."""
     if isinstance(x, float | np.floating):
-        return type(x)(x * factor)
+        return type(x)(change(x))
     if isinstance(x, np.ndarray):
-        return (x * factor).astype(x.dtype) if x.dtype.kind == "f" else x.copy()
+        return change(x).astype(x.dtype) if x.dtype.kind == "f" else x.copy()
     if isinstance(x, tuple):
-        items = [scaled(v, factor) for v in x]
+        items = [with_floats(v, change) for v in x]
         return tuple(items) if type(x) is tuple else type(x)(*items)
     if isinstance(x, list):
-        return [scaled(v, factor) for v in x]
+        return [with_floats(v, change) for v in x]
     if isinstance(x, dict):
-        return {k: scaled(v, factor) for k, v in x.items()}
-    if hasattr(x, "__dict__"):
+        return {k: with_floats(v, change) for k, v in x.items()}
+    if is_object(x):
         made = copy.copy(x)
-        vars(made).update({k: scaled(v, factor) for k, v in vars(x).items()})
+        for k, v in vars(x).items():
+            object.__setattr__(made, k, with_floats(v, change))
         return made
     return x
+
+
+def is_object(x: Any) -> bool:
+    """Whether a value is an object with attributes of its own, as users make them."""
+    return hasattr(x, "__dict__") and not isinstance(x, Enum | type) and not callable_only(x)
+
+
+def callable_only(x: Any) -> bool:
+    """Whether a value is a plain function."""
+    return isinstance(x, types.FunctionType | types.BuiltinFunctionType)
+
+
+def floats(x: Any) -> Iterator[Any]:
+    """Yield the floating-point numbers and arrays of an argument or a result, in order."""
+    found: list[Any] = []
+
+    def keep(v: Any) -> Any:
+        found.append(v)
+        return v
+
+    with_floats(x, keep)
+    yield from found
 
 
 def same(got: Any, want: Any, rtol: float, path: str = "result") -> None:
@@ -88,10 +140,46 @@ def same(got: Any, want: Any, rtol: float, path: str = "result") -> None:
         assert list(got) == list(want), path
         for k in want:
             same(got[k], want[k], rtol, f"{path}[{k!r}]")
-    elif hasattr(want, "__dict__") and not callable(want) or dataclasses.is_dataclass(want):
+    elif (is_object(want) and not callable(want)) or dataclasses.is_dataclass(want):
         same(vars(got), vars(want), rtol, path)
     else:
         assert got == want, f"{path}: {got!r} for {want!r}"
+
+
+# --- one program
+
+
+def check(p: Program) -> None:
+    """Check everything about a program; what is compiled is shared between the checks."""
+    compiled = jitgrad.jit(p.function)
+    inputs = [*p.inputs, scaled(p.inputs[0], 0.75), scaled(p.inputs[-1], 1.25)]
+    compare_calls(p, p.function, inputs, compiled)
+    count = compiled.stats()["compiled"]
+    compare_calls(p, p.function, inputs, compiled)
+    assert compiled.stats()["compiled"] == count, "a second pass over the same inputs compiled again"
+    for args in inputs:
+        check_frames(p, compiled, args)
+        check_interpreted(p, compiled, args)
+    if p.wrt:
+        pull = Transformed(Transform("pull", p.function))
+        push = Transformed(Transform("push", p.function))
+        for k, args in enumerate(p.inputs):
+            check_derivatives(p, args, pull, push, np.random.default_rng(k))
+
+
+def check_rebound_global(p: Program) -> None:
+    """Change a global that a program reads, its type too, between calls."""
+
+    def with_global(*args: Any) -> Any:
+        return p.function(*args), GAIN * 2
+
+    compiled = jitgrad.jit(with_global)
+    try:
+        for gain in (2.0, -0.5, 3):
+            globals()["GAIN"] = gain
+            compare_calls(p, with_global, p.inputs[:1], compiled)
+    finally:
+        globals()["GAIN"] = 2.0
 
 
 def outcome(function: Callable[..., Any], args: Sequence[Any]) -> tuple[str, Any]:
@@ -100,29 +188,25 @@ def outcome(function: Callable[..., Any], args: Sequence[Any]) -> tuple[str, Any
         with np.errstate(all="ignore"):
             return "value", function(*args)
     except Exception as exception:
-        if isinstance(exception, jitgrad.JitgradError | AssertionError):
+        if isinstance(exception, jitgrad.JitgradError):
             raise
         return "raises", exception
 
 
-def check_forward(p: Program) -> None:
-    """Run every input, and two more, through one compiled callable and through Python; then change a global."""
-    inputs = [*p.inputs, scaled(p.inputs[0], 0.75), scaled(p.inputs[-1], 1.25)]
-    compare_calls(p, p.function, inputs)
-
-    def with_global(*args: Any) -> Any:
-        return p.function(*args), GAIN * 2
-
-    compiled = jitgrad.jit(with_global)
-    for gain in (2.0, -0.5, 3):
-        globals()["GAIN"] = gain
-        compare_calls(p, with_global, inputs[:1], compiled)
-    globals()["GAIN"] = 2.0
+def last_line(exception: BaseException) -> tuple[str, int]:
+    """Return the innermost line of a traceback that is of a program, not of a library."""
+    found = ("", 0)
+    tb = exception.__traceback__
+    while tb is not None:
+        file = tb.tb_frame.f_code.co_filename
+        if "site-packages" not in file and not file.endswith("harness.py"):
+            found = (file, tb.tb_lineno)
+        tb = tb.tb_next
+    return found
 
 
-def compare_calls(p: Program, function: Any, inputs: Sequence[tuple[Any, ...]], compiled: Any = None) -> None:
+def compare_calls(p: Program, function: Any, inputs: Sequence[Args], compiled: Any) -> None:
     """Run inputs through one compiled callable and through Python, and compare all that can be seen."""
-    compiled = jitgrad.jit(function) if compiled is None else compiled
     for args in inputs:
         ours, theirs = copy.deepcopy(args), copy.deepcopy(args)
         got, want = outcome(compiled, ours), outcome(function, theirs)
@@ -130,6 +214,7 @@ def compare_calls(p: Program, function: Any, inputs: Sequence[tuple[Any, ...]], 
         if want[0] == "raises":
             assert type(got[1]) is type(want[1]), (got[1], want[1])
             assert str(got[1]) == str(want[1])
+            assert last_line(got[1]) == last_line(want[1])
         else:
             same(got[1], want[1], p.rtol)
             if isinstance(want[1], np.ndarray):
@@ -142,93 +227,96 @@ def _shares(x: np.ndarray, a: Any) -> bool:
     return isinstance(a, np.ndarray) and bool(np.shares_memory(x, a))
 
 
-def leaves(x: Any) -> Iterator[tuple[Any, Any]]:
-    """Yield (array, setter) for every floating-point leaf of an argument made of arrays and containers."""
-    if isinstance(x, np.ndarray) and x.dtype.kind == "f":
-        yield x, None
-    elif isinstance(x, list | tuple):
-        for v in x:
-            yield from leaves(v)
-    elif isinstance(x, dict):
-        for v in x.values():
-            yield from leaves(v)
-    elif hasattr(x, "__dict__"):
-        yield from leaves(list(vars(x).values()))
+def check_frames(p: Program, compiled: Any, args: Args) -> None:
+    """Assert that a warm call which returns runs no Python frame."""
+    if p.builds or outcome(p.function, copy.deepcopy(args))[0] == "raises":
+        return
+    compiled(*copy.deepcopy(args))
+    given = copy.deepcopy(args)
+    entered: list[str] = []
+
+    def hook(frame: types.FrameType, event: str, arg: Any) -> None:
+        if event == "call":
+            entered.append(f"{frame.f_code.co_filename}:{frame.f_code.co_name}")
+
+    before = sys.getprofile()
+    sys.setprofile(hook)
+    try:
+        compiled(*given)
+    finally:
+        sys.setprofile(before)
+    assert not entered, entered
 
 
-def scalar_of(value: Any) -> float:
-    """Return one number that depends on every float in a result."""
-    total = 0.0
-    if isinstance(value, float | np.floating):
-        return float(value)
-    if isinstance(value, np.ndarray) and value.dtype.kind == "f":
-        weights = np.cos(np.arange(value.size)).reshape(value.shape)
-        return float((value * weights).sum())
-    if isinstance(value, list | tuple):
-        for k, v in enumerate(value):
-            total += (k + 1) * scalar_of(v)
-    return total
+def check_interpreted(p: Program, compiled: Any, args: Args) -> None:
+    """Assert that the graph interpreter gives what machine code gives, an exception included."""
+    ours, theirs = copy.deepcopy(args), copy.deepcopy(args)
+    want = outcome(compiled, ours)
+    try:
+        found, leaves = compiled.cache.find_for(theirs, {})
+    except type(want[1]):
+        # It raises whatever its numbers are: there is no graph.
+        return
+    inputs = [leaves[k] for k in found.traced.leaves] + [look_up(h.source) for h in found.traced.hidden]
+    got = outcome(lambda: Interpreted(found.traced).run(inputs, leaves), ())
+    assert got[0] == want[0], (got, want)
+    if want[0] == "raises":
+        assert type(got[1]) is type(want[1]) and str(got[1]) == str(want[1])
+    else:
+        same(got[1], want[1], max(p.rtol, 1e-11))
+    same(list(theirs), list(ours), max(p.rtol, 1e-11), "arguments")
 
 
-def check_gradient(p: Program, position: int) -> None:
-    """Compare reverse and forward mode with central differences, for the inputs that do not raise."""
-    pull = None
-    for args in p.inputs:
-        if outcome(p.function, copy.deepcopy(args))[0] == "raises":
-            continue
-        x = args[position]
-        before = copy.deepcopy(args)
-        f = p.function
-
-        def along(v: Any, args: tuple[Any, ...] = args) -> Any:
-            given = list(copy.deepcopy(args))
-            given[position] = v
-            return f(*given)
-
-        value, pull = jitgrad.vjp(f, *copy.deepcopy(args))
-        cts = pull(_cotangent(value))
-        same(list(args), list(before), 0.0, "arguments")
-        for (leaf, _), (ct, _) in zip(leaves([x] if isinstance(x, np.ndarray) else _wrap(x)), leaves(_wrap(cts[position])), strict=True):
-            _differences(along, x, leaf, ct)
+# --- derivatives
 
 
-def _wrap(x: Any) -> Any:
-    return [np.array(x)] if isinstance(x, float | np.floating) else [x]
+def cotangent_of(value: Any, rng: np.random.Generator) -> Any:
+    """Return random numbers of the structure of a value."""
+    return with_floats(value, lambda v: rng.uniform(-1.0, 1.0, np.shape(v)))
 
 
-def _cotangent(value: Any) -> Any:
-    if isinstance(value, float | np.floating):
-        return type(value)(1.0)
-    if isinstance(value, np.ndarray):
-        return np.cos(np.arange(value.size)).reshape(value.shape).astype(value.dtype)
-    if isinstance(value, tuple):
-        return tuple(_scaled(_cotangent(v), k + 1) for k, v in enumerate(value))
-    if isinstance(value, list):
-        return [_scaled(_cotangent(v), k + 1) for k, v in enumerate(value)]
-    return value
+def inner(a: Any, b: Any) -> float:
+    """Return the inner product of two values of one structure, over their floats."""
+    pairs = zip(floats(a), floats(b), strict=True)
+    return math.fsum(float(np.sum(np.asarray(x, float) * np.asarray(y, float))) for x, y in pairs)
 
 
-def _scaled(ct: Any, factor: float) -> Any:
-    if isinstance(ct, float | np.floating):
-        return type(ct)(ct * factor)
-    if isinstance(ct, tuple | list):
-        return type(ct)(_scaled(v, factor) for v in ct)
-    return (ct * factor).astype(ct.dtype) if isinstance(ct, np.ndarray) and ct.dtype.kind == "f" else ct
+def check_derivatives(p: Program, args: Args, pull: Any, push: Any, rng: np.random.Generator) -> None:
+    """Compare reverse mode, forward mode and central differences along a random direction."""
+    kind, value = outcome(p.function, copy.deepcopy(args))
+    t = tuple(cotangent_of(a, rng) if k in p.wrt else scaled(a, 0.0) for k, a in enumerate(args))
+    given = copy.deepcopy(args)
+    if kind == "raises":
+        got = outcome(push, (given, t))[1]
+        assert type(got) is type(value) and str(got) == str(value), (got, value)
+        return
+    w = cotangent_of(value, rng)
+    cts = pull(given, w)
+    same(list(given), list(args), 0.0, "arguments")
+    at_value, slope = push(given, t)
+    same(list(given), list(args), 0.0, "arguments")
+    same(at_value, value, p.rtol, "value beside the tangent")
+    for a, ct in zip(floats(args), floats(cts), strict=True):
+        assert type(ct) is type(a), f"a cotangent of {type(ct).__name__} for {type(a).__name__}"
+        assert np.shape(ct) == np.shape(a) and getattr(ct, "dtype", None) == getattr(a, "dtype", None)
+    single = any(getattr(v, "dtype", None) == np.float32 for v in (*floats(args), *floats(value)))
+    step, tol = (1e-2, 2e-2) if single else (1e-6, 2e-6)
+
+    def along(h: float) -> float:
+        moved = tuple(_moved(a, d, h) for a, d in zip(args, t, strict=True))
+        with np.errstate(all="ignore"):
+            return inner(w, p.function(*moved))
+
+    want = (along(step) - along(-step)) / (2 * step)
+    assert math.isfinite(want), "choose inputs at which the differences converge"
+    reverse, forward = inner(cts, t), inner(w, slope)
+    sizes = [abs(float(v)) for pair in (floats(cts), floats(t)) for x in pair for v in np.ravel(x)]
+    scale = max([1.0, abs(want), *sizes])
+    np.testing.assert_allclose(reverse, forward, rtol=1e-4 if single else 1e-9, atol=scale * (1e-4 if single else 1e-11))
+    np.testing.assert_allclose(reverse, want, rtol=tol, atol=tol * scale, err_msg="reverse mode and differences")
 
 
-def _differences(along: Callable[[Any], Any], x: Any, leaf: np.ndarray, ct: np.ndarray) -> None:
-    step = 1e-6 if leaf.dtype == np.float64 else 1e-2
-    for index in np.ndindex(leaf.shape):
-        pair = []
-        for sign in (1, -1):
-            moved = copy.deepcopy(x)
-            if isinstance(x, float | np.floating):
-                moved = type(x)(x + sign * step)
-            else:
-                twin = next(a for (a, _), (o, _) in zip(leaves([moved]), leaves([x]), strict=True) if o is leaf)
-                twin[index] += sign * step
-            with np.errstate(all="ignore"):
-                pair.append(scalar_of(along(moved)))
-        want = (pair[0] - pair[1]) / (2 * step)
-        tol = 2e-5 if leaf.dtype == np.float64 else 2e-2
-        np.testing.assert_allclose(ct[index], want, rtol=tol, atol=tol * max(1.0, abs(want)), err_msg=f"at {index}")
+def _moved(x: Any, direction: Any, h: float) -> Any:
+    """Return x + h * direction, with new storage."""
+    steps = iter(list(floats(direction)))
+    return with_floats(copy.deepcopy(x), lambda v: v + h * next(steps))
