@@ -32,7 +32,8 @@ def define(k):
 def long_function(lines):
     text = "def f(x):\\n    a, b, c = x, 0.5 * x, 1.0 + x\\n"
     for k in range(lines):
-        text += [f"    a = a * b + {k}.25 * c\\n", "    b = b - 0.125 * a * c\\n", "    c = c / (1.0 + a * a)\\n"][k % 3]
+        steps = [f"a = a * b + {k}.25 * c", "b = b - 0.125 * a * c", "c = c / (1.0 + a * a)"]
+        text += "    " + steps[k % 3] + "\\n"
     scope = {}
     exec(text + "    return a + b + c\\n", scope)
     return scope["f"]

@@ -121,7 +121,8 @@ def measure(case: Any, peers: list[str], seconds: float) -> dict[str, Any]:
 
 def table(records: list[dict[str, Any]]) -> str:
     """Return the records as text: microseconds, and each peer's time as a multiple of ours."""
-    lines = [f"{'case':34} {'jitgrad us':>12} {'low..high':>20}  {'first ms':>8}  peers: median us (ratio to jitgrad) [first ms]"]
+    head = "peers: median us (ratio to jitgrad) [first ms]"
+    lines = [f"{'case':34} {'jitgrad us':>12} {'low..high':>20}  {'first ms':>8}  {head}"]
     for r in records:
         ours = r["rows"]["jitgrad"]
         spread = f"{ours['low_s'] * 1e6:.2f}..{ours['high_s'] * 1e6:.2f}"

@@ -231,7 +231,8 @@ def _array_spec(value: np.ndarray) -> ArraySpec:
 
 def rebuild_object(cls: type, names: Sequence[str], values: Sequence[Any]) -> Any:
     """Return an object of a class with these attributes; neither `__init__` nor `__setattr__` runs."""
-    made = cls.__new__(cls)
+    new: Any = cls.__new__
+    made = new(cls)
     for name, value in zip(names, values, strict=True):
         object.__setattr__(made, name, value)
     return made
