@@ -239,6 +239,7 @@ TABLE: dict[str, Row] = {
         "the graph `{graph}` is not well formed, at {where}: {why}\n{text}",
         "report this text and the program",
     ),
+    "JG902": Row(InternalError, "the pass {name} changed what a graph computes", "report this text and the program"),
 }
 
 

@@ -1,6 +1,6 @@
 """Switches, read from the environment once at import, for those who develop or debug jitgrad.
 
-`JITGRAD_VERIFY`    "each" verifies the graph after every stage; "values" also interprets it before and after each.
+`JITGRAD_VERIFY`    "each" verifies the graph after every stage; "values" also interprets it around every pass.
 `JITGRAD_DUMP`      a stage's name, or "all": print the graph or code after it.
 `JITGRAD_DEBUG`     show jitgrad's own frames in tracebacks.
 `JITGRAD_INTERPRET` run graphs by the NumPy interpreter instead of machine code (slow; for comparisons).

@@ -15,10 +15,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from jitgrad.errors import ArgumentError
+from jitgrad.errors import ArgumentError, error
 from jitgrad.execute import Executable, make_executable
+from jitgrad.graph.interpret import interpret
 from jitgrad.graph.ir import Graph
-from jitgrad.graph.passes import optimise
+from jitgrad.graph.passes import PASSES, optimise
 from jitgrad.graph.printer import print_graph
 from jitgrad.graph.verify import verify
 from jitgrad.options import OPTIONS
@@ -127,11 +128,37 @@ def specialise(transform: Transform, spec: Any, leaves: list[Any]) -> Specialisa
     # Derivatives are taken here too: a transform is applied where its function is traced.
     traced = _stage("trace", times, lambda: trace(transform, args.children, named, leaves), lambda t: t.graph)
     # Before lowering: what simplification exposes (dead primal code, equal reads) must not be compiled.
-    _stage("optimise", times, lambda: optimise(traced.graph), lambda _: traced.graph)
+    _stage("optimise", times, lambda: _optimise(traced, leaves), lambda _: traced.graph)
     _drop_unchanged(traced)
     executable = make_executable(traced, spec, times)
     text = ", ".join(_leaf_text(leaf) for leaf in leaves_of(spec))
     return Specialisation(traced, executable, text, times)
+
+
+def _optimise(traced: Traced, leaves: list[Any]) -> None:
+    """Run the passes; if the options ask for it, interpret the graph around each and name the one that is wrong."""
+    if OPTIONS.verify != "values":
+        optimise(traced.graph)
+        return
+    inputs = [leaves[k] for k in traced.leaves] + [look_up(h.source) for h in traced.hidden]
+    want = _outcome(traced.graph, inputs)
+    changed = True
+    while changed:
+        changed = False
+        for run in PASSES:
+            changed |= run(traced.graph)
+            verify(traced.graph)
+            if _outcome(traced.graph, inputs) != want:
+                raise error("JG902", name=run.__name__)
+
+
+def _outcome(graph: Graph, inputs: list[Any]) -> Any:
+    """Return the bits of what a graph yields, or the exception that it raises."""
+    try:
+        made = interpret(graph, inputs)
+    except Exception as exception:
+        return type(exception), str(exception)
+    return [(v.dtype, v.shape, v.tobytes()) for v in map(np.asarray, made)]
 
 
 def _drop_unchanged(traced: Traced) -> None:

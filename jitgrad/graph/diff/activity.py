@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from jitgrad.graph.ir import Block, Op, Value
-from jitgrad.graph.primitive import Linear
+from jitgrad.graph.primitive import Linear, Partials
 
 __all__ = ["active_values", "derivative_operands"]
 
@@ -70,11 +70,17 @@ def _straight_line(block: Block, varied: set[Value], useful: set[Value]) -> set[
     """Do the same where the order of the ops is the order of the edges, at a third of the cost."""
     flows = []
     for op in block.ops:
-        sources = [op.operands[i] for i in derivative_operands(op)]
-        if not varied.isdisjoint(sources):
-            results = [r for r in op.results if r.type.is_float]
-            varied.update(results)
-            flows.append((sources, results))
+        if varied.isdisjoint(op.operands):
+            continue
+        if isinstance(op.primitive.derivative, Partials):
+            sources = op.operands
+        else:
+            sources = [op.operands[i] for i in derivative_operands(op)]
+            if varied.isdisjoint(sources):
+                continue
+        results = [r for r in op.results if r.type.is_float]
+        varied.update(results)
+        flows.append((sources, results))
     for sources, results in reversed(flows):
         if not useful.isdisjoint(results):
             useful.update(sources)

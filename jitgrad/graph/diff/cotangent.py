@@ -122,10 +122,9 @@ def _denominator(ct: Value) -> tuple[Value, float, list[Value], Value] | None:
         if name != "multiply":
             return None
         ct, other = op.operands
-        for q, w in ((ct, other), (other, ct)):
-            inner = w.owner
-            if isinstance(inner, Op) and inner.primitive.name == "divide":
-                return q, number, [inner.operands[0], *factors], inner.operands[1]
+        inner = other.owner
+        if isinstance(inner, Op) and inner.primitive.name == "divide":
+            return ct, number, [inner.operands[0], *factors], inner.operands[1]
         factors.append(other)
     return None
 

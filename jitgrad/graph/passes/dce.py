@@ -18,8 +18,32 @@ __all__ = ["dce"]
 
 def dce(graph: Graph) -> bool:
     """Remove dead ops, dead carried values and dead results; linear in the number of ops."""
-    kept, live = _mark(graph)
-    return _sweep(graph, kept, live)
+    if any(op.regions for op in graph.ops):
+        kept, live = _mark(graph)
+        return _sweep(graph, kept, live)
+    ops = _straight_line(graph)
+    changed = len(ops) != len(graph.ops)
+    graph.ops = ops
+    return changed
+
+
+def _straight_line(graph: Graph) -> list[Op]:
+    """Return the ops that stay where none has regions: their order is enough."""
+    kept = []
+    live = set(graph.yields)
+    for op in reversed(graph.ops):
+        if live.isdisjoint(op.results) and not op.primitive.effects & KEPT_EFFECTS:
+            continue
+        kept.append(op)
+        live.update(op.operands)
+        for result in op.results:
+            for d in dims_of(result.type):
+                if not isinstance(d, int):
+                    live.add(d)
+        if op.attrs:
+            live.update(attr_dims(op))
+    kept.reverse()
+    return kept
 
 
 def _mark(graph: Graph) -> tuple[set[Op], set[Value]]:
