@@ -13,6 +13,7 @@ raised as Python and NumPy raise them.
 
 from __future__ import annotations
 
+import ast
 import types
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -29,6 +30,7 @@ __all__ = [
     "Row",
     "UnsupportedError",
     "error",
+    "located",
     "raise_at",
 ]
 
@@ -115,6 +117,7 @@ TABLE: dict[str, Row] = {
     ),
     # JG2xx: programs that cannot be compiled
     "JG203": Row(UnsupportedError, "{what} cannot be compiled", "write it another way, or move it out of the function"),
+    "JG204": Row(UnsupportedError, "the control flow of {name} cannot be structured", "report the function"),
     "JG210": Row(UnsupportedError, "{what}", "make it a number or an array first: np.asarray of numbers of one kind"),
     "JG211": Row(
         UnsupportedError,
@@ -122,11 +125,6 @@ TABLE: dict[str, Row] = {
         "give all items one shape; an array of objects cannot be compiled",
     ),
     "JG212": Row(UnsupportedError, "{what}", "take the real part first: x.real"),
-    "JG214": Row(
-        UnsupportedError,
-        "the shapes {shapes} must be equal or broadcast, and their sizes are known only at run time",
-        "make both sizes from the same int, for example x.shape[0]",
-    ),
     "JG215": Row(
         UnsupportedError, "{name} has no compiled form", "write it with other functions of NumPy, or leave it out"
     ),
@@ -206,26 +204,20 @@ TABLE: dict[str, Row] = {
         "a store in place where {names} may or may not be one array, as earlier branches or trips decided",
         "copy the array when it gets its second name",
     ),
-    "JG242": Row(
-        UnsupportedError,
-        "{name} changes from {before} to {after} in a loop",
-        "keep its dtype and shape the same in all trips",
-    ),
     "JG243": Row(UnsupportedError, "{name} changes its type in a loop: {why}", "start it with the type it will have"),
-    "JG250": Row(
-        UnsupportedError, "{what} has no machine code yet", "use float32, float64, integers and bools of known sizes"
+    "JG244": Row(
+        UnsupportedError,
+        "{what} is not the same for Python's numbers and NumPy's, and a number here is one or the other as data decides",
+        "make it one kind on every path: float(...) or np.float64(...)",
     ),
     "JG245": Row(
         UnsupportedError,
         "{name} ({text}) is raised where an `except` may catch it",
         "test for the case with `if` instead of catching the exception",
     ),
-    "JG244": Row(
-        UnsupportedError,
-        "{what} is not the same for Python's numbers and NumPy's, and a number here is one or the other as data decides",
-        "make it one kind on every path: float(...) or np.float64(...)",
+    "JG250": Row(
+        UnsupportedError, "{what} has no machine code yet", "use float32, float64, integers and bools of known sizes"
     ),
-    "JG204": Row(UnsupportedError, "the control flow of {name} cannot be structured", "report the function"),
     # JG3xx: derivatives
     "JG301": Row(
         DifferentiationError,
@@ -257,12 +249,17 @@ def error(code: str, location: Location | None = None, **fields: Any) -> Jitgrad
     """
     row = TABLE.get(code)
     if row is None:
-        row, fields = TABLE["JG900"], {"what": f"no error is called {code}: {fields}"}
-    parts = [f"{code}: {row.what.format(**fields)}"]
+        code, row, fields = "JG900", TABLE["JG900"], {"what": f"no error is called {code}: {fields}"}
+    return located(code, location, row.what.format(**fields), row.do.format(**fields))
+
+
+def located(code: str, location: Location | None, what: str, do: str) -> JitgradError:
+    """Return the exception of a code with texts that are ready."""
+    parts = [f"{code}: {what}"]
     if location is not None:
         parts.append(location.render())
-    parts.append(f"  do: {row.do.format(**fields)}")
-    made = row.kind("\n".join(parts))
+    parts.append(f"  do: {do}")
+    made = TABLE[code].kind("\n".join(parts))
     made.code = code
     made.location = location
     return made
@@ -282,11 +279,14 @@ def raise_at(location: Location | None, exception: BaseException) -> NoReturn:
     scope: dict[str, Any] = {"_exception": exception.with_traceback(None)}
     text = "raise _exception from None"
     for place in location.chain():
-        code = compile(text, place.file, "exec")
-        scope["_inner"] = types.FunctionType(
-            code.replace(co_firstlineno=max(place.line, 1), co_name=place.function.rsplit(".", 1)[-1] or "<module>"),
-            dict(scope),
-        )
+        tree = ast.parse(text)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.stmt | ast.expr):
+                node.lineno, node.end_lineno = max(place.line, 1), max(place.end_line, place.line, 1)
+                node.col_offset, node.end_col_offset = place.column or 0, place.end_column or 0
+        code = compile(tree, place.file, "exec")
+        name = place.function.rsplit(".", 1)[-1] or "<module>"
+        scope["_inner"] = types.FunctionType(code.replace(co_firstlineno=max(place.line, 1), co_name=name), dict(scope))
         text = "_inner()"
     scope["_inner"]()
     raise AssertionError("the call above raises")

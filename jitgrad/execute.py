@@ -1,7 +1,7 @@
 """Making a traced call run: the native executable, and the interpreted one as its oracle.
 
-In: a `Traced` and the spec of its call. Out: an `Executable` that turns inputs into the object which the user's function
-returns. The native one lowers the graph, and describes to the backend what the entry checks, unboxes and boxes; the
+In: a `Traced` and the spec of its call. Out: an `Executable` that turns inputs into the object which the user's
+function returns. The native one lowers the graph, and describes to the backend what the entry checks, unboxes and boxes; the
 interpreted one runs the graph in NumPy and rebuilds the result here.
 """
 
@@ -19,7 +19,7 @@ from jitgrad.backend.engine import host
 from jitgrad.backend.lower import Body, Site, Target, lower
 from jitgrad.backend.specialisation import Specialisation as NativeCode
 from jitgrad.backend.specialisation import link
-from jitgrad.errors import error, raise_at
+from jitgrad.errors import JitgradError, error, located, raise_at
 from jitgrad.graph.interpret import interpret
 from jitgrad.options import OPTIONS
 from jitgrad.pytree import (
@@ -45,7 +45,7 @@ from jitgrad.trace.tracer import (
     ViewResult,
 )
 
-__all__ = ["Executable", "Interpreted", "Native", "build_result", "make_executable"]
+__all__ = ["Executable", "Interpreted", "Native", "build_result", "check_overlap", "make_executable", "view_of"]
 
 _PYTHON = {"bool": bool, "int": int, "float": float, "complex": complex}
 
@@ -179,7 +179,12 @@ def _raiser(sites: Sequence[Site]) -> Any:
     def raise_site(number: int, words: tuple[int, ...]) -> Any:
         site = sites[number]
         operands = [_decode(w, d) for w, d in zip(words, site.dtypes, strict=False)]
-        raise_at(site.location, site.exception(site.message.format(*operands)))
+        text = site.message.format(*operands)
+        if not issubclass(site.exception, JitgradError):
+            raise_at(site.location, site.exception(text))
+        code, _, rest = text.partition(": ")
+        what, _, do = rest.partition("\n")
+        raise located(code, site.location, what, do)
 
     return raise_site
 

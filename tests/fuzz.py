@@ -174,9 +174,12 @@ class Writer:
             self.put(f"for {name} in range({self.pick('', '1, ') if bound != '0' else ''}{bound}):")
             self.index.append(name)
         else:
-            self.put(self.pick("while k < n:", "while k < 3 and s < 5:", "while abs(s) < 2 and k < 4:"))
+            # A counter of its own ends it whatever the body does.
+            counter = f"c{self.loops}"
+            self.put(f"{counter} = 0")
+            self.put(f"while {counter} < {self.pick('n', '3')} and {self.pick('k < 4', 's < 5', 'abs(s) < 2')}:")
             self.index.append("")
-            self.put("    k += 1")
+            self.put(f"    {counter} += 1")
         self.loops += 1
         if not self.index[-1]:
             self.index.pop()

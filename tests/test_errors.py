@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import builtins
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -309,6 +310,23 @@ def used_with_two_types(x):
     return len(y)
 
 
+@refused("JG245", 1.0, at="x / 0.0")
+def certain_exception_caught(x):
+    try:
+        return x / 0.0
+    except ZeroDivisionError:
+        return 0.0
+
+
+@refused("JG245", -1.0, at="math.log(x)")
+def possible_exception_caught(x):
+    try:
+        y = math.log(x)
+    except ValueError:
+        y = 0.0
+    return y
+
+
 @refused("JG243", X, 3, at="y")
 def dtype_changes(x, n):
     y = np.zeros(3, np.float32)
@@ -338,7 +356,7 @@ def half_precision(x):
 
 @refused("JG250", X, at="x * 1j")
 def complex_numbers(x):
-    return np.abs(x * 1j).sum()
+    return (x * 1j).real.sum()
 
 
 # --- JG1xx with a line: what a derivative asks of arguments and results
@@ -454,7 +472,8 @@ def test_an_invalid_graph_is_a_defect() -> None:
 
 
 def test_a_code_that_is_not_in_the_table_is_a_defect() -> None:
-    assert "no error is called JG000" in str(error("JG" + "000", what="this"))
+    unknown = "JG" + "000"
+    assert f"no error is called {unknown}" in str(error(unknown, what="this"))
 
 
 # --- what all errors have in common

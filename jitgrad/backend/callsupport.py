@@ -53,7 +53,9 @@ def _load(emit: Callable[[Table], str]) -> None:
     table = Table()
     text = emit(table)
     words, kept = table.filled({}, capi.address)
-    code = compile_module(f"@jg_words = global [{len(words)} x i64] zeroinitializer\n{text}", level="minimal")
+    # The slots are run at every call, and compiled where nobody waits for a first one.
+    level = "minimal" if emit is _emit_slots else "quick"
+    code = compile_module(f"@jg_words = global [{len(words)} x i64] zeroinitializer\n{text}", level=level)
     ctypes.memmove(code.address("jg_words"), words, ctypes.sizeof(words))
     found = {name: code.address(name) for name in re.findall(r"define \w+ @(jg_\w+)", text)}
     # The interpreter frees instances while it shuts down, when the engine would be gone.

@@ -7,7 +7,8 @@ in `externals` (our own table, see `define_symbol`) and then in the process.
 
 Levels: "minimal" is for code that is already explicit vectors and needs registers, folding and tidy branches only (for
 15 fused nests 80 ms, of which the passes take 5; the pipeline of level "full" alone takes 150). "full" is LLVM's O2
-with both vectorisers, for loops over scalars that a user wrote.
+with both vectorisers, for loops over scalars that a user wrote. "quick" is for what is short or rarely run: the code
+generator takes a quarter of the time, and makes code that is some nanoseconds slower a call.
 
 This room refuses to know what the code does. `specialisation` and `runtime` call it. It sets no option of LLVM, for
 other users of llvmlite in the process would get it too.
@@ -18,7 +19,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -27,15 +28,28 @@ import llvmlite.binding as llvm
 
 from jitgrad.errors import error
 
-__all__ = ["LEVELS", "Code", "Host", "Timing", "compile_module", "define_symbol", "host", "load_object"]
+__all__ = [
+    "LEVELS",
+    "Code",
+    "Host",
+    "Timing",
+    "compile_module",
+    "define_on_demand",
+    "define_symbol",
+    "host",
+    "load_object",
+]
 
-LEVELS = ("minimal", "full")
+LEVELS = ("minimal", "full", "quick")
 
 # One compile at a time: llvmlite's own lock covers single calls only, and the symbol table of LLVM is global.
 _LOCK = threading.RLock()
 
 # A prefix of our own, so that no name of another library in the process is ever redefined.
 PREFIX = "jg_"
+
+# What emits the module of an external that is compiled when first needed.
+_ON_DEMAND: dict[str, Callable[[], str]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +106,32 @@ def define_symbol(name: str, address: int) -> None:
         if known is not None and known != address:
             raise error("JG900", what=f"the external symbol {name} is defined twice")
         llvm.add_symbol(name, address)
+
+
+def define_on_demand(name: str, emit: Callable[[], str]) -> None:
+    """Give emitted code an external function of ours that is compiled once a process, when a module declares it.
+
+    Parameters
+    ----------
+    name : str
+        Begins with `jg_`.
+    emit : callable
+        Returns the text of a module that defines the function and needs no other external.
+    """
+    assert name.startswith(PREFIX), name
+    _ON_DEMAND[name] = emit
+
+
+def _have(name: str) -> bool:
+    """Whether a symbol can be found, compiling it if it is one of those on demand."""
+    if llvm.address_of_symbol(name):
+        return True
+    if name not in _ON_DEMAND:
+        return False
+    code = compile_module(_ON_DEMAND[name](), level="quick")
+    code.keep_for_ever()
+    define_symbol(name, code.address(name))
+    return True
 
 
 class Code:
@@ -153,7 +193,7 @@ def compile_module(ir: str, *, level: str = "full", externals: Mapping[str, int]
     Parameters
     ----------
     ir : str
-    level : {'minimal', 'full'}
+    level : {'minimal', 'full', 'quick'}
     externals : mapping of str to int, optional
         Symbols to define first, see `define_symbol`.
 
@@ -166,7 +206,7 @@ def compile_module(ir: str, *, level: str = "full", externals: Mapping[str, int]
         define_symbol(name, address)
     with _LOCK:
         start = time.perf_counter()
-        module, machine = _parsed(ir)
+        module, machine = _parsed(ir, level)
         parsed = time.perf_counter()
         _optimise(module, machine, level)
         _check_symbols(module)
@@ -185,7 +225,9 @@ def load_object(data: bytes) -> Code:
     """
     with _LOCK:
         start = time.perf_counter()
-        module, machine = _parsed("")
+        for name in _ON_DEMAND:
+            _have(name)
+        module, machine = _parsed("", "full")
         engine = llvm.create_mcjit_compiler(module, machine)
         engine.add_object_file(llvm.ObjectFileRef.from_data(data))
         engine.finalize_object()
@@ -193,18 +235,23 @@ def load_object(data: bytes) -> Code:
     return Code(engine, Timing(0.0, 0.0, (done - start) * 1e3), "object", "")
 
 
-def _machine() -> llvm.TargetMachine:
+def _machine(level: str) -> llvm.TargetMachine:
     """Return a new target machine: an engine takes the one it is given for its own."""
     at = host()
     target = llvm.Target.from_triple(at.triple)
     # The code model "jitdefault" reaches any address: sections and libraries may lie far apart.
     return target.create_target_machine(
-        cpu=at.cpu, features=at.features, opt=2, reloc="default", codemodel="jitdefault", jit=True
+        cpu=at.cpu,
+        features=at.features,
+        opt=0 if level == "quick" else 2,
+        reloc="default",
+        codemodel="jitdefault",
+        jit=True,
     )
 
 
-def _parsed(ir: str) -> tuple[llvm.ModuleRef, llvm.TargetMachine]:
-    machine = _machine()
+def _parsed(ir: str, level: str) -> tuple[llvm.ModuleRef, llvm.TargetMachine]:
+    machine = _machine(level)
     try:
         module = llvm.parse_assembly(ir)
         module.triple = host().triple
@@ -221,7 +268,7 @@ def _optimised(ir: str, level: str) -> tuple[llvm.ModuleRef, llvm.TargetMachine]
     if not ir:
         raise error("JG900", what="code loaded from an object file has no IR")
     with _LOCK:
-        module, machine = _parsed(ir)
+        module, machine = _parsed(ir, level)
         _optimise(module, machine, level)
     return module, machine
 
@@ -247,5 +294,5 @@ def _check_symbols(module: llvm.ModuleRef) -> None:
     """Raise if the module declares a function that cannot be found: the linker would end the process."""
     for kind in (module.functions, module.global_variables):
         for value in kind:
-            if value.is_declaration and not value.name.startswith("llvm.") and not llvm.address_of_symbol(value.name):
+            if value.is_declaration and not value.name.startswith("llvm.") and not _have(value.name):
                 raise error("JG900", what=f"the external symbol {value.name} is nowhere to be found")

@@ -13,7 +13,29 @@ from __future__ import annotations
 
 from jitgrad.backend.math_lanes import Lanes, Writer
 
-__all__ = ["LN2_HIGH", "LN2_LOW", "cosh", "exp", "exp2", "exp_in_parts", "expm1", "plain", "sinh", "tanh"]
+__all__ = [
+    "EXP_TAIL",
+    "EXP_TAIL_SINGLE",
+    "LN2",
+    "LN2_HIGH",
+    "LN2_LOW",
+    "LOG2_E",
+    "SINH_TAIL",
+    "TANH_TAIL",
+    "TINY",
+    "cosh",
+    "exp",
+    "exp2",
+    "exp_in_parts",
+    "expm1",
+    "fraction",
+    "plain",
+    "quarter_exp",
+    "reduce",
+    "sinh",
+    "tanh",
+    "two_scales",
+]
 
 LOG2_E = 1.4426950408889634
 LN2 = 0.6931471805599453

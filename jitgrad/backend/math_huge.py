@@ -11,6 +11,9 @@ about 2**-61. The C library is not asked: glibc's is 8 units in the last place o
 
 from __future__ import annotations
 
+from functools import partial
+
+from jitgrad.backend.engine import define_on_demand
 from jitgrad.backend.math_lanes import NAN, Lanes, Writer
 
 __all__ = ["reduce_huge"]
@@ -31,7 +34,8 @@ FIRST_BIT_OF_FIELD = 1013
 LAST_START = 2047 - FIRST_BIT_OF_FIELD
 assert len(WORDS) > LAST_START // 64 + 3
 
-REDUCE = "@jg_reduce_huge"
+# With fused multiply-add and without. Compiled once a process, for every sine needs it and hardly any runs it.
+REDUCE = {True: "@jg_reduce_huge_fma", False: "@jg_reduce_huge"}
 
 
 def reduce_huge(w: Writer, x: Lanes, huge: Lanes, found: tuple[Lanes, Lanes, Lanes]) -> tuple[Lanes, Lanes, Lanes]:
@@ -39,10 +43,7 @@ def reduce_huge(w: Writer, x: Lanes, huge: Lanes, found: tuple[Lanes, Lanes, Lan
 
     Must be called in the first block of the function, and once.
     """
-    w.needed |= _reduce_function(w.has_fma)
-    w.needed.add(
-        f"@jg_two_over_pi = private unnamed_addr constant [{len(WORDS)} x i64] [{', '.join(f'i64 {v}' for v in WORDS)}]"
-    )
+    w.needed.add(f"declare void {REDUCE[w.has_fma]}(ptr, i64)")
     if w.width == 1:
         any_huge = huge
     else:
@@ -55,7 +56,7 @@ def reduce_huge(w: Writer, x: Lanes, huge: Lanes, found: tuple[Lanes, Lanes, Lan
         f"  br i1 {any_huge.text}, label %slow, label %done",
         "slow:",
         f"  store {w.types['f']} {x.text}, ptr %buffer, align 8",
-        f"  call fastcc void {REDUCE}(ptr %buffer, i64 {w.width})",
+        f"  call void {REDUCE[w.has_fma]}(ptr %buffer, i64 {w.width})",
     ]
     merged = []
     for part, (kind, before) in enumerate(zip("ffi", found, strict=True)):
@@ -71,8 +72,8 @@ def reduce_huge(w: Writer, x: Lanes, huge: Lanes, found: tuple[Lanes, Lanes, Lan
     return high, low, q
 
 
-def _reduce_function(fma: bool) -> set[str]:
-    """Write the loop over n doubles, and what it needs; defined for every operand, right for the huge ones.
+def _reduce_module(fma: bool) -> str:
+    """Return a module with the loop over n doubles; it is defined for every operand, right for the huge ones.
 
     In place of the operands it leaves the upper terms of the remainders, behind them the lower ones, then the integers.
     """
@@ -141,8 +142,12 @@ def _reduce_function(fma: bool) -> set[str]:
         "  %more = icmp ult i64 %next, %n",
         "  br i1 %more, label %loop, label %done",
     ]
-    # Rarely run but compiled with every sine: unoptimised it takes half as long to compile.
-    attributes = "nounwind willreturn cold noinline optnone"
-    head = f"define internal fastcc void {REDUCE}(ptr %buffer, i64 %n) {attributes} {{"
+    head = f"define void {REDUCE[fma]}(ptr %buffer, i64 %n) nounwind willreturn {{"
     function = "\n".join([head, "entry:", "  br label %loop", "loop:", *w.lines, "done:", "  ret void", "}"])
-    return w.needed | {"declare i64 @llvm.fshl.i64(i64, i64, i64)", function}
+    words = ", ".join(f"i64 {v}" for v in WORDS)
+    bits = f"@jg_two_over_pi = private unnamed_addr constant [{len(WORDS)} x i64] [{words}]"
+    return "\n".join([bits, *sorted(w.needed), "declare i64 @llvm.fshl.i64(i64, i64, i64)", function, ""])
+
+
+for _fma, _name in REDUCE.items():
+    define_on_demand(_name[1:], partial(_reduce_module, _fma))

@@ -14,7 +14,33 @@ from __future__ import annotations
 from jitgrad.backend.math_exp import LN2_HIGH, LN2_LOW, TINY, exp, exp_in_parts
 from jitgrad.backend.math_lanes import INFINITY, NAN, Lanes, Pair, Writer, bits_of
 
-__all__ = ["arccosh", "arcsinh", "arctanh", "decompose", "log", "log1p", "log2", "log10", "power"]
+__all__ = [
+    "ARCSINH_TAIL",
+    "ARCTANH_TAIL",
+    "LOG_TAIL",
+    "LOG_TAIL_LONG",
+    "LOG_TAIL_SINGLE",
+    "MANTISSA_MASK",
+    "ONE_BITS",
+    "SQRT_HALF_BITS",
+    "UPPER_HALF_MASK",
+    "arccosh",
+    "arcsinh",
+    "arctanh",
+    "assemble",
+    "at_ends",
+    "decompose",
+    "log",
+    "log1p",
+    "log2",
+    "log10",
+    "log_in_halves",
+    "log_of_sum",
+    "log_pair",
+    "log_tail",
+    "power",
+    "sum_with_root",
+]
 
 SQRT_HALF_BITS = bits_of(0.5**0.5)
 ONE_BITS = bits_of(1.0)

@@ -15,7 +15,36 @@ from __future__ import annotations
 from jitgrad.backend.math_huge import reduce_huge
 from jitgrad.backend.math_lanes import INFINITY, SIGN_MASK, Lanes, Pair, Writer
 
-__all__ = ["arccos", "arcsin", "arctan", "arctan2", "cos", "sin", "tan"]
+__all__ = [
+    "ARCSIN_TAIL",
+    "ARCSIN_TAIL_SINGLE",
+    "ARCTAN_TAIL",
+    "ARCTAN_TAIL_SINGLE",
+    "COS_TAIL",
+    "COS_TAIL_SINGLE",
+    "HALF_PI_1",
+    "HALF_PI_2",
+    "HALF_PI_3",
+    "HALF_PI_4",
+    "HUGE",
+    "SIN_TAIL",
+    "SIN_TAIL_SINGLE",
+    "TAN_TAIL",
+    "TAN_TAIL_SINGLE",
+    "TWO_OVER_PI",
+    "angle",
+    "arccos",
+    "arcsin",
+    "arctan",
+    "arctan2",
+    "cos",
+    "remainder",
+    "root_or_square",
+    "sin",
+    "sin_and_cos",
+    "subtract_half_pis",
+    "tan",
+]
 
 # Up to here q stays below 2**21, so that q times a part of 32 bits is exact.
 HUGE = 1.5e6

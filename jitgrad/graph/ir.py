@@ -188,7 +188,10 @@ def substitute_type(type: Type, mapping: Mapping[Value, Value]) -> Type:
         element = substitute_type(type.element, mapping)
         assert isinstance(element, ArrayType)
         return type if element is type.element else ListType(element)
-    if type.is_static or not any(d in mapping for d in type.shape if not isinstance(d, int)):
+    for d in type.shape:
+        if not isinstance(d, int) and d in mapping:
+            break
+    else:
         return type
     shape: list[Dim] = []
     for d in type.shape:

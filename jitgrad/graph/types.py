@@ -15,7 +15,18 @@ import numpy as np
 if TYPE_CHECKING:
     from jitgrad.graph.ir import Value
 
-__all__ = ["BOOL", "FLOAT64", "INT64", "ArrayType", "Dim", "GraphTypeError", "ListType", "Type", "broadcast_shapes"]
+__all__ = [
+    "BOOL",
+    "FLOAT64",
+    "INT64",
+    "ArrayType",
+    "Dim",
+    "GraphTypeError",
+    "ListType",
+    "Type",
+    "broadcast_shapes",
+    "str_shape",
+]
 
 Dim: TypeAlias = Union[int, "Value"]
 

@@ -42,6 +42,8 @@ __all__ = [
     "SuperOf",
     "TaggedRef",
     "View",
+    "compose",
+    "whole",
 ]
 
 

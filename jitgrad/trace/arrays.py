@@ -356,7 +356,7 @@ def broadcast_dims(ctx: Context, *shapes: tuple[Dim, ...]) -> tuple[Dim, ...]:
             for d in shape:
                 if not isinstance(d, int):
                     ctx.note_static(Scalar(d, "int"), "a size that must be known to broadcast")
-        raise ctx.error("JG214", shapes=" and ".join(map(str, shapes))) from None
+        raise ctx.error("JG900", what=f"the shapes {' and '.join(map(str, shapes))} are known and do not fit") from None
 
 
 def broadcast_value(ctx: Context, value: Value, shape: tuple[Dim, ...]) -> Value:

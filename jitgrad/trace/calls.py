@@ -43,9 +43,30 @@ from jitgrad.trace.context import Context, kind_of_python
 from jitgrad.trace.guards import Outside, is_trusted
 
 __all__ = [
-    "ATTRIBUTES", "HANDLERS", "METHODS", "OWNERS", "PURE", "Native", "attribute", "attribute_of_array", "bind",
-    "class_of", "handles", "is_known", "method", "set_attribute", "super_attribute", "to_func",
-]  # fmt: skip
+    "ATTRIBUTES",
+    "HANDLERS",
+    "METHODS",
+    "OWNERS",
+    "PURE",
+    "Handler",
+    "Native",
+    "attribute",
+    "attribute_of_array",
+    "bind",
+    "call_known",
+    "class_of",
+    "grown",
+    "handles",
+    "is_known",
+    "method",
+    "numeric_summary",
+    "opened",
+    "outside_of",
+    "put_attribute",
+    "set_attribute",
+    "super_attribute",
+    "to_func",
+]
 
 Handler = Callable[..., Any]
 
@@ -309,13 +330,14 @@ def _external_attribute(ctx: Context, x: External, name: str) -> Any:
         if name == "__self__":
             return outside_of(ctx).read(thing.__self__, source)
         return getattr(thing, name)
+    if isinstance(thing, list | dict | set):
+        # Before the class is asked: its own methods would store into a copy.
+        return BoundMethod(Native(_external_method(name)), x)
     instance = getattr(thing, "__dict__", {})
     if _is_data_descriptor(type(thing), name) or name not in instance:
         found = _found_on_class(ctx, x, type(thing), name)
         if found is not UNBOUND:
             return found
-    if isinstance(thing, list | dict | set):
-        return BoundMethod(Native(_external_method(name)), x)
     try:
         value = getattr(thing, name)
     except AttributeError:
@@ -522,6 +544,3 @@ def grown(ctx: Context, x: ListRef) -> Value | None:
     """Return the growable list that a list is, None for a list of known length."""
     items = ctx.heap[x.cell]
     return items if isinstance(items, Value) else None
-
-
-__all__ += ["call_known", "grown", "numeric_summary", "opened", "outside_of", "put_attribute"]

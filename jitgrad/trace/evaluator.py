@@ -354,7 +354,7 @@ class Evaluator(Branches):
         if any(f.tree.protected(*f.place) for f in self.frames):
             row = TABLE["JG245"]
             what = row.what.format(name=exception.__name__, text=message)
-            exception, message = UnsupportedError, f"JG245: {what}\n  do: {row.do}"
+            exception, message = UnsupportedError, f"JG245: {what}\n{row.do}"
         super().check(cond, exception, message, *operands)
 
     def conflict(self, cell: Cell) -> None:

@@ -20,7 +20,18 @@ from jitgrad.pytree import alike
 from jitgrad.trace.abstract import Cell, External, Ref, Scalar
 from jitgrad.trace.context import PYTHON_DTYPES, Context, kind_of_python
 
-__all__ = ["Guard", "Hidden", "Outside", "Source", "holds", "is_constant", "is_trusted", "look_up", "source_text"]
+__all__ = [
+    "Guard",
+    "Hidden",
+    "Outside",
+    "Source",
+    "callable_constant",
+    "holds",
+    "is_constant",
+    "is_trusted",
+    "look_up",
+    "source_text",
+]
 
 Source = tuple[Any, ...]
 _TRUSTED = (

@@ -407,8 +407,7 @@ class Header:
         if isinstance(head, Value):
             if isinstance(found, Value) and found.type == head.type:
                 return True
-            with_type = found.type if isinstance(found, Value) else type(found).__name__
-            raise self.ev.error("JG242", name=part.name or "an array", before=str(head.type), after=str(with_type))
+            raise self.ev.error("JG900", what=f"what {part.name or 'an array'} holds changes its type in a loop")
         if isinstance(found, Maybe) and not isinstance(head, Maybe):
             self.widen[path] = Poison("it may be unbound after a trip of the loop")
             return False

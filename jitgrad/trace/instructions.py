@@ -27,7 +27,7 @@ from jitgrad.trace.abstract import (
     Scalar,
     SliceOf,
 )
-from jitgrad.trace.arrays import as_array, truth
+from jitgrad.trace.arrays import as_array
 from jitgrad.trace.bytecode import NULL, Instr
 from jitgrad.trace.calls import attribute, is_known, opened, outside_of, set_attribute, super_attribute
 from jitgrad.trace.comparisons import compare_op, contains_op, is_op
@@ -36,9 +36,9 @@ from jitgrad.trace.frame import Frame
 from jitgrad.trace.iteration import iterate, sequence_of
 from jitgrad.trace.operators import binary_op, get_item_op, set_item_op, unary_op
 from jitgrad.trace.subscripts import new_list, static_key
-from jitgrad.trace.texts import Text, format_value, join_texts
+from jitgrad.trace.texts import format_value, join_texts
 
-__all__ = ["STEPS", "append_to", "bound_value", "refuse_poison", "step"]
+__all__ = ["STEPS", "Step", "append_to", "bound_value", "refuse_poison", "step", "truth_of"]
 
 Step = Callable[[Context, Frame, Any], None]
 
@@ -559,6 +559,3 @@ def _yield(ctx: Context, frame: Frame, arg: Any) -> None:
 @_step("unsupported")
 def _unsupported(ctx: Context, frame: Frame, name: str) -> None:
     raise ctx.error("JG203", what=name)
-
-
-__all__ += ["Text", "truth", "truth_of"]

@@ -27,7 +27,7 @@ from jitgrad.trace.header import Header, NeedPeel, NeedUnroll, NotThisForm
 from jitgrad.trace.merge import Edge, Merger, undefined
 from jitgrad.trace.regions import BlockNode, Continue, Goto, LoopNode
 
-__all__ = ["next_of", "run_loop"]
+__all__ = ["item_of", "next_of", "run_loop"]
 
 _UNROLL_LIMIT = 10_000
 # Trips of an unrolled loop that data may end: each nests one branch deeper.
@@ -161,6 +161,7 @@ def _unrolled(ev: Any, node: LoopNode, frame: Frame) -> Outcome:
         trips += 1
         decided += len(outcome.states) > 1
         if trips > _UNROLL_LIMIT or decided > _DECIDED_LIMIT:
+            ev.at(frame, frame.tree.flow.blocks[node.header].location)
             raise ev.error("JG229", limit=_UNROLL_LIMIT if trips > _UNROLL_LIMIT else _DECIDED_LIMIT)
         outcome = ev.dispatch(outcome, again, frame, lambda: ev.walk(node.body, frame))
     return outcome

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from jitgrad.graph.ir import Block, Value
-from jitgrad.graph.ops.memory import Pick, Span
+from jitgrad.graph.ops.memory import Span
 from jitgrad.graph.ops.shape import split_shape
 from jitgrad.graph.types import BOOL, INT64, ArrayType, ListType, Type
 from jitgrad.location import Location
@@ -46,7 +46,7 @@ from jitgrad.trace.context import Context
 from jitgrad.trace.frame import State
 from jitgrad.trace.python_arithmetic import mixed_dtype, numpy_flag
 
-__all__ = ["Edge", "Merger", "Obligations", "Slot", "cells_of", "same", "undefined"]
+__all__ = ["Edge", "Merger", "Obligations", "Slot", "cells_of", "reachable", "same", "undefined", "values_in"]
 
 
 @dataclass(slots=True)
@@ -535,6 +535,3 @@ def _describe(v: Any) -> str:
         return "array"
     table = {ListRef: "list", DictRef: "dict", Func: "function"}
     return table.get(type(v), type(v).__name__)
-
-
-__all__ += ["Pick", "reachable", "values_in"]

@@ -13,6 +13,7 @@ import numpy as np
 
 from jitgrad.graph.ir import Value
 from jitgrad.graph.primitive import PRIMITIVES
+from jitgrad.graph.types import GraphTypeError
 from jitgrad.trace.abstract import Scalar
 from jitgrad.trace.arrays import as_array, broadcast_dims, dtype_of, is_numeric, kind, scalar_value
 from jitgrad.trace.context import Context, kind_of_python
@@ -140,8 +141,13 @@ def ufunc(ctx: Context, function: np.ufunc, *xs: Any, dtype: Any = None) -> Any:
     if function is np.power and dtypes[-1].kind in "iu":
         _check_exponents(ctx, values[1])
     broadcast_dims(ctx, *(v.shape for v in values))
-    return ctx.result(ctx.g.emit(UFUNCS[function], values).result)
+    try:
+        return ctx.result(ctx.g.emit(UFUNCS[function], values).result)
+    except GraphTypeError:
+        # NumPy has a loop for these dtypes that the primitive does not.
+        raise ctx.error("JG216", name=f"np.{function.__name__}", dtypes=", ".join(map(str, dtypes))) from None
 
 
 def python_kind(xs: Sequence[Any]) -> str:
+    """Return the Python kind of the mixed number among some values."""
     return "bool" if any(kind(x) == "mixed" and x.value.array.dtype == np.bool_ for x in xs) else "float"

@@ -158,6 +158,7 @@ def _python_power(ctx: Context, x: Any, y: Any, a: Value, b: Value) -> Any:
 
 
 def bounds_of(x: Any) -> tuple[int, int]:
+    """Return the least and the greatest value that an int can have."""
     if isinstance(x, Scalar):
         if x.kind == "bool":
             return 0, 1

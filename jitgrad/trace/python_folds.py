@@ -26,7 +26,7 @@ from jitgrad.trace.operators import binary_op
 from jitgrad.trace.python_numbers import truth_value
 from jitgrad.trace.sizes import static_int
 
-__all__ = ["choose", "folded", "kind_or_none", "python_sum"]
+__all__ = ["choose", "folded", "kind_or_none", "python_sum", "type_is"]
 
 _COMPENSATED = sys.version_info >= (3, 12)
 _EMPTY = "iterable argument is empty" if sys.version_info >= (3, 12) else "arg is an empty sequence"

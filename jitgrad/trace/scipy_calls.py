@@ -22,7 +22,7 @@ from jitgrad.trace.context import Context
 from jitgrad.trace.numpy_select import where_of
 from jitgrad.trace.sizes import axes_argument, numeric, promoted
 
-__all__ = ["scipy_handler"]
+__all__ = ["SPECIAL", "scipy_handler", "special"]
 
 SPECIAL: dict[str, Callable[..., Any]] = {}
 _found: dict[int, Callable[..., Any]] = {}

@@ -31,7 +31,17 @@ from jitgrad.trace.arrays import (
 )
 from jitgrad.trace.context import Context
 
-__all__ = ["add_at", "get_item", "new_list", "normal_axis", "set_item", "static_key", "view_of"]
+__all__ = [
+    "add_at",
+    "get_item",
+    "index_int",
+    "items_assigned",
+    "new_list",
+    "normal_axis",
+    "set_item",
+    "static_key",
+    "view_of",
+]
 
 
 def normal_axis(axis: int, rank: int) -> int:

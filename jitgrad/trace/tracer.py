@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from jitgrad.errors import JitgradError, error, raise_at
+from jitgrad.errors import JitgradError, UnsupportedError, error, raise_at
 from jitgrad.graph.ir import Graph, Value
 from jitgrad.graph.types import ArrayType, GraphTypeError
 from jitgrad.options import OPTIONS
@@ -332,7 +332,10 @@ class _Trace:
             items = ctx.heap[x.cell]
             if isinstance(items, Value):
                 # Its length must be known; a loop of known length unrolls.
-                ctx.note_static(Scalar(ctx.g.list_length(items), "int"), "the length of a list that is returned")
+                try:
+                    ctx.note_static(Scalar(ctx.g.list_length(items), "int"), "the length of a list that is returned")
+                except UnsupportedError:
+                    raise ctx.error("JG225", what="a list that grew in a loop") from None
             return ListResult(tuple(self.result(v) for v in items))
         if isinstance(x, DictRef):
             pairs = ctx.heap[x.cell]

@@ -39,7 +39,17 @@ from jitgrad.trace.iteration import sequence_of
 from jitgrad.trace.merge import cells_of
 from jitgrad.transform import Transform, argument_positions
 
-__all__ = ["Lifted", "apply_transform", "make_transform", "pulled", "pushed"]
+__all__ = [
+    "Lifted",
+    "apply_transform",
+    "float_leaves",
+    "make_transform",
+    "make_vjp",
+    "map_leaves",
+    "pulled",
+    "pushed",
+    "with_leaves",
+]
 
 
 def apply_transform(ctx: Context, t: Transform, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
@@ -451,6 +461,3 @@ def make_vjp(ctx: Context, function: Any, primals: tuple[Any, ...], has_aux: boo
     out = ctx.call(function, [_copied(ctx, p) for p in primals])
     pull = Native(lambda c, ct: pulled(c, t, held, ct))
     return (out[0], pull, out[1]) if has_aux else (out, pull)
-
-
-__all__ += ["float_leaves", "make_vjp", "map_leaves", "with_leaves"]

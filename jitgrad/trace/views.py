@@ -21,7 +21,7 @@ from jitgrad.trace.arrays import read, shape_of
 from jitgrad.trace.context import Context
 from jitgrad.trace.sizes import rehearse, same_dim, size_of, static_dim
 
-__all__ = ["is_contiguous", "permuted", "read_only", "reordered", "reshaped"]
+__all__ = ["fitted", "is_contiguous", "permuted", "read_only", "reordered", "reshaped"]
 
 
 def reordered(ctx: Context, x: Any, order: Sequence[int | None]) -> Any:

@@ -10,10 +10,10 @@ import numpy as np
 from jitgrad.graph.diff.adjoint import adjoint
 from jitgrad.graph.diff.tangent import tangent
 from jitgrad.graph.interpret import interpret
-from jitgrad.graph.ir import Graph
+from jitgrad.graph.ir import Graph, Value
 from jitgrad.graph.types import ArrayType
 
-__all__ = ["Args", "check_derivatives", "float_args", "forward", "kept_numbers", "reverse", "shapes_like"]
+__all__ = ["Args", "check_derivatives", "float_args", "forward", "kept_numbers", "reverse", "shapes_like", "with_sizes"]
 
 Args = list[Any]
 
@@ -32,7 +32,17 @@ def reverse(graph: Graph, args: Args, rng: np.random.Generator) -> tuple[Graph, 
     """Return the adjoint of a graph and arguments for it."""
     out = interpret(graph, args)
     seeds = shapes_like([v for v, y in zip(out, graph.yields, strict=True) if y.type.is_float], rng)
-    return adjoint(graph, float_args(graph)), [*args, *seeds]
+    made = adjoint(graph, float_args(graph))
+    return made, [*args, *with_sizes(made.args[len(args) :], seeds)]
+
+
+def with_sizes(extra: Sequence[Value], seeds: Sequence[Any]) -> Args:
+    """Return the arguments of an adjoint after the primal's: cotangents, and the sizes of those that have their own."""
+    values: dict[Value, Any] = {}
+    for arg, seed in zip((a for a in extra if a.type.is_float), seeds, strict=True):
+        values[arg] = seed
+        values |= {d: np.int64(k) for d, k in zip(arg.shape, np.shape(seed), strict=True) if isinstance(d, Value)}
+    return [values[a] for a in extra]
 
 
 def forward(graph: Graph, args: Args, rng: np.random.Generator) -> tuple[Graph, Args]:
@@ -73,7 +83,8 @@ def check_derivatives(graph: Graph, args: Args, rng: np.random.Generator, *, num
     is_float = [y.type.is_float for y in graph.yields]
     rev, rev_args = reverse(graph, args, rng)
     fwd, fwd_args = forward(graph, args, rng)
-    tangents, seeds = fwd_args[len(args) :], rev_args[len(args) :]
+    tangents = fwd_args[len(args) :]
+    seeds = [v for v, a in zip(rev_args, rev.args, strict=True) if a.type.is_float and a.index >= len(args)]
     rev_out, fwd_out = interpret(rev, rev_args), interpret(fwd, fwd_args)
     n = len(out)
     for one in (rev_out, fwd_out):

@@ -14,6 +14,9 @@ This room knows neither ops with regions nor where primal values come from.
 from __future__ import annotations
 
 import math
+from functools import cache
+
+import numpy as np
 
 from jitgrad.graph.builder import Builder
 from jitgrad.graph.ir import Op, Value
@@ -169,9 +172,21 @@ def _scale(g: Builder, ct: Value, partial: Value) -> Value:
     return _arithmetic(g, "multiply", _unspread(ct, partial), partial)
 
 
+@cache
+def _zero(dtype: np.dtype) -> tuple[np.ndarray, ArrayType]:
+    return np.zeros((), dtype), ArrayType(dtype)
+
+
 def _select(g: Builder, mask: Value, value: Value) -> Value:
-    zero = g.constant(0, value.array.dtype)
-    return g.select(mask, _unspread(value, mask), zero)
+    value = _unspread(value, mask)
+    number, type = _zero(value.array.dtype)
+    zero = Op(PRIMITIVES["constant"], (), {"value": number}, (), (type,), g.location)
+    g.block.ops.append(zero)
+    if value.shape != mask.shape:
+        return g.select(mask, value, zero.results[0])
+    op = Op(PRIMITIVES["select"], (mask, value, zero.results[0]), {}, (), (value.type,), g.location)
+    g.block.ops.append(op)
+    return op.results[0]
 
 
 def _mask_behind(partial: Value) -> Value | None:

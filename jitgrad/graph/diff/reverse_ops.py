@@ -128,6 +128,9 @@ class ReverseOps:
 
         g = self.g
         made = run_rule(self.residuals, frame, op, rule)
+        if len(made) == 1 and made[0] is not None:
+            self._step(frame, op.operands[0], cot, made[0])
+            return
         partials: dict[Value, list[Value | Masked | Partial]] = {}
         for operand, each in zip(op.operands, made, strict=True):
             if each is None:
@@ -138,11 +141,14 @@ class ReverseOps:
             else:
                 same.append(each)
         for operand, same in partials.items():
-            shape = operand.shape if frame.parent is None else self.residuals.type_of(frame, operand.array).shape
             for each in same:
-                term = apply_partial(g, cot, each)
-                if term is not None:
-                    self.accumulate(frame, operand, down(g, term, shape))
+                self._step(frame, operand, cot, each)
+
+    def _step(self, frame: Frame, operand: Value, cot: Cot, partial: Value | Masked | Partial) -> None:
+        term = apply_partial(self.g, cot, partial)
+        if term is not None:
+            shape = operand.shape if frame.parent is None else self.residuals.type_of(frame, operand.array).shape
+            self.accumulate(frame, operand, down(self.g, term, shape))
 
     def _linear(self, frame: Frame, op: Op, cot: Cot | None, needed: list[int], derivative: Linear) -> None:
         assert cot is not None
