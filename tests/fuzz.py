@@ -65,7 +65,8 @@ class Writer:
             return f"m[{self.place(2)}, {self.place()}]"
         if kind < 0.97:
             return f"{self.pick(*VECTORS)}.{self.pick('sum', 'max', 'mean')}()"
-        return f"max({self.number(deep - 1)}, {self.number(deep - 1)})"
+        # Of numbers of two types, `max` of compiled code has the wider one.
+        return f"max(float({self.number(deep - 1)}), float({self.number(deep - 1)}))"
 
     def place(self, size: int = LENGTH) -> str:
         fixed = [str(k) for k in range(size)] + ["-1"]

@@ -49,6 +49,9 @@ _SIGNED = {"<": "slt", "<=": "sle", "==": "eq", "!=": "ne", ">": "sgt", ">=": "s
 _UNSIGNED = {"<": "ult", "<=": "ule", "==": "eq", "!=": "ne", ">": "ugt", ">=": "uge"}
 _INTRINSICS = {"sqrt": 1, "fabs": 1, "floor": 1, "ceil": 1, "trunc": 1, "rint": 1, "copysign": 2, "fma": 3}
 
+# What makes a pair of the math library together with a function.
+_PARTNER = {"sin": "cos", "cos": "sin"}
+
 
 class Arithmetic:
     """Writes elementwise instructions; implements the protocol `ScalarBuilder`."""
@@ -58,6 +61,8 @@ class Arithmetic:
         self.library = library
         self.result: np.dtype = _BOOL
         self._splats: dict[str, Handle] = {}
+        self._calls: dict[tuple[str, ...], tuple[str, int]] = {}
+        self._block: tuple[list[str], str] = (text.lines, text.label)
 
     # handles
 
@@ -248,8 +253,35 @@ class Arithmetic:
         xs = self._level(*xs)
         width = xs[0].width
         kind = "float64" if xs[0].dtype.itemsize == 8 else "float32"
-        made = self.text.emit(self.library.call(name, kind, width, *(x.text for x in xs)))
-        return Handle(made, xs[0].dtype, width)
+        return Handle(self._library_call(name, kind, width, [x.text for x in xs]), xs[0].dtype, width)
+
+    def _library_call(self, name: str, kind: str, width: int, operands: list[str]) -> str:
+        """Write a call, or return the register of the same call in this basic block.
+
+        The sine and the cosine of one operand, of which a derivative of either has both, become one call.
+        """
+        if self._block[0] is not self.text.lines or self._block[1] != self.text.label:
+            self._block = (self.text.lines, self.text.label)
+            self._calls = {}
+        rest = (kind, str(width), *operands)
+        if (name, *rest) in self._calls:
+            return self._calls[name, *rest][0]
+        other = _PARTNER.get(name, "")
+        before, place = self._calls.get((other, *rest), ("", len(self.text.lines)))
+        if not before:
+            made = self.text.emit(self.library.call(name, kind, width, *operands))
+        else:
+            # The call that is there already becomes that of the pair, in its place.
+            self.library.withdraw(other, kind, width)
+            pair, made = f"%{self.text.fresh('pair')}", f"%{self.text.fresh('v')}"
+            of = vector("double" if kind == "float64" else "float", width)
+            parts = {name: made, other: before}
+            lines = [f"  {pair} = {self.library.call('sincos', kind, width, *operands)}"]
+            for k, which in enumerate(("sin", "cos")):
+                lines.append(f"  {parts[which]} = extractvalue {{ {of}, {of} }} {pair}, {k}")
+            self.text.lines[place] = "\n".join(lines)
+        self._calls[name, *rest] = made, place
+        return made
 
     def extremum(self, name: str, x: Handle, y: Handle) -> Handle:
         """Return the larger ('max') or smaller ('min') as NumPy: a NaN wins."""

@@ -129,8 +129,8 @@ def _have(name: str) -> bool:
     if name not in _ON_DEMAND:
         return False
     code = compile_module(_ON_DEMAND[name](), level="quick")
-    code.keep_for_ever()
     define_symbol(name, code.address(name))
+    code.keep_for_ever()
     return True
 
 

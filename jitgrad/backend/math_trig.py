@@ -37,6 +37,7 @@ __all__ = [
     "arcsin",
     "arctan",
     "arctan2",
+    "both",
     "cos",
     "remainder",
     "root_or_square",
@@ -197,20 +198,34 @@ def sin_and_cos(w: Writer, x: Lanes) -> tuple[Lanes, Lanes, Lanes]:
     return of_sin, of_cos, q_bits
 
 
-def sin(w: Writer, x: Lanes) -> Lanes:
-    """Return the sine."""
-    of_sin, of_cos, q_bits = sin_and_cos(w, x)
+def choose_sin(w: Writer, x: Lanes, of_sin: Lanes, of_cos: Lanes, q_bits: Lanes) -> Lanes:
+    """Return the sine of x from what `sin_and_cos` returns."""
     # Bit 0 of q chooses, bit 1 is the sign.
     result = w.select((q_bits << 63) < 0, of_cos, of_sin).with_sign((q_bits << 62) & SIGN_MASK)
     # The sums above turn -0 into 0.
     return w.select(x.equals(0.0), x, result)
 
 
-def cos(w: Writer, x: Lanes) -> Lanes:
-    """Return the cosine."""
-    of_sin, of_cos, q_bits = sin_and_cos(w, x)
+def choose_cos(w: Writer, of_sin: Lanes, of_cos: Lanes, q_bits: Lanes) -> Lanes:
+    """Return the cosine from what `sin_and_cos` returns."""
     # cos(r + q pi/2) is cos, -sin, -cos, sin for q = 0, 1, 2, 3: bit 1 of q + 1 is the sign.
     return w.select((q_bits << 63) < 0, of_sin, of_cos).with_sign(((q_bits + 1) << 62) & SIGN_MASK)
+
+
+def sin(w: Writer, x: Lanes) -> Lanes:
+    """Return the sine."""
+    return choose_sin(w, x, *sin_and_cos(w, x))
+
+
+def cos(w: Writer, x: Lanes) -> Lanes:
+    """Return the cosine."""
+    return choose_cos(w, *sin_and_cos(w, x))
+
+
+def both(w: Writer, x: Lanes) -> tuple[Lanes, Lanes]:
+    """Return the sine and the cosine, with the same bits as each alone."""
+    found = sin_and_cos(w, x)
+    return choose_sin(w, x, *found), choose_cos(w, *found)
 
 
 def tan(w: Writer, x: Lanes) -> Lanes:

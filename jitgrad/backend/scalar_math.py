@@ -50,6 +50,9 @@ ROUTINES: dict[str, Callable[..., Lanes]] = {
     "tanh": math_exp.tanh,
 }
 
+# Two results of one operand, which a caller may ask for in place of two calls.
+PAIRS: dict[str, Callable[[Writer, Lanes], tuple[Lanes, Lanes]]] = {"sincos": math_trig.both}
+
 BINARY = frozenset({"arctan2", "hypot", "pow"})
 
 SUPPORTED: frozenset[str] = frozenset(ROUTINES)
@@ -82,7 +85,7 @@ class MathLibrary:
 
     def __init__(self, fma: bool = False) -> None:
         self._fma = fma
-        self._needed: dict[tuple[str, str, int], None] = {}
+        self._needed: dict[tuple[str, str, int], int] = {}
 
     def call(self, name: str, dtype: str, width: int, *operands: str) -> str:
         """Return the right-hand side of a call and remember that its helper is needed.
@@ -90,7 +93,7 @@ class MathLibrary:
         Parameters
         ----------
         name : str
-            A member of `SUPPORTED`.
+            A member of `SUPPORTED`; or of `PAIRS`, for a struct of two results.
         dtype : {'float64', 'float32'}
             Of the operands and the result.
         width : int
@@ -98,20 +101,26 @@ class MathLibrary:
         *operands : str
             LLVM values, such as `%x`.
         """
-        if name not in SUPPORTED or dtype not in DTYPES or width < 1:
+        if (name not in SUPPORTED and name not in PAIRS) or dtype not in DTYPES or width < 1:
             raise ValueError(f"no helper for {name} of {width} lanes of {dtype}")
         if len(operands) != 1 + (name in BINARY):
             raise ValueError(f"{name} takes {1 + (name in BINARY)} operands, not {len(operands)}")
-        self._needed[name, dtype, width] = None
+        key = name, dtype, width
+        self._needed[key] = self._needed.get(key, 0) + 1
         of = Writer(dtype, width, self._fma).outer_type
         arguments = ", ".join(f"{of} {operand}" for operand in operands)
-        return f"call fastcc {of} {_symbol(name, dtype, width)}({arguments})"
+        result = f"{{ {of}, {of} }}" if name in PAIRS else of
+        return f"call fastcc {result} {_symbol(name, dtype, width)}({arguments})"
+
+    def withdraw(self, name: str, dtype: str, width: int) -> None:
+        """Forget a call whose text was thrown away."""
+        self._needed[name, dtype, width] -= 1
 
     def definitions(self) -> str:
         """Return the helpers called so far and what they declare, in a stable order."""
         functions: list[str] = []
         needed: set[str] = set()
-        for name, dtype, width in sorted(self._needed):
+        for name, dtype, width in sorted(key for key, calls in self._needed.items() if calls):
             w = Writer(dtype, width, self._fma)
             functions.append(_define(w, name, dtype))
             needed |= w.needed
@@ -128,9 +137,15 @@ def _define(w: Writer, name: str, dtype: str) -> str:
     operands = [Lanes(w, parameter, "f") for parameter in parameters]
     if w.single:
         operands = [w.emit(f"fpext {w.outer_type} {o.text} to {w.types['f']}", "f") for o in operands]
-    result = ROUTINES[name](w, *operands)
+    results = PAIRS[name](w, *operands) if name in PAIRS else (ROUTINES[name](w, *operands),)
     if w.single:
-        result = w.emit(f"fptrunc {w.types['f']} {result.text} to {w.outer_type}", "f")
+        results = tuple(w.emit(f"fptrunc {w.types['f']} {r.text} to {w.outer_type}", "f") for r in results)
+    of, value = w.outer_type, results[0].text
+    if name in PAIRS:
+        pair = f"{{ {of}, {of} }}"
+        value = w.emit(f"insertvalue {pair} poison, {of} {value}, 0", "f").text
+        value = w.emit(f"insertvalue {pair} {value}, {of} {results[1].text}, 1", "f").text
+        of = pair
     signature = ", ".join(f"{w.outer_type} {parameter}" for parameter in parameters)
-    head = f"define internal fastcc {w.outer_type} {_symbol(name, dtype, w.width)}({signature}) {PURE} {{"
-    return "\n".join([head, "entry:", *w.lines, f"  ret {w.outer_type} {result.text}", "}"])
+    head = f"define internal fastcc {of} {_symbol(name, dtype, w.width)}({signature}) {PURE} {{"
+    return "\n".join([head, "entry:", *w.lines, f"  ret {of} {value}", "}"])

@@ -17,9 +17,10 @@ from jitgrad.graph.ir import Block, Graph, Value, clone_block
 from jitgrad.graph.types import GraphTypeError
 from jitgrad.trace.abstract import Cell, Func, ListRef
 from jitgrad.trace.context import Context
+from jitgrad.trace.fitting import LoopSignal
 from jitgrad.trace.frame import Frame, Outcome, State
-from jitgrad.trace.header import LoopSignal
-from jitgrad.trace.merge import Edge, Merger, Obligations, reachable, undefined
+from jitgrad.trace.inspection import reachable, undefined
+from jitgrad.trace.merge import Edge, Merger, Obligations
 
 __all__ = ["Branches", "DeadEnd", "NeedStatic", "Restart", "is_of_the_program", "shared_variables"]
 

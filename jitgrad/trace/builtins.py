@@ -22,17 +22,8 @@ from jitgrad.trace.abstract import (
     Record,
     SliceOf,
 )
-from jitgrad.trace.calls import (
-    PURE,
-    Native,
-    attribute,
-    class_of,
-    handles,
-    is_known,
-    opened,
-    put_attribute,
-    set_attribute,
-)
+from jitgrad.trace.attributes import attribute, opened, put_attribute, set_attribute
+from jitgrad.trace.calls import PURE, Native, class_of, handles, is_known
 from jitgrad.trace.context import Context
 from jitgrad.trace.iteration import sequence_of
 from jitgrad.trace.objects import special_method

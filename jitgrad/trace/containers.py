@@ -13,8 +13,9 @@ from typing import Any
 from jitgrad.graph.ir import Value
 from jitgrad.trace.abstract import Cell, DictRef, External, ListRef
 from jitgrad.trace.arrays import as_array, kind
+from jitgrad.trace.attributes import opened
 from jitgrad.trace.builtins import new_dict, pairs_of
-from jitgrad.trace.calls import OWNERS, handles, is_known, method, opened
+from jitgrad.trace.calls import OWNERS, handles, is_known, method
 from jitgrad.trace.comparisons import equal_objects
 from jitgrad.trace.context import Context
 from jitgrad.trace.iteration import sequence_of

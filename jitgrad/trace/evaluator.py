@@ -20,6 +20,7 @@ from jitgrad.graph.ir import Graph, Value
 from jitgrad.graph.types import ArrayType
 from jitgrad.location import Location
 from jitgrad.pytree import attributes_of
+from jitgrad.trace import constructors
 from jitgrad.trace.abstract import (
     UNBOUND,
     Abstract,
@@ -33,17 +34,19 @@ from jitgrad.trace.abstract import (
     Scalar,
 )
 from jitgrad.trace.arrays import array_type, describe, is_numeric
+from jitgrad.trace.attributes import attribute
 from jitgrad.trace.blocks import BasicBlock
 from jitgrad.trace.branches import Branches, DeadEnd, NeedStatic, Restart, is_of_the_program, shared_variables
-from jitgrad.trace.calls import HANDLERS, Native, attribute, bind, call_known, class_of, is_known, to_func
+from jitgrad.trace.calls import HANDLERS, Native, bind, call_known, class_of, is_known, to_func
 from jitgrad.trace.context import Context
+from jitgrad.trace.fitting import NeedUnroll
 from jitgrad.trace.frame import Frame, Outcome
 from jitgrad.trace.guards import Outside, is_trusted
-from jitgrad.trace.header import NeedUnroll
+from jitgrad.trace.inspection import reachable
 from jitgrad.trace.instructions import bound_value, step, truth_of
 from jitgrad.trace.library import by_name
 from jitgrad.trace.loops import next_of, run_loop
-from jitgrad.trace.merge import Obligations, reachable
+from jitgrad.trace.merge import Obligations
 from jitgrad.trace.regions import RETURN, BlockNode, Goto, structure
 from jitgrad.trace.texts import Formatted, Text
 from jitgrad.trace.transforms import Lifted, apply_transform, make_transform
@@ -51,6 +54,8 @@ from jitgrad.transform import MAKERS, transform_of
 
 __all__ = ["Evaluator"]
 
+# The instructions of this room enter the table when it is imported.
+_ROOMS = (constructors,)
 _DEPTH_LIMIT = 200
 
 

@@ -8,8 +8,6 @@ evaluator; this room reaches them through the context only.
 from __future__ import annotations
 
 import builtins
-import importlib
-import types
 from collections.abc import Callable
 from typing import Any
 
@@ -18,8 +16,6 @@ from jitgrad.trace.abstract import (
     UNBOUND,
     Cell,
     DictRef,
-    External,
-    Func,
     ListRef,
     Maybe,
     Poison,
@@ -27,25 +23,23 @@ from jitgrad.trace.abstract import (
     Scalar,
     SliceOf,
 )
-from jitgrad.trace.arrays import as_array
+from jitgrad.trace.attributes import attribute, set_attribute
 from jitgrad.trace.bytecode import NULL, Instr
-from jitgrad.trace.calls import attribute, is_known, opened, outside_of, set_attribute, super_attribute
+from jitgrad.trace.calls import is_known, outside_of, super_attribute
 from jitgrad.trace.comparisons import compare_op, contains_op, is_op
 from jitgrad.trace.context import Context
 from jitgrad.trace.frame import Frame
-from jitgrad.trace.iteration import iterate, sequence_of
 from jitgrad.trace.operators import binary_op, get_item_op, set_item_op, unary_op
-from jitgrad.trace.subscripts import new_list, static_key
-from jitgrad.trace.texts import format_value, join_texts
+from jitgrad.trace.subscripts import static_key
 
-__all__ = ["STEPS", "Step", "append_to", "bound_value", "refuse_poison", "step", "truth_of"]
+__all__ = ["STEPS", "Step", "bound_value", "refuse_poison", "step", "step_of", "truth_of"]
 
 Step = Callable[[Context, Frame, Any], None]
 
 STEPS: dict[str, Step] = {}
 
 
-def _step(*names: str) -> Callable[[Step], Step]:
+def step_of(*names: str) -> Callable[[Step], Step]:
     def register(function: Step) -> Step:
         for name in names:
             STEPS[name] = function
@@ -101,7 +95,7 @@ def bound_value(ctx: Context, name: str, value: Any, free: bool = False) -> Any:
     return value
 
 
-@_step("local")
+@step_of("local")
 def _local(ctx: Context, frame: Frame, name: str) -> None:
     value = bound_value(ctx, name, frame.locals.get(name, UNBOUND))
     if isinstance(frame.locals.get(name), Maybe):
@@ -109,7 +103,7 @@ def _local(ctx: Context, frame: Frame, name: str) -> None:
     frame.push(value)
 
 
-@_step("setlocal")
+@step_of("setlocal")
 def _setlocal(ctx: Context, frame: Frame, name: str) -> None:
     value = frame.pop()
     if value is NULL or value is UNBOUND:
@@ -118,13 +112,13 @@ def _setlocal(ctx: Context, frame: Frame, name: str) -> None:
         frame.locals[name] = value
 
 
-@_step("dellocal")
+@step_of("dellocal")
 def _dellocal(ctx: Context, frame: Frame, name: str) -> None:
     bound_value(ctx, name, frame.locals.get(name, UNBOUND))
     frame.locals.pop(name, None)
 
 
-@_step("localclear")
+@step_of("localclear")
 def _localclear(ctx: Context, frame: Frame, name: str) -> None:
     frame.push(frame.locals.pop(name, NULL))
 
@@ -133,21 +127,21 @@ def _cell_of(frame: Frame, name: str) -> Cell:
     return frame.cells[name]
 
 
-@_step("mkcell")
+@step_of("mkcell")
 def _mkcell(ctx: Context, frame: Frame, name: str) -> None:
     cell = Cell(name)
     frame.cells[name] = cell
     ctx.heap[cell] = frame.locals.pop(name, UNBOUND)
 
 
-@_step("cell")
+@step_of("cell")
 def _cell(ctx: Context, frame: Frame, name: str) -> None:
     cell = _cell_of(frame, name)
     value = bound_value(ctx, name, ctx.heap.get(cell, UNBOUND), free=name in frame.func.code.co_freevars)
     frame.push(value)
 
 
-@_step("setcell")
+@step_of("setcell")
 def _setcell(ctx: Context, frame: Frame, name: str) -> None:
     cell = _cell_of(frame, name)
     if cell.name == "closure":
@@ -156,17 +150,17 @@ def _setcell(ctx: Context, frame: Frame, name: str) -> None:
     ctx.heap[cell] = UNBOUND if value is NULL else value
 
 
-@_step("delcell")
+@step_of("delcell")
 def _delcell(ctx: Context, frame: Frame, name: str) -> None:
     ctx.heap[_cell_of(frame, name)] = UNBOUND
 
 
-@_step("cellobj")
+@step_of("cellobj")
 def _cellobj(ctx: Context, frame: Frame, name: str) -> None:
     frame.push(_cell_of(frame, name))
 
 
-@_step("global")
+@step_of("global")
 def _global(ctx: Context, frame: Frame, name: str) -> None:
     names = frame.func.globals
     outside = outside_of(ctx)
@@ -179,7 +173,7 @@ def _global(ctx: Context, frame: Frame, name: str) -> None:
     frame.push(getattr(builtins, name))
 
 
-@_step("setglobal")
+@step_of("setglobal")
 def _setglobal(ctx: Context, frame: Frame, name: str) -> None:
     raise ctx.error("JG224", name=name, where="a global variable")
 
@@ -187,33 +181,33 @@ def _setglobal(ctx: Context, frame: Frame, name: str) -> None:
 # --- constants and stack
 
 
-@_step("const")
+@step_of("const")
 def _const(ctx: Context, frame: Frame, value: Any) -> None:
     frame.push(value)
 
 
-@_step("null")
+@step_of("null")
 def _null(ctx: Context, frame: Frame, arg: Any) -> None:
     frame.push(NULL)
 
 
-@_step("pop")
+@step_of("pop")
 def _pop(ctx: Context, frame: Frame, arg: Any) -> None:
     frame.pop()
 
 
-@_step("dup")
+@step_of("dup")
 def _dup(ctx: Context, frame: Frame, depth: int) -> None:
     frame.push(frame.stack[-depth])
 
 
-@_step("swap")
+@step_of("swap")
 def _swap(ctx: Context, frame: Frame, depth: int) -> None:
     stack = frame.stack
     stack[-1], stack[-depth] = stack[-depth], stack[-1]
 
 
-@_step("nop", "generator_start")
+@step_of("nop", "generator_start")
 def _nop(ctx: Context, frame: Frame, arg: Any) -> None:
     pass
 
@@ -221,19 +215,19 @@ def _nop(ctx: Context, frame: Frame, arg: Any) -> None:
 # --- operators
 
 
-@_step("binary")
+@step_of("binary")
 def _binary(ctx: Context, frame: Frame, op: str) -> None:
     y, x = frame.pop(), frame.pop()
     frame.push(binary_op(ctx, op, x, y))
 
 
-@_step("inplace")
+@step_of("inplace")
 def _inplace(ctx: Context, frame: Frame, op: str) -> None:
     y, x = frame.pop(), frame.pop()
     frame.push(binary_op(ctx, op, x, y, inplace=True))
 
 
-@_step("unary")
+@step_of("unary")
 def _unary(ctx: Context, frame: Frame, op: str) -> None:
     x = frame.pop()
     if op == "not":
@@ -243,13 +237,13 @@ def _unary(ctx: Context, frame: Frame, op: str) -> None:
         frame.push(unary_op(ctx, op, x))
 
 
-@_step("compare")
+@step_of("compare")
 def _compare(ctx: Context, frame: Frame, op: str) -> None:
     y, x = frame.pop(), frame.pop()
     frame.push(compare_op(ctx, op, x, y))
 
 
-@_step("is")
+@step_of("is")
 def _is(ctx: Context, frame: Frame, invert: bool) -> None:
     y, x = frame.pop(), frame.pop()
     found = is_op(ctx, x, y)
@@ -259,7 +253,7 @@ def _is(ctx: Context, frame: Frame, invert: bool) -> None:
         frame.push(Scalar(ctx.g.logical_not(found.value), "bool") if invert else found)
 
 
-@_step("in")
+@step_of("in")
 def _in(ctx: Context, frame: Frame, invert: bool) -> None:
     y, x = frame.pop(), frame.pop()
     found = contains_op(ctx, x, y)
@@ -269,7 +263,7 @@ def _in(ctx: Context, frame: Frame, invert: bool) -> None:
         frame.push(Scalar(ctx.g.logical_not(found.value), "bool") if invert else found)
 
 
-@_step("truth")
+@step_of("truth")
 def _truth(ctx: Context, frame: Frame, arg: Any) -> None:
     frame.push(truth_of(ctx, frame.pop()))
 
@@ -282,19 +276,19 @@ def truth_of(ctx: Context, x: Any) -> Any:
 # --- subscripts and attributes
 
 
-@_step("getitem")
+@step_of("getitem")
 def _getitem(ctx: Context, frame: Frame, arg: Any) -> None:
     key, x = frame.pop(), frame.pop()
     frame.push(get_item_op(ctx, x, key))
 
 
-@_step("setitem")
+@step_of("setitem")
 def _setitem(ctx: Context, frame: Frame, arg: Any) -> None:
     key, x, value = frame.pop(), frame.pop(), frame.pop()
     set_item_op(ctx, x, key, value)
 
 
-@_step("delitem")
+@step_of("delitem")
 def _delitem(ctx: Context, frame: Frame, arg: Any) -> None:
     key, x = frame.pop(), frame.pop()
     if not isinstance(x, ListRef | DictRef) or isinstance(ctx.heap[x.cell], Value):
@@ -310,252 +304,32 @@ def _delitem(ctx: Context, frame: Frame, arg: Any) -> None:
         ctx.heap[x.cell] = tuple(pairs.items())
 
 
-@_step("slice")
+@step_of("slice")
 def _slice(ctx: Context, frame: Frame, count: int) -> None:
     parts = frame.pop_many(count)
     parts += [None] * (3 - len(parts))
     frame.push(slice(*parts) if is_known(tuple(parts)) else SliceOf(*parts))
 
 
-@_step("attr")
+@step_of("attr")
 def _attr(ctx: Context, frame: Frame, name: str) -> None:
     frame.push(attribute(ctx, frame.pop(), name))
 
 
-@_step("method")
+@step_of("method")
 def _method(ctx: Context, frame: Frame, name: str) -> None:
     found = attribute(ctx, frame.pop(), name)
     frame.push(found)
     frame.push(NULL)
 
 
-@_step("superattr")
+@step_of("superattr")
 def _superattr(ctx: Context, frame: Frame, name: str) -> None:
     self, cls, _ = frame.pop(), frame.pop(), frame.pop()
     frame.push(super_attribute(ctx, cls, self, name))
 
 
-@_step("setattr")
+@step_of("setattr")
 def _setattr(ctx: Context, frame: Frame, name: str) -> None:
     x, value = frame.pop(), frame.pop()
     set_attribute(ctx, x, name, value)
-
-
-# --- building
-
-
-@_step("build")
-def _build(ctx: Context, frame: Frame, arg: tuple[str, int]) -> None:
-    kind, count = arg
-    if kind == "tuple":
-        frame.push(tuple(frame.pop_many(count)))
-    elif kind == "list":
-        frame.push(new_list(ctx, frame.pop_many(count)))
-    elif kind == "set":
-        items = frame.pop_many(count)
-        if not is_known(tuple(items)):
-            raise ctx.error("JG203", what="a set of values known only at run time")
-        frame.push(frozenset(items))
-    elif kind == "map":
-        flat = frame.pop_many(2 * count)
-        frame.push(_new_dict(ctx, [(flat[2 * k], flat[2 * k + 1]) for k in range(count)]))
-    elif kind == "constmap":
-        keys = frame.pop()
-        frame.push(_new_dict(ctx, list(zip(keys, frame.pop_many(count), strict=True))))
-    else:
-        parts = frame.pop_many(count)
-        frame.push(join_texts(*parts))
-
-
-def _new_dict(ctx: Context, pairs: list[tuple[Any, Any]]) -> DictRef:
-    made = DictRef(Cell("dict"))
-    ctx.heap[made.cell] = tuple({static_key(ctx, k, "the key of a dict"): v for k, v in pairs}.items())
-    return made
-
-
-@_step("accum")
-def _accum(ctx: Context, frame: Frame, arg: tuple[str, int]) -> None:
-    kind, depth = arg
-    if kind == "map_add":
-        value, key = frame.pop(), frame.pop()
-        target = frame.stack[-depth]
-        pairs = dict(ctx.heap[target.cell])
-        pairs[static_key(ctx, key, "the key of a dict")] = value
-        ctx.heap[target.cell] = tuple(pairs.items())
-        return
-    value = frame.pop()
-    target = frame.stack[-depth]
-    if kind == "list_append":
-        append_to(ctx, target.cell, value)
-    elif kind == "list_extend":
-        ctx.heap[target.cell] = (*ctx.heap[target.cell], *sequence_of(ctx, value))
-    elif kind in ("set_add", "set_update"):
-        items = (value,) if kind == "set_add" else sequence_of(ctx, value)
-        if not is_known(tuple(items)):
-            raise ctx.error("JG203", what="a set of values known only at run time")
-        frame.stack[-depth] = target | frozenset(items)
-    else:
-        source = opened(ctx, value) if isinstance(value, External) else value
-        added = dict(ctx.heap[source.cell])
-        pairs = dict(ctx.heap[target.cell])
-        if kind == "dict_merge" and (twice := set(pairs) & set(added)):
-            raise TypeError(f"got multiple values for keyword argument '{twice.pop()}'")
-        ctx.heap[target.cell] = tuple((pairs | added).items())
-
-
-def append_to(ctx: Context, cell: Cell, value: Any) -> None:
-    """Append to a list: of known length, or one that grows in a loop."""
-    items = ctx.heap[cell]
-    if isinstance(items, Value):
-        element = items.type.element  # type: ignore[union-attr]
-        made = as_array(ctx, value)
-        if made.type != element:
-            raise ctx.error("JG221", what=f"appending {made.type} to a list of {element}")
-        ctx.heap[cell] = ctx.g.list_push(items, made)
-    else:
-        ctx.heap[cell] = (*items, value)
-
-
-@_step("totuple")
-def _totuple(ctx: Context, frame: Frame, arg: Any) -> None:
-    frame.push(tuple(sequence_of(ctx, frame.pop())))
-
-
-@_step("unpack")
-def _unpack(ctx: Context, frame: Frame, count: int) -> None:
-    items = sequence_of(ctx, frame.pop())
-    if len(items) != count:
-        few = len(items) < count
-        raise ValueError(
-            f"not enough values to unpack (expected {count}, got {len(items)})"
-            if few
-            else f"too many values to unpack (expected {count})"
-        )
-    for item in reversed(items):
-        frame.push(item)
-
-
-@_step("unpackex")
-def _unpackex(ctx: Context, frame: Frame, arg: tuple[int, int]) -> None:
-    before, after = arg
-    items = list(sequence_of(ctx, frame.pop()))
-    if len(items) < before + after:
-        raise ValueError(f"not enough values to unpack (expected at least {before + after}, got {len(items)})")
-    end = len(items) - after
-    for item in reversed([*items[:before], new_list(ctx, items[before:end]), *items[end:]]):
-        frame.push(item)
-
-
-@_step("iter")
-def _iter(ctx: Context, frame: Frame, arg: Any) -> None:
-    frame.push(iterate(ctx, frame.pop()))
-
-
-# --- calls and functions
-
-
-@_step("call")
-def _call(ctx: Context, frame: Frame, arg: tuple[int, tuple[str, ...]]) -> None:
-    count, names = arg
-    args = frame.pop_many(count)
-    hi, lo = frame.pop(), frame.pop()
-    if lo is NULL:
-        callee = hi
-    elif hi is NULL:
-        callee = lo
-    else:
-        callee, args = lo, [hi, *args]
-    split = len(args) - len(names)
-    frame.push(ctx.call(callee, args[:split], dict(zip(names, args[split:], strict=True))))
-
-
-@_step("callkw")
-def _callkw(ctx: Context, frame: Frame, count: int) -> None:
-    names = frame.pop()
-    _call(ctx, frame, (count, names))
-
-
-@_step("convert")
-def _convert(ctx: Context, frame: Frame, conversion: str | None) -> None:
-    frame.push(format_value(ctx, frame.pop(), conversion, ""))
-
-
-@_step("callex")
-def _callex(ctx: Context, frame: Frame, has_kwargs: bool) -> None:
-    kwargs: Any = frame.pop() if has_kwargs else NULL
-    args = sequence_of(ctx, frame.pop())
-    hi, lo = frame.pop(), frame.pop()
-    callee = hi if lo is NULL else lo
-    pairs: dict[str, Any] = {}
-    if kwargs is not NULL:
-        source = opened(ctx, kwargs) if isinstance(kwargs, External) else kwargs
-        pairs = dict(ctx.heap[source.cell])
-    frame.push(ctx.call(callee, list(args), pairs))
-
-
-@_step("makefn")
-def _makefn(ctx: Context, frame: Frame, arg: Any) -> None:
-    code = frame.pop()
-    assert isinstance(code, types.CodeType)
-    frame.push(Func(code, frame.func.globals, code.co_qualname))
-
-
-@_step("fnattr")
-def _fnattr(ctx: Context, frame: Frame, name: str) -> None:
-    func, value = frame.pop(), frame.pop()
-    assert isinstance(func, Func)
-    fields = {"defaults": func.defaults, "kwdefaults": func.kwdefaults, "closure": func.closure}
-    if name == "kwdefaults":
-        value = ctx.heap[value.cell]
-    if name in fields:
-        fields[name] = value
-    frame.push(Func(func.code, func.globals, func.name, **fields))
-
-
-@_step("import")
-def _import(ctx: Context, frame: Frame, name: str) -> None:
-    fromlist, level = frame.pop(), frame.pop()
-    package = frame.func.globals.get("__package__") or ""
-    module = importlib.import_module("." * level + name if level else name, package or None)
-    frame.push(module if fromlist else importlib.import_module(name.split(".")[0]))
-
-
-@_step("importfrom")
-def _importfrom(ctx: Context, frame: Frame, name: str) -> None:
-    frame.push(attribute(ctx, frame.stack[-1], name))
-
-
-# --- texts, with, match
-
-
-@_step("format")
-def _format(ctx: Context, frame: Frame, arg: tuple[str | None, bool]) -> None:
-    conversion, has_spec = arg
-    spec = frame.pop() if has_spec else ""
-    frame.push(format_value(ctx, frame.pop(), conversion, spec))
-
-
-@_step("with_enter")
-def _with_enter(ctx: Context, frame: Frame, arg: Any) -> None:
-    manager = frame.pop()
-    frame.push(attribute(ctx, manager, "__exit__"))
-    frame.push(ctx.call(attribute(ctx, manager, "__enter__"), []))
-
-
-@_step("get_len")
-def _get_len(ctx: Context, frame: Frame, arg: Any) -> None:
-    frame.push(ctx.call(len, [frame.stack[-1]]))
-
-
-@_step("yield")
-def _yield(ctx: Context, frame: Frame, arg: Any) -> None:
-    value = frame.pop()
-    if frame.yielded is None:
-        raise ctx.error("JG203", what="a `yield` here")
-    append_to(ctx, frame.yielded, value)
-    frame.push(None)
-
-
-@_step("unsupported")
-def _unsupported(ctx: Context, frame: Frame, name: str) -> None:
-    raise ctx.error("JG203", what=name)

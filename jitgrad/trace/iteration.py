@@ -32,7 +32,8 @@ from jitgrad.trace.abstract import (
 )
 from jitgrad.trace.arithmetic import binary
 from jitgrad.trace.arrays import as_array, read, scalar_value, shape_of
-from jitgrad.trace.calls import class_of, opened
+from jitgrad.trace.attributes import opened
+from jitgrad.trace.calls import class_of
 from jitgrad.trace.context import Context
 from jitgrad.trace.objects import special_method, type_name
 from jitgrad.trace.sizes import dim_scalar, static_int

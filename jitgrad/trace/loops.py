@@ -22,9 +22,11 @@ from jitgrad.graph.ir import Block, Op, Value
 from jitgrad.graph.types import INT64
 from jitgrad.trace.abstract import IterRange, IterRows, IterSequence, Maybe, Poison, Scalar
 from jitgrad.trace.arrays import scalar_value
+from jitgrad.trace.fitting import NeedPeel, NeedUnroll, NeverRepeats, NotThisForm
 from jitgrad.trace.frame import Frame, Outcome, State
-from jitgrad.trace.header import Header, NeedPeel, NeedUnroll, NotThisForm
-from jitgrad.trace.merge import Edge, Merger, undefined
+from jitgrad.trace.header import Header
+from jitgrad.trace.inspection import undefined
+from jitgrad.trace.merge import Edge, Merger
 from jitgrad.trace.regions import BlockNode, Continue, Goto, LoopNode
 
 __all__ = ["item_of", "next_of", "run_loop"]
@@ -123,6 +125,8 @@ def _loop(ev: Any, node: LoopNode, frame: Frame, key: Any, peeled: int) -> Outco
                 # Only a known number of trips can be written out; a count that the call gives becomes known.
                 _reset(ev, block, mark, location, depth, frames)
                 ev.note_static(start.stack[-1].count, need.why)
+        except NeverRepeats:
+            pass
         except NeedPeel as need:
             if not is_for or peeled > 1 or not _runs(start.stack[-1]):
                 raise ev.error("JG243", name=need.name, why=need.why) from None
@@ -349,7 +353,7 @@ def _general(ev: Any, node: LoopNode, frame: Frame, key: Any, header: Header) ->
     block.add_arg(INT64, "code")
     start, outcome = _body(ev, header, block, frame, lambda: ev.walk(node.body, frame))
     if again not in outcome.states:
-        raise ev.error("JG900", what="a loop that never repeats")
+        raise NeverRepeats
     back = outcome.states[again]
     if not header.fits(back):
         return None

@@ -9,7 +9,6 @@ This room decides what is joined and how; the ops with regions are made by `cont
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -19,12 +18,10 @@ import numpy as np
 
 from jitgrad.graph.ir import Block, Value
 from jitgrad.graph.ops.memory import Span
-from jitgrad.graph.ops.shape import split_shape
 from jitgrad.graph.types import BOOL, INT64, ArrayType, ListType, Type
 from jitgrad.location import Location
 from jitgrad.trace.abstract import (
     UNBOUND,
-    Abstract,
     BoundMethod,
     Box,
     Cell,
@@ -44,6 +41,7 @@ from jitgrad.trace.abstract import (
 from jitgrad.trace.arrays import array_type, as_array, dtype_of, is_number, kind, read, scalar_value, shape_of
 from jitgrad.trace.context import Context
 from jitgrad.trace.frame import State
+from jitgrad.trace.inspection import cells_of, reachable, same, undefined, values_in
 from jitgrad.trace.python_arithmetic import mixed_dtype, numpy_flag
 
 __all__ = ["Edge", "Merger", "Obligations", "Slot", "cells_of", "reachable", "same", "undefined", "values_in"]
@@ -82,80 +80,18 @@ class Obligations:
     related: dict[Cell, dict[Cell, set[Any]]] = field(default_factory=dict)
     tagged: set[Any] = field(default_factory=set)
 
-    def relate(self, a: Cell, b: Cell, keys: Iterable[Any]) -> None:
-        """Record that two cells may be one array."""
-        if a is not b:
-            self.related.setdefault(a, {}).setdefault(b, set()).update(keys)
-            self.related.setdefault(b, {}).setdefault(a, set()).update(keys)
+    def relate(self, a: Cell, b: Cell, keys: Iterable[Any]) -> bool:
+        """Record that two cells may be one array; return whether that is new."""
+        if a is b:
+            return False
+        new = b not in self.related.get(a, {})
+        self.related.setdefault(a, {}).setdefault(b, set()).update(keys)
+        self.related.setdefault(b, {}).setdefault(a, set()).update(keys)
+        return new
 
     def near(self, cell: Cell) -> dict[Cell, set[Any]]:
         """Return the cells that may be the same array as this one."""
         return self.related.get(cell, {})
-
-
-def undefined(ctx: Context, t: Type) -> Value:
-    """Return a value of a type that nobody reads."""
-    if isinstance(t, ListType):
-        made: Value = ctx.g.list_empty(type=t)
-        return made
-    attr, dims = split_shape(t.shape)
-    made = ctx.g.undef(*dims, shape=attr, dtype=t.dtype)
-    return made
-
-
-def same(a: Any, b: Any) -> bool:
-    """Whether two abstract values are surely one: identical, or known objects equal in type and bits."""
-    if a is b:
-        return True
-    if type(a) is not type(b):
-        return False
-    if isinstance(a, float):
-        return struct.pack("d", a) == struct.pack("d", b)
-    if isinstance(a, np.generic):
-        return a.dtype == b.dtype and a.tobytes() == b.tobytes()
-    if isinstance(a, Scalar):
-        return a.value is b.value and a.kind == b.kind and a.is_numpy is b.is_numpy
-    if isinstance(a, tuple):
-        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
-    if isinstance(a, slice):
-        return same((a.start, a.stop, a.step), (b.start, b.stop, b.step))
-    if isinstance(a, Abstract | int | str | bytes | range | frozenset | np.dtype | complex):
-        return bool(a == b)
-    return False
-
-
-def cells_of(value: Any) -> list[Cell]:
-    """Return the cells that an abstract value refers to directly."""
-    if isinstance(value, Ref | ListRef | DictRef | Record):
-        return [value.cell]
-    if isinstance(value, TaggedRef):
-        return [r.cell for r in value.choices]
-    if isinstance(value, tuple):
-        return [c for v in value for c in cells_of(v)]
-    if isinstance(value, Func):
-        return [*value.closure, *cells_of(value.defaults), *(c for _, v in value.kwdefaults for c in cells_of(v))]
-    if isinstance(value, BoundMethod):
-        return cells_of(value.self) + cells_of(value.function)
-    if isinstance(value, Maybe):
-        return cells_of(value.value)
-    if isinstance(value, IterRows):
-        return [c for v in value.over for c in cells_of(v)]
-    items = getattr(value, "items", None)
-    return cells_of(items) if isinstance(items, tuple) else []
-
-
-def reachable(heap: dict[Cell, Any], roots: Iterable[Any]) -> list[Cell]:
-    """Return the cells that can be reached from abstract values, in order of discovery."""
-    found: dict[Cell, None] = {}
-    todo = [c for r in roots for c in cells_of(r)]
-    while todo:
-        cell = todo.pop()
-        if cell in found:
-            continue
-        found[cell] = None
-        if cell in heap:
-            todo.extend(cells_of(heap[cell]))
-    return list(found)
 
 
 class Merger:
@@ -489,35 +425,6 @@ def _form(view: Any) -> Any:
         else:
             made.append((tuple((type(e), e[2] if isinstance(e, Span) else None) for e in link.entries), link.order))
     return tuple(made)
-
-
-def values_in(value: Any) -> list[Value]:
-    """Return the graph values inside an abstract value."""
-    if isinstance(value, Value):
-        return [value]
-    if isinstance(value, Scalar):
-        return [value.value] if value.is_numpy is None else [value.value, value.is_numpy]
-    if isinstance(value, tuple):
-        return [v for x in value for v in values_in(x)]
-    if isinstance(value, Ref):
-        return values_in(value.view)
-    if isinstance(value, Box):
-        return [x for e in value.entries for x in e if isinstance(x, Value)]
-    if isinstance(value, Reshape):
-        return [d for d in value.to if isinstance(d, Value)]
-    if isinstance(value, TaggedRef):
-        return [value.tag, *values_in(value.choices)]
-    if isinstance(value, Maybe):
-        return [value.flag, *values_in(value.value)]
-    if isinstance(value, BoundMethod):
-        return values_in(value.self)
-    if isinstance(value, Func):
-        return values_in(value.defaults) + [v for _, x in value.kwdefaults for v in values_in(x)]
-    if isinstance(value, Abstract):
-        names = [n for c in type(value).__mro__ for n in getattr(c, "__slots__", ())]
-        parts = [getattr(value, n) for n in names if n not in ("cell", "thing", "source", "cls", "make", "globals")]
-        return [v for p in parts for v in values_in(p)]
-    return []
 
 
 def _name(path: Any) -> str:

@@ -19,7 +19,8 @@ from jitgrad.trace.abstract import (
     Scalar,
 )
 from jitgrad.trace.arrays import as_array, is_array, is_numeric
-from jitgrad.trace.calls import attribute, class_of, opened
+from jitgrad.trace.attributes import attribute, opened
+from jitgrad.trace.calls import class_of
 from jitgrad.trace.context import Context
 
 __all__ = [

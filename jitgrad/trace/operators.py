@@ -24,7 +24,8 @@ from jitgrad.trace.abstract import (
 )
 from jitgrad.trace.arithmetic import NUMPY_BINARY, PYTHON_BINARY, unary
 from jitgrad.trace.arrays import as_array, is_array, is_number, is_numeric
-from jitgrad.trace.calls import METHODS, attribute, class_of, is_known, opened, outside_of
+from jitgrad.trace.attributes import attribute, opened
+from jitgrad.trace.calls import METHODS, class_of, is_known, outside_of
 from jitgrad.trace.comparisons import COMPARISON_METHODS, compare_op, contains_op
 from jitgrad.trace.context import Context
 from jitgrad.trace.objects import (

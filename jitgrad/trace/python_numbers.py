@@ -27,7 +27,8 @@ from jitgrad.trace.arrays import (
     scalar_value,
     truth,
 )
-from jitgrad.trace.calls import class_of, handles, method, opened
+from jitgrad.trace.attributes import opened
+from jitgrad.trace.calls import class_of, handles, method
 from jitgrad.trace.context import Context, kind_of_python
 from jitgrad.trace.iteration import range_count
 from jitgrad.trace.objects import is_object, special_method, type_name

@@ -17,7 +17,7 @@ from jitgrad.graph.ops.memory import Pick, load
 from jitgrad.graph.types import Dim
 from jitgrad.trace.abstract import External, IndexRange, ListRef, Ref, Scalar, TaggedRef
 from jitgrad.trace.arrays import as_array, cast, dtype_of, is_numeric, kind, scalar_value
-from jitgrad.trace.calls import opened
+from jitgrad.trace.attributes import opened
 from jitgrad.trace.context import Context
 
 __all__ = [

@@ -23,8 +23,9 @@ import numpy as np
 from jitgrad.graph.ir import Value
 from jitgrad.trace.abstract import BoundMethod, Cell, DictRef, External, IterSequence, ListRef, Record, Ref, TaggedRef
 from jitgrad.trace.arrays import as_array
+from jitgrad.trace.attributes import attribute, opened
 from jitgrad.trace.builtins import new_dict
-from jitgrad.trace.calls import HANDLERS, PURE, Native, attribute, class_of, handles, is_known, opened
+from jitgrad.trace.calls import HANDLERS, PURE, Native, class_of, handles, is_known
 from jitgrad.trace.comparisons import compare_op, contains_op, is_op
 from jitgrad.trace.context import Context
 from jitgrad.trace.iteration import sequence_of

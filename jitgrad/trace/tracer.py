@@ -49,8 +49,8 @@ from jitgrad.trace.abstract import (
 from jitgrad.trace.arrays import as_array, read
 from jitgrad.trace.branches import NeedStatic, Restart
 from jitgrad.trace.evaluator import Evaluator
+from jitgrad.trace.fitting import LoopSignal
 from jitgrad.trace.guards import Guard, Hidden
-from jitgrad.trace.header import LoopSignal
 from jitgrad.trace.instructions import bound_value
 from jitgrad.trace.merge import Obligations
 from jitgrad.trace.texts import Text

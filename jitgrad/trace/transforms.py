@@ -33,10 +33,11 @@ from jitgrad.trace.abstract import (
     TaggedRef,
 )
 from jitgrad.trace.arrays import as_array, cast, describe, dtype_of, is_array, kind, read, scalar_value, shape_of
-from jitgrad.trace.calls import Native, attribute, opened
+from jitgrad.trace.attributes import attribute, opened
+from jitgrad.trace.calls import Native
 from jitgrad.trace.context import Context, kind_of_python
+from jitgrad.trace.inspection import cells_of
 from jitgrad.trace.iteration import sequence_of
-from jitgrad.trace.merge import cells_of
 from jitgrad.transform import Transform, argument_positions
 
 __all__ = [

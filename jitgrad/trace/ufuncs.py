@@ -1,7 +1,8 @@
 """NumPy's ufuncs as callables: `np.add(x, y, out=z)`, `np.add.reduce(x)`, `np.add.at(a, i, v)`.
 
-In: a ufunc, abstract arguments. Out: abstract values. Which primitive implements a ufunc is known to `promotion.UFUNCS`;
-ufuncs composed of others are declared here. Casting rules and dtypes are NumPy's own (`ufunc.resolve_dtypes`).
+In: a ufunc, abstract arguments. Out: abstract values. Which primitive implements a ufunc is known to
+`promotion.UFUNCS`; ufuncs composed of others are declared here. Casting rules and dtypes are NumPy's own
+(`ufunc.resolve_dtypes`).
 """
 
 from __future__ import annotations

@@ -1,0 +1,250 @@
+"""Instructions that build and call: containers, unpacking, iterators, calls, functions, imports, texts, `with`.
+
+In: an instruction and the current frame, as in `instructions.py`, whose table these enter when this room is imported.
+"""
+
+from __future__ import annotations
+
+import importlib
+import types
+from typing import Any
+
+from jitgrad.graph.ir import Value
+from jitgrad.trace.abstract import (
+    Cell,
+    DictRef,
+    External,
+    Func,
+)
+from jitgrad.trace.arrays import as_array
+from jitgrad.trace.attributes import attribute, opened
+from jitgrad.trace.bytecode import NULL
+from jitgrad.trace.calls import is_known
+from jitgrad.trace.context import Context
+from jitgrad.trace.frame import Frame
+from jitgrad.trace.instructions import step_of
+from jitgrad.trace.iteration import iterate, sequence_of
+from jitgrad.trace.subscripts import new_list, static_key
+from jitgrad.trace.texts import format_value, join_texts
+
+__all__ = ["append_to"]
+
+
+# --- building
+
+
+@step_of("build")
+def _build(ctx: Context, frame: Frame, arg: tuple[str, int]) -> None:
+    kind, count = arg
+    if kind == "tuple":
+        frame.push(tuple(frame.pop_many(count)))
+    elif kind == "list":
+        frame.push(new_list(ctx, frame.pop_many(count)))
+    elif kind == "set":
+        items = frame.pop_many(count)
+        if not is_known(tuple(items)):
+            raise ctx.error("JG203", what="a set of values known only at run time")
+        frame.push(frozenset(items))
+    elif kind == "map":
+        flat = frame.pop_many(2 * count)
+        frame.push(_new_dict(ctx, [(flat[2 * k], flat[2 * k + 1]) for k in range(count)]))
+    elif kind == "constmap":
+        keys = frame.pop()
+        frame.push(_new_dict(ctx, list(zip(keys, frame.pop_many(count), strict=True))))
+    else:
+        parts = frame.pop_many(count)
+        frame.push(join_texts(*parts))
+
+
+def _new_dict(ctx: Context, pairs: list[tuple[Any, Any]]) -> DictRef:
+    made = DictRef(Cell("dict"))
+    ctx.heap[made.cell] = tuple({static_key(ctx, k, "the key of a dict"): v for k, v in pairs}.items())
+    return made
+
+
+@step_of("accum")
+def _accum(ctx: Context, frame: Frame, arg: tuple[str, int]) -> None:
+    kind, depth = arg
+    if kind == "map_add":
+        value, key = frame.pop(), frame.pop()
+        target = frame.stack[-depth]
+        pairs = dict(ctx.heap[target.cell])
+        pairs[static_key(ctx, key, "the key of a dict")] = value
+        ctx.heap[target.cell] = tuple(pairs.items())
+        return
+    value = frame.pop()
+    target = frame.stack[-depth]
+    if kind == "list_append":
+        append_to(ctx, target.cell, value)
+    elif kind == "list_extend":
+        ctx.heap[target.cell] = (*ctx.heap[target.cell], *sequence_of(ctx, value))
+    elif kind in ("set_add", "set_update"):
+        items = (value,) if kind == "set_add" else sequence_of(ctx, value)
+        if not is_known(tuple(items)):
+            raise ctx.error("JG203", what="a set of values known only at run time")
+        frame.stack[-depth] = target | frozenset(items)
+    else:
+        source = opened(ctx, value) if isinstance(value, External) else value
+        added = dict(ctx.heap[source.cell])
+        pairs = dict(ctx.heap[target.cell])
+        if kind == "dict_merge" and (twice := set(pairs) & set(added)):
+            raise TypeError(f"got multiple values for keyword argument '{twice.pop()}'")
+        ctx.heap[target.cell] = tuple((pairs | added).items())
+
+
+def append_to(ctx: Context, cell: Cell, value: Any) -> None:
+    """Append to a list: of known length, or one that grows in a loop."""
+    items = ctx.heap[cell]
+    if isinstance(items, Value):
+        element = items.type.element  # type: ignore[union-attr]
+        made = as_array(ctx, value)
+        if made.type != element:
+            raise ctx.error("JG221", what=f"appending {made.type} to a list of {element}")
+        ctx.heap[cell] = ctx.g.list_push(items, made)
+    else:
+        ctx.heap[cell] = (*items, value)
+
+
+@step_of("totuple")
+def _totuple(ctx: Context, frame: Frame, arg: Any) -> None:
+    frame.push(tuple(sequence_of(ctx, frame.pop())))
+
+
+@step_of("unpack")
+def _unpack(ctx: Context, frame: Frame, count: int) -> None:
+    items = sequence_of(ctx, frame.pop())
+    if len(items) != count:
+        few = len(items) < count
+        raise ValueError(
+            f"not enough values to unpack (expected {count}, got {len(items)})"
+            if few
+            else f"too many values to unpack (expected {count})"
+        )
+    for item in reversed(items):
+        frame.push(item)
+
+
+@step_of("unpackex")
+def _unpackex(ctx: Context, frame: Frame, arg: tuple[int, int]) -> None:
+    before, after = arg
+    items = list(sequence_of(ctx, frame.pop()))
+    if len(items) < before + after:
+        raise ValueError(f"not enough values to unpack (expected at least {before + after}, got {len(items)})")
+    end = len(items) - after
+    for item in reversed([*items[:before], new_list(ctx, items[before:end]), *items[end:]]):
+        frame.push(item)
+
+
+@step_of("iter")
+def _iter(ctx: Context, frame: Frame, arg: Any) -> None:
+    frame.push(iterate(ctx, frame.pop()))
+
+
+# --- calls and functions
+
+
+@step_of("call")
+def _call(ctx: Context, frame: Frame, arg: tuple[int, tuple[str, ...]]) -> None:
+    count, names = arg
+    args = frame.pop_many(count)
+    hi, lo = frame.pop(), frame.pop()
+    if lo is NULL:
+        callee = hi
+    elif hi is NULL:
+        callee = lo
+    else:
+        callee, args = lo, [hi, *args]
+    split = len(args) - len(names)
+    frame.push(ctx.call(callee, args[:split], dict(zip(names, args[split:], strict=True))))
+
+
+@step_of("callkw")
+def _callkw(ctx: Context, frame: Frame, count: int) -> None:
+    names = frame.pop()
+    _call(ctx, frame, (count, names))
+
+
+@step_of("convert")
+def _convert(ctx: Context, frame: Frame, conversion: str | None) -> None:
+    frame.push(format_value(ctx, frame.pop(), conversion, ""))
+
+
+@step_of("callex")
+def _callex(ctx: Context, frame: Frame, has_kwargs: bool) -> None:
+    kwargs: Any = frame.pop() if has_kwargs else NULL
+    args = sequence_of(ctx, frame.pop())
+    hi, lo = frame.pop(), frame.pop()
+    callee = hi if lo is NULL else lo
+    pairs: dict[str, Any] = {}
+    if kwargs is not NULL:
+        source = opened(ctx, kwargs) if isinstance(kwargs, External) else kwargs
+        pairs = dict(ctx.heap[source.cell])
+    frame.push(ctx.call(callee, list(args), pairs))
+
+
+@step_of("makefn")
+def _makefn(ctx: Context, frame: Frame, arg: Any) -> None:
+    code = frame.pop()
+    assert isinstance(code, types.CodeType)
+    frame.push(Func(code, frame.func.globals, code.co_qualname))
+
+
+@step_of("fnattr")
+def _fnattr(ctx: Context, frame: Frame, name: str) -> None:
+    func, value = frame.pop(), frame.pop()
+    assert isinstance(func, Func)
+    fields = {"defaults": func.defaults, "kwdefaults": func.kwdefaults, "closure": func.closure}
+    if name == "kwdefaults":
+        value = ctx.heap[value.cell]
+    if name in fields:
+        fields[name] = value
+    frame.push(Func(func.code, func.globals, func.name, **fields))
+
+
+@step_of("import")
+def _import(ctx: Context, frame: Frame, name: str) -> None:
+    fromlist, level = frame.pop(), frame.pop()
+    package = frame.func.globals.get("__package__") or ""
+    module = importlib.import_module("." * level + name if level else name, package or None)
+    frame.push(module if fromlist else importlib.import_module(name.split(".")[0]))
+
+
+@step_of("importfrom")
+def _importfrom(ctx: Context, frame: Frame, name: str) -> None:
+    frame.push(attribute(ctx, frame.stack[-1], name))
+
+
+# --- texts, with, match
+
+
+@step_of("format")
+def _format(ctx: Context, frame: Frame, arg: tuple[str | None, bool]) -> None:
+    conversion, has_spec = arg
+    spec = frame.pop() if has_spec else ""
+    frame.push(format_value(ctx, frame.pop(), conversion, spec))
+
+
+@step_of("with_enter")
+def _with_enter(ctx: Context, frame: Frame, arg: Any) -> None:
+    manager = frame.pop()
+    frame.push(attribute(ctx, manager, "__exit__"))
+    frame.push(ctx.call(attribute(ctx, manager, "__enter__"), []))
+
+
+@step_of("get_len")
+def _get_len(ctx: Context, frame: Frame, arg: Any) -> None:
+    frame.push(ctx.call(len, [frame.stack[-1]]))
+
+
+@step_of("yield")
+def _yield(ctx: Context, frame: Frame, arg: Any) -> None:
+    value = frame.pop()
+    if frame.yielded is None:
+        raise ctx.error("JG203", what="a `yield` here")
+    append_to(ctx, frame.yielded, value)
+    frame.push(None)
+
+
+@step_of("unsupported")
+def _unsupported(ctx: Context, frame: Frame, name: str) -> None:
+    raise ctx.error("JG203", what=name)

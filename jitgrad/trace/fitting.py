@@ -1,0 +1,363 @@
+"""Whether a trip of a loop's body leaves the state as the head has it, and if not, how the head must widen.
+
+In: the parts of a header state, the state at the back edge. Out: whether they fit; `widen` grows where they do not. A
+loop that cannot be carried as it stands says so by a signal: its first trip must be peeled, or it must unroll.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from jitgrad.graph.ir import Value
+from jitgrad.graph.ops.memory import Span
+from jitgrad.graph.types import ListType
+from jitgrad.trace.abstract import (
+    Cell,
+    DictRef,
+    IterRange,
+    IterRows,
+    ListRef,
+    Maybe,
+    Poison,
+    Record,
+    Ref,
+    Scalar,
+    TaggedRef,
+)
+from jitgrad.trace.arrays import array_type, dtype_of, is_number, kind
+from jitgrad.trace.context import kind_of_python
+from jitgrad.trace.frame import State
+from jitgrad.trace.inspection import cells_of, same, undefined
+from jitgrad.trace.python_arithmetic import mixed_dtype
+
+__all__ = [
+    "Fitting",
+    "Get",
+    "LoopSignal",
+    "NeedPeel",
+    "NeedUnroll",
+    "NeverRepeats",
+    "NotThisForm",
+    "Part",
+    "looking_at",
+]
+
+
+_FEW_TRIPS = 256
+_ORDER = ["bool", "int", "float", "complex"]
+Get = Callable[[State], Any]
+
+
+class LoopSignal(Exception):
+    """Control of the tracer itself, never an exception of the user's program."""
+
+
+class NeedUnroll(LoopSignal):
+    """The index of a loop is needed as a known Python object."""
+
+    def __init__(self, key: Any, why: str) -> None:
+        super().__init__(why)
+        self.key = key
+        self.why = why
+
+
+class NeedPeel(LoopSignal):
+    """A carried variable has another type after the first trip."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(why)
+        self.name = name
+        self.why = why
+
+
+class NeverRepeats(LoopSignal):
+    """No trip of the loop leads to another one."""
+
+
+class NotThisForm(LoopSignal):
+    """The loop has not the form that was tried."""
+
+
+@dataclass(slots=True)
+class Part:
+    """A place in the header state, and how to find the same place in another state."""
+
+    path: Any
+    get: Get
+    head: Any
+    name: str
+    slot: bool
+
+
+class Fitting:
+    """The part of a header that compares it with the back edge; see `header.Header` for what the names mean."""
+
+    ev: Any
+    key: Any
+    entry: State
+    heap: dict[Cell, Any]
+    parts: list[Part]
+    widen: dict[Any, Any]
+    converted: dict[Any, str]
+    element: Any
+    phis: dict[Any, Cell]
+    stand_ins: Any
+    after: dict[Any, str]
+
+    # --- comparing with the back edge
+
+    def fits(self, back: State) -> bool:
+        """Whether the state at the back edge fits the header; if not, `widen` has grown."""
+        changed = False
+        for part in list(self.parts):
+            found = part.get(back)
+            if not self._fits(part, found, back):
+                changed = True
+        if not changed and self._tell_apart(back):
+            # The stores of the body were traced without knowing it.
+            changed = True
+        for name in back.locals:
+            path = ("L", name)
+            if name not in self.entry.locals and path not in self.widen and name in self.wanted:
+                self._first_bound(path, back.locals[name], back)
+                changed = True
+        return not changed
+
+    wanted: frozenset[str] = frozenset()
+
+    def _first_bound(self, path: Any, value: Any, back: State) -> None:
+        if isinstance(value, Maybe):
+            value = value.value
+        if is_number(value):
+            dtype = dtype_of(self.ev, value)
+            zero = np.zeros((), dtype)[()]
+            name = kind(value)
+            self.stand_ins[path] = zero if name == "numpy" else zero.item()
+            self.widen[path] = "maybe"
+        elif isinstance(value, Ref | TaggedRef):
+            with looking_at(self.ev, back.heap):
+                t = array_type(self.ev, value)
+            cell = Cell(str(path[1]))
+            self.entry.heap[cell] = undefined(self.ev, t)
+            self.stand_ins[path] = Ref(cell)
+            self.widen[path] = "maybe"
+            self.widen[(*path, "bound")] = "phi"
+        else:
+            self.widen[path] = Poison("it is first bound in the loop, to something that cannot be carried")
+
+    def _fits(self, part: Part, found: Any, back: State) -> bool:
+        head, path = part.head, part.path
+        if isinstance(head, Value):
+            if isinstance(found, Value) and found.type == head.type:
+                return True
+            raise self.ev.error("JG900", what=f"what {part.name or 'an array'} holds changes its type in a loop")
+        if isinstance(found, Maybe) and not isinstance(head, Maybe):
+            self.widen[path] = Poison("it may be unbound after a trip of the loop")
+            return False
+        if part.slot and isinstance(head, Scalar):
+            return self._number_fits(part, head, found)
+        if part.slot and isinstance(head, Ref):
+            return self._array_fits(part, head, found, back)
+        if part.slot and isinstance(head, ListRef | DictRef | Record):
+            return self._object_fits(part, head, found, back)
+        if path[0] == "H" and len(path) == 2 and isinstance(head, tuple):
+            return self._items_fit(part, head, found)
+        if same(head, found):
+            return True
+        return self._widen(part, found, back)
+
+    def _widen(self, part: Part, found: Any, back: State) -> bool:
+        head, path = part.head, part.path
+        if is_number(head) and is_number(found):
+            self.widen[path] = ("number", kind(head), dtype_of(self.ev, head))
+        elif isinstance(head, IterRange | IterRows) and type(found) is type(head):
+            self.widen[path] = "number"
+        elif isinstance(head, Ref) and isinstance(found, Ref) and head.cell is found.cell and _alike(head, found):
+            self.widen[path] = "ints"
+        elif isinstance(head, Ref | TaggedRef) and isinstance(found, Ref | TaggedRef):
+            with looking_at(self.ev, back.heap):
+                after = array_type(self.ev, found)
+            with looking_at(self.ev, self.entry.heap):
+                before = array_type(self.ev, head)
+            if before != after:
+                raise NeedPeel(part.name, f"it is {before}, and {after} after a trip")
+            self.widen[path] = "phi"
+        elif is_number(head) and isinstance(found, Ref | TaggedRef):
+            raise NeedPeel(part.name, "it is a number, and an array after a trip")
+        elif isinstance(head, ListRef | DictRef | Record) and type(found) is type(head):
+            alike = _same_structure(head, found, self.entry.heap.get(head.cell), back.heap.get(found.cell))
+            self.widen[path] = "object" if alike else self._other_object()
+        else:
+            self.widen[path] = self._other_object()
+        return False
+
+    def _number_fits(self, part: Part, head: Scalar, found: Any) -> bool:
+        if not is_number(found):
+            if isinstance(found, Ref | TaggedRef):
+                raise NeedPeel(part.name, "it is a number, and an array after a trip")
+            self.widen[part.path] = self._other_object()
+            return False
+        ev = self.ev
+        before, after = (head.kind, head.value.array.dtype), (kind(found), dtype_of(ev, found))
+        self.after[part.path] = after[0]
+        if before == after:
+            return True
+        mixed = mixed_dtype([before, after])
+        if mixed is not None:
+            if before[0] == "mixed":
+                return True
+            self.widen[part.path] = ("number", "mixed", mixed)
+            return False
+        entry = self.entry.locals.get(part.name) if part.path[0] == "L" else None
+        if part.path in self.converted or not _convertible(entry, before, after):
+            raise NeedPeel(part.name, f"it is {before[1]} ({before[0]}), and {after[1]} ({after[0]}) after a trip")
+        self.converted[part.path] = part.name
+        self.widen[part.path] = ("number", *after)
+        return False
+
+    def _array_fits(self, part: Part, head: Ref, found: Any, back: State) -> bool:
+        ev = self.ev
+        if not isinstance(found, Ref | TaggedRef):
+            self.widen[part.path] = Poison("it is an array, and not one after a trip of the loop")
+            return False
+        if self.widen.get(part.path) == "ints":
+            if isinstance(found, Ref) and found.cell is head.cell and _alike(head, found):
+                return True
+            self.widen[part.path] = "phi"
+            return False
+        with looking_at(ev, back.heap):
+            after = array_type(ev, found)
+        before = self.heap[head.cell].array
+        if after != before:
+            raise NeedPeel(part.name, f"it is {before}, and {after} after a trip")
+        return not self._relate(head.cell, found, part.path)
+
+    def _items_fit(self, part: Part, head: tuple[Any, ...], found: Any) -> bool:
+        if isinstance(found, tuple) and len(found) == len(head):
+            return True
+        if isinstance(found, tuple) and len(found) > len(head) and all(_is_value(v) for v in found):
+            types = {(kind(v), self.ev.type_of_item(v)) for v in found}
+            if len(types) == 1:
+                name, element = types.pop()
+                self.widen[part.path] = "grow"
+                self.element[part.path] = element
+                self.ev.list_kinds[part.path[1]] = name
+                return False
+        if isinstance(found, Value) and isinstance(found.type, ListType):
+            of = self.ev.list_kinds.get(part.path[1], "array")
+            if {(kind(v), self.ev.type_of_item(v)) if _is_value(v) else None for v in head} <= {
+                (of, found.type.element)
+            }:
+                self.widen[part.path] = "grow"
+                self.element[part.path] = found.type.element
+                return False
+        raise NeedUnroll(self.key, "a list or dict changes its length in the loop")
+
+    def _object_fits(self, part: Part, head: Any, found: Any, back: State) -> bool:
+        if type(found) is type(head) and _same_structure(head, found, self.heap[head.cell], back.heap.get(found.cell)):
+            return not self._relate(head.cell, found, part.path)
+        self.widen[part.path] = self._other_object()
+        return False
+
+    def _other_object(self) -> Poison:
+        """Return what stands for a variable that is another object after a trip."""
+        iterator = self.entry.stack[-1] if self.entry.stack else None
+        count = getattr(iterator, "count", None)
+        can = isinstance(iterator, IterRange | IterRows) and isinstance(count, int) and count <= _FEW_TRIPS
+        return Poison("it is another object after a trip of the loop", self.key if can else None)
+
+    # --- which slots may be one array
+
+    def _relate(self, head: Cell, given: Any, path: Any) -> bool:
+        """Record what else the array or object may be that a slot gets; return whether any of it is new.
+
+        A slot that gets another slot's array gets what that may be outside of the loop, not the slot itself: in the
+        next trip that one holds another array.
+        """
+        obligations = self.ev.obligations
+        slots = set(self.phis.values())
+        new = False
+        for old in cells_of(given):
+            near = list(obligations.near(old).items())
+            if old not in slots:
+                new |= obligations.relate(head, old, [(self.key, path)])
+            else:
+                near = [(cell, keys) for cell, keys in near if cell not in slots]
+            for other, keys in near:
+                new |= obligations.relate(head, other, {*keys, (self.key, path)})
+        return new
+
+    def _tell_apart(self, back: State) -> bool:
+        """Record which slots get one array at the back edge; return whether any of it is new."""
+        given: list[tuple[Part, Cell]] = []
+        for part in self.parts:
+            if part.slot and isinstance(part.head, Ref | ListRef | DictRef | Record) and part.head.cell in self.heap:
+                given += [(part, cell) for cell in cells_of(part.get(back))]
+        obligations = self.ev.obligations
+        new = False
+        for i, (part, cell) in enumerate(given):
+            for other, its in given[:i]:
+                if cell is its or its in obligations.near(cell):
+                    new |= obligations.relate(part.head.cell, other.head.cell, [(self.key, part.path)])
+        return new
+
+
+def _is_value(v: Any) -> bool:
+    return is_number(v) or isinstance(v, Ref | TaggedRef)
+
+
+def _convertible(entry: Any, before: tuple[str, Any], after: tuple[str, Any]) -> bool:
+    """Whether a number at entry can stand as the type of later trips without another value."""
+    if before[0] not in _ORDER:
+        return False
+    if after[0] in _ORDER and _ORDER.index(after[0]) < _ORDER.index(before[0]):
+        return False
+    if after[0] == "mixed":
+        return False
+    if kind_of_python(entry) is not None:
+        with np.errstate(all="ignore"):
+            return bool(np.asarray(entry).astype(after[1]) == entry)
+    return before[1].kind in "bi" and after[1] == np.float64
+
+
+def _alike(a: Ref, b: Ref) -> bool:
+    if len(a.view) != len(b.view):
+        return False
+    for x, y in zip(a.view, b.view, strict=True):
+        if type(x) is not type(y) or getattr(x, "order", None) != getattr(y, "order", None):
+            return False
+        ex, ey = getattr(x, "entries", ()), getattr(y, "entries", ())
+        if len(ex) != len(ey) or any(type(p) is not type(q) for p, q in zip(ex, ey, strict=True)):
+            return False
+        if any(isinstance(p, Span) and p.length != q.length for p, q in zip(ex, ey, strict=True)):
+            return False
+        if not ex and x != y:
+            return False
+    return True
+
+
+@contextmanager
+def looking_at(ev: Any, heap: dict[Cell, Any]) -> Iterator[None]:
+    """See arrays as another state's heap has them."""
+    kept = ev.heap
+    ev.heap = heap
+    try:
+        yield
+    finally:
+        ev.heap = kept
+
+
+def _same_structure(a: Any, b: Any, held: Any, after: Any) -> bool:
+    """Whether two containers have the same class and keys, given what they hold."""
+    if not isinstance(held, tuple) or not isinstance(after, tuple) or len(held) != len(after):
+        return False
+    if isinstance(a, ListRef):
+        return True
+    return getattr(a, "cls", None) is getattr(b, "cls", None) and all(
+        k == n for (k, _), (n, _) in zip(held, after, strict=True)
+    )
