@@ -286,7 +286,7 @@ def raise_at(location: Location | None, exception: BaseException) -> NoReturn:
                 node.col_offset, node.end_col_offset = place.column or 0, place.end_column or 0
         code = compile(tree, place.file, "exec")
         name = place.function.rsplit(".", 1)[-1] or "<module>"
-        scope["_inner"] = types.FunctionType(code.replace(co_firstlineno=max(place.line, 1), co_name=name), dict(scope))
+        scope["_inner"] = types.FunctionType(code.replace(co_name=name), dict(scope))
         text = "_inner()"
     scope["_inner"]()
     raise AssertionError("the call above raises")

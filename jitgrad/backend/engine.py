@@ -38,6 +38,7 @@ __all__ = [
     "define_symbol",
     "host",
     "load_object",
+    "resolve",
 ]
 
 LEVELS = ("minimal", "full", "quick")
@@ -82,7 +83,7 @@ def host() -> Host:
         llvm.initialize()  # not needed and refused by newer versions
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    # The first engine opens the process itself for look-ups; `_check_symbols` needs that before any other is made.
+    # The first engine opens the process itself for look-ups; `resolve` needs that before any other is made.
     target = llvm.Target.from_triple(llvm.get_process_triple())
     llvm.create_mcjit_compiler(llvm.parse_assembly(""), target.create_target_machine(jit=True)).close()
     features = llvm.get_host_cpu_features().flatten()
@@ -209,7 +210,7 @@ def compile_module(ir: str, *, level: str = "full", externals: Mapping[str, int]
         module, machine = _parsed(ir, level)
         parsed = time.perf_counter()
         _optimise(module, machine, level)
-        _check_symbols(module)
+        resolve(module)
         optimised = time.perf_counter()
         engine = llvm.create_mcjit_compiler(module, machine)
         engine.finalize_object()
@@ -290,8 +291,8 @@ def _optimise(module: llvm.ModuleRef, machine: llvm.TargetMachine, level: str) -
     passes.run(module, builder)
 
 
-def _check_symbols(module: llvm.ModuleRef) -> None:
-    """Raise if the module declares a function that cannot be found: the linker would end the process."""
+def resolve(module: llvm.ModuleRef) -> None:
+    """Define what a module needs on demand, and raise for what cannot be found: the linker would end the process."""
     for kind in (module.functions, module.global_variables):
         for value in kind:
             if value.is_declaration and not value.name.startswith("llvm.") and not _have(value.name):

@@ -274,36 +274,34 @@ class Fitting:
     # --- which slots may be one array
 
     def _relate(self, head: Cell, given: Any, path: Any) -> bool:
-        """Record what else the array or object may be that a slot gets; return whether any of it is new.
+        """Record what else the array or object of a slot may be; return whether that is new for the body's stores.
 
         A slot that gets another slot's array gets what that may be outside of the loop, not the slot itself: in the
-        next trip that one holds another array.
+        next trip that one holds another array. Which slots hold one array together is found by `_tell_apart`.
         """
         obligations = self.ev.obligations
         slots = set(self.phis.values())
         new = False
         for old in cells_of(given):
-            near = list(obligations.near(old).items())
+            near = {c: keys for c, keys in obligations.near(old).items() if c not in slots}
             if old not in slots:
-                new |= obligations.relate(head, old, [(self.key, path)])
-            else:
-                near = [(cell, keys) for cell, keys in near if cell not in slots]
-            for other, keys in near:
-                new |= obligations.relate(head, other, {*keys, (self.key, path)})
+                near.setdefault(old, set())
+            for other, keys in near.items():
+                # What the body made itself is another array in the next trip.
+                new |= obligations.relate(head, other, {*keys, (self.key, path)}) and other in self.entry.heap
         return new
 
     def _tell_apart(self, back: State) -> bool:
-        """Record which slots get one array at the back edge; return whether any of it is new."""
-        given: list[tuple[Part, Cell]] = []
-        for part in self.parts:
-            if part.slot and isinstance(part.head, Ref | ListRef | DictRef | Record) and part.head.cell in self.heap:
-                given += [(part, cell) for cell in cells_of(part.get(back))]
+        """Record which slots hold one array, at entry or after a trip; return whether any of it is new."""
         obligations = self.ev.obligations
+        slots = [p for p in self.parts if p.slot and isinstance(p.head, Ref | ListRef | DictRef | Record)]
         new = False
-        for i, (part, cell) in enumerate(given):
-            for other, its in given[:i]:
-                if cell is its or its in obligations.near(cell):
-                    new |= obligations.relate(part.head.cell, other.head.cell, [(self.key, part.path)])
+        for state in (self.entry, back):
+            given = [(p, cell) for p in slots if p.head.cell in self.heap for cell in cells_of(p.get(state))]
+            for i, (part, cell) in enumerate(given):
+                for other, its in given[:i]:
+                    if cell is its or its in obligations.near(cell):
+                        new |= obligations.relate(part.head.cell, other.head.cell, [(self.key, part.path)])
         return new
 
 

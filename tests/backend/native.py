@@ -68,6 +68,7 @@ class Native:
         self.module = module
         for name, address in blas.symbols().items():
             llvm.add_symbol(name, address)
+        resolve(module)
         self.engine = llvm.create_mcjit_compiler(module, machine)
         self.engine.finalize_object()
         self.address = self.engine.get_function_address("body")
