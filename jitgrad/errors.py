@@ -144,7 +144,7 @@ TABLE: dict[str, Row] = {
         "{what}",
         "store into an array made before the loop (np.empty(n)), or turn the list into an array first: np.array(xs)",
     ),
-    "JG222": Row(UnsupportedError, "{what}", "pass the object as an argument, or return the new value instead"),
+    "JG222": Row(UnsupportedError, "{what}", "return the new value instead, with the result or as aux"),
     "JG223": Row(
         UnsupportedError,
         "{name} has no meaning here",

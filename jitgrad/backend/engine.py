@@ -293,6 +293,7 @@ def _optimise(module: llvm.ModuleRef, machine: llvm.TargetMachine, level: str) -
 
 def resolve(module: llvm.ModuleRef) -> None:
     """Define what a module needs on demand, and raise for what cannot be found: the linker would end the process."""
+    host()
     for kind in (module.functions, module.global_variables):
         for value in kind:
             if value.is_declaration and not value.name.startswith("llvm.") and not _have(value.name):

@@ -52,6 +52,7 @@ from jitgrad.trace.evaluator import Evaluator
 from jitgrad.trace.fitting import LoopSignal
 from jitgrad.trace.guards import Guard, Hidden
 from jitgrad.trace.instructions import bound_value
+from jitgrad.trace.inspection import same
 from jitgrad.trace.merge import Obligations
 from jitgrad.trace.texts import Text
 from jitgrad.trace.transforms import apply_transform
@@ -235,6 +236,7 @@ class _Trace:
         self.count = 0
         self.leaves: list[int] = []
         self.cells: list[tuple[Cell, Value]] = []
+        self.containers: list[tuple[Cell, Any]] = []
         self.yields: list[Value] = []
         self.orders: dict[int, int] = {}
         self.rank_0: set[int] = set()
@@ -249,6 +251,7 @@ class _Trace:
         tree = self.result(result)
         writes = []
         if self.transform.kind == "jit":
+            self.check_containers()
             for position, (cell, initial) in enumerate(self.cells):
                 content = ctx.heap.get(cell, initial)
                 if content is not initial:
@@ -268,6 +271,18 @@ class _Trace:
             self.orders,
             self.rank_0,
         )
+
+    def check_containers(self) -> None:
+        """Refuse a call that changes a list, dict or object among its arguments: that would be lost."""
+        for cell, initial in self.containers:
+            now = self.ctx.heap.get(cell, initial)
+            if not same(now, initial):
+                changed = f"`{cell.name}`"
+                if isinstance(now, tuple) and all(isinstance(p, tuple) and len(p) == 2 for p in now):
+                    before = dict(initial)
+                    names = [str(k) for k, v in now if k not in before or not same(v, before[k])]
+                    changed = f"{', '.join(names)} of `{cell.name}`" if names else changed
+                raise self.ctx.error("JG222", what=f"a store into {changed}, an argument")
 
     # --- arguments
 
@@ -302,15 +317,18 @@ class _Trace:
         if isinstance(spec, ListSpec):
             made = ListRef(Cell(name))
             ctx.heap[made.cell] = tuple(self.abstract(c, f"{name}{k}") for k, c in enumerate(spec.children))
+            self.containers.append((made.cell, ctx.heap[made.cell]))
             return made
         if isinstance(spec, DictSpec):
             items = [(k, self.abstract(c, str(k))) for k, c in zip(spec.keys, spec.children, strict=True)]
             made_dict = DictRef(Cell(name))
             ctx.heap[made_dict.cell] = tuple(items)
+            self.containers.append((made_dict.cell, ctx.heap[made_dict.cell]))
             return made_dict
         assert isinstance(spec, ObjectSpec)
         record = Record(Cell(name), spec.cls)
         ctx.heap[record.cell] = tuple((n, self.abstract(c, n)) for n, c in zip(spec.names, spec.children, strict=True))
+        self.containers.append((record.cell, ctx.heap[record.cell]))
         return record
 
     # --- results

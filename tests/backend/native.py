@@ -10,6 +10,7 @@ import llvmlite.binding as llvm
 import numpy as np
 
 from jitgrad.backend import blas
+from jitgrad.backend.engine import resolve
 from jitgrad.backend.lower import Body, Target, lower
 from jitgrad.graph.interpret import interpret
 from jitgrad.graph.ir import Graph
