@@ -311,10 +311,11 @@ class _Results:
     def _leaf(self, tree: LeafResult) -> Any:
         t = self.traced.graph.yields[tree.index].array
         if tree.kind == "mixed":
-            parts = (form.NumberResult("numpy", t.dtype), form.NumberResult("bool", np.dtype(np.bool_)))
-            self._next()
-            self._next()
-            return form.CallResult(_mixed, parts)
+            for _ in range(3):
+                self._next()
+            dtype = self.traced.graph.yields[tree.index + 1].array.dtype
+            kind = "bool" if dtype == np.bool_ else "float"
+            return form.ChoiceResult((form.NumberResult(kind, dtype), form.NumberResult("numpy", dtype)))
         if tree.index in self.seen:
             self._next()
             return form.RepeatResult(self.seen[tree.index])
@@ -325,11 +326,6 @@ class _Results:
             order = self.orders[tree.index] if shape else "C"
             return form.ArrayResult(t.dtype, shape, order)
         return form.NumberResult(tree.kind, t.dtype)
-
-
-def _mixed(value: Any, is_numpy: bool) -> Any:
-    """Return a number that is NumPy's on some paths only."""
-    return value if is_numpy else value.item()
 
 
 # --- results in Python
@@ -350,7 +346,8 @@ def build_result(tree: Any, values: Sequence[Any], leaves: Sequence[Any]) -> Any
         if tree.kind == "array":
             return value
         if tree.kind == "mixed":
-            return _mixed(value[()], bool(values[tree.index + 1]))
+            number = values[tree.index + 1]
+            return number[()] if value else number.item()
         return value[()] if tree.kind == "numpy" else _PYTHON[tree.kind](value)
     if isinstance(tree, StaticResult):
         return tree.value

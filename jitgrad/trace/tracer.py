@@ -68,7 +68,7 @@ __all__ = [
 class LeafResult:
     """A new array or number: yield `index` of the graph; `kind` is "array", "numpy", "mixed" or a Python kind.
 
-    A mixed number has a second yield behind the first, the bool that says whether it is NumPy's.
+    A mixed number has three yields: 1 if it is NumPy's, else 0; then its value twice, for each kind that it may be.
     """
 
     index: int
@@ -338,9 +338,10 @@ class _Trace:
         ctx = self.ctx
         x = bound_value(ctx, "the result", x) if isinstance(x, Maybe | Poison) else x
         if isinstance(x, Scalar):
-            made = self._leaf(x.value, x.kind)
-            if x.is_numpy is not None:
-                self.yields.append(x.is_numpy)
+            if x.is_numpy is None:
+                return self._leaf(x.value, x.kind)
+            made = self._leaf(ctx.g.cast(x.is_numpy, dtype=np.int64), x.kind)
+            self.yields += [x.value, x.value]
             return made
         if isinstance(x, Ref | TaggedRef):
             return self._array(x)

@@ -16,6 +16,7 @@ import pytest
 import scipy.special
 from mpmath import mp, mpf
 
+from jitgrad.backend.engine import compile_module, resolve
 from jitgrad.backend.scalar_math import SUPPORTED, MathLibrary
 
 if tuple(int(part) for part in llvmlite.__version__.split(".")[:2]) < (0, 45):
@@ -77,6 +78,7 @@ class Compiled:
         else:
             features = llvm.get_host_cpu_features().flatten()
             machine = target.create_target_machine(cpu=llvm.get_host_cpu_name(), features=features, opt=1)
+        resolve(module)
         self._engine = llvm.create_mcjit_compiler(module, machine)
         self._engine.finalize_object()
         self._dtype, self._width = np.dtype(dtype), width
@@ -383,3 +385,29 @@ def test_calls_name_the_helper() -> None:
     ]:
         with pytest.raises(ValueError):
             library.call(name, dtype, width, *operands)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_sine_and_cosine_together_are_those_apart(dtype: str) -> None:
+    """The pair has the bits of each alone, at huge operands too."""
+    library = MathLibrary(True)
+    of = {"float64": "double", "float32": "float"}[dtype]
+    calls = [library.call(name, dtype, 1, "%x") for name in ("sincos", "sin", "cos")]
+    lines = [f"%pair = {calls[0]}", f"%v0 = extractvalue {{ {of}, {of} }} %pair, 0"]
+    lines += [f"%v1 = extractvalue {{ {of}, {of} }} %pair, 1", f"%v2 = {calls[1]}", f"%v3 = {calls[2]}"]
+    for k in range(4):
+        lines += [f"%p{k} = getelementptr {of}, ptr %out, i64 {k}", f"store {of} %v{k}, ptr %p{k}"]
+    text = f"define void @run(ptr %in, ptr %out) {{\n%x = load {of}, ptr %in\n" + "\n".join(lines) + "\nret void\n}\n"
+    code = compile_module(text + library.definitions(), level="minimal")
+    run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(code.address("run"))
+    for value in (0.0, -0.0, 0.3, -2.5, 1e5, 3e7, -1e30, np.inf, np.nan):
+        given, out = np.array([value], dtype), np.zeros(4, dtype)
+        run(given.ctypes.data, out.ctypes.data)
+        assert out[:2].tobytes() == out[2:].tobytes(), value
+
+
+def test_a_call_that_was_withdrawn_is_not_defined() -> None:
+    library = MathLibrary()
+    library.call("sin", "float64", 4, "%x")
+    library.withdraw("sin", "float64", 4)
+    assert library.definitions().strip() == ""
