@@ -204,7 +204,8 @@ def _call_form(traced: Traced, spec: Any, body: Body | None = None, orders: Sequ
     position = [0]
     written = {traced.leaves[i] for i, _ in traced.writes if i < len(traced.leaves)}
     arguments = [_argument(c, traced, position, written) for c in (*args.children, *kwargs.children)]
-    hidden = tuple(form.HiddenInput(h.source, _hidden_leaf(h)) for h in traced.hidden)
+    stored = {i - len(traced.leaves) for i, _ in traced.writes}
+    hidden = tuple(form.HiddenInput(h.source, _hidden_leaf(h, k in stored)) for k, h in enumerate(traced.hidden))
     count = len(traced.graph.args)
     arrays = [i for i, a in enumerate(traced.graph.args) if a.array.rank]
     disjoint = tuple((i, j) for i, _ in traced.writes for j in arrays if i != j)
@@ -246,12 +247,12 @@ def _argument(spec: Any, traced: Traced, position: list[int], written: set[int])
     return form.StaticLeaf(spec.value, "is")
 
 
-def _hidden_leaf(hidden: Any) -> form.Leaf:
+def _hidden_leaf(hidden: Any, stored: bool) -> form.Leaf:
     if hidden.kind != "array":
         return form.ScalarLeaf(hidden.kind, hidden.type.dtype)
     array = look_up(hidden.source)
     layout = "C" if array.flags.c_contiguous else "F" if array.flags.f_contiguous else _strides(array)
-    return form.ArrayLeaf(array.dtype, array.shape, layout)
+    return form.ArrayLeaf(array.dtype, array.shape, layout, writeable=stored)
 
 
 def _strides(array: np.ndarray) -> Any:

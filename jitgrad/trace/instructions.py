@@ -40,6 +40,8 @@ STEPS: dict[str, Step] = {}
 
 
 def step_of(*names: str) -> Callable[[Step], Step]:
+    """Register what instructions of these names do."""
+
     def register(function: Step) -> Step:
         for name in names:
             STEPS[name] = function

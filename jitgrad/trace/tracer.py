@@ -252,10 +252,11 @@ class _Trace:
         writes = []
         if self.transform.kind == "jit":
             self.check_containers()
-            for position, (cell, initial) in enumerate(self.cells):
+            # Arrays of the arguments, and those read from outside: what they hold in the end is written back.
+            for cell, initial in [*self.cells, *ctx.outside.initial.items()]:
                 content = ctx.heap.get(cell, initial)
                 if content is not initial:
-                    writes.append((self.cells[position][1].index, len(self.yields)))
+                    writes.append((initial.index, len(self.yields)))
                     self.yields.append(content)
         self.graph.yields = self.yields
         hidden = [h for h, _ in ctx.outside.hidden]

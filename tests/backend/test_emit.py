@@ -169,3 +169,17 @@ def test_many_reductions_do_not_grow_the_stack() -> None:
 
     native = check(build(make, row(float, 1000)), np.linspace(-1, 1, 1000), optimise=False)
     assert native.body.ir.count("[48 x") == 1
+
+
+@pytest.mark.parametrize("kind", [FLOAT64, row(np.float64, 11)])
+def test_sine_and_cosine_of_one_operand_share_a_call(kind: ArrayType) -> None:
+    """Whichever comes first, also with several of each; the product of both is right."""
+
+    def make(g: Builder, x: Value) -> list[Value]:
+        y = g.multiply(g.cos(x), g.sin(x))
+        return [g.add(g.add(y, g.sin(x)), g.cos(g.multiply(x, 2.0)))]
+
+    native = check(build(make, kind), np.linspace(-3.0, 5.0, 11) if kind.shape else 0.7)
+    calls = [line for line in native.body.ir.split("\n") if "= call fastcc" in line and "@jg_" in line]
+    assert sum("@jg_sincos_" in line for line in calls) == sum("@jg_cos_" in line for line in calls)
+    assert not any("@jg_sin_" in line for line in calls)

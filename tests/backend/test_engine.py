@@ -13,7 +13,7 @@ import threading
 import numpy as np
 import pytest
 
-from jitgrad.backend.engine import LEVELS, compile_module, define_symbol, host, load_object
+from jitgrad.backend.engine import LEVELS, compile_module, define_on_demand, define_symbol, host, load_object
 from jitgrad.errors import InternalError
 
 SQUARE = """
@@ -129,6 +129,22 @@ def test_externals_are_found_by_name_in_our_table_and_in_the_process() -> None:
         define_symbol("jg_test_twice", address + 1)
     with pytest.raises(InternalError, match="cannot be defined"):
         define_symbol("cos", address)
+
+
+def test_externals_on_demand_are_compiled_once_when_needed() -> None:
+    asked: list[str] = []
+
+    def emit() -> str:
+        asked.append("once")
+        return "define double @jg_test_thrice(double %x) { %y = fmul double %x, 3.0  ret double %y }"
+
+    define_on_demand("jg_test_thrice", emit)
+    assert not asked
+    text = "declare double @jg_test_thrice(double)  define double @f(double %x) { "
+    text += "%y = call double @jg_test_thrice(double %x)  ret double %y }"
+    codes = [compile_module(text, level="minimal") for _ in range(2)]
+    assert [call(code.address("f"), 0.5) for code in codes] == [1.5, 1.5]
+    assert asked == ["once"]
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,8 @@ def recurrence(x: np.ndarray, decay: float) -> np.ndarray:
     scale = 1.0
     if abs(decay) < 1.0:
         scale = 1.0 - decay
+    if len(x) > 3:
+        scale = scale / len(x)
     return out * scale
 
 
@@ -139,6 +141,8 @@ def bubble_pass(a: np.ndarray, passes: int) -> np.ndarray:
                 swapped = swapped + 1
     if swapped > 3:
         a[0] = a[0] * 1.0
+    elif swapped == 0:
+        a[-1] = a[-1] + 0.0
     return a
 
 
@@ -219,6 +223,8 @@ def search(a: np.ndarray, limit: float) -> Any:
                 return i, j, best
     if best > 0.0:
         return -1, 0, best
+    if best < -100.0:
+        raise ValueError(f"nothing in {n} numbers")
     return -1, -1, best
 
 
@@ -241,7 +247,7 @@ def gauss_seidel(u: np.ndarray, sweeps: int) -> np.ndarray:
     return v * (1.0 + residual)
 
 
-@program((A,), (B,), wrt=0, builds=True)
+@program((A,), (B,), wrt=0)
 def prefix_products(x: np.ndarray) -> Any:
     """A list that grows, then an array of it."""
     products = []
@@ -255,6 +261,8 @@ def prefix_products(x: np.ndarray) -> Any:
     total = 0.0
     for p in products:
         total = total + p
+    if len(products) > 3:
+        total = total / len(products)
     return out, total
 
 
@@ -294,7 +302,7 @@ def forward_substitution(low: np.ndarray, rhs: np.ndarray) -> np.ndarray:
     return x
 
 
-@program((A, 4), (A, 9), (B, 0), builds=True)
+@program((A, 4), (A, 9), (B, 0))
 def checked_access(a: np.ndarray, n: int) -> float:
     """An index that may leave the array."""
     total = 0.0
@@ -306,6 +314,8 @@ def checked_access(a: np.ndarray, n: int) -> float:
         count = count + 1
     if n == 0:
         return -1.0
+    elif total > 100.0:
+        raise ValueError("too large")
     elif total > 0:
         return total / count
     return total

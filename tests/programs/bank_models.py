@@ -100,9 +100,13 @@ class Net:
 
 def _net(residual: bool) -> Net:
     r = np.random.default_rng(3)
-    block = Block(Dense(r.standard_normal((3, 4)), np.ones(4)), Norm(np.ones(4)), Dense(r.standard_normal((4, 3))), residual)
-    return Net([block, Block(Dense(r.standard_normal((3, 2))), Norm(np.ones(2)), Dense(r.standard_normal((2, 3))), True)],
-               Dense(r.standard_normal((3, 1)), np.zeros(1)))  # fmt: skip
+
+    def dense(a: int, b: int, bias: bool = False) -> Dense:
+        return Dense(r.standard_normal((a, b)), np.ones(b) if bias else None)
+
+    first = Block(dense(3, 4, True), Norm(np.ones(4)), dense(4, 3), residual)
+    second = Block(dense(3, 2), Norm(np.ones(2)), dense(2, 3), True)
+    return Net([first, second], dense(3, 1, True))
 
 
 @program((_net(True), X), (_net(False), X[:2]), wrt=(0, 1))

@@ -6,10 +6,10 @@ import inspect
 
 import pytest
 
-from tests.programs import bank_classes, bank_loops, bank_models, bank_science, bank_short
+from tests.programs import bank_classes, bank_finance, bank_loops, bank_models, bank_science, bank_short
 from tests.programs.harness import PROGRAMS, Program, check, check_rebound_global
 
-assert bank_classes and bank_loops and bank_models and bank_science and bank_short
+assert bank_classes and bank_finance and bank_loops and bank_models and bank_science and bank_short
 
 
 @pytest.mark.parametrize("p", PROGRAMS, ids=lambda p: p.name)
