@@ -1,6 +1,6 @@
 """Time to the first gradient, each in a fresh process: the first function of the process, the tenth, a 100-line one.
 
-    python benchmarks/first_call.py [--peers jax] [--repeat N]
+python benchmarks/first_call.py [--peers jax] [--repeat N]
 """
 
 from __future__ import annotations

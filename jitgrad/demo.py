@@ -134,7 +134,6 @@ def main(arguments: Sequence[str] | None = None) -> float:
     layers = [Linear(rng.standard_normal((n, m)) / np.sqrt(n), np.zeros(m)) for n, m in ((64, 128), (128, 10))]
     model = Model([layers[0], np.tanh, layers[1]])
     batch = images[training[:BATCH]], labels[training[:BATCH]]
-
     print(f"gradient against finite differences: relative error {difference_error(model, *batch, rng):.1e}")
     history = train(model, images[training], labels[training], options.epochs, rng)
     accuracy = float(np.mean(model(images[test]).argmax(axis=1) == labels[test]))

@@ -207,7 +207,7 @@ TABLE: dict[str, Row] = {
     "JG243": Row(UnsupportedError, "{name} changes its type in a loop: {why}", "start it with the type it will have"),
     "JG244": Row(
         UnsupportedError,
-        "{what} is not the same for Python's numbers and NumPy's, and a number here is one or the other as data decides",
+        "{what} differs between Python's numbers and NumPy's, and a number here is one or the other as data decides",
         "make it one kind on every path: float(...) or np.float64(...)",
     ),
     "JG245": Row(

@@ -1,8 +1,8 @@
 """Making a traced call run: the native executable, and the interpreted one as its oracle.
 
 In: a `Traced` and the spec of its call. Out: an `Executable` that turns inputs into the object which the user's
-function returns. The native one lowers the graph, and describes to the backend what the entry checks, unboxes and boxes; the
-interpreted one runs the graph in NumPy and rebuilds the result here.
+function returns. The native one lowers the graph, and describes to the backend what the entry checks, unboxes and
+boxes; the interpreted one runs the graph in NumPy and rebuilds the result here.
 """
 
 from __future__ import annotations

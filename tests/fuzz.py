@@ -326,7 +326,9 @@ def fuzz(first: int, seconds: float, out: Any = sys.stdout, count: int | None = 
         except Exception as defect:
             verdicts["DEFECT"] += 1
             found.append((seed, f"{type(defect).__name__}: {str(defect)[:400]}"))
-            print(f"--- seed {seed}: {traceback.format_exception_only(defect)[-1][:600]}\n{source}", file=out, flush=True)
+            print(
+                f"--- seed {seed}: {traceback.format_exception_only(defect)[-1][:600]}\n{source}", file=out, flush=True
+            )
         seed += 1
     print(f"{seed - first} programs from seed {first}: {dict(verdicts.most_common())}", file=out)
     return found

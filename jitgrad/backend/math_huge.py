@@ -144,9 +144,9 @@ def _reduce_module(fma: bool) -> str:
     ]
     head = f"define void {REDUCE[fma]}(ptr %buffer, i64 %n) nounwind willreturn {{"
     function = "\n".join([head, "entry:", "  br label %loop", "loop:", *w.lines, "done:", "  ret void", "}"])
-    words = ", ".join(f"i64 {v}" for v in WORDS)
-    bits = f"@jg_two_over_pi = private unnamed_addr constant [{len(WORDS)} x i64] [{words}]"
-    return "\n".join([bits, *sorted(w.needed), "declare i64 @llvm.fshl.i64(i64, i64, i64)", function, ""])
+    listed = ", ".join(f"i64 {v}" for v in WORDS)
+    table = f"@jg_two_over_pi = private unnamed_addr constant [{len(WORDS)} x i64] [{listed}]"
+    return "\n".join([table, *sorted(w.needed), "declare i64 @llvm.fshl.i64(i64, i64, i64)", function, ""])
 
 
 for _fma, _name in REDUCE.items():

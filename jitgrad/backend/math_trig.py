@@ -38,6 +38,8 @@ __all__ = [
     "arctan",
     "arctan2",
     "both",
+    "choose_cos",
+    "choose_sin",
     "cos",
     "remainder",
     "root_or_square",

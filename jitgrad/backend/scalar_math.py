@@ -137,7 +137,7 @@ def _define(w: Writer, name: str, dtype: str) -> str:
     operands = [Lanes(w, parameter, "f") for parameter in parameters]
     if w.single:
         operands = [w.emit(f"fpext {w.outer_type} {o.text} to {w.types['f']}", "f") for o in operands]
-    results = PAIRS[name](w, *operands) if name in PAIRS else (ROUTINES[name](w, *operands),)
+    results: tuple[Lanes, ...] = PAIRS[name](w, *operands) if name in PAIRS else (ROUTINES[name](w, *operands),)
     if w.single:
         results = tuple(w.emit(f"fptrunc {w.types['f']} {r.text} to {w.outer_type}", "f") for r in results)
     of, value = w.outer_type, results[0].text

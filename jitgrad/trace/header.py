@@ -36,7 +36,7 @@ from jitgrad.trace.arrays import array_type, as_array, dtype_of, is_number, kind
 from jitgrad.trace.context import kind_of_python
 from jitgrad.trace.fitting import Fitting, Get, Part, looking_at
 from jitgrad.trace.frame import State
-from jitgrad.trace.inspection import cells_of, reachable
+from jitgrad.trace.inspection import reachable
 from jitgrad.trace.python_arithmetic import numpy_flag
 
 __all__ = ["Header"]
@@ -264,7 +264,8 @@ class Header(Fitting):
         self.parts.append(Part(path, get, head, name, True))
 
         def items_of(s: State) -> Any:
-            return s.heap.get(getattr(get(s), "cell", None), ())
+            found = get(s)
+            return s.heap.get(found.cell, ()) if hasattr(found, "cell") else ()
 
         if isinstance(v, ListRef):
             made = [self._value((*path, i), x, _item_of(items_of, i), name, True) for i, x in enumerate(content)]

@@ -51,8 +51,8 @@ from jitgrad.trace.branches import NeedStatic, Restart
 from jitgrad.trace.evaluator import Evaluator
 from jitgrad.trace.fitting import LoopSignal
 from jitgrad.trace.guards import Guard, Hidden
-from jitgrad.trace.instructions import bound_value
 from jitgrad.trace.inspection import same
+from jitgrad.trace.instructions import bound_value
 from jitgrad.trace.merge import Obligations
 from jitgrad.trace.texts import Text
 from jitgrad.trace.transforms import apply_transform

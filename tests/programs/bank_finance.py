@@ -68,7 +68,9 @@ def monte_carlo(noise: np.ndarray, s0: float, sigma: float, barrier: float) -> A
     return mean, error, knocked
 
 
-@program((RETURNS, WEIGHTS, 2.0), (RETURNS[:4], WEIGHTS[::-1].copy(), 0.5), (RETURNS[:, :2], WEIGHTS[:2], 1.0), wrt=(0, 1, 2))
+@program(
+    (RETURNS, WEIGHTS, 2.0), (RETURNS[:4], WEIGHTS[::-1].copy(), 0.5), (RETURNS[:, :2], WEIGHTS[:2], 1.0), wrt=(0, 1, 2)
+)
 def portfolio(returns: np.ndarray, weights: np.ndarray, aversion: float) -> dict[str, Any]:
     """Mean, risk, utility and contributions of a portfolio, as a dictionary."""
     total = weights.sum()
@@ -150,7 +152,12 @@ def bond_yield(coupon: float, rate: float, periods: int) -> Any:
     return price, bond.duration(rate), convexity
 
 
-@program((RETURNS[:, 0], 1e-3, 0.1, 0.8), (RETURNS[:3, 1], 1e-2, 0.3, 0.5), (RETURNS[:1, 0], 1e-3, 0.05, 0.9), wrt=(0, 1, 2, 3))
+@program(
+    (RETURNS[:, 0], 1e-3, 0.1, 0.8),
+    (RETURNS[:3, 1], 1e-2, 0.3, 0.5),
+    (RETURNS[:1, 0], 1e-3, 0.05, 0.9),
+    wrt=(0, 1, 2, 3),
+)
 def garch(returns: np.ndarray, omega: float, alpha: float, beta: float) -> Any:
     """The likelihood of a GARCH(1, 1) model; its parameters must be stationary."""
     if alpha + beta >= 1.0:
@@ -220,7 +227,9 @@ def lasso(x: np.ndarray, y: np.ndarray, strength: float, sweeps: int) -> Any:
     return loss, w, int((np.abs(w) > 0).sum())
 
 
-@program((NOISE, np.array([1, 0, 3]), 2.0), (NOISE[:2], np.array([2, 2]), 0.5), (NOISE[:1], np.array([0]), 1.0), wrt=(0, 2))
+@program(
+    (NOISE, np.array([1, 0, 3]), 2.0), (NOISE[:2], np.array([2, 2]), 0.5), (NOISE[:1], np.array([0]), 1.0), wrt=(0, 2)
+)
 def label_smoothing(logits: np.ndarray, labels: np.ndarray, temperature: float) -> Any:
     """Cross entropy with smoothed labels, the accuracy, and a confusion matrix."""
     n, classes = logits.shape

@@ -42,9 +42,7 @@ def wave_equation(u0: np.ndarray, steps: int) -> Any:
     following = np.zeros_like(u0)
     c2 = 0.25
     for _ in range(steps):
-        following[1:-1] = (
-            2.0 * current[1:-1] - previous[1:-1] + c2 * (current[2:] - 2.0 * current[1:-1] + current[:-2])
-        )
+        following[1:-1] = 2.0 * current[1:-1] - previous[1:-1] + c2 * (current[2:] - 2.0 * current[1:-1] + current[:-2])
         following[0] = 0.0
         following[-1] = 0.0
         previous, current, following = current, following, previous

@@ -256,7 +256,9 @@ def huber(x: np.ndarray, delta: float) -> Any:
     return per_row.mean() + per_row.max()
 
 
-@program(({"layers": [{"w": X[:3], "b": W}, {"w": X[3:], "b": None}]}, Y[:3]),)
+@program(
+    ({"layers": [{"w": X[:3], "b": W}, {"w": X[3:], "b": None}]}, Y[:3]),
+)
 def nested_parameters(params: dict[str, Any], x: np.ndarray) -> np.ndarray:
     h = x
     for layer in params["layers"]:

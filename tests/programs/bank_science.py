@@ -322,9 +322,7 @@ def number_theory(a: int, b: int) -> Any:
     return x, result, int(sieve.sum())
 
 
-@program(
-    (np.array([1.0, 0.0]), 0.1, 40), (np.array([0.5, 0.2]), 0.05, 10), (np.array([1.0, 0.0]), 0.2, 0), wrt=(0, 1)
-)
+@program((np.array([1.0, 0.0]), 0.1, 40), (np.array([0.5, 0.2]), 0.05, 10), (np.array([1.0, 0.0]), 0.2, 0), wrt=(0, 1))
 def pendulum(start: np.ndarray, h: float, steps: int) -> Any:
     """Velocity Verlet for a pendulum; the energy drifts little."""
     angle, speed = start[0], start[1]
@@ -421,9 +419,7 @@ def summary(x: np.ndarray, what: str) -> Any:
     return value + 0.1 * third
 
 
-@program(
-    (np.array([2.0, 1.0]), 1e-10), (np.array([-1.5, 2.0]), 1e-8), (np.array([1.0, 1.0]), 1e-12), wrt=(), rtol=1e-9
-)
+@program((np.array([2.0, 1.0]), 1e-10), (np.array([-1.5, 2.0]), 1e-8), (np.array([1.0, 1.0]), 1e-12), wrt=(), rtol=1e-9)
 def newton_minimum(start: np.ndarray, tolerance: float) -> Any:
     """Rosenbrock's function by Newton's method: its minimum is at (1, 1)."""
     x = start.copy()
@@ -522,9 +518,7 @@ def mixed_precision(a: np.ndarray, s: float) -> Any:
     return single, rows, columns, mixed, counts, weighted
 
 
-@program(
-    (np.array([[0, 1], [1, 2], [2, 0]]), V[:3]), (np.array([[0, 1]]), V), (np.zeros((0, 2), dtype=int), V), wrt=1
-)
+@program((np.array([[0, 1], [1, 2], [2, 0]]), V[:3]), (np.array([[0, 1]]), V), (np.zeros((0, 2), dtype=int), V), wrt=1)
 def graph_laplacian(edges: np.ndarray, f: np.ndarray) -> Any:
     """Degrees, the Laplacian of a list of edges, and the energy of a function on the nodes."""
     n = len(f)

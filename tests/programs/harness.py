@@ -312,7 +312,9 @@ def check_derivatives(p: Program, args: Args, pull: Any, push: Any, rng: np.rand
     reverse, forward = inner(cts, t), inner(w, slope)
     sizes = [abs(float(v)) for pair in (floats(cts), floats(t)) for x in pair for v in np.ravel(x)]
     scale = max([1.0, abs(want), *sizes])
-    np.testing.assert_allclose(reverse, forward, rtol=1e-4 if single else 1e-9, atol=scale * (1e-4 if single else 1e-11))
+    np.testing.assert_allclose(
+        reverse, forward, rtol=1e-4 if single else 1e-9, atol=scale * (1e-4 if single else 1e-11)
+    )
     np.testing.assert_allclose(reverse, want, rtol=tol, atol=tol * scale, err_msg="reverse mode and differences")
 
 
