@@ -3,8 +3,9 @@
 In: the name of a function of NumPy, a dtype, a number of lanes and operand names. Out: the text of a call, and at the
 end the definitions of every helper that was called, ready to be appended to the module. The helpers are branch-free
 vector code of our own (`math_exp`, `math_log`, `math_trig`, `math_special`), accurate to 2 units in the last place of
-the true value, with the same bits at every width. Position independent, and without external symbols (but for floor,
-which pow uses, on a host that has no instruction for it).
+the true value, with the same bits at every width. Position independent. External symbols are the
+reduction of huge operands (`math_huge`, which the engine compiles on demand), and floor, which pow uses, on a host that
+has no instruction for it.
 
 Reachable by user values and guarded here: sin, cos and tan of huge operands leave the range of the fast reduction and
 take a branch (`math_huge`); no float is ever converted to an integer by an instruction, so no conversion is undefined.
