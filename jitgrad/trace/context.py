@@ -126,6 +126,8 @@ class Context:
     def list_item(self, cell: Cell, value: Value) -> Any:
         """Return an item of a list that grows, of the kind its items have."""
         kind = self.list_kinds.get(cell, "array")
+        if kind == "mixed":
+            raise self.error("JG221", what="an item of a list that holds Python's numbers and NumPy's")
         return self.fresh(value) if kind == "array" else Scalar(value, kind)
 
     def python_scalar(self, value: Value, kind: str, low: int | None = None, high: int | None = None) -> Scalar:

@@ -108,6 +108,7 @@ class Fitting:
     phis: dict[Any, Cell]
     stand_ins: Any
     after: dict[Any, str]
+    kinds: dict[Any, Any]
 
     # --- comparing with the back edge
 
@@ -154,7 +155,7 @@ class Fitting:
         head, path = part.head, part.path
         if isinstance(head, Value):
             if isinstance(found, Value) and found.type == head.type:
-                return True
+                return not isinstance(head.type, ListType) or self._same_kinds(path)
             raise self.ev.error("JG900", what=f"what {part.name or 'an array'} holds changes its type in a loop")
         if isinstance(found, Maybe) and not isinstance(head, Maybe):
             self.widen[path] = Poison("it may be unbound after a trip of the loop")
@@ -170,6 +171,12 @@ class Fitting:
         if same(head, found):
             return True
         return self._widen(part, found, back)
+
+    def _same_kinds(self, path: Any) -> bool:
+        """Whether the body was traced knowing of which kinds the items of a growing list are."""
+        known = self.kinds.get(path)
+        self.kinds[path] = self.ev.list_kinds.get(path[1])
+        return bool(known == self.kinds[path])
 
     def _widen(self, part: Part, found: Any, back: State) -> bool:
         head, path = part.head, part.path

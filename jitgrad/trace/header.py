@@ -66,6 +66,7 @@ class Header(Fitting):
         self.converted: dict[Any, str] = {}
         self.phis: dict[Any, Cell] = {}
         self.after: dict[Any, str] = {}
+        self.kinds: dict[Any, Any] = {}
         self.live = reachable(entry.heap, self._roots())
 
     def _roots(self) -> list[Any]:

@@ -75,8 +75,10 @@ def python_binary(ctx: Context, op: str, x: Any, y: Any) -> Any:
     if op == "/" and common == "int":
         common = "float"
     if common == "int" and op == "**" and (isinstance(y, Scalar) or y < 0):
+        # The sign of the exponent decides between an int and a float: it must be known.
+        exponent = ctx.note_static(y, "the exponent of an int")
         if isinstance(y, Scalar):
-            raise ctx.error("JG217", what="an int raised to a power known only at run time may be an int or a float")
+            return binary_python(ctx, op, x, exponent)
         common = "float"
     dtype = PYTHON_DTYPES[common]
     a, b = scalar_value(ctx, x, dtype), scalar_value(ctx, y, dtype)

@@ -18,7 +18,10 @@ NOISE = rng.standard_normal((3, 4))
 
 
 @program(
-    (100.0, 95.0, 0.2, 4, "put"), (100.0, 105.5, 0.3, 3, "call"), (80.0, 95.0, 0.2, 1, "put"), (1.0, 1.0, 0.2, 2, "swap"),
+    (100.0, 95.0, 0.2, 4, "put"),
+    (100.0, 105.5, 0.3, 3, "call"),
+    (80.0, 95.0, 0.2, 1, "put"),
+    (1.0, 1.0, 0.2, 2, "swap"),
     wrt=(0, 1, 2),
 )  # fmt: skip
 def option_tree(s: float, strike: float, sigma: float, steps: int, kind: str) -> Any:
@@ -69,7 +72,7 @@ def monte_carlo(noise: np.ndarray, s0: float, sigma: float, barrier: float) -> A
 
 
 @program(
-    (RETURNS, WEIGHTS, 2.0), (RETURNS[:4], WEIGHTS[::-1].copy(), 0.5), (RETURNS[:, :2], WEIGHTS[:2], 1.0), wrt=(0, 1, 2)
+    (RETURNS, WEIGHTS, 2.0), (RETURNS[:4], WEIGHTS[::-1].copy(), 0.5), (RETURNS[:, :2], WEIGHTS[:2], 1.0), wrt=(0, 2)
 )
 def portfolio(returns: np.ndarray, weights: np.ndarray, aversion: float) -> dict[str, Any]:
     """Mean, risk, utility and contributions of a portfolio, as a dictionary."""
@@ -163,7 +166,7 @@ def garch(returns: np.ndarray, omega: float, alpha: float, beta: float) -> Any:
     if alpha + beta >= 1.0:
         raise ValueError(f"not stationary: {alpha} + {beta}")
     n = len(returns)
-    variance = omega / (1.0 - alpha - beta)
+    variance = np.float64(omega / (1.0 - alpha - beta))
     likelihood = 0.0
     path = []
     for r in returns:
@@ -258,7 +261,7 @@ def matrix_exponential(a: np.ndarray, power: int) -> Any:
     skew = m - m.T
     results = []
     for b in (m, skew):
-        scaled = b / 2**power
+        scaled = b / 2.0**power
         term = np.eye(n)
         total = np.eye(n)
         for k in range(1, 12):

@@ -16,16 +16,6 @@ M = np.arange(12.0).reshape(3, 4) / 7.0 - 0.6
 N = np.array([[1.0, 0.5], [0.25, 2.0]])
 
 
-@program((3.0,), (-2.0,), (0.0,), wrt=0)
-def square(x: float) -> float:
-    return x * x
-
-
-@program((A,), (B,), (M,), (np.zeros(0),), (A.astype(np.float32),), wrt=0)
-def sine_sum(x: np.ndarray) -> Any:
-    return np.sum(np.sin(x) * x)
-
-
 @program((1.0, 2.0), (3.0, 2.0), (2, 3), (2.5, 1), wrt=())
 def arithmetic(x: Any, y: Any) -> Any:
     return x + y, x - y, x * y, x / y, x**2, -x, abs(x - y)
@@ -34,16 +24,6 @@ def arithmetic(x: Any, y: Any) -> Any:
 @program((7, 2), (-7, 2), (7, -3), (5, 0))
 def integers(a: int, b: int) -> Any:
     return a // b, a % b, a + b, a * b, a - b, a < b, a == b
-
-
-@program((1.0, 0.0), (1.0, 2.0))
-def python_division(x: float, y: float) -> float:
-    return x / y
-
-
-@program((A, 2.0), (B, 0.5), (M, -1.0), wrt=(0, 1))
-def affine(x: np.ndarray, s: float) -> np.ndarray:
-    return s * x + 1.0
 
 
 @program((A.astype(np.float32), 2.0), (A, np.float32(2.0)), (np.arange(3), 2.0), (np.arange(3), 2), (A > 0, 1.5))
@@ -55,37 +35,6 @@ def promotion(x: np.ndarray, s: Any) -> Any:
 def log_sum_exp(x: np.ndarray) -> Any:
     m = np.max(x)
     return m + np.log(np.sum(np.exp(x - m)))
-
-
-@program((M,), (N,), wrt=0)
-def softmax_rows(x: np.ndarray) -> np.ndarray:
-    e = np.exp(x - x.max(axis=1, keepdims=True))
-    return e / e.sum(axis=1, keepdims=True)
-
-
-@program((M, M.T @ M), (N, N), wrt=(0, 1))
-def quadratic(x: np.ndarray, q: np.ndarray) -> np.ndarray:
-    return x @ q @ x.T
-
-
-@program((A, A[::-1].copy()), (B, B), wrt=(0, 1))
-def inner(x: np.ndarray, y: np.ndarray) -> Any:
-    return x @ y
-
-
-@program((M, A), (N, np.array([1.0, -1.0])), wrt=(0, 1))
-def matvec(m: np.ndarray, v: np.ndarray) -> np.ndarray:
-    return m @ v
-
-
-@program((A,), (B,), wrt=0)
-def outer_sum(x: np.ndarray) -> np.ndarray:
-    return x[:, None] * x[None, :] + np.eye(len(x))
-
-
-@program((A,), (np.array([-1.0, -2.0, 0.0]),), wrt=())
-def relu(x: np.ndarray) -> np.ndarray:
-    return np.maximum(x, 0.0)
 
 
 @program((np.array([0.0, 1.0, 4.0]),), (np.array([-1.0, 0.25]),))
@@ -219,11 +168,6 @@ def dictionary(p: dict[str, Any]) -> dict[str, Any]:
 @program(([A, A * 2.0],), ([B],), wrt=0)
 def listed(xs: list[np.ndarray]) -> Any:
     return sum(float((x**2).sum()) for x in xs), [x.sum() for x in xs]
-
-
-@program((A,), (M,), wrt=0)
-def variance(x: np.ndarray) -> Any:
-    return x.var(), x.std(ddof=1), x.mean()
 
 
 @program((M,), (N,), wrt=0, builds=True)
