@@ -152,7 +152,7 @@ def tensordot(ctx: Context, x: Any, y: Any, axes: Any = 2) -> Any:
     ):
         raise ValueError("shape-mismatch for sum")
     normal_axes(first, a.array.rank)
-    return ctx.result(contract(ctx, a, b, first, second))
+    return ctx.fresh(contract(ctx, a, b, first, second))  # NumPy reshapes: rank 0 stays an array
 
 
 # --- einsum

@@ -176,7 +176,7 @@ def garch(returns: np.ndarray, omega: float, alpha: float, beta: float) -> Any:
     trace = np.array(path)
     if n > 2:
         likelihood = likelihood / n
-    return likelihood * 1.0, trace, np.sqrt(variance)
+    return likelihood * 1.0, trace.sum(), np.sqrt(variance)
 
 
 def _window(kind: str, n: int) -> np.ndarray:
