@@ -135,7 +135,7 @@ def array_of_texts(x):
     return np.zeros(3, "U3")
 
 
-@refused("JG228", 2, A, at="n ** int(a[0])")
+@refused("JG228", 2, X, at="n ** int(a[0])")
 def int_power(n, a):
     return n ** int(a[0])
 

@@ -56,7 +56,7 @@ def _append(ctx: Context, x: ListRef, item: Any) -> None:
     made = as_array(ctx, item)
     element = items.type.element  # type: ignore[union-attr]
     of = ctx.list_kinds.get(x.cell, "array")
-    if made.type != element or "array" in (of, kind(item)) and kind(item) != of:
+    if made.type != element or ("array" in (of, kind(item)) and kind(item) != of):
         raise ctx.error("JG221", what=f"appending {made.type} ({kind(item)}) to a list of {element} ({of})")
     if kind(item) != of:
         # Python's and NumPy's numbers together: one array can be made of them, but no item can be taken.
