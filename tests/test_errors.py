@@ -7,6 +7,7 @@ same for all.
 from __future__ import annotations
 
 import builtins
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -135,9 +136,13 @@ def array_of_texts(x):
     return np.zeros(3, "U3")
 
 
-@refused("JG228", 2, X, at="n ** int(a[0])")
-def int_power(n, a):
-    return n ** int(a[0])
+@refused("JG217", 2, 3, at="x << n")
+def left_shift(x, n):
+    return x << n
+
+
+def shift_or_double(x):
+    return x << 1 if isinstance(x, int) else x * 2.0
 
 
 @refused("JG217", 2, 3, at="x << n")

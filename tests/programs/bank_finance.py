@@ -77,7 +77,7 @@ def monte_carlo(noise: np.ndarray, s0: float, sigma: float, barrier: float) -> A
 def portfolio(returns: np.ndarray, weights: np.ndarray, aversion: float) -> dict[str, Any]:
     """Mean, risk, utility and contributions of a portfolio, as a dictionary."""
     total = weights.sum()
-    if total > 1.1:
+    if abs(total - 1.0) > 1e-9:
         weights = weights / total
     mean = returns.mean(axis=0)
     centred = returns - mean

@@ -273,8 +273,6 @@ def lagrange_interpolation(y: np.ndarray, at: float) -> float:
         total += term
     if at == 0.0:
         assert abs(total - y[0]) < 1e-12
-    if n < 2:
-        raise ValueError("one point makes no curve")
     return float(total)
 
 
@@ -398,8 +396,6 @@ def fourier(x: np.ndarray, n: int) -> Any:
     power = (real**2 + imaginary**2) / n
     total = power.sum()
     assert abs(total - (x**2).sum()) < 1e-9
-    if n > 3:
-        real = real / n
     return real, imaginary, power[n // 2]
 
 
@@ -502,8 +498,6 @@ def quantile_loss(x: np.ndarray, tau: float) -> Any:
         else:
             losses.append(w * (tau - 1.0) * d)
     total = np.array(losses).sum()
-    if len(losses) > 3:
-        total *= 0.5
     cumulative = np.cumsum(np.clip(x, 0.0, 2.0)) / np.arange(1, len(x) + 1)
     return total / weights.sum(), cumulative
 
@@ -521,8 +515,6 @@ def mixed_precision(a: np.ndarray, s: float) -> Any:
     mixed = rows[0] + columns[0]
     counts = (a > 0.5).sum(axis=1)
     weighted = rows * counts
-    if columns.sum() > rows.sum():
-        columns = columns[::-1]
     return single, rows, columns, mixed, counts, weighted
 
 
