@@ -7,7 +7,6 @@ same for all.
 from __future__ import annotations
 
 import builtins
-import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -134,11 +133,6 @@ def uncompiled_ufunc(x):
 @refused("JG216", X, at='np.zeros(3, "U3")')
 def array_of_texts(x):
     return np.zeros(3, "U3")
-
-
-@refused("JG217", 2, 3, at="x << n")
-def left_shift(x, n):
-    return x << n
 
 
 def shift_or_double(x):
