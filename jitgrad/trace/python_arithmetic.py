@@ -78,7 +78,7 @@ def python_binary(ctx: Context, op: str, x: Any, y: Any) -> Any:
         # The sign of the exponent decides between an int and a float: it must be known.
         exponent = ctx.note_static(y, "the exponent of an int")
         if isinstance(y, Scalar):
-            return binary_python(ctx, op, x, exponent)
+            return python_binary(ctx, op, x, exponent)
         common = "float"
     dtype = PYTHON_DTYPES[common]
     a, b = scalar_value(ctx, x, dtype), scalar_value(ctx, y, dtype)
