@@ -256,7 +256,11 @@ def check_source(source: str, seed: int, derivatives: bool = True) -> str:
     Exception
         Whatever shows a defect.
     """
-    f = compile_source(source, seed)
+    return check_function(compile_source(source, seed), seed, derivatives)
+
+
+def check_function(f: Callable[..., Any], seed: int, derivatives: bool = True) -> str:
+    """Check a function `f(a, m, x, n, flag)`; see `check_source`."""
     compiled = jitgrad.jit(f)
     verdict = "ok"
     for args in inputs(seed):

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import jitgrad
-from tests.fuzz import fuzz
+from tests.fuzz import check_function, fuzz
 from tests.programs.harness import cotangent_of, inner, same
 
 BUDGET = settings(
@@ -229,6 +229,47 @@ def buffer_left_behind(b: np.ndarray) -> np.ndarray:
     return x
 
 
+def chosen_twice(a: np.ndarray, m: np.ndarray, x: float, n: int, flag: bool) -> Any:
+    """A branch hands on one of two buffers, a branch inside another one that buffer again."""
+    u = a
+    v = np.zeros(4)
+    w = v
+    if x < a[0]:
+        w = a
+    else:
+        v[2:3] += w[:1]
+    if m[-1, 1] < 0.5:
+        if m[-1, 3] <= 1.0:
+            v[1:3] = u[:2]
+        else:
+            n = n + 1
+        u = w[::-1]
+    v[1] = x
+    return n, u.copy(), v.copy(), w.copy()
+
+
+def vectors_joined(a: np.ndarray, m: np.ndarray, x: float, n: int, flag: bool) -> Any:
+    """A program of whose adjoint LLVM 22 makes code that uses a value before it is there."""
+    s = x
+    t = 1.0
+    k = 0
+    u = a.copy()
+    v = u
+    w = a + 1.0
+    if u[2] <= 1.0:
+        t = -1.5
+    t = w[3]
+    v[2:4] = a[:2]
+    for _ in range(2):
+        w = u[:]
+    return s, t, k, u.copy(), v.copy(), w.copy()
+
+
+def depth_of_recursion(x: float, n: int) -> float:
+    """A recursion whose depth an argument decides."""
+    return x if n == 0 else depth_of_recursion(x, n - 1) * x + depth_of_recursion(x, n - 1)
+
+
 V = np.array([0.5, -1.0, 1.5, 2.0])
 
 
@@ -242,6 +283,7 @@ V = np.array([0.5, -1.0, 1.5, 2.0])
         (list_of_some, [(1.5, True), (-1.5, True), (-1.0, False)], ""),
         (list_of_some_trips, [(2.0, 3), (2.0, 0), (2.0, 4)], ""),
         (object_of_either, [(1.0, True), (1.0, False)], "JG241"),
+        (depth_of_recursion, [(1.1, 3), (0.5, 0), (0.5, 5)], ""),
         (buffer_left_behind, [(V,), (V[:1],), (3.0 * V,)], ""),
     ],
 )
@@ -261,3 +303,9 @@ def test_found_by_random_programs(f: Any, calls: list[Any], refusal: str) -> Non
         else:
             same(got, want, 1e-12)
         same(list(ours), list(theirs), 1e-12, "arguments")
+
+
+@pytest.mark.parametrize("f", [chosen_twice, vectors_joined])
+@pytest.mark.parametrize("seed", [50003, 60539, 1])
+def test_derivatives_of_what_was_found(f: Any, seed: int) -> None:
+    assert check_function(f, seed) == "ok"

@@ -50,8 +50,12 @@ def op_if(e: Emitter, op: Op) -> None:
         if is_scalar(r):
             made = text.emit(f"phi {register_type(r.array.dtype)} {pairs}")
             e.handles[r] = Handle(made, r.array.dtype)
-        elif e.plan.place[r].kind == "chosen":
-            e.pointers[e.plan.place[r]] = text.emit(f"phi ptr {pairs}")
+            continue
+        place = e.plan.place[r]
+        # Where both arms hand on a buffer that was itself chosen before, its address is known.
+        same = all(e.plan.place.get(region.yields[k]) is place for region in op.regions)
+        if place.kind == "chosen" and not same:
+            e.pointers[place] = text.emit(f"phi ptr {pairs}")
 
 
 def _transfer(e: Emitter, buffer: Buffer, value: Value) -> None:

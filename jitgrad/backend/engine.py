@@ -209,7 +209,7 @@ def compile_module(ir: str, *, level: str = "full", externals: Mapping[str, int]
         start = time.perf_counter()
         module, machine = _parsed(ir, level)
         parsed = time.perf_counter()
-        _optimise(module, machine, level)
+        module, machine = _optimise(module, machine, level, ir)
         resolve(module)
         optimised = time.perf_counter()
         engine = llvm.create_mcjit_compiler(module, machine)
@@ -269,12 +269,25 @@ def _optimised(ir: str, level: str) -> tuple[llvm.ModuleRef, llvm.TargetMachine]
     if not ir:
         raise error("JG900", what="code loaded from an object file has no IR")
     with _LOCK:
+        return _optimise(*_parsed(ir, level), level, ir)
+
+
+def _optimise(
+    module: llvm.ModuleRef, machine: llvm.TargetMachine, level: str, ir: str
+) -> tuple[llvm.ModuleRef, llvm.TargetMachine]:
+    """Optimise a module; return it, or one made anew of its text where LLVM's passes broke it."""
+    _run_passes(module, machine, level)
+    try:
+        module.verify()
+    except RuntimeError:
+        # A pass of LLVM 22 joins vectors in some programs such that one is used before it is there; making code of that
+        # would end the process.
         module, machine = _parsed(ir, level)
-        _optimise(module, machine, level)
+        _run_passes(module, machine, "minimal")
     return module, machine
 
 
-def _optimise(module: llvm.ModuleRef, machine: llvm.TargetMachine, level: str) -> None:
+def _run_passes(module: llvm.ModuleRef, machine: llvm.TargetMachine, level: str) -> None:
     if level not in LEVELS:
         raise error("JG900", what=f"there is no level of optimisation {level!r}")
     options = llvm.create_pipeline_tuning_options(speed_level=2)

@@ -10,6 +10,7 @@ import functools
 import sys
 import types
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -174,9 +175,17 @@ class Evaluator(Branches):
                 break
         return made
 
+    def _make_ints_known(self, args: Sequence[Any]) -> None:
+        """Begin again with the ints known that may decide how deep a recursion goes, if the call gives them."""
+        for x in args:
+            if isinstance(x, Scalar) and x.kind == "int":
+                with suppress(UnsupportedError):
+                    self.note_static(x, "the depth of a recursion")
+
     def inline(self, func: Func, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         """Trace the body of a Python function."""
         if len(self.frames) >= _DEPTH_LIMIT:
+            self._make_ints_known(args)
             raise self.error("JG226", name=func.name, limit=_DEPTH_LIMIT)
         code = func.code
         if code.co_flags & (0x80 | 0x200):

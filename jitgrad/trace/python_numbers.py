@@ -117,6 +117,8 @@ def _float(ctx: Context, x: Any = 0.0) -> Any:
         return as_float(ctx, x)
     if isinstance(x, str):
         return float(x)
+    if isinstance(x, Text):
+        raise ctx.error("JG220", what="reading a number from a text with parts known only at run time")
     raise TypeError(f"float() argument must be a string or a real number, not '{type_name(ctx, x)}'")
 
 
@@ -133,6 +135,8 @@ def _int(ctx: Context, x: Any = 0, base: Any = None) -> Any:
         return as_int(ctx, x)
     if isinstance(x, str | bytes):
         return int(x)
+    if isinstance(x, Text):
+        raise ctx.error("JG220", what="reading a number from a text with parts known only at run time")
     raise TypeError(f"int() argument must be a string, a bytes-like object or a real number, not '{type_name(ctx, x)}'")
 
 
