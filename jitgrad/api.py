@@ -42,7 +42,8 @@ class Transformed:
         """Answer a call that no installed machine code does: find or compile what does, and install it."""
         try:
             found, leaves = self.cache.find_for(args, kwargs)
-            if found.executable.native is not None:
+            # The entry has no check that an array is still read-only.
+            if found.executable.native is not None and not found.traced.read_only:
                 install(self, found.executable.native)
             return found.run(leaves)
         except JitgradError as refused:

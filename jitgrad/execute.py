@@ -80,7 +80,10 @@ class Interpreted(Executable):
     def run(self, inputs: Sequence[Any], leaves: Sequence[Any]) -> Any:
         """Return the result of the call."""
         check_overlap(self.traced, inputs)
-        values = [np.array(v) for v in interpret(self.traced.graph, inputs)]
+        shown = {a for a, _ in self.traced.writes}
+        memory = [x if k in shown else None for k, x in enumerate(inputs)]
+        copies = [x.copy() if k in shown else x for k, x in enumerate(inputs)]
+        values = [np.array(v) for v in interpret(self.traced.graph, copies, memory)]
         for argument, position in self.traced.writes:
             inputs[argument][...] = values[position]
         return build_result(self.traced.result, values, leaves)

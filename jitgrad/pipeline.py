@@ -61,9 +61,22 @@ class Specialisation:
         """Whether the values compiled in are those of a call, and nothing it read from outside has changed."""
         return (
             all(alike(leaves[k], v) for k, v in self._statics)
+            and self._writeable(leaves)
             and all(holds(g) for g in self.traced.guards)
             and all(self._is_like(source, spec) for source, spec in self._hidden)
         )
+
+    def _writeable(self, leaves: list[Any]) -> bool:
+        """Whether the arrays that are stored to are writeable, but for those whose being read-only was compiled in."""
+        traced = self.traced
+        if not traced.writes and not traced.read_only:
+            return True
+        stored = {a for a, _ in traced.writes} | traced.read_only
+        return all(self._input(a, leaves).flags.writeable == (a not in traced.read_only) for a in stored)
+
+    def _input(self, argument: int, leaves: list[Any]) -> Any:
+        known = self.traced.leaves
+        return leaves[known[argument]] if argument < len(known) else look_up(self._hidden[argument - len(known)][0])
 
     @staticmethod
     def _is_like(source: Any, spec: Any) -> bool:
@@ -84,7 +97,7 @@ class Specialisation:
         for source, spec in self._hidden:
             if not self._is_like(source, spec):
                 return f"{source_text(source)} is of another type or shape"
-        return "it was dropped"
+        return "it was dropped" if self._writeable(leaves) else "an array is read-only, or no longer so"
 
     def run(self, leaves: list[Any]) -> Any:
         """Return the result of a call that fits."""
@@ -164,7 +177,8 @@ def _outcome(graph: Graph, inputs: list[Any]) -> Any:
 def _drop_unchanged(traced: Traced) -> None:
     """Forget writes of arguments that turned out to keep what they held."""
     graph = traced.graph
-    kept = [(a, y) for a, y in traced.writes if graph.yields[y] is not graph.args[a]]
+    committed = {k for op in graph.walk() if op.name == "commit" for k in op.attrs["arguments"]}
+    kept = [(a, y) for a, y in traced.writes if graph.yields[y] is not graph.args[a] or a in committed]
     if len(kept) == len(traced.writes):
         return
     # The yields of writes come last, in order.

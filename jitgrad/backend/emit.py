@@ -104,6 +104,7 @@ class Emitter:
         self.failures: list[str] = []
         self.notes: list[str] = []
         self.has_calls = False
+        self.outside: dict[int, str] = {}  # addresses of arguments of rank 0
 
     # what expressions ask for (`loops.Memory`)
 

@@ -66,6 +66,16 @@ def op_undef(e: Emitter, op: Op) -> None:
         e.define(op.result)
 
 
+@lowers("commit")
+def op_commit(e: Emitter, op: Op) -> None:
+    """Put values into the memory of arguments, unless they were computed there."""
+    for value, index in zip(op.operands, op.attrs["arguments"], strict=True):
+        if is_scalar(value):
+            e.lanes.store(e.outside[index], e.scalar(value), 1, 1)
+        elif (place := e.plan.place[value]).kind != "argument" or place.index != index:
+            e.fill(e.view(e.schedule.graph.args[index]), value)
+
+
 @lowers("store", "addto")
 def op_store(e: Emitter, op: Op) -> None:
     """Write or accumulate a part."""

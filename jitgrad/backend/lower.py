@@ -29,9 +29,10 @@ from jitgrad.backend.bufferise import bufferise
 from jitgrad.backend.emit import Emitter, Site
 from jitgrad.backend.schedule import Schedule
 from jitgrad.backend.steps import Step
-from jitgrad.backend.structure import CONSUMERS, is_scalar
+from jitgrad.backend.structure import is_scalar
+from jitgrad.backend.visible import visible_stores
 from jitgrad.errors import error
-from jitgrad.graph.ir import Graph, Op, Value
+from jitgrad.graph.ir import Graph, Value
 from jitgrad.graph.types import ArrayType, ListType
 
 __all__ = ["Body", "Layout", "Site", "Target", "lower"]
@@ -124,19 +125,18 @@ def _lower(
 ) -> Body:
     _check_types(graph)
     explicit = {a: s for a, lie in zip(graph.args, layouts, strict=True) if (s := _strides(a, lie)) is not None}
-    schedule = Schedule(graph, explicit.get, _visible(graph, writes), {k for _, k in writes})
+    schedule = Schedule(graph, explicit.get, visible_stores(graph, writes), {k for _, k in writes})
     plan = bufferise(schedule, result_layouts, dict(writes))
     e = Emitter(schedule, plan, explicit.get, result_layouts, features.vector_bytes, features.fma)
-    outside: dict[int, str] = {}
     for i, arg in enumerate(graph.args):
         if is_scalar(arg):
             word = e.text.address("%in", "i64", i)
             if layouts[i] == "memory":
                 word = e.text.emit(f"load ptr, ptr {word}")
-                outside[i] = word
+                e.outside[i] = word
             e.handles[arg] = e.load_word(word, arg.array.dtype)
     e.block(graph)
-    _finish(e, graph, writes, result_layouts, outside)
+    _finish(e, graph, writes, result_layouts)
     loops = any(op.name in ("for", "while") for op in graph.walk())
     return Body(
         _module(e),
@@ -194,30 +194,11 @@ def _check_types(graph: Graph) -> None:
             raise error("JG250", None, what=f"a result of type {y.type}")
 
 
-def _visible(graph: Graph, writes: Sequence[tuple[int, int]]) -> set[Op]:
-    """Return the stores that the caller sees happen."""
-    found: set[Op] = set()
-    for _, k in writes:
-        stack = [graph.yields[k]]
-        while stack:
-            op = stack.pop().op
-            if op is None or op in found:
-                continue
-            if op.name in CONSUMERS:
-                found.add(op)
-                stack.append(op.operands[0])
-            elif op.regions:
-                found.add(op)
-                stack += [v for v in op.operands if not is_scalar(v)]
-    return found
-
-
 def _finish(
     e: Emitter,
     graph: Graph,
     writes: Sequence[tuple[int, int]],
     result_layouts: Sequence[str],
-    outside: dict[int, str],
 ) -> None:
     """Write scalar results and bring arguments up to date."""
     back = {k: i for i, k in writes}
@@ -234,7 +215,7 @@ def _finish(
     for k, i in back.items():
         y, arg = graph.yields[k], graph.args[i]
         if is_scalar(y):
-            e.lanes.store(outside[i], e.scalar(y), 1, 1)
+            e.lanes.store(e.outside[i], e.scalar(y), 1, 1)
             continue
         place = e.plan.place[y]
         target = e.plan.place[arg]

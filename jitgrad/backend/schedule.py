@@ -197,6 +197,7 @@ class _BlockPlan:
         taker = self.consumer.get(value)
         if taker is not None and taker is not step and not self._reaches([taker], step):
             step.succ.add(taker)
+            self.irregular = max(self.irregular, step.last)
 
     def _read_all(self, op: Op, step: Step, identity: bool = False) -> None:
         for v in op.operands:
@@ -290,6 +291,8 @@ class _BlockPlan:
             if base.op is not None and fusable(base.op) and base in self.local:
                 self.forced.add(base)
             return False
+        if op.name == "commit":
+            return True
         if op.name in ("sort", "argsort", "call_back"):
             return not self.schedule.views.addressing(v)
         if op.name in ("scatter", "scatter_add") and position > 0:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from jitgrad.graph.ir import Value
-from jitgrad.graph.ops.memory import load, store
+from jitgrad.graph.ops.memory import Span, load, store
 from jitgrad.graph.ops.shape import broadcast_to, move_axes, reshape_to
 from jitgrad.graph.types import ArrayType, Dim, GraphTypeError, broadcast_shapes
 from jitgrad.trace.abstract import Link, ListRef, Ref, Reshape, Scalar, TaggedRef
@@ -47,6 +47,7 @@ __all__ = [
 ]
 
 _I64 = np.iinfo(np.int64)
+_WRITERS = frozenset({"store", "addto", "scatter", "scatter_add"})
 
 # --- what a value is
 
@@ -156,13 +157,37 @@ def _choose(ctx: Context, x: TaggedRef, arms: Sequence[Callable[[], Value]], k: 
     return ctx.g.emit("if", [cond], {}, [then, other]).result
 
 
-def write(ctx: Context, x: Any, value: Value) -> None:
-    """Replace all that an array shows by a value of its dtype and shape."""
+def write(ctx: Context, x: Any, value: Value, what: str = "assignment destination") -> None:
+    """Replace all that an array shows by a value of its dtype and shape; `what` is its name in NumPy's errors."""
     if isinstance(x, TaggedRef):
-        _write_tagged(ctx, x, value)
+        _write_tagged(ctx, x, value, what)
         return
+    if x.cell in ctx.read_only:
+        ctx.refused_stores.add(x.cell)
+        raise ValueError(f"{what} is read-only")
     ctx.conflict(x.cell)
-    ctx.heap[x.cell] = _updated(ctx, ctx.heap[x.cell], x.view, value)
+    ctx.heap[x.cell] = _stored(ctx, x, ctx.heap[x.cell], value)
+
+
+def _stored(ctx: Context, x: Ref, base: Value, value: Value) -> Value:
+    """Return what the cell of a reference holds once all that it shows is replaced.
+
+    What the caller sees is an op of its own, even where all is replaced: a check that fails later finds it done.
+    """
+    made = _updated(ctx, base, x.view, value)
+    if x.cell not in ctx.visible or made is base:
+        return made
+    if not base.array.rank:
+        # A number is no memory: it is put there at once.
+        ctx.g.emit("commit", [made], {"arguments": (ctx.visible[x.cell].index,)})
+        return made
+    op = made.op
+    if op is None or op.name not in _WRITERS or op.operands[0] is not base or op is not ctx.g.block.ops[-1]:
+        made = store(ctx.g, base, made, [Span(0, 1, d) for d in base.shape])
+        op = made.op
+    assert op is not None
+    op.attrs["visible"] = True
+    return made
 
 
 def _updated(ctx: Context, base: Value, view: tuple[Link, ...], value: Value) -> Value:
@@ -174,7 +199,7 @@ def _updated(ctx: Context, base: Value, view: tuple[Link, ...], value: Value) ->
     return _put_back(ctx, base, view[0], inner)
 
 
-def _write_tagged(ctx: Context, x: TaggedRef, value: Value) -> None:
+def _write_tagged(ctx: Context, x: TaggedRef, value: Value, what: str) -> None:
     cells = list(dict.fromkeys(r.cell for r in x.choices))
     for cell in cells:
         ctx.conflict(cell)
@@ -182,7 +207,11 @@ def _write_tagged(ctx: Context, x: TaggedRef, value: Value) -> None:
 
     def arm(k: int) -> list[Value]:
         ref = x.choices[k]
-        return [_updated(ctx, before[c], ref.view, value) if c is ref.cell else before[c] for c in cells]
+        if ref.cell in ctx.read_only:
+            ctx.refused_stores.add(ref.cell)
+            ctx.fail(ValueError, f"{what} is read-only")
+            return [before[c] for c in cells]
+        return [_stored(ctx, ref, before[c], value) if c is ref.cell else before[c] for c in cells]
 
     def chain(k: int) -> list[Value]:
         if k == len(x.choices) - 1:

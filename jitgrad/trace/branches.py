@@ -104,8 +104,9 @@ class Branches(Context):
         """Trace one arm into a region; a Python exception that is certain there becomes a failing check."""
         self.enter(frame, start)
         frames = len(self.frames)
-        location = self.location
+        location, before = self.location, self.arm_start
         with self.inside(block):
+            self.arm_start = start.heap
             try:
                 return run()
             except DeadEnd:
@@ -117,12 +118,12 @@ class Branches(Context):
                 del self.frames[frames:]
                 where = getattr(exception, "raised_at", self.location)
                 message = str(exception.args[0]) if exception.args else ""
-                self.check(
-                    self.constant(False, np.bool_), type(exception), message.replace("{", "{{").replace("}", "}}")
-                )
-                self.g.block.ops[-1].location = where
+                with self.g.at(where):
+                    self.fail(type(exception), message.replace("{", "{{").replace("}", "}}"))
                 self.location = location
                 return Outcome({})
+            finally:
+                self.arm_start = before
 
     def branch(
         self, cond: Value, key: Any, frame: Frame, then: Callable[[], Outcome], other: Callable[[], Outcome]

@@ -51,12 +51,26 @@ class Context:
         closures: their abstract value.
     location : Location or None
         The user's line being evaluated.
+    observe_arguments : bool
+        Whether the caller sees what happens to its arrays.
+    visible : dict of Cell to Value
+        Arrays whose contents the caller sees, and the graph arguments that they are.
+    read_only, refused_stores : set of Cell
+        Those that may not be stored to in this call, and those of them where it was tried.
+    arm_start : dict of Cell to contents
+        The heap at the beginning of the innermost arm of a branch.
     """
+
+    observe_arguments = False
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.g = Builder(graph)
         self.heap: dict[Cell, Any] = {}
+        self.visible: dict[Cell, Value] = {}
+        self.read_only: set[Cell] = set()
+        self.refused_stores: set[Cell] = set()
+        self.arm_start: dict[Cell, Any] = self.heap
         # Kinds of the numbers in lists that grow: their cells hold one graph value, which knows no kind.
         self.list_kinds: dict[Cell, str] = {}
 
@@ -137,6 +151,23 @@ class Context:
     def check(self, cond: Value, exception: type[BaseException], message: str, *operands: Value) -> None:
         """Emit a check: at run time, leave with the exception unless `cond` holds."""
         self.g.emit("check", [cond, *operands], {"exception": exception, "message": message})
+
+    def show(self, cell: Cell, argument: Value, array: Any) -> None:
+        """Note that the caller sees what is stored into an array, if it sees any."""
+        if not self.observe_arguments:
+            return
+        self.visible[cell] = argument
+        if isinstance(array, np.ndarray) and not array.flags.writeable:
+            self.read_only.add(cell)
+
+    def fail(self, exception: type[BaseException], message: str, *operands: Value) -> None:
+        """Emit a check that fails, after what the caller must find in its arrays: nothing later puts it there."""
+        start = self.arm_start
+        changed = [c for c in self.visible if c in self.heap and self.heap[c] is not start.get(c, self.visible[c])]
+        if changed:
+            arguments = tuple(self.visible[c].index for c in changed)
+            self.g.emit("commit", [self.heap[c] for c in changed], {"arguments": arguments})
+        self.check(self.constant(False, np.bool_), exception, message, *operands)
 
     def array_type(self, value: Value) -> ArrayType:
         """Return the array type of a value."""

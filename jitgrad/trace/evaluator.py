@@ -67,8 +67,6 @@ class Evaluator(Branches):
     ----------
     outside : Outside
         What was read from globals, closures and attributes.
-    observe_arguments : bool
-        Whether the caller sees what happens to its arrays.
     argument_leaf : dict of Value to int
         Graph arguments that are numbers, and which leaf of the call they are.
     counters : dict of Value to loop key
@@ -339,7 +337,7 @@ class Evaluator(Branches):
         message, operands = self._message(found)
         if self.depth == 0 and not operands:
             raise found
-        self.check(self.constant(False, np.bool_), type(found), message, *operands)
+        self.fail(type(found), message, *operands)
         return Outcome({})
 
     def _message(self, found: BaseException) -> tuple[str, list[Value]]:

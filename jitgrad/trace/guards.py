@@ -252,6 +252,7 @@ class Outside:
             self._arrays[id(value)] = cell
             self.initial[cell] = arg
             self.ctx.heap[cell] = arg
+            self.ctx.show(cell, arg, value)
         found = self._seen[key]
         assert isinstance(found, Ref)
         if found.cell not in self.ctx.heap:

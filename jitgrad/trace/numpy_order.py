@@ -36,7 +36,7 @@ def _sort(ctx: Context, a: Any, axis: Any = -1, kind: Any = None, order: Any = N
     if axis is None:
         value = reshape_to(ctx.g, value, (size_of(ctx, value.shape),))
         axis = 0
-    return ctx.fresh(sort_value(ctx, value, axis_argument(ctx, axis, value.array.rank)))
+    return ctx.fresh(sort_value(ctx, value, axis_argument(ctx, axis, value.array.rank)), "sort array")
 
 
 @method("array", "sort")

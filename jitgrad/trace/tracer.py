@@ -47,7 +47,7 @@ from jitgrad.trace.abstract import (
     TaggedRef,
 )
 from jitgrad.trace.arrays import as_array, read
-from jitgrad.trace.branches import NeedStatic, Restart
+from jitgrad.trace.branches import DeadEnd, NeedStatic, Restart, is_of_the_program
 from jitgrad.trace.evaluator import Evaluator
 from jitgrad.trace.fitting import LoopSignal
 from jitgrad.trace.guards import Guard, Hidden
@@ -158,6 +158,8 @@ class Traced:
         Yields that are gradients, and the leaf of the call by which: they get its memory order.
     arrays_of_rank_0 : set of int
         Yields that are arrays although a number would have their type.
+    read_only : set of int
+        Graph arguments to which the program stores, and for which these are not writeable: that raises.
     """
 
     graph: Graph
@@ -170,6 +172,7 @@ class Traced:
     notes: list[str] = field(default_factory=list)
     orders: dict[int, int] = field(default_factory=dict)
     arrays_of_rank_0: set[int] = field(default_factory=set)
+    read_only: set[int] = field(default_factory=set)
 
 
 def trace(transform: Transform, args: Sequence[Spec], kwargs: dict[str, Spec], values: Sequence[Any]) -> Traced:
@@ -247,15 +250,15 @@ class _Trace:
         named = {k: self.abstract(spec, k) for k, spec in kwargs.items()}
         ctx = self.ctx
         ctx.roots = [*given, *named.values()]
-        result = apply_transform(ctx, self.transform, given, named)
-        tree = self.result(result)
+        tree = self.outcome(given, named)
         writes = []
         if self.transform.kind == "jit":
             self.check_containers()
+            committed = {k for op in self.graph.walk() if op.name == "commit" for k in op.attrs["arguments"]}
             # Arrays of the arguments, and those read from outside: what they hold in the end is written back.
             for cell, initial in [*self.cells, *ctx.outside.initial.items()]:
                 content = ctx.heap.get(cell, initial)
-                if content is not initial:
+                if content is not initial or initial.index in committed:
                     writes.append((initial.index, len(self.yields)))
                     self.yields.append(content)
         self.graph.yields = self.yields
@@ -271,7 +274,26 @@ class _Trace:
             list(self.notes),
             self.orders,
             self.rank_0,
+            {ctx.visible[c].index for c in ctx.refused_stores},
         )
+
+    def outcome(self, given: list[Any], named: dict[str, Any]) -> Any:
+        """Return how to rebuild the result; a call that always raises has none, but may do things before."""
+        ctx = self.ctx
+        try:
+            return self.result(apply_transform(ctx, self.transform, given, named))
+        except DeadEnd:
+            return StaticResult(None)
+        except Exception as exception:
+            acts = any(op.primitive.effects for op in self.graph.ops) or any(
+                ctx.heap.get(c, v) is not v for c, v in ctx.visible.items()
+            )
+            if not is_of_the_program(exception) or not acts or self.transform.kind != "jit":
+                raise
+            message = str(exception.args[0]) if exception.args else ""
+            with ctx.g.at(getattr(exception, "raised_at", ctx.location)):
+                ctx.fail(type(exception), message.replace("{", "{{").replace("}", "}}"))
+            return StaticResult(None)
 
     def check_containers(self) -> None:
         """Refuse a call that changes a list, dict or object among its arguments: that would be lost."""
@@ -305,6 +327,7 @@ class _Trace:
             ctx.heap[cell] = value
             self.cells.append((cell, value))
             array = self.values[leaf]
+            ctx.show(cell, value, array)
             if isinstance(array, np.ndarray):
                 ctx.outside.bind_array(array, cell)
             return Ref(cell)

@@ -110,7 +110,7 @@ def store_result(ctx: Context, name: str, value: Value, target: Any) -> Any:
         raise ValueError(
             f"non-broadcastable output operand with shape {given} doesn't match the broadcast shape {wanted}"
         )
-    write(ctx, target, broadcast_to(ctx.g, value, shape))
+    write(ctx, target, broadcast_to(ctx.g, value, shape), "output array")
     return target
 
 

@@ -13,7 +13,7 @@ import jitgrad.graph.ops  # noqa: F401  (declares the primitives)
 from jitgrad.errors import UnsupportedError
 from jitgrad.graph.builder import Builder
 from jitgrad.graph.ir import Graph, Value
-from jitgrad.graph.ops.index import Pick, Span, load
+from jitgrad.graph.ops.index import Pick, Span, add_to, load, store
 from jitgrad.graph.types import ArrayType, Type
 from tests.backend.fuzz_lower import try_seed
 from tests.backend.native import Native, check
@@ -236,3 +236,23 @@ def test_what_has_no_code_is_refused_by_name() -> None:
     graph = build(lambda g, x: g.add(x, x), typ("complex128", 3))
     with pytest.raises(UnsupportedError, match=r"JG250.*complex128"):
         Native(graph, ["C"])
+
+
+def test_an_array_is_read_by_a_late_nest_before_its_memory_is_taken() -> None:
+    """A nest that reads a version of an array must come before the op that takes its memory, whatever else waits."""
+
+    def make(g: Builder, m0: Value, m1: Value, x0: Value, x1: Value, x2: Value) -> list[Value]:
+        back, middle = [Span(3, -1, 4)], [Span(1, 1, 2)]
+        nothing = g.constant(0.0)
+        rows = g.broadcast(nothing, shape=(3, 4))
+        ones = g.broadcast(nothing, shape=(4,))
+        w = g.add(store(g, ones, g.broadcast(m1, shape=(2,)), middle), g.constant(2.0))
+        ct = add_to(g, rows, x1, [Pick(0), *back])
+        sums = add_to(g, x2, g.multiply(x0, g.cos(load(g, w, back))), back)
+        total = g.add(sums, load(g, ct, [Pick(0), Span(0, 1, 4)]))
+        last = store(g, ct, ones, [Pick(0), Span(0, 1, 4)])
+        return [last, g.reduce_sum(load(g, total, middle), axes=(0,))]
+
+    graph = build(make, typ("float64", 3, 4), typ("float64"), *[typ("float64", 4)] * 3)
+    rng = np.random.default_rng(0)
+    check(graph, rng.normal(size=(3, 4)), 0.5, *rng.normal(size=(3, 4)))

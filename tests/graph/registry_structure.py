@@ -63,11 +63,17 @@ def _check(g: Builder, cond: Value, x: Value) -> Value:
     return x
 
 
+def _commit(g: Builder, x: Value) -> Value:
+    g.emit("commit", [x], {"arguments": (0,)})
+    return x
+
+
 CONTROL = {
     "if": [Example([np.array(c), np.array(1.5)], _if, lambda c, x: x * x if c else -x) for c in (True, False)],
     "for": [Example([np.array(n), np.array(1.5)], _for, _for_meaning) for n in (0, 1, 4)],
     "while": [Example([np.array(x)], _while, _while_meaning) for x in (0.25, 11.0)],
     "check": [Example([np.array(True), np.array(1.5)], _check, lambda cond, x: x)],
+    "commit": [Example([draw("float64", 3)], _commit, lambda x: x, smooth=False)],
     "constant": [
         Example([], lambda g, c=c: g.constant(c), lambda c=c: c)
         for c in (np.array(2.5), np.array(True), np.array(3), draw("float32", 2, 3), draw("int8", 0))

@@ -5,6 +5,7 @@
 `while(*inits)`       regions cond(*carried) -> bool and body(*carried) -> next; results are the last carried.
 `check(cond, *xs)`    leaves the program through an error if cond is false; attrs `exception` and `message` (a format
                       string over xs) say which.
+`commit(*xs)`         puts arrays into the memory of the graph's `arguments`, in program order, for the caller to see.
 `call_back(*xs)`      calls the Python object `function` with arrays; attr `types` are the result types.
 """
 
@@ -71,6 +72,11 @@ def _check_rule(attrs: dict[str, Any], cond: Value, *operands: Value) -> list[Ty
     return []
 
 
+def _commit_rule(attrs: dict[str, Any], *values: Value) -> list[Type]:
+    _require(len(attrs["arguments"]) == len(values), "commit takes one value an argument")
+    return []
+
+
 def _constant_rule(attrs: dict[str, Any]) -> list[Type]:
     value: np.ndarray = attrs["value"]
     return [ArrayType(value.dtype, value.shape)]
@@ -80,6 +86,13 @@ if_ = primitive("if", type_rule=_if_rule, evaluate=None, derivative=None)
 for_ = primitive("for", type_rule=_for_rule, evaluate=None, derivative=None)
 while_ = primitive("while", type_rule=_while_rule, evaluate=None, derivative=None)
 check = primitive("check", type_rule=_check_rule, evaluate=None, derivative=None, effects=frozenset({"may_raise"}))
+commit = primitive(
+    "commit",
+    type_rule=_commit_rule,
+    evaluate=None,
+    derivative=NoGradient("what the caller sees is no result"),
+    effects=frozenset({"io"}),
+)
 constant = primitive(
     "constant", type_rule=_constant_rule, evaluate=lambda attrs: attrs["value"], derivative=NoGradient("a constant")
 )

@@ -8,6 +8,9 @@
 `scatter(a, v, *indices)`      a with a[indices] = v; of repeated indices the last wins.
 `scatter_add(a, v, *indices)`  a with v accumulated, as `np.add.at`.
 
+A store or scatter with the attribute `visible` writes memory that the caller sees: no later store makes it needless,
+for a check between the two may end the call.
+
 Indices are in range and not negative: whoever builds the graph has emitted checks and wrapped negative ones.
 """
 

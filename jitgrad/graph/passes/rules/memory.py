@@ -163,18 +163,21 @@ def _store(r: Context, op: Op) -> Value | None:
     a, v = op.operands[:2]
     given = index_of(op)
     index = _known(r, given)
+    visible = {"visible": True} if op.attrs.get("visible") else {}
     if op.name == "store":
-        if v.type == a.type and _is_whole(index, a):
+        if v.type == a.type and _is_whole(index, a) and not visible:
             return v
         part = made_by(v, "load")
         if part is not None and part.operands[0] is a and _same(_known(r, index_of(part)), index):
             return a
         before = made_by(a, "store")
-        if before is not None and r.once(a) and _same(_known(r, index_of(before)), index):
+        if before is not None and before.operands[1] is v and _same(_known(r, index_of(before)), index):
+            return a
+        if before is not None and not visible and r.once(a) and _same(_known(r, index_of(before)), index):
             return store(r.g, before.operands[0], v, index)
     if not _same(index, given):
         attrs, ints = _split(index)
-        return r.g.emit(op.name, [a, v, *ints], {"index": attrs}).result
+        return r.g.emit(op.name, [a, v, *ints], {"index": attrs} | visible).result
     return None
 
 
