@@ -35,6 +35,7 @@ from jitgrad.pytree import (
 from jitgrad.trace.guards import look_up
 from jitgrad.trace.tracer import (
     ArgumentResult,
+    ChoiceResult,
     DictResult,
     LeafResult,
     ListResult,
@@ -302,6 +303,13 @@ class _Results:
             self._next()
             same = form.SameResult(self.traced.leaves.index(tree.leaf))
             return form.CallResult(lambda array: view_of(array, tree), (same,))
+        if isinstance(tree, ChoiceResult):
+            self._next()
+            # What another choice may give up must not be what a repeat refers to.
+            seen, self.seen = self.seen, {}
+            children = tuple(self.result(c) for c in tree.children)
+            self.seen = seen
+            return form.ChoiceResult(children)
         children = tuple(self.result(c) for c in tree.children)
         if isinstance(tree, TupleResult):
             return form.TupleResult(children) if tree.cls is tuple else form.CallResult(tree.cls, children)
@@ -314,12 +322,6 @@ class _Results:
 
     def _leaf(self, tree: LeafResult) -> Any:
         t = self.traced.graph.yields[tree.index].array
-        if tree.kind == "mixed":
-            for _ in range(3):
-                self._next()
-            dtype = self.traced.graph.yields[tree.index + 1].array.dtype
-            kind = "bool" if dtype == np.bool_ else "float"
-            return form.ChoiceResult((form.NumberResult(kind, dtype), form.NumberResult("numpy", dtype)))
         if tree.index in self.seen:
             self._next()
             return form.RepeatResult(self.seen[tree.index])
@@ -349,10 +351,9 @@ def build_result(tree: Any, values: Sequence[Any], leaves: Sequence[Any]) -> Any
         value = values[tree.index]
         if tree.kind == "array":
             return value
-        if tree.kind == "mixed":
-            number = values[tree.index + 1]
-            return number[()] if value else number.item()
         return value[()] if tree.kind == "numpy" else _PYTHON[tree.kind](value)
+    if isinstance(tree, ChoiceResult):
+        return build_result(tree.children[int(values[tree.index])], values, leaves)
     if isinstance(tree, StaticResult):
         return tree.value
     if isinstance(tree, ArgumentResult):

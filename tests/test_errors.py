@@ -297,9 +297,9 @@ def printing(x):
     return x
 
 
-@refused("JG239", 1.0, np.float32(2.0), at="max(x, y)")
-def one_of_two_kinds(x, y):
-    return max(x, y)
+@refused("JG239", 1.0, np.float32(2.0), at="np.array([max(x, y)])")
+def array_of_one_of_two_dtypes(x, y):
+    return np.array([max(x, y)])
 
 
 @refused("JG240", 1.0, at="y")

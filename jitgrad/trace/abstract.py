@@ -20,6 +20,7 @@ from jitgrad.graph.types import Dim
 __all__ = [
     "UNBOUND",
     "Abstract",
+    "AnyOf",
     "BoundMethod",
     "Box",
     "Cell",
@@ -75,6 +76,22 @@ class Scalar(Abstract):
     low: int | None = None
     high: int | None = None
     is_numpy: Value | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf(Abstract):
+    """One of several numbers of different types; which one is known at run time.
+
+    Attributes
+    ----------
+    flags : tuple of Value
+        For each choice but the last a bool, whether it is that one; at most one of them holds.
+    choices : tuple
+        Scalars and known numbers, no two of one kind and dtype.
+    """
+
+    flags: tuple[Value, ...]
+    choices: tuple[Any, ...]
 
 
 class Cell:

@@ -18,7 +18,7 @@ from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.memory import Span, load, store
 from jitgrad.graph.ops.shape import broadcast_to, move_axes, reshape_to
 from jitgrad.graph.types import ArrayType, Dim, GraphTypeError, broadcast_shapes
-from jitgrad.trace.abstract import Link, ListRef, Ref, Reshape, Scalar, TaggedRef
+from jitgrad.trace.abstract import AnyOf, Link, ListRef, Ref, Reshape, Scalar, TaggedRef
 from jitgrad.trace.context import PYTHON_DTYPES, Context, kind_of_python
 
 __all__ = [
@@ -92,14 +92,24 @@ def dtype_of(ctx: Context, x: Any) -> np.dtype:
         return dtype_of(ctx, x.choices[0])
     if isinstance(x, Scalar):
         return x.value.array.dtype
+    if isinstance(x, AnyOf):
+        raise _undecided(ctx, x)
     found = kind_of_python(x)
     if found is None:
         raise ctx.error("JG210", what=f"{describe(x)} is used as an array")
     return x.dtype if found == "numpy" else PYTHON_DTYPES[found]
 
 
+def _undecided(ctx: Context, x: AnyOf) -> Exception:
+    """Return the error for a number whose type must be known, and depends on data."""
+    names = [kind(c) if kind(c) != "numpy" else str(dtype_of(ctx, c)) for c in x.choices[:2]]
+    return ctx.error("JG239", first=names[0], second=names[1])
+
+
 def describe(x: Any) -> str:
     """Return what an error says of a value."""
+    if isinstance(x, AnyOf):
+        return " or ".join(describe(c) for c in x.choices)
     if isinstance(x, Scalar):
         return f"a {x.kind if x.kind != 'numpy' else x.value.array.dtype.name} scalar"
     if is_array(x):
@@ -234,6 +244,13 @@ def scalar_value(ctx: Context, x: Any, dtype: np.dtype | type | None = None) -> 
     """Return a number as a rank-0 value, of its own dtype or of the one given."""
     if isinstance(x, Scalar):
         return x.value if dtype is None else cast(ctx, x.value, dtype)
+    if isinstance(x, AnyOf):
+        if dtype is None:
+            raise _undecided(ctx, x)
+        made = scalar_value(ctx, x.choices[-1], dtype)
+        for flag, choice in zip(x.flags, x.choices, strict=False):
+            made = ctx.g.select(flag, scalar_value(ctx, choice, dtype), made)
+        return made
     if is_array(x):
         value = read(ctx, x)
         return value if dtype is None else cast(ctx, value, dtype)
@@ -257,8 +274,8 @@ def as_array(ctx: Context, x: Any, dtype: np.dtype | type | None = None) -> Valu
     """Return what `np.asarray` makes of a number, an array, or nested lists and tuples of such."""
     if is_array(x):
         value = read(ctx, x)
-    elif is_number(x):
-        value = scalar_value(ctx, x)
+    elif is_number(x) or isinstance(x, AnyOf):
+        value = scalar_value(ctx, x, dtype if isinstance(x, AnyOf) else None)
     elif isinstance(x, np.ndarray):
         value = ctx.constant(x)
     elif isinstance(x, tuple | ListRef):
@@ -267,7 +284,9 @@ def as_array(ctx: Context, x: Any, dtype: np.dtype | type | None = None) -> Valu
             length = ctx.g.list_length(items)
             value = ctx.g.list_to_array(items, length)
         else:
-            value = _stack(ctx, [as_array(ctx, item) for item in items], common_dtype(ctx, items))
+            common = common_dtype(ctx, items)
+            parts = [as_array(ctx, item, common if isinstance(item, AnyOf) else None) for item in items]
+            value = _stack(ctx, parts, common)
     else:
         raise ctx.error("JG210", what=f"{describe(x)} is used as an array")
     return value if dtype is None else cast(ctx, value, dtype)
@@ -288,6 +307,7 @@ def _stack(ctx: Context, parts: list[Value], dtype: np.dtype) -> Value:
 def common_dtype(ctx: Context, xs: Any) -> np.dtype:
     """Return the dtype that `np.array` gives to a sequence of numbers, arrays and sequences of such."""
     found: list[Any] = []
+    undecided: list[AnyOf] = []
 
     def visit(x: Any) -> None:
         if isinstance(x, ListRef):
@@ -297,11 +317,19 @@ def common_dtype(ctx: Context, xs: Any) -> np.dtype:
         elif isinstance(x, tuple):
             for item in x:
                 visit(item)
+        elif isinstance(x, AnyOf):
+            undecided.append(x)
         else:
             found.append(dtype_of(ctx, x))
 
     visit(xs)
-    return np.result_type(*found) if found else np.dtype(np.float64)
+    ways = {np.result_type(*found)} if found else set()
+    for x in undecided:
+        own = {dtype_of(ctx, c) for c in x.choices}
+        ways = {np.promote_types(a, b) for a in ways for b in own} if ways else own
+    if len(ways) > 1:
+        raise _undecided(ctx, undecided[0])
+    return ways.pop() if ways else np.dtype(np.float64)
 
 
 def as_float(ctx: Context, x: Any) -> Any:

@@ -130,6 +130,8 @@ def attribute(ctx: Context, x: Any, name: str) -> Any:
         return _external_attribute(ctx, x, name)
     if isinstance(x, SuperOf):
         return super_attribute(ctx, x.cls, x.self, name)
+    if isinstance(x, Scalar) and x.kind == "mixed" and name not in ("real", "imag"):
+        raise ctx.error("JG244", what=f"the attribute {name}")
     kind = _kind(x)
     if kind == "array":
         if ("array", name) in ATTRIBUTES:

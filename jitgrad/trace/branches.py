@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ import numpy as np
 from jitgrad.errors import JitgradError
 from jitgrad.graph.ir import Block, Graph, Value, clone_block
 from jitgrad.graph.types import GraphTypeError
-from jitgrad.trace.abstract import Cell, Func, ListRef
+from jitgrad.trace.abstract import AnyOf, Cell, Func, ListRef, Poison, SliceOf
 from jitgrad.trace.context import Context
 from jitgrad.trace.fitting import LoopSignal
 from jitgrad.trace.frame import Frame, Outcome, State
@@ -58,6 +60,25 @@ def is_of_the_program(exception: BaseException) -> bool:
     return not isinstance(exception, ours)
 
 
+@dataclass(slots=True)
+class _Hand:
+    """Stands in for a frame where a branch is made in the middle of an operation."""
+
+    locals: dict[str, Any] = field(default_factory=dict)
+    stack: list[Any] = field(default_factory=list)
+    place: Any = None
+
+
+def _parts(x: Any) -> tuple[Any, ...]:
+    return (x.start, x.stop, x.step) if isinstance(x, SliceOf) else (x,)
+
+
+def _decided(arg: Any, x: AnyOf, number: Any) -> Any:
+    """Return an argument with a number of several types replaced by one that it may be."""
+    made = [number if p is x else p for p in _parts(arg)]
+    return SliceOf(*made) if isinstance(arg, SliceOf) else made[0]
+
+
 class Branches(Context):
     """A trace that can branch.
 
@@ -80,11 +101,11 @@ class Branches(Context):
         self.depth = 0
         self.roots: list[Any] = []
 
-    def state(self, frame: Frame) -> State:
+    def state(self, frame: Any) -> State:
         """Return a copy of the current state."""
         return State(dict(frame.locals), list(frame.stack), dict(self.heap))
 
-    def enter(self, frame: Frame, state: State) -> None:
+    def enter(self, frame: Any, state: State) -> None:
         """Go on from a state."""
         frame.locals, frame.stack, self.heap = dict(state.locals), list(state.stack), dict(state.heap)
 
@@ -100,7 +121,7 @@ class Branches(Context):
             self.g.block = outer
             self.depth -= 1
 
-    def arm(self, block: Block, frame: Frame, start: State, run: Callable[[], Outcome]) -> Outcome:
+    def arm(self, block: Block, frame: Any, start: State, run: Callable[[], Outcome]) -> Outcome:
         """Trace one arm into a region; a Python exception that is certain there becomes a failing check."""
         self.enter(frame, start)
         frames = len(self.frames)
@@ -125,8 +146,37 @@ class Branches(Context):
             finally:
                 self.arm_start = before
 
+    def by_choice(self, run: Callable[..., Any], *args: Any) -> Any:
+        """Return `run(*args)`, done once for each number that an `AnyOf` among the arguments may be."""
+        x = next((v for a in args for v in _parts(a) if isinstance(v, AnyOf)), None)
+        if x is None:
+            return run(*args)
+        return self._decide(x, 0, lambda number: self.by_choice(run, *(_decided(a, x, number) for a in args)))
+
+    def _decide(self, x: AnyOf, k: int, run: Callable[[Any], Any]) -> Any:
+        """Branch over whether a number is its choice k, a later one or the last."""
+        if k == len(x.flags):
+            return run(x.choices[k])
+        hand = _Hand()
+        above = self.frames[-1] if self.frames else None
+        key = ("choice", above and above.path, above and above.place, k)
+
+        def of(number: Callable[[], Any]) -> Outcome:
+            hand.stack.append(number())
+            return Outcome({0: self.state(hand)})
+
+        then, other = partial(run, x.choices[k]), partial(self._decide, x, k + 1, run)
+        outcome = self.branch(x.flags[k], key, hand, partial(of, then), partial(of, other))
+        if not outcome.states:
+            raise DeadEnd()
+        self.heap = outcome.states[0].heap
+        made = outcome.states[0].stack[-1]
+        if isinstance(made, Poison):
+            self.refuse(made, "this value")
+        return made
+
     def branch(
-        self, cond: Value, key: Any, frame: Frame, then: Callable[[], Outcome], other: Callable[[], Outcome]
+        self, cond: Value, key: Any, frame: Any, then: Callable[[], Outcome], other: Callable[[], Outcome]
     ) -> Outcome:
         """Trace both arms of a run-time condition and join what they lead to."""
         start = self.state(frame)
@@ -163,7 +213,7 @@ class Branches(Context):
         return True
 
     def join(
-        self, cond: Value, key: Any, frame: Frame, blocks: list[Block], outcomes: list[Outcome], start: State
+        self, cond: Value, key: Any, frame: Any, blocks: list[Block], outcomes: list[Outcome], start: State
     ) -> Outcome:
         """Make the `if` op of two traced arms."""
         targets = list(dict.fromkeys(t for o in outcomes for t in o.states))
@@ -171,7 +221,8 @@ class Branches(Context):
         edges = [Edge(b, start, m, self.location) for b, m in zip(blocks, made, strict=True)]
         merger = Merger(self, edges, key, self.obligations)
         states: dict[Any, State] = {}
-        base = self.alive_cells(frame, start, outcomes)
+        # In the middle of an operation, nobody knows what it still holds.
+        base = dict(start.heap) if isinstance(frame, _Hand) else self.alive_cells(frame, start, outcomes)
         for target in targets:
             reaching = {k: o.states[target] for k, o in enumerate(outcomes) if target in o.states}
             states[target] = merger.merge(reaching, base)

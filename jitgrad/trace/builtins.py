@@ -7,6 +7,7 @@ In: abstract values. Out: abstract values. Builtins of numbers are in `python_nu
 from __future__ import annotations
 
 import types
+from functools import partial
 from typing import Any
 
 from jitgrad.errors import JitgradError
@@ -22,6 +23,7 @@ from jitgrad.trace.abstract import (
     Record,
     SliceOf,
 )
+from jitgrad.trace.alternatives import apart
 from jitgrad.trace.attributes import attribute, opened, put_attribute, set_attribute
 from jitgrad.trace.calls import PURE, Native, class_of, handles, is_known
 from jitgrad.trace.context import Context
@@ -42,18 +44,16 @@ PURE.update([ord, chr, hex, oct, bin, ascii, frozenset, property, staticmethod, 
 def _type(ctx: Context, x: Any, *rest: Any) -> Any:
     if rest:
         raise ctx.error("JG237", name="type(name, bases, namespace)", why="classes are made outside of compiled code")
-    return class_of(ctx, x)
+    return ctx.by_choice(partial(class_of, ctx), apart(x))
 
 
 @handles(isinstance)
-def _isinstance(ctx: Context, x: Any, classes: Any) -> bool:
-    if isinstance(classes, tuple):
-        return any(_isinstance(ctx, x, c) for c in classes)
+def _isinstance(ctx: Context, x: Any, classes: Any) -> Any:
     if not isinstance(x, Abstract):
         return isinstance(x, classes)
     if isinstance(x, External):
         return isinstance(x.thing, classes)
-    return issubclass(class_of(ctx, x), classes)
+    return ctx.by_choice(lambda v: issubclass(class_of(ctx, v), classes), apart(x))
 
 
 @handles(issubclass)

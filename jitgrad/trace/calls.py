@@ -24,6 +24,7 @@ from jitgrad.graph.ir import Value
 from jitgrad.trace.abstract import (
     UNBOUND,
     Abstract,
+    AnyOf,
     BoundMethod,
     Cell,
     DictRef,
@@ -137,6 +138,9 @@ def class_of(ctx: Context, x: Any) -> type:
     if isinstance(x, Scalar):
         python = {"bool": bool, "int": int, "float": float, "complex": complex}
         return python.get(x.kind) or x.value.array.dtype.type
+    if isinstance(x, AnyOf):
+        # Only asked where no operator or function could be done for each number that it may be.
+        dtype_of(ctx, x)
     if isinstance(x, Ref | TaggedRef):
         return np.ndarray
     table = {ListRef: list, DictRef: dict, SliceOf: slice, IndexRange: range, Func: types.FunctionType}

@@ -6,6 +6,7 @@ element. Containers compare item by item, objects of user classes by their own m
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from jitgrad.trace import arithmetic, arrays
 from jitgrad.trace.abstract import (
     Abstract,
+    AnyOf,
     DictRef,
     External,
     IndexRange,
@@ -45,6 +47,8 @@ _SWAPPED = {"<": ">", "<=": ">=", "==": "==", "!=": "!=", ">": "<", ">=": "<="}
 
 def compare_op(ctx: Context, op: str, x: Any, y: Any) -> Any:
     """Return `x op y` for a comparison of any two values."""
+    if isinstance(x, AnyOf) or isinstance(y, AnyOf):
+        return ctx.by_choice(partial(compare_op, ctx, op), x, y)
     if is_numeric(x) and is_numeric(y):
         return arithmetic.compare(ctx, op, x, y)
     if is_object(x) or is_object(y):
@@ -217,6 +221,8 @@ def _in_range(ctx: Context, x: Any, y: Any) -> Any:
 
 def is_op(ctx: Context, x: Any, y: Any) -> Any:
     """Return `x is y`: a bool, or a bool Scalar for a run-time bool against True or False."""
+    if isinstance(x, AnyOf) or isinstance(y, AnyOf):
+        return ctx.by_choice(partial(is_op, ctx), x, y)
     if isinstance(x, bool) and isinstance(y, Scalar):
         x, y = y, x
     if isinstance(x, Scalar) and x.kind == "bool" and isinstance(y, bool):

@@ -6,7 +6,7 @@ error at the current line and how to make graph values from numbers; it knows no
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -116,6 +116,13 @@ class Context:
             JG240.
         """
         raise self.error("JG240", name=name, why=found.why)
+
+    def by_choice(self, run: Callable[..., Any], *args: Any) -> Any:
+        """Return `run(*args)`, done once for each number that an `AnyOf` among the arguments may be.
+
+        Where what it gives differs in type as well, an `AnyOf` comes out.
+        """
+        raise NotImplementedError
 
     # --- making values
 

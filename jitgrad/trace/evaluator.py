@@ -34,7 +34,7 @@ from jitgrad.trace.abstract import (
     Record,
     Scalar,
 )
-from jitgrad.trace.arrays import array_type, describe, is_numeric
+from jitgrad.trace.arrays import array_type, describe, is_array, is_numeric
 from jitgrad.trace.attributes import attribute
 from jitgrad.trace.blocks import BasicBlock
 from jitgrad.trace.branches import Branches, DeadEnd, NeedStatic, Restart, is_of_the_program, shared_variables
@@ -97,6 +97,8 @@ class Evaluator(Branches):
             args = [function.self, *args]
             function = function.function
         if isinstance(function, Native):
+            if args and is_array(args[0]):
+                return self._handled(function.handler, args, kwargs)
             return function.handler(self, *args, **kwargs)
         if isinstance(function, Func):
             return self.inline(function, args, kwargs)
@@ -112,7 +114,7 @@ class Evaluator(Branches):
         except TypeError:
             handler = None
         if handler is not None:
-            return handler(self, *args, **kwargs)
+            return self._handled(handler, args, kwargs)
         if isinstance(function, types.MethodType):
             return self.call(function.__func__, [self.argument_object(function.__self__), *args], kwargs)
         if isinstance(function, functools.partial):
@@ -126,6 +128,15 @@ class Evaluator(Branches):
         if attributes_of(function) is not None and _defines_call(type(function)):
             return self._call_object(self.argument_object(function), args, kwargs)
         return call_known(self, function, args, kwargs)
+
+    def _handled(self, handler: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        """Call a handler; it never sees a number that may be of several types."""
+        count = len(args)
+
+        def run(*values: Any) -> Any:
+            return handler(self, *values[:count], **dict(zip(kwargs, values[count:], strict=True)))
+
+        return self.by_choice(run, *args, *kwargs.values())
 
     def argument_object(self, value: Any) -> Any:
         """Return the abstract value of an object that came in as an argument and is no tree of numbers."""

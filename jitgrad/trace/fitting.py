@@ -17,6 +17,7 @@ from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.memory import Span
 from jitgrad.graph.types import ListType
 from jitgrad.trace.abstract import (
+    AnyOf,
     Cell,
     DictRef,
     IterRange,
@@ -29,11 +30,11 @@ from jitgrad.trace.abstract import (
     Scalar,
     TaggedRef,
 )
+from jitgrad.trace.alternatives import NumberType, is_any_number, joined_type, number_type
 from jitgrad.trace.arrays import array_type, dtype_of, is_number, kind
 from jitgrad.trace.context import kind_of_python
 from jitgrad.trace.frame import State
 from jitgrad.trace.inspection import cells_of, same, undefined
-from jitgrad.trace.python_arithmetic import mixed_dtype
 
 __all__ = [
     "Fitting",
@@ -107,7 +108,7 @@ class Fitting:
     element: Any
     phis: dict[Any, Cell]
     stand_ins: Any
-    after: dict[Any, str]
+    after: dict[Any, NumberType]
     kinds: dict[Any, Any]
 
     # --- comparing with the back edge
@@ -134,6 +135,8 @@ class Fitting:
     def _first_bound(self, path: Any, value: Any, back: State) -> None:
         if isinstance(value, Maybe):
             value = value.value
+        if isinstance(value, AnyOf):
+            value = value.choices[0]
         if is_number(value):
             dtype = dtype_of(self.ev, value)
             zero = np.zeros((), dtype)[()]
@@ -160,7 +163,7 @@ class Fitting:
         if isinstance(found, Maybe) and not isinstance(head, Maybe):
             self.widen[path] = Poison("it may be unbound after a trip of the loop")
             return False
-        if part.slot and isinstance(head, Scalar):
+        if part.slot and isinstance(head, Scalar | AnyOf):
             return self._number_fits(part, head, found)
         if part.slot and isinstance(head, Ref):
             return self._array_fits(part, head, found, back)
@@ -180,8 +183,8 @@ class Fitting:
 
     def _widen(self, part: Part, found: Any, back: State) -> bool:
         head, path = part.head, part.path
-        if is_number(head) and is_number(found):
-            self.widen[path] = ("number", kind(head), dtype_of(self.ev, head))
+        if is_any_number(head) and is_any_number(found):
+            self.widen[path] = ("number", number_type(self.ev, head))
         elif isinstance(head, IterRange | IterRows) and type(found) is type(head):
             self.widen[path] = "number"
         elif isinstance(head, Ref) and isinstance(found, Ref) and head.cell is found.cell and _alike(head, found):
@@ -194,7 +197,7 @@ class Fitting:
             if before != after:
                 raise NeedPeel(part.name, f"it is {before}, and {after} after a trip")
             self.widen[path] = "phi"
-        elif is_number(head) and isinstance(found, Ref | TaggedRef):
+        elif is_any_number(head) and isinstance(found, Ref | TaggedRef):
             raise NeedPeel(part.name, "it is a number, and an array after a trip")
         elif isinstance(head, ListRef | DictRef | Record) and type(found) is type(head):
             alike = _same_structure(head, found, self.entry.heap.get(head.cell), back.heap.get(found.cell))
@@ -203,28 +206,27 @@ class Fitting:
             self.widen[path] = self._other_object()
         return False
 
-    def _number_fits(self, part: Part, head: Scalar, found: Any) -> bool:
-        if not is_number(found):
+    def _number_fits(self, part: Part, head: Scalar | AnyOf, found: Any) -> bool:
+        if not is_any_number(found):
             if isinstance(found, Ref | TaggedRef):
                 raise NeedPeel(part.name, "it is a number, and an array after a trip")
             self.widen[part.path] = self._other_object()
             return False
         ev = self.ev
-        before, after = (head.kind, head.value.array.dtype), (kind(found), dtype_of(ev, found))
-        self.after[part.path] = after[0]
-        if before == after:
+        before, after = number_type(ev, head), number_type(ev, found)
+        self.after[part.path] = after
+        joined = joined_type([before, after])
+        if joined == before:
             return True
-        mixed = mixed_dtype([before, after])
-        if mixed is not None:
-            if before[0] == "mixed":
-                return True
-            self.widen[part.path] = ("number", "mixed", mixed)
+        if len(joined) == 1 or len(after) > 1 or len(before) > 1:
+            self.widen[part.path] = ("number", joined)
             return False
         entry = self.entry.locals.get(part.name) if part.path[0] == "L" else None
-        if part.path in self.converted or not _convertible(entry, before, after):
-            raise NeedPeel(part.name, f"it is {before[1]} ({before[0]}), and {after[1]} ({after[0]}) after a trip")
+        if part.path in self.converted or not _convertible(entry, before[0], after[0]):
+            (name, dtype), (then, later) = before[0], after[0]
+            raise NeedPeel(part.name, f"it is {dtype} ({name}), and {later} ({then}) after a trip")
         self.converted[part.path] = part.name
-        self.widen[part.path] = ("number", *after)
+        self.widen[part.path] = ("number", after)
         return False
 
     def _array_fits(self, part: Part, head: Ref, found: Any, back: State) -> bool:

@@ -32,12 +32,20 @@ from jitgrad.trace.abstract import (
     Scalar,
     TaggedRef,
 )
-from jitgrad.trace.arrays import array_type, as_array, dtype_of, is_number, kind, read, scalar_value
+from jitgrad.trace.alternatives import (
+    NumberPart,
+    NumberType,
+    given_part,
+    is_any_number,
+    number_of,
+    number_parts,
+    number_type,
+)
+from jitgrad.trace.arrays import array_type, as_array, read, scalar_value
 from jitgrad.trace.context import kind_of_python
 from jitgrad.trace.fitting import Fitting, Get, Part, looking_at
 from jitgrad.trace.frame import State
-from jitgrad.trace.inspection import reachable
-from jitgrad.trace.python_arithmetic import numpy_flag
+from jitgrad.trace.inspection import reachable, undefined
 
 __all__ = ["Header"]
 
@@ -48,13 +56,13 @@ class Header(Fitting):
     Attributes
     ----------
     widen : dict
-        Path to a decision of earlier traces: ("number", kind, dtype), "phi", "ints", "maybe", "grow", or a Poison.
+        Path to a decision of earlier traces: ("number", its type), "phi", "ints", "maybe", "grow", or a Poison.
     inits : list of Value
         What each slot holds at entry.
     getters : list
         How to find each slot's next value in the state at the back edge; called inside the body.
     after : dict
-        Path of each number to its kind after a trip.
+        Path of each number to its type after a trip.
     """
 
     def __init__(self, ev: Any, key: Any, entry: State, forced: frozenset[str]) -> None:
@@ -65,7 +73,7 @@ class Header(Fitting):
         self.widen: dict[Any, Any] = {}
         self.converted: dict[Any, str] = {}
         self.phis: dict[Any, Cell] = {}
-        self.after: dict[Any, str] = {}
+        self.after: dict[Any, NumberType] = {}
         self.kinds: dict[Any, Any] = {}
         self.live = reachable(entry.heap, self._roots())
 
@@ -168,7 +176,7 @@ class Header(Fitting):
             return decision
         if decision == "maybe" or isinstance(v, Maybe):
             return self._maybe(path, v, get, name)
-        if is_number(v) and (force or decision is not None):
+        if is_any_number(v) and (force or decision is not None):
             return self._number(path, v, get, name, decision)
         if isinstance(v, Ref | TaggedRef) and decision == "phi":
             return self._phi(path, v, get, name)
@@ -185,23 +193,24 @@ class Header(Fitting):
         self.parts.append(Part(path, get, v, name, False))
         return v
 
-    def _number(self, path: Any, v: Any, get: Get, name: str, decision: Any) -> Scalar:
+    def _number(self, path: Any, v: Any, get: Get, name: str, decision: Any) -> Any:
         ev = self.ev
-        name_of_kind, dtype = kind(v), dtype_of(ev, v)
-        if isinstance(decision, tuple):
-            _, name_of_kind, dtype = decision
-        made = self._slot(
-            ArrayType(np.dtype(dtype)),
-            lambda: scalar_value(ev, v, dtype),
-            lambda s: scalar_value(ev, get(s), dtype),
-            name,
-        )
-        is_numpy = None
-        if name_of_kind == "mixed":
-            is_numpy = self._slot(BOOL, lambda: numpy_flag(ev, v), lambda s: numpy_flag(ev, get(s)), "")
-        head = Scalar(made, name_of_kind, is_numpy=is_numpy)
-        if name_of_kind == "int" and (kind_of_python(v) is not None or v.value in ev.counters):
-            ev.counters.setdefault(made, self.key)
+        t: NumberType = decision[1] if isinstance(decision, tuple) else number_type(ev, v)
+
+        def given(x: Any, part: NumberPart) -> Value:
+            if len(t) == 1 and part.role == "value":
+                return scalar_value(ev, x, part.type.dtype)
+            found = given_part(ev, x, t, part)
+            return undefined(ev, part.type) if found is None else found
+
+        def slot(part: NumberPart) -> Value:
+            called = name if part.role == "value" else ""
+            return self._slot(part.type, lambda: given(v, part), lambda s: given(get(s), part), called)
+
+        head = number_of(t, [slot(part) for part in number_parts(t)])
+        counts = kind_of_python(v) is not None or (isinstance(v, Scalar) and v.value in ev.counters)
+        if isinstance(head, Scalar) and head.kind == "int" and counts:
+            ev.counters.setdefault(head.value, self.key)
         self.parts.append(Part(path, get, head, name, True))
         return head
 

@@ -16,6 +16,7 @@ from jitgrad.graph.ops.shape import split_shape
 from jitgrad.graph.types import ListType, Type
 from jitgrad.trace.abstract import (
     Abstract,
+    AnyOf,
     BoundMethod,
     Box,
     Cell,
@@ -57,6 +58,8 @@ def same(a: Any, b: Any) -> bool:
         return a.dtype == b.dtype and a.tobytes() == b.tobytes()
     if isinstance(a, Scalar):
         return a.value is b.value and a.kind == b.kind and a.is_numpy is b.is_numpy
+    if isinstance(a, AnyOf):
+        return same(a.flags, b.flags) and same(a.choices, b.choices)
     if isinstance(a, tuple):
         return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
     if isinstance(a, slice):

@@ -21,6 +21,7 @@ import numpy as np
 from jitgrad.graph.ir import Block, Op, Value
 from jitgrad.graph.types import INT64
 from jitgrad.trace.abstract import IterRange, IterRows, IterSequence, Maybe, Poison, Scalar
+from jitgrad.trace.alternatives import narrowed
 from jitgrad.trace.arrays import scalar_value
 from jitgrad.trace.fitting import NeedPeel, NeedUnroll, NeverRepeats, NotThisForm
 from jitgrad.trace.frame import Frame, Outcome, State
@@ -276,19 +277,18 @@ def _counted(ev: Any, node: LoopNode, frame: Frame, key: Any, header: Header) ->
     _check_conversions(ev, header, _runs_value(iterator), trips)
     state = _finish(op, header)
     if _runs_value(iterator):
-        state.locals = {k: _after_a_trip(header, k, v) for k, v in state.locals.items()}
+        state.locals = {k: _after_a_trip(ev, header, k, v) for k, v in state.locals.items()}
     ev.enter(frame, state)
     frame.pop()
     return ev._arrive(head.arms[1].target, frame)
 
 
-def _after_a_trip(header: Header, name: str, v: Any) -> Any:
+def _after_a_trip(ev: Any, header: Header, name: str, v: Any) -> Any:
     """Return a variable behind a loop that surely ran: it is bound, and has the kind that a trip gives it."""
     if isinstance(v, Maybe):
         return v.value
-    if isinstance(v, Scalar) and v.kind == "mixed" and header.after.get(("L", name), "mixed") == "numpy":
-        return Scalar(v.value, "numpy")
-    return v
+    after = header.after.get(("L", name))
+    return v if after is None else narrowed(ev, v, after)
 
 
 def _runs_value(iterator: Any) -> bool:

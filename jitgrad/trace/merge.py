@@ -38,11 +38,19 @@ from jitgrad.trace.abstract import (
     Scalar,
     TaggedRef,
 )
-from jitgrad.trace.arrays import array_type, as_array, dtype_of, is_number, kind, read, scalar_value, shape_of
+from jitgrad.trace.alternatives import (
+    given_part,
+    is_any_number,
+    joined_bounds,
+    joined_type,
+    number_of,
+    number_parts,
+    number_type,
+)
+from jitgrad.trace.arrays import array_type, as_array, dtype_of, is_number, kind, read, shape_of
 from jitgrad.trace.context import Context
 from jitgrad.trace.frame import State
 from jitgrad.trace.inspection import cells_of, reachable, same, undefined, values_in
-from jitgrad.trace.python_arithmetic import mixed_dtype, numpy_flag
 
 __all__ = ["Edge", "Merger", "Obligations", "Slot", "cells_of", "reachable", "same", "undefined", "values_in"]
 
@@ -245,7 +253,7 @@ class Merger:
             return next(v for v in values if isinstance(v, Poison))
         if any(v is UNBOUND or isinstance(v, Maybe) for v in values):
             return self._maybe(path, values, ks)
-        if all(is_number(v) for v in values):
+        if all(is_any_number(v) for v in values):
             return self._number(path, values, ks)
         if all(isinstance(v, Ref | TaggedRef) for v in values):
             return self._array(path, values, ks)
@@ -275,27 +283,17 @@ class Merger:
         return Poison(f"{why}: {texts}{f' ({lines})' if lines else ''}")
 
     def _number(self, path: Any, values: list[Any], ks: list[int]) -> Any:
-        kinds = {(kind(v), dtype_of(self.ctx, v)) for v in values}
-        mixed = mixed_dtype(kinds)
-        if mixed is not None:
-            return self._mixed(path, values, ks, mixed)
-        if len(kinds) > 1:
-            return self._poison(path, "a number of different types", values, ks)
-        ((name, dtype),) = kinds
-        given = {}
-        for k, v in zip(ks, values, strict=True):
-            with self.on(k):
-                given[k] = scalar_value(self.ctx, v, dtype)
-        return Scalar(self.slot(ArrayType(dtype), given, _name(path)), name, *_joined_bounds(values))
-
-    def _mixed(self, path: Any, values: list[Any], ks: list[int], dtype: np.dtype) -> Scalar:
-        given, flags = {}, {}
-        for k, v in zip(ks, values, strict=True):
-            with self.on(k):
-                given[k] = scalar_value(self.ctx, v, dtype)
-                flags[k] = numpy_flag(self.ctx, v)
-        value = self.slot(ArrayType(dtype), given, _name(path))
-        return Scalar(value, "mixed", is_numpy=self.slot(BOOL, flags))
+        t = joined_type([number_type(self.ctx, v) for v in values])
+        made = []
+        for part in number_parts(t):
+            given = {}
+            for k, v in zip(ks, values, strict=True):
+                with self.on(k):
+                    found = given_part(self.ctx, v, t, part)
+                if found is not None:
+                    given[k] = found
+            made.append(self.slot(part.type, given, _name(path) if part.role == "value" else ""))
+        return number_of(t, made, *joined_bounds([v for v in values if kind(v) == "int"] if len(t) == 1 else []))
 
     def _maybe(self, path: Any, values: list[Any], ks: list[int]) -> Any:
         bound = [(v, k) for v, k in zip(values, ks, strict=True) if v is not UNBOUND]
@@ -405,15 +403,6 @@ class Merger:
             with self.on(k):
                 given[k] = self.ctx.dim(n)
         return self.slot(INT64, given)
-
-
-def _joined_bounds(values: Sequence[Any]) -> tuple[int | None, int | None]:
-    lows = [v.low if isinstance(v, Scalar) else v for v in values]
-    highs = [v.high if isinstance(v, Scalar) else v for v in values]
-    known = [b for b in (*lows, *highs) if type(b) is int]
-    if len(known) < 2 * len(values):
-        return None, None
-    return min(known), max(known)
 
 
 def _form(view: Any) -> Any:

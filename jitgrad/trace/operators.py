@@ -9,12 +9,14 @@ through the reference with NumPy's casting rule. This room knows no bytecode and
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from jitgrad.trace import arithmetic
 from jitgrad.trace.abstract import (
+    AnyOf,
     Cell,
     DictRef,
     External,
@@ -54,6 +56,8 @@ _METHODS = {
 
 def binary_op(ctx: Context, op: str, x: Any, y: Any, inplace: bool = False) -> Any:
     """Return `x op y`; with `inplace`, what `x op= y` binds, arrays and lists being changed in place."""
+    if isinstance(x, AnyOf) or isinstance(y, AnyOf):
+        return ctx.by_choice(partial(binary_op, ctx, op, inplace=inplace), x, y)
     if is_numeric(x) and is_numeric(y):
         return _numeric(ctx, op, x, y, inplace)
     if is_object(x) or is_object(y):
@@ -176,6 +180,8 @@ def _list_plus(ctx: Context, x: ListRef, y: Any, inplace: bool) -> Any:
 
 def unary_op(ctx: Context, op: str, x: Any) -> Any:
     """Return `-x`, `+x` or `~x`."""
+    if isinstance(x, AnyOf):
+        return ctx.by_choice(partial(unary_op, ctx, op), x)
     if isinstance(x, np.ndarray):
         x = ctx.fresh(as_array(ctx, x))
     if is_numeric(x):
@@ -192,6 +198,12 @@ def unary_op(ctx: Context, op: str, x: Any) -> Any:
 
 def get_item_op(ctx: Context, x: Any, key: Any) -> Any:
     """Return `x[key]` of any value."""
+    if type(key) is tuple:
+        return ctx.by_choice(lambda *parts: _get_item(ctx, x, parts), *key)
+    return ctx.by_choice(partial(_get_item, ctx, x), key)
+
+
+def _get_item(ctx: Context, x: Any, key: Any) -> Any:
     if isinstance(x, External) and isinstance(x.thing, list | dict):
         return _external_item(ctx, x, key)
     if isinstance(x, Record | External):
@@ -216,6 +228,13 @@ def _external_item(ctx: Context, x: External, key: Any) -> Any:
 
 def set_item_op(ctx: Context, x: Any, key: Any, value: Any) -> None:
     """Do `x[key] = value` for any value."""
+    if type(key) is tuple:
+        ctx.by_choice(lambda *parts: _set_item(ctx, x, parts, value), *key)
+    else:
+        ctx.by_choice(lambda part: _set_item(ctx, x, part, value), key)
+
+
+def _set_item(ctx: Context, x: Any, key: Any, value: Any) -> None:
     if isinstance(x, Record | External):
         found = special_method(ctx, x, "__setitem__")
         if found is not None:

@@ -8,6 +8,7 @@ leaves through OverflowError. This room knows no arrays.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterable
 from typing import Any
 
@@ -23,6 +24,21 @@ __all__ = ["INT64_LIMITS", "ORDER", "bounds_of", "mixed_binary", "mixed_dtype", 
 
 INT64_LIMITS = np.iinfo(np.int64)
 ORDER = ["bool", "int", "float", "complex"]
+
+
+def _texts_of_division_by_zero() -> dict[tuple[str, str], str]:
+    """Return what the running version says when a number of a kind is divided by zero."""
+    texts = {}
+    for op, divide in (("/", operator.truediv), ("//", operator.floordiv), ("%", operator.mod)):
+        for number in (1, 1.0):
+            try:
+                divide(number, 0)
+            except ZeroDivisionError as error:
+                texts[op, type(number).__name__] = str(error)
+    return texts
+
+
+_BY_ZERO = _texts_of_division_by_zero()
 
 
 def mixed_dtype(kinds: Iterable[tuple[str, np.dtype]]) -> np.dtype | None:
@@ -72,6 +88,7 @@ def python_binary(ctx: Context, op: str, x: Any, y: Any) -> Any:
         return Scalar(g.emit(name, [scalar_value(ctx, x), scalar_value(ctx, y)]).result, "bool")
     if common == "bool":
         common = "int"
+    by_zero = _BY_ZERO.get((op, common))
     if op == "/" and common == "int":
         common = "float"
     if common == "int" and op == "**" and (isinstance(y, Scalar) or y < 0):
@@ -90,12 +107,8 @@ def python_binary(ctx: Context, op: str, x: Any, y: Any) -> Any:
     if op in ("/", "//", "%"):
         known_nonzero = not isinstance(y, Scalar) and y != 0
         if not known_nonzero:
-            message = {
-                "/": "division by zero" if common == "int" else "float division by zero",
-                "//": "integer division or modulo by zero" if common == "int" else "float floor division by zero",
-                "%": "integer modulo by zero" if common == "int" else "float modulo",
-            }[op]
-            ctx.check(g.not_equal(b, ctx.constant(0, dtype)), ZeroDivisionError, message)
+            assert by_zero is not None
+            ctx.check(g.not_equal(b, ctx.constant(0, dtype)), ZeroDivisionError, by_zero)
     if common == "int":
         return _python_int(ctx, op, x, y, a, b)
     if op == "**":
@@ -122,8 +135,7 @@ def mixed_binary(ctx: Context, op: str, x: Any, y: Any) -> Any:
     a, b = scalar_value(ctx, x, np.float64), scalar_value(ctx, y, np.float64)
     if op in ("/", "//", "%"):
         if isinstance(y, Scalar) or y == 0:
-            text = {"/": "float division by zero", "//": "float floor division by zero", "%": "float modulo"}[op]
-            ctx.check(g.logical_or(flag, g.not_equal(b, 0.0)), ZeroDivisionError, text)
+            ctx.check(g.logical_or(flag, g.not_equal(b, 0.0)), ZeroDivisionError, _BY_ZERO[op, "float"])
         name = {"/": "divide", "//": "floor_divide", "%": "remainder"}[op]
     elif op == "**":
         if not isinstance(y, Scalar) and y == 2:

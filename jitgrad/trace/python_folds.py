@@ -16,10 +16,11 @@ import numpy as np
 
 from jitgrad.graph.ir import Value
 from jitgrad.trace.abstract import IterSequence, Scalar
-from jitgrad.trace.arrays import dtype_of, is_array, is_numeric, kind, scalar_value
+from jitgrad.trace.alternatives import chosen, is_any_number
+from jitgrad.trace.arrays import array_type, dtype_of, is_array, is_numeric, kind, read, scalar_value
 from jitgrad.trace.calls import HANDLERS, handles
 from jitgrad.trace.comparisons import compare_op
-from jitgrad.trace.context import PYTHON_DTYPES, Context, kind_of_python
+from jitgrad.trace.context import Context, kind_of_python
 from jitgrad.trace.iteration import count_of, item_at, iterate
 from jitgrad.trace.objects import type_name
 from jitgrad.trace.operators import binary_op
@@ -30,40 +31,20 @@ __all__ = ["choose", "folded", "kind_or_none", "python_sum", "type_is"]
 
 _COMPENSATED = sys.version_info >= (3, 12)
 _EMPTY = "iterable argument is empty" if sys.version_info >= (3, 12) else "arg is an empty sequence"
-_ORDER = ["bool", "int", "float", "complex"]
 
 
 # --- choosing one of several
 
 
 def choose(ctx: Context, cond: Any, x: Any, y: Any) -> Any:
-    """Return `x if cond else y` of two values of one kind; Python numbers are widened to the wider kind."""
+    """Return `x if cond else y` of two numbers, or of two arrays of one type."""
     if isinstance(cond, bool | np.bool_):
         return x if cond else y
-    if not (is_numeric(x) and is_numeric(y)) or is_array(x) != is_array(y):
+    if is_any_number(x) and is_any_number(y):
+        return chosen(ctx, cond.value, x, y)
+    if not (is_array(x) and is_array(y)) or array_type(ctx, x) != array_type(ctx, y):
         raise ctx.error("JG239", first=type_name(ctx, x), second=type_name(ctx, y))
-    kinds = {kind(x), kind(y)}
-    if len(kinds) == 1 and dtype_of(ctx, x) == dtype_of(ctx, y):
-        dtype, made = dtype_of(ctx, x), kind(x)
-    elif kinds <= set(_ORDER):
-        made = max(kinds, key=_ORDER.index)
-        dtype = PYTHON_DTYPES[made]
-    elif "numpy" in kinds:
-        # A known Python number that the NumPy scalar's dtype holds exactly can stand for it.
-        dtype, made = (dtype_of(ctx, v) for v in (x, y) if kind(v) == "numpy").__next__(), "numpy"
-        for v in (x, y):
-            exact = dtype_of(ctx, v) == dtype or (kind_of_python(v) is not None and dtype.type(v) == v)
-            if not exact:
-                raise ctx.error("JG239", first=type_name(ctx, x), second=type_name(ctx, y))
-    else:
-        raise ctx.error("JG239", first=type_name(ctx, x), second=type_name(ctx, y))
-    value = ctx.g.select(cond.value, scalar_value(ctx, x, dtype), scalar_value(ctx, y, dtype))
-    if made == "array":
-        return ctx.fresh(value)
-    bounds = [(v, v) if kind_of_python(v) is not None else (v.low, v.high) for v in (x, y)]
-    if made == "int" and all(b is not None for pair in bounds for b in pair):
-        return Scalar(value, "int", int(min(b[0] for b in bounds)), int(max(b[1] for b in bounds)))
-    return Scalar(value, made)
+    return ctx.fresh(ctx.g.select(cond.value, read(ctx, x), read(ctx, y)))
 
 
 def _flag(ctx: Context, x: Any) -> Any:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from jitgrad.graph.ir import Value
 from jitgrad.trace import arithmetic, arrays, promotion
-from jitgrad.trace.abstract import DictRef, External, IndexRange, ListRef, Record, Scalar
+from jitgrad.trace.abstract import AnyOf, DictRef, External, IndexRange, ListRef, Record, Scalar
 from jitgrad.trace.arrays import (
     as_array,
     as_float,
@@ -49,6 +50,8 @@ def truth_value(ctx: Context, x: Any = False) -> Any:
         x = opened(ctx, x)
     if isinstance(x, np.ndarray):
         x = ctx.fresh(as_array(ctx, x))
+    if isinstance(x, AnyOf):
+        return ctx.by_choice(partial(truth_value, ctx), x)
     if is_numeric(x):
         return truth(ctx, x)
     if isinstance(x, Record | External) or is_object(x):

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from jitgrad.trace.abstract import Abstract
+from jitgrad.trace.abstract import Abstract, AnyOf
+from jitgrad.trace.arrays import describe
 from jitgrad.trace.calls import is_known
 from jitgrad.trace.context import Context
 
@@ -35,6 +36,8 @@ class Text(Abstract):
 
 def format_value(ctx: Context, x: Any, conversion: str | None = None, spec: Any = "") -> Any:
     """Return `format(x, spec)` after a conversion: a str, or a `Text` where x is known only at run time."""
+    if isinstance(x, AnyOf):
+        raise ctx.error("JG240", name="a number in a text", why=f"it is {describe(x)}, as data decide")
     if isinstance(x, Text) and spec == "" and conversion in (None, "s"):
         return x
     if is_known(x) and isinstance(spec, str):

@@ -31,6 +31,7 @@ from jitgrad.pytree import (
 )
 from jitgrad.trace.abstract import (
     Abstract,
+    AnyOf,
     BoundMethod,
     Box,
     Cell,
@@ -46,6 +47,7 @@ from jitgrad.trace.abstract import (
     Span,
     TaggedRef,
 )
+from jitgrad.trace.alternatives import single_choices
 from jitgrad.trace.arrays import as_array, read
 from jitgrad.trace.branches import DeadEnd, NeedStatic, Restart, is_of_the_program
 from jitgrad.trace.evaluator import Evaluator
@@ -59,20 +61,25 @@ from jitgrad.trace.transforms import apply_transform
 from jitgrad.transform import Transform
 
 __all__ = [
-    "ArgumentResult", "DictResult", "LeafResult", "ListResult", "ObjectResult", "ResultTree", "StaticResult", "Traced",
-    "TupleResult", "ViewResult", "trace",
+    "ArgumentResult", "ChoiceResult", "DictResult", "LeafResult", "ListResult", "ObjectResult", "ResultTree",
+    "StaticResult", "Traced", "TupleResult", "ViewResult", "trace",
 ]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class LeafResult:
-    """A new array or number: yield `index` of the graph; `kind` is "array", "numpy", "mixed" or a Python kind.
-
-    A mixed number has three yields: 1 if it is NumPy's, else 0; then its value twice, for each kind that it may be.
-    """
+    """A new array or number: yield `index` of the graph; `kind` is "array", "numpy" or a Python kind."""
 
     index: int
     kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceResult:
+    """One of several results: yield `index` of the graph, an int64, says which; their own yields follow."""
+
+    index: int
+    children: tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +138,9 @@ class ObjectResult:
 
 
 ResultTree: TypeAlias = (
-    LeafResult | ArgumentResult | ViewResult | StaticResult | TupleResult | ListResult | DictResult | ObjectResult
-)
+    LeafResult | ChoiceResult | ArgumentResult | ViewResult | StaticResult
+    | TupleResult | ListResult | DictResult | ObjectResult
+)  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -361,12 +369,8 @@ class _Trace:
         """Return how to rebuild a result; its leaves become yields of the graph."""
         ctx = self.ctx
         x = bound_value(ctx, "the result", x) if isinstance(x, Maybe | Poison) else x
-        if isinstance(x, Scalar):
-            if x.is_numpy is None:
-                return self._leaf(x.value, x.kind)
-            made = self._leaf(ctx.g.cast(x.is_numpy, dtype=np.int64), x.kind)
-            self.yields += [x.value, x.value]
-            return made
+        if isinstance(x, Scalar | AnyOf):
+            return self._number(x)
         if isinstance(x, Ref | TaggedRef):
             return self._array(x)
         if isinstance(x, tuple) and not _plain(x):
@@ -394,6 +398,17 @@ class _Trace:
             names = {BoundMethod: "a function made inside", Text: "a text with parts known only at run time"}
             raise ctx.error("JG225", what=names.get(type(x), "a " + type(x).__name__))
         return StaticResult(x)
+
+    def _number(self, x: Scalar | AnyOf) -> Any:
+        g = self.ctx.g
+        flags, kinds, values = zip(*single_choices(self.ctx, x), strict=True)
+        if len(kinds) == 1:
+            return self._leaf(values[0], kinds[0])
+        which = self.ctx.constant(len(kinds) - 1, np.int64)
+        for k, flag in reversed(list(enumerate(flags[:-1]))):
+            which = g.select(flag, self.ctx.constant(k, np.int64), which)
+        tag = self._leaf(which, "int")
+        return ChoiceResult(tag.index, tuple(self._leaf(v, k) for v, k in zip(values, kinds, strict=True)))
 
     def _leaf(self, value: Value, kind: str) -> LeafResult:
         for d in value.shape:

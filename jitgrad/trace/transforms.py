@@ -21,22 +21,22 @@ from jitgrad.graph.ops.shape import reshape_to
 from jitgrad.graph.types import ArrayType, Type
 from jitgrad.trace.abstract import (
     Abstract,
+    AnyOf,
     Cell,
     DictRef,
     External,
     ListRef,
-    Maybe,
-    Poison,
     Record,
     Ref,
     Scalar,
     TaggedRef,
 )
+from jitgrad.trace.alternatives import is_any_number, number_type
 from jitgrad.trace.arrays import as_array, cast, describe, dtype_of, is_array, kind, read, scalar_value, shape_of
 from jitgrad.trace.attributes import attribute, opened
 from jitgrad.trace.calls import Native
 from jitgrad.trace.context import Context, kind_of_python
-from jitgrad.trace.inspection import cells_of
+from jitgrad.trace.inspection import cells_of, values_in
 from jitgrad.trace.iteration import sequence_of
 from jitgrad.transform import Transform, argument_positions
 
@@ -100,9 +100,19 @@ def _jvp(ctx: Context, function: Any, primals: Any, tangents: Any, has_aux: bool
 
 
 def _is_float_leaf(ctx: Context, x: Any) -> bool:
+    if isinstance(x, AnyOf):
+        return any(_is_float_leaf(ctx, c) for c in x.choices)
     if isinstance(x, Scalar | Ref | TaggedRef) or kind_of_python(x) is not None:
         return dtype_of(ctx, x).kind in "fc"
     return False
+
+
+def _decided(ctx: Context, x: Any) -> Any:
+    """Return a float leaf as a number of one type: one that may be an int is differentiated as the float it may be."""
+    if not isinstance(x, AnyOf):
+        return x
+    dtype = np.result_type(*(d for _, d in number_type(ctx, x)))
+    return _number_like(ctx, x, scalar_value(ctx, x, dtype))
 
 
 def map_leaves(ctx: Context, x: Any, function: Callable[[Any], Any]) -> Any:
@@ -110,7 +120,7 @@ def map_leaves(ctx: Context, x: Any, function: Callable[[Any], Any]) -> Any:
 
     Containers are made anew, so that the result shares no storage with x.
     """
-    if isinstance(x, Scalar | Ref | TaggedRef | np.ndarray) or kind_of_python(x) is not None:
+    if isinstance(x, Ref | TaggedRef | np.ndarray) or is_any_number(x):
         return function(x)
     if isinstance(x, tuple):
         items = [map_leaves(ctx, v, function) for v in x]
@@ -149,7 +159,7 @@ def float_leaves(ctx: Context, x: Any) -> list[Any]:
 
     def visit(leaf: Any) -> Any:
         if _is_float_leaf(ctx, leaf):
-            found.append(leaf)
+            found.append(_decided(ctx, leaf))
         return leaf
 
     heap = ctx.heap
@@ -168,9 +178,8 @@ def with_leaves(ctx: Context, x: Any, leaves: Iterator[Value]) -> Any:
         if not _is_float_leaf(ctx, leaf):
             return leaf
         value = next(leaves)
-        name = kind(leaf)
-        if name != "array":
-            return _number_like(leaf, value)
+        if not is_array(leaf):
+            return _number_like(ctx, leaf, value)
         made = ctx.fresh(value)
         made.cell.like = leaf.cell.argument if isinstance(leaf, Ref) and not leaf.view else None
         return made
@@ -178,9 +187,21 @@ def with_leaves(ctx: Context, x: Any, leaves: Iterator[Value]) -> Any:
     return map_leaves(ctx, x, swap)
 
 
-def _number_like(leaf: Any, value: Value) -> Scalar:
+def _number_like(ctx: Context, leaf: Any, value: Value) -> Scalar:
     """Return a value as a number of a leaf's kind."""
+    if isinstance(leaf, AnyOf):
+        leaf = next(c for c in leaf.choices if _is_float_leaf(ctx, c))
+        return Scalar(value, "float" if kind(leaf) == "mixed" else kind(leaf))
     return Scalar(value, kind(leaf), is_numpy=getattr(leaf, "is_numpy", None))
+
+
+def _put_through(x: Any, mapping: dict[Value, Value]) -> Any:
+    """Return a number with its values replaced."""
+    if isinstance(x, AnyOf):
+        return AnyOf(tuple(mapping[f] for f in x.flags), tuple(_put_through(c, mapping) for c in x.choices))
+    if not isinstance(x, Scalar):
+        return x
+    return Scalar(mapping[x.value], x.kind, is_numpy=None if x.is_numpy is None else mapping[x.is_numpy])
 
 
 def _copied(ctx: Context, x: Any) -> Any:
@@ -229,12 +250,12 @@ class _Traced:
     def leaves_of(self, x: Any) -> list[Any]:
         """Return the float leaves of a part of the result."""
         ctx = self.ctx
-        heap = ctx.heap
-        ctx.heap = self.heap
+        heap, block = ctx.heap, ctx.g.block
+        ctx.heap, ctx.g.block = self.heap, self.block
         try:
             return float_leaves(ctx, x)
         finally:
-            ctx.heap = heap
+            ctx.heap, ctx.g.block = heap, block
 
 
 def _at(args: Sequence[Any], kwargs: dict[str, Any], index: int | str) -> Any:
@@ -246,13 +267,10 @@ def _exported(ctx: Context, traced: _Traced, x: Any, yields: list[Value]) -> Cal
     inner: list[Value] = []
 
     def collect(leaf: Any) -> Any:
-        if isinstance(leaf, Scalar | Ref | TaggedRef):
-            value = traced.read(leaf)
-            inner.append(value)
-            yields.append(value)
-            flag = getattr(leaf, "is_numpy", None)
-            if flag is not None:
-                yields.append(flag)
+        if isinstance(leaf, Ref | TaggedRef):
+            inner.append(traced.read(leaf))
+            yields.append(inner[-1])
+        yields.extend(values_in(leaf) if isinstance(leaf, Scalar | AnyOf) else ())
         return leaf
 
     heap = ctx.heap
@@ -264,12 +282,9 @@ def _exported(ctx: Context, traced: _Traced, x: Any, yields: list[Value]) -> Cal
         supply = iter(inner)
 
         def put(leaf: Any) -> Any:
-            if not isinstance(leaf, Scalar | Ref | TaggedRef):
-                return leaf
-            value = mapping[next(supply)]
-            if not isinstance(leaf, Scalar):
-                return ctx.fresh(value)
-            return Scalar(value, leaf.kind, is_numpy=None if leaf.is_numpy is None else mapping[leaf.is_numpy])
+            if isinstance(leaf, Ref | TaggedRef):
+                return ctx.fresh(mapping[next(supply)])
+            return _put_through(leaf, mapping)
 
         keep = ctx.heap
         ctx.heap = traced.heap | keep
@@ -301,10 +316,7 @@ def _gradient(ctx: Context, t: Transform, args: list[Any], kwargs: dict[str, Any
             raise ctx.error("JG105", name=_name(t), what=describe(value))
         value, aux = value
     loss = _scalar_output(ctx, t, traced, value)
-    yields = [loss]
-    flag = getattr(value, "is_numpy", None)
-    if flag is not None:
-        yields.append(flag)
+    yields = [loss, *(values_in(value) if isinstance(value, Scalar | AnyOf) else ())]
     rebuild_aux = _exported(ctx, traced, aux, yields)
     traced.block.yields = yields
     graph = adjoint(traced.block, list(range(len(traced.leaves))), seeded=[0])
@@ -316,9 +328,11 @@ def _gradient(ctx: Context, t: Transform, args: list[Any], kwargs: dict[str, Any
     gradient = grads[0] if single else tuple(grads)
     if t.kind == "grad":
         return (gradient, rebuild_aux(mapping)) if t.has_aux else gradient
-    name = kind(value)
-    is_numpy = None if flag is None else mapping[flag]
-    out = Scalar(made[0], name, is_numpy=is_numpy) if name != "array" else ctx.fresh(made[0])
+    out: Any = _put_through(value, mapping)
+    if kind_of_python(value) is not None:
+        out = Scalar(made[0], kind(value))
+    elif is_array(value):
+        out = ctx.fresh(made[0])
     return ((out, rebuild_aux(mapping)), gradient) if t.has_aux else (out, gradient)
 
 
@@ -332,7 +346,7 @@ def _name(t: Transform) -> str:
 
 
 def _check_argument(ctx: Context, t: Transform, index: int | str, x: Any) -> None:
-    if isinstance(x, Scalar | Ref | TaggedRef) or kind_of_python(x) is not None:
+    if is_array(x) or is_any_number(x):
         dtype = dtype_of(ctx, x)
         if dtype.kind not in "fc":
             raise ctx.error("JG111", index=index, name=_name(t), what=_typed(ctx, x))
@@ -350,10 +364,10 @@ def _typed(ctx: Context, x: Any) -> str:
 
 
 def _scalar_output(ctx: Context, t: Transform, traced: _Traced, value: Any) -> Value:
-    if isinstance(value, Poison | Maybe) or not (is_array(value) or kind(value) != "array"):
+    if not is_array(value) and not is_any_number(value):
         raise ctx.error("JG114", name=_name(t), what=describe(value))
-    if not is_array(value) and kind_of_python(value) is None and not isinstance(value, Scalar):
-        raise ctx.error("JG114", name=_name(t), what=describe(value))
+    if isinstance(value, AnyOf):
+        value = next(iter(traced.leaves_of(value)), value.choices[0])
     loss = traced.read(value)
     if loss.array.rank or loss.array.dtype.kind != "f":
         what = f"a result of {loss.type}" if loss.array.rank or loss.array.dtype.kind == "c" else f"an {loss.type}"

@@ -1,0 +1,190 @@
+"""Numbers that may be of several types, as data decide: how they are joined, carried and taken apart.
+
+In: numbers, `AnyOf` among them. Out: their types, the graph values that carry a number of a type, and the number that
+such values are. A type is a tuple of alternatives, each a kind and a dtype. What an operator makes of such a number is
+not known here: it is done once for each alternative (`Context.by_choice`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from jitgrad.graph.ir import Value
+from jitgrad.graph.types import BOOL, ArrayType
+from jitgrad.trace.abstract import AnyOf, Scalar
+from jitgrad.trace.arrays import dtype_of, is_number, kind, scalar_value
+from jitgrad.trace.context import Context
+from jitgrad.trace.python_arithmetic import mixed_dtype, numpy_flag
+
+__all__ = [
+    "NumberPart", "NumberType", "apart", "chosen", "given_part", "is_any_number", "joined_bounds", "joined_type",
+    "narrowed", "number_of", "number_parts", "number_type", "single_choices",
+]  # fmt: skip
+
+NumberType: TypeAlias = tuple[tuple[str, np.dtype], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NumberPart:
+    """One of the graph values that carry a number: "value", "numpy" or "flag" of an alternative."""
+
+    role: str
+    at: int
+    type: ArrayType
+
+
+def is_any_number(x: Any) -> bool:
+    """Whether x is a number, of one type or of several."""
+    return isinstance(x, AnyOf) or is_number(x)
+
+
+def _choices(x: Any) -> tuple[Any, ...]:
+    return x.choices if isinstance(x, AnyOf) else (x,)
+
+
+def apart(x: Any) -> Any:
+    """Return a number of the kind "mixed" as one that is NumPy's or Python's; anything else as it is."""
+    if not isinstance(x, Scalar) or x.is_numpy is None:
+        return x
+    name = "bool" if x.value.array.dtype == np.bool_ else "float"
+    return AnyOf((x.is_numpy,), (Scalar(x.value, "numpy"), Scalar(x.value, name)))
+
+
+def number_type(ctx: Context, x: Any) -> NumberType:
+    """Return the type of a number."""
+    return tuple((kind(c), dtype_of(ctx, c)) for c in _choices(x))
+
+
+def joined_type(types: Iterable[NumberType]) -> NumberType:
+    """Return the type of a number that has one of several types, as data decide.
+
+    Python's and NumPy's numbers of one dtype are one alternative, of the kind "mixed", where there is such a kind.
+    """
+    found = list(dict.fromkeys(t for alternatives in types for t in alternatives))
+    for dtype in dict.fromkeys(d for _, d in found):
+        alike = [t for t in found if t[1] == dtype]
+        if len(alike) > 1 and mixed_dtype(alike) is not None:
+            found[found.index(alike[0])] = ("mixed", dtype)
+            found = [t for t in found if t not in alike or t[0] == "mixed"]
+    return tuple(found)
+
+
+def number_parts(t: NumberType) -> list[NumberPart]:
+    """Return the parts of a number of a type, in a fixed order."""
+    parts = [NumberPart("value", k, ArrayType(dtype)) for k, (_, dtype) in enumerate(t)]
+    parts += [NumberPart("numpy", k, BOOL) for k, (name, _) in enumerate(t) if name == "mixed"]
+    return parts + [NumberPart("flag", k, BOOL) for k in range(len(t) - 1)]
+
+
+def number_of(t: NumberType, values: Sequence[Value], low: int | None = None, high: int | None = None) -> Any:
+    """Return the number that the values of its parts carry; the bounds are those of an int."""
+    held: dict[tuple[str, int], Value] = {}
+    for part, value in zip(number_parts(t), values, strict=True):
+        held[part.role, part.at] = value
+    choices = tuple(
+        Scalar(held["value", k], name, is_numpy=held.get(("numpy", k)))
+        if name != "int"
+        else Scalar(held["value", k], name, low, high)
+        for k, (name, _) in enumerate(t)
+    )
+    return choices[0] if len(t) == 1 else AnyOf(tuple(held["flag", k] for k in range(len(t) - 1)), choices)
+
+
+def _stands_for(ctx: Context, choice: Any, wanted: tuple[str, np.dtype]) -> bool:
+    """Whether a number of one type is of an alternative."""
+    name, dtype = wanted
+    if kind(choice) == name:
+        return dtype_of(ctx, choice) == dtype
+    return name == "mixed" and dtype_of(ctx, choice) == dtype and kind(choice) in ("bool", "float", "numpy")
+
+
+def given_part(ctx: Context, x: Any, t: NumberType, part: NumberPart) -> Value | None:
+    """Return a part of a number x as one of type t, which holds its own; None where x is never that alternative."""
+    choices = _choices(x)
+    at = next((i for i, c in enumerate(choices) if _stands_for(ctx, c, t[part.at])), None)
+    if part.role == "flag":
+        return ctx.constant(False, np.bool_) if at is None else _flag(ctx, x, at)
+    if at is None:
+        return None
+    if part.role == "numpy":
+        return numpy_flag(ctx, choices[at])
+    return scalar_value(ctx, choices[at], t[part.at][1])
+
+
+def _flag(ctx: Context, x: Any, at: int) -> Value:
+    """Return whether a number is its choice `at`, as a bool value."""
+    if not isinstance(x, AnyOf):
+        return ctx.constant(True, np.bool_)
+    if at < len(x.flags):
+        return x.flags[at]
+    found = x.flags[0]
+    for flag in x.flags[1:]:
+        found = ctx.g.logical_or(found, flag)
+    made: Value = ctx.g.logical_not(found)
+    return made
+
+
+def chosen(ctx: Context, cond: Value, x: Any, y: Any) -> Any:
+    """Return the number `x if cond else y`; what only one of them can be stays as it is."""
+    g = ctx.g
+    t = joined_type([number_type(ctx, x), number_type(ctx, y)])
+    made: list[Value] = []
+    for part in number_parts(t):
+        a, b = given_part(ctx, x, t, part), given_part(ctx, y, t, part)
+        if part.role == "flag" and not isinstance(x, AnyOf) and not isinstance(y, AnyOf):
+            # Two alternatives, one each.
+            made.append(cond if _stands_for(ctx, x, t[part.at]) else g.logical_not(cond))
+        elif a is None or b is None:
+            only = b if a is None else a
+            assert only is not None
+            made.append(only)
+        else:
+            made.append(a if a is b else g.select(cond, a, b))
+    found = number_of(t, made, *joined_bounds([c for v in (x, y) for c in _choices(v) if kind(c) == "int"]))
+    if not isinstance(found, AnyOf):
+        return found
+    choices = []
+    for k, choice in enumerate(found.choices):
+        own = [c for v in (x, y) for c in _choices(v) if _stands_for(ctx, c, t[k])]
+        choices.append(own[0] if len(own) == 1 and t[k][0] != "mixed" else choice)
+    return AnyOf(found.flags, tuple(choices))
+
+
+def joined_bounds(values: Sequence[Any]) -> tuple[int | None, int | None]:
+    """Return bounds of a Python int that is one of several."""
+    lows = [v.low if isinstance(v, Scalar) else v for v in values]
+    highs = [v.high if isinstance(v, Scalar) else v for v in values]
+    known = [b for b in (*lows, *highs) if type(b) is int]
+    if not values or len(known) < 2 * len(values):
+        return None, None
+    return min(known), max(known)
+
+
+def narrowed(ctx: Context, x: Any, t: NumberType) -> Any:
+    """Return a number that surely has a type of one alternative as such; as it is where t has several."""
+    if len(t) > 1 or not isinstance(x, AnyOf | Scalar):
+        return x
+    name, dtype = t[0]
+    for choice in _choices(x):
+        if (kind(choice), dtype_of(ctx, choice)) == t[0]:
+            return choice
+        if kind(choice) == "mixed" and name != "mixed" and dtype_of(ctx, choice) == dtype:
+            return Scalar(choice.value, name)
+    return x
+
+
+def single_choices(ctx: Context, x: Any) -> Iterator[tuple[Value | None, str, Value]]:
+    """Yield (whether it is this one, kind, value) for all types that a number can have; the last has no flag."""
+    for at, choice in enumerate(_choices(x)):
+        flag = None if at == len(_choices(x)) - 1 else _flag(ctx, x, at)
+        value = scalar_value(ctx, choice)
+        if not isinstance(choice, Scalar) or choice.is_numpy is None:
+            yield flag, kind(choice), value
+            continue
+        is_numpy = choice.is_numpy if flag is None else ctx.g.logical_and(flag, choice.is_numpy)
+        yield is_numpy, "numpy", value
+        yield flag, "bool" if value.array.dtype == np.bool_ else "float", value

@@ -1,0 +1,241 @@
+"""Numbers whose type depends on data: `max(0, x)`, `0 if c else x`, carried through branches, loops and results.
+
+Every program is compiled once and run on inputs that take each alternative; kinds, values and exceptions are Python's.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import jitgrad
+from tests.trace.calling import assert_same, check, outcome
+
+NUMBERS = [2.5, -2.5, 0.0, -0.0, math.nan]
+ARRAY = np.array([1.5, -2.0, 0.5, -0.1])
+ARRAYS = [ARRAY, -np.abs(ARRAY), np.abs(ARRAY)]
+
+
+def compare(function: Callable[..., Any], *calls: tuple[Any, ...]) -> None:
+    """Compare one compiled callable, and the traced graph, with Python on each call."""
+    compiled = jitgrad.jit(function)
+    for args in calls:
+        check(function, args)
+        got, want = outcome(compiled, copy.deepcopy(args)), outcome(function, copy.deepcopy(args))
+        assert got[0] == want[0], (got, want)
+        if want[0] == "value":
+            assert_same(got[1], want[1], 1e-13)
+        else:
+            assert (type(got[1]), str(got[1])) == (type(want[1]), str(want[1]))
+    assert compiled.stats()["compiled"] <= len({tuple(np.shape(a) for a in args) for args in calls})
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: max(0, x),
+        lambda x: max(x, 0),
+        lambda x: min(0, x),
+        lambda x: max(0.0, x),
+        lambda x: max(0, x, 1.5),
+        lambda x: max(True, x),
+        lambda x: max(0, x) * 2.0,
+        lambda x: max(0, x) * 2,
+        lambda x: max(x, 0) ** 2,
+        lambda x: 2.0 ** max(0, x),
+        lambda x: max(0, x) / 2,
+        lambda x: max(0, x) // 2,
+        lambda x: max(0, x) % 3,
+        lambda x: -max(0, x),
+        lambda x: abs(min(0, x)),
+        lambda x: max(0, x) + max(x, 0),
+        lambda x: math.sqrt(max(0, x)),
+        lambda x: np.exp(min(0, x)),
+        lambda x: float(max(0, x)),
+        lambda x: max(0, x) > 1,
+        lambda x: 1.0 if max(0, x) else 2.0,
+        lambda x: [max(0, x), min(x, 3)],
+        lambda x: (sum([max(0, x), 1]), max(0, x) in (0, 1)),
+        lambda x: np.array([max(0, x), 1.0]),
+        lambda x: np.ones(3) * max(0, x),
+        lambda x: np.maximum(max(0, x), 1.0),
+        lambda x: isinstance(max(0, x), float),
+        lambda x: isinstance(max(0, x), (int, str)),
+        lambda x: 0 if x < 1 else x,
+        lambda x: (0 if x < 1 else x) * x,
+        lambda x: {"a": max(0, x), "b": (1, max(1, x))},
+    ],
+)  # fmt: skip
+def test_of_an_int_and_a_float(function: Callable[..., Any]) -> None:
+    compare(function, *[(x,) for x in NUMBERS])
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: 1 / max(0, x),
+        lambda x: 1.0 / max(0, x),
+        lambda x: 1 // max(0, x),
+        lambda x: x % max(0, x),
+        lambda x: 0.0 ** min(0, x),
+        lambda x: math.log(max(0, x)),
+        lambda x: int(max(0, x)),
+        lambda x: round(max(0, x)),
+    ],
+)  # fmt: skip
+def test_exceptions_are_those_of_the_number_that_was_chosen(function: Callable[..., Any]) -> None:
+    compare(function, (2.5,), (0.5,), (-2.5,))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda a: max(0, a[0]),
+        lambda a: max(0.0, a[0]),
+        lambda a: 1.0 / max(0.5, a[1]),
+        lambda a: a * max(0, a[0]),
+        lambda a: isinstance(max(0.0, a[0]), np.float64),
+        lambda a: max([0, *a]),
+        lambda a: max(0, a.astype(np.float32)[0]),
+        lambda a: a.astype(np.float32) * max(0.0, float(a[0])),
+        lambda a: max(1, np.argmax(a)),
+        lambda a: a[max(1, np.argmax(a))],
+    ],
+)  # fmt: skip
+def test_of_python_and_numpy(function: Callable[..., Any]) -> None:
+    compare(function, *[(a,) for a in ARRAYS])
+
+
+def test_only_an_int_leaves_64_bits() -> None:
+    def fourfold(n: int, x: float) -> Any:
+        return 4 * max(n, x)
+
+    compiled = jitgrad.jit(fourfold)
+    assert_same(compiled(2**60, 1e200), 4e200, 0.0)
+    assert_same(compiled(2**53 + 1, 0.5), 4 * (2**53 + 1), 0.0)
+    with pytest.raises(OverflowError, match="64 bits"):
+        compiled(2**62, 0.5)
+
+
+def hinge(w: float, x: np.ndarray, y: np.ndarray) -> Any:
+    loss = 0.0
+    for i in range(len(y)):
+        loss += max(0, 1 - y[i] * w * x[i])
+    return loss / len(y)
+
+
+def hinge_from_an_int(w: float, x: np.ndarray, y: np.ndarray) -> Any:
+    loss = 0
+    for i in range(len(y)):
+        loss += max(0, 1 - y[i] * w * x[i])
+    return loss
+
+
+def best_so_far(w: float, x: np.ndarray, y: np.ndarray) -> Any:
+    best = 0
+    for v in w * x:
+        if v > best:
+            best = v
+    return best
+
+
+def until_large(w: float, x: np.ndarray, y: np.ndarray) -> Any:
+    s, trips = 0, 0
+    while s < 3 and trips < 50:
+        s = s + max(0, w)
+        trips += 1
+    return s, trips
+
+
+def rectified(w: float, x: np.ndarray, y: np.ndarray) -> Any:
+    out = np.zeros(len(x))
+    for i in range(len(x)):
+        out[i] = max(0, w * x[i])
+    return out
+
+
+def last_of_two_kinds(w: float, x: np.ndarray, y: np.ndarray) -> Any:
+    for v in x:
+        h = max(0, w * v)
+    return h
+
+
+def left_early(w: float, x: np.ndarray, y: np.ndarray) -> Any:
+    found = -1
+    for k in range(len(x)):
+        if w * x[k] > 1.0:
+            found = w * float(x[k])
+            break
+    return found
+
+
+@pytest.mark.parametrize(
+    "function",
+    [hinge, hinge_from_an_int, best_so_far, until_large, rectified, last_of_two_kinds, left_early],
+)
+def test_carried_by_a_loop(function: Callable[..., Any]) -> None:
+    y = np.sign(ARRAY)
+    compare(function, (1.0, ARRAY, y), (10.0, ARRAY, y), (-1.0, ARRAY, y), (10.0, ARRAY[:2], y[:2]))
+
+
+def test_sum_of_a_generator() -> None:
+    def total(a: np.ndarray) -> Any:
+        return sum(max(0, v) for v in a)
+
+    compare(total, *[(a,) for a in ARRAYS])
+
+
+@pytest.mark.parametrize(
+    ("function", "slope"),
+    [
+        (lambda x: max(0, x), lambda x: float(x > 0)),
+        (lambda x: max(x, 0) ** 2, lambda x: 2 * x * (x > 0)),
+        (lambda x: 3 * max(0, x) + 1, lambda x: 3.0 * (x > 0)),
+        (lambda x: 0 if x < 1 else x * x, lambda x: 2 * x * (x >= 1)),
+        (lambda x: max(0, x) * math.exp(max(x, 0)), lambda x: (1 + x) * math.exp(x) * (x > 0)),
+    ],
+)
+def test_derivatives_are_those_of_the_float(function: Callable[..., Any], slope: Callable[[float], float]) -> None:
+    both = jitgrad.value_and_grad(function)
+    for x in (2.0, -2.0):
+        value, gradient = both(x)
+        assert_same(value, function(x), 1e-13)
+        assert_same(gradient, slope(x), 1e-13)
+        assert_same(jitgrad.jvp(function, (x,), (1.0,)), (function(x), slope(x)), 1e-13)
+        value, pull = jitgrad.vjp(function, x)
+        assert_same(value, function(x), 1e-13)
+        assert_same(pull(1.0), (slope(x),), 1e-13)
+    assert jitgrad.grad(jitgrad.grad(function))(-2.0) == 0.0
+
+
+@pytest.mark.parametrize("w", [1.0, 10.0])
+def test_gradient_of_a_sum_that_may_stay_an_int(w: float) -> None:
+    y = np.sign(ARRAY)
+    for function in (hinge, hinge_from_an_int):
+        value, gradient = jitgrad.value_and_grad(function)(w, ARRAY, y)
+        assert_same(value, function(w, ARRAY, y), 1e-13)
+        inside = 1 - y * w * ARRAY > 0
+        want = -np.sum((y * ARRAY)[inside]) / (len(y) if function is hinge else 1)
+        np.testing.assert_allclose(gradient, want, rtol=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("function", "code"),
+    [
+        (lambda x: f"{max(0, x)}", "JG240"),
+        (lambda x: np.array([max(0, x)]), "JG239"),
+        (lambda x: np.full(2, max(0, x)), "JG240"),
+        (lambda x: max(0, x).is_integer(), "JG232"),
+        (lambda x: max(0.0, np.float64(x)).item(), "JG244"),
+        (lambda x: jitgrad.grad(lambda y: y * y)(max(0, x)), "JG239"),
+    ],
+)
+def test_refused_where_the_type_itself_is_needed(function: Callable[..., Any], code: str) -> None:
+    with pytest.raises(jitgrad.UnsupportedError) as caught:
+        jitgrad.jit(function)(1.0)
+    assert caught.value.code == code
