@@ -21,6 +21,7 @@ from jitgrad.backend.specialisation import Specialisation as NativeCode
 from jitgrad.backend.specialisation import link
 from jitgrad.errors import JitgradError, error, located, raise_at
 from jitgrad.graph.interpret import interpret
+from jitgrad.graph.ops.memory import Pick
 from jitgrad.options import OPTIONS
 from jitgrad.pytree import (
     ArraySpec,
@@ -32,19 +33,22 @@ from jitgrad.pytree import (
     TupleSpec,
     rebuild_object,
 )
+from jitgrad.trace.abstract import Reshape
 from jitgrad.trace.guards import look_up
-from jitgrad.trace.tracer import (
+from jitgrad.trace.results import (
     ArgumentResult,
     ChoiceResult,
     DictResult,
     LeafResult,
     ListResult,
+    Nth,
     ObjectResult,
     StaticResult,
-    Traced,
     TupleResult,
     ViewResult,
+    with_numbers,
 )
+from jitgrad.trace.tracer import Traced
 
 __all__ = ["Executable", "Interpreted", "Native", "build_result", "check_overlap", "make_executable", "view_of"]
 
@@ -302,10 +306,14 @@ class _Results:
         if isinstance(tree, ViewResult):
             self._next()
             same = form.SameResult(self.traced.leaves.index(tree.leaf))
-            return form.CallResult(lambda array: view_of(array, tree), (same,))
+            numbers = tuple(self.result(n) for n in tree.numbers)
+            return form.CallResult(lambda array, *given: view_of(array, tree, given), (same, *numbers))
         if isinstance(tree, ChoiceResult):
-            self._next()
-            # What another choice may give up must not be what a repeat refers to.
+            if tree.index in self.seen:
+                self._next()
+                return form.RepeatResult(self.seen[tree.index])
+            self.seen[tree.index] = self._next()
+            # What another choice gives up must not be what a repeat refers to.
             seen, self.seen = self.seen, {}
             children = tuple(self.result(c) for c in tree.children)
             self.seen = seen
@@ -337,12 +345,22 @@ class _Results:
 # --- results in Python
 
 
-def view_of(array: np.ndarray, tree: ViewResult) -> np.ndarray:
-    """Return the view of an argument that a result is."""
-    view = array[tree.index]
-    view = view.transpose([k for k in tree.order if k is not None])
-    made: np.ndarray = view[tuple(None if k is None else slice(None) for k in tree.order)]
-    return made
+def view_of(array: np.ndarray, tree: ViewResult, numbers: Sequence[int]) -> np.ndarray:
+    """Return the view of an argument that a result is, given its numbers that are known only now."""
+    for part in tree.view:
+        known: Any = with_numbers(part, lambda n: numbers[n.k] if isinstance(n, Nth) else n)
+        if isinstance(part, Reshape):
+            array = array.reshape(known.to)
+            continue
+        index: list[Any] = [e.at if isinstance(e, Pick) else _slice(*e) for e in known.entries]
+        array = array[(*index, ...)].transpose([k for k in known.order if k is not None])
+        array = array[(*(None if k is None else slice(None) for k in known.order), ...)]
+    return array
+
+
+def _slice(start: int, step: int, length: int) -> slice:
+    stop = start + step * length
+    return slice(start, None if stop < 0 else stop, step) if length else slice(0, 0)
 
 
 def build_result(tree: Any, values: Sequence[Any], leaves: Sequence[Any]) -> Any:
@@ -359,7 +377,7 @@ def build_result(tree: Any, values: Sequence[Any], leaves: Sequence[Any]) -> Any
     if isinstance(tree, ArgumentResult):
         return leaves[tree.leaf]
     if isinstance(tree, ViewResult):
-        return view_of(leaves[tree.leaf], tree)
+        return view_of(leaves[tree.leaf], tree, [int(values[n.index]) for n in tree.numbers])
     children = [build_result(c, values, leaves) for c in tree.children]
     if isinstance(tree, TupleResult):
         return tuple(children) if tree.cls is tuple else tree.cls(*children)

@@ -287,11 +287,10 @@ def check_function(f: Callable[..., Any], seed: int, derivatives: bool = True) -
 
 
 def with_floats_only(f: Callable[..., Any]) -> Callable[..., Any]:
-    """Return f with its first two results as floats: an int, which data may choose, has no derivative."""
+    """Return f with the numbers among its results as floats: an int, which data may choose, has no derivative."""
 
     def g(a: Any, m: Any, x: Any, n: Any, flag: Any) -> Any:
-        s, t, *rest = f(a, m, x, n, flag)
-        return float(s), float(t), *rest
+        return tuple(float(v) if isinstance(v, int | float) else v for v in f(a, m, x, n, flag))
 
     return g
 

@@ -77,6 +77,7 @@ class _Finish:
         self.slots = 0
         self.array_slots: dict[int, int] = {}
         self.repeat_slots: dict[int, list[int]] = {}
+        self.chosen: dict[int, str] = {}
         self.leaf = 0
         self.uses_arena = form.arena_bytes is None or form.arena_bytes > _STACK_BYTES
         self.block = self.t.alloca("ptr") if self.uses_arena else ""
@@ -246,7 +247,11 @@ class _Finish:
         if isinstance(tree, ArrayResult | LateArrayResult):
             return self._from_slot(self.array_slots[k])
         if isinstance(tree, RepeatResult):
-            return self._from_slot(self.repeat_slots[tree.leaf].pop())
+            if tree.leaf not in self.chosen:
+                return self._from_slot(self.repeat_slots[tree.leaf].pop())
+            found = t.load("ptr", self.chosen[tree.leaf])
+            t.incref(found)
+            return found
         if isinstance(tree, NumberResult):
             return self._box_number(tree, 8 * self.offsets[k])
         if isinstance(tree, ViewResult):
@@ -313,8 +318,9 @@ class _Finish:
     def _box_choice(self, tree: ChoiceResult) -> str:
         t = self.t
         tag = t.load("i64", self.out, 8 * self.offsets[self.leaf])
-        self.leaf += 1
         place, done = t.alloca("ptr"), t.fresh("chosen")
+        self.chosen[self.leaf] = place
+        self.leaf += 1
         labels = [t.fresh("choice") for _ in tree.children]
         arms = " ".join(f"i64 {k}, label %{label}" for k, label in enumerate(labels))
         t.do(f"switch i64 {tag}, label %{labels[0]} [ {arms} ]")

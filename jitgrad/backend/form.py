@@ -245,7 +245,7 @@ class SameResult:
 
 @dataclass(frozen=True, slots=True)
 class RepeatResult:
-    """The array that result leaf number `leaf`, which is an `ArrayResult` outside any choice, has made."""
+    """What result leaf number `leaf` outside any choice, an `ArrayResult` or a `ChoiceTag`, has made."""
 
     leaf: int
     words = 0

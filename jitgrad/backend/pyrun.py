@@ -126,11 +126,13 @@ class _Boxing:
     ) -> None:
         self.form, self.outputs, self.arrays, self.leaves = form, outputs, arrays, leaves
         self.leaf = 0
+        self.chosen: dict[int, Any] = {}
 
     def box(self, tree: Any) -> Any:
         """Return the object of a tree, whose leaves come next."""
         if isinstance(tree, ChoiceResult):
-            tag = self.outputs[self.form.output_offsets[self.leaf]]
+            at = self.leaf
+            tag = self.outputs[self.form.output_offsets[at]]
             self.leaf += 1
             made = None
             for k, child in enumerate(tree.children):
@@ -138,6 +140,7 @@ class _Boxing:
                     made = self.box(child)
                 else:
                     self.leaf += len(result_leaves(child))
+            self.chosen[at] = made
             return made
         if isinstance(tree, TupleResult | ListResult | DictResult | ObjectResult | CallResult):
             return self._container(tree, [self.box(child) for child in tree.children])
@@ -164,7 +167,7 @@ class _Boxing:
         if isinstance(tree, ArrayResult):
             return self.arrays[k]
         if isinstance(tree, RepeatResult):
-            return self.arrays[tree.leaf]
+            return self.chosen[tree.leaf] if tree.leaf in self.chosen else self.arrays[tree.leaf]
         if isinstance(tree, SameResult):
             return self.leaves[tree.leaf]
         if isinstance(tree, ConstantResult):

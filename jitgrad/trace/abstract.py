@@ -104,14 +104,20 @@ class Cell:
         The leaf of the call that it is; -1 for an array read from outside.
     like : int or None
         The leaf of the call by which what it holds is a derivative.
+    options : tuple of Ref
+        The arrays of the caller that it may be, for an array that branches or loops have chosen.
+    which : Cell or None
+        The cell that holds which of the options it is, an int; their number where it is none of them.
     """
 
-    __slots__ = ("argument", "like", "name")
+    __slots__ = ("argument", "like", "name", "options", "which")
 
     def __init__(self, name: str = "", argument: int | None = None, like: int | None = None) -> None:
         self.name = name
         self.argument = argument
         self.like = like
+        self.options: tuple[Ref, ...] = ()
+        self.which: Cell | None = None
 
     def __repr__(self) -> str:
         return f"<cell {self.name}>"

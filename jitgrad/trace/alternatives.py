@@ -69,7 +69,7 @@ def joined_type(types: Iterable[NumberType]) -> NumberType:
         alike = [t for t in found if t[1] == dtype]
         if len(alike) > 1 and mixed_dtype(alike) is not None:
             found[found.index(alike[0])] = ("mixed", dtype)
-            found = [t for t in found if t not in alike or t[0] == "mixed"]
+            found = list(dict.fromkeys(t for t in found if t not in alike or t[0] == "mixed"))
     return tuple(found)
 
 

@@ -34,7 +34,8 @@ from jitgrad.trace.alternatives import NumberType, is_any_number, joined_type, n
 from jitgrad.trace.arrays import array_type, dtype_of, is_number, kind
 from jitgrad.trace.context import kind_of_python
 from jitgrad.trace.frame import State
-from jitgrad.trace.inspection import cells_of, same, undefined
+from jitgrad.trace.identity import joined_options, known_option, options_of
+from jitgrad.trace.inspection import cells_of, same, undefined, values_in
 
 __all__ = [
     "Fitting",
@@ -110,6 +111,8 @@ class Fitting:
     stand_ins: Any
     after: dict[Any, NumberType]
     kinds: dict[Any, Any]
+    options: dict[Any, tuple[Ref, ...]]
+    which_after: dict[Cell, int]
 
     # --- comparing with the back edge
 
@@ -244,7 +247,26 @@ class Fitting:
         before = self.heap[head.cell].array
         if after != before:
             raise NeedPeel(part.name, f"it is {before}, and {after} after a trip")
-        return not self._relate(head.cell, found, part.path)
+        return self._identified(part, head, found, back) and not self._relate(head.cell, found, part.path)
+
+    def _identified(self, part: Part, head: Ref, found: Any, back: State) -> bool:
+        """Whether the head knows all arrays of the caller that an array may be after a trip."""
+        ev = self.ev
+        with looking_at(ev, back.heap):
+            # What the body computes is gone behind it.
+            after = joined_options([head.cell.options, options_of(ev, found, lambda v: v in self.lasting)])
+            if after != head.cell.options:
+                self.options[part.path] = after
+                return False
+            known = known_option(ev, found, after)
+            if known is not None:
+                self.which_after[head.cell] = known
+        return True
+
+    @property
+    def lasting(self) -> set[Value]:
+        """The values in views that are known to exist outside of the loop."""
+        return {v for p in self.parts if isinstance(p.head, Ref) for o in p.head.cell.options for v in values_in(o)}
 
     def _items_fit(self, part: Part, head: tuple[Any, ...], found: Any) -> bool:
         if isinstance(found, tuple) and len(found) == len(head):

@@ -45,6 +45,7 @@ from jitgrad.trace.arrays import array_type, as_array, read, scalar_value
 from jitgrad.trace.context import kind_of_python
 from jitgrad.trace.fitting import Fitting, Get, Part, looking_at
 from jitgrad.trace.frame import State
+from jitgrad.trace.identity import identify, joined_options, option_of, options_of
 from jitgrad.trace.inspection import reachable, undefined
 
 __all__ = ["Header"]
@@ -63,6 +64,10 @@ class Header(Fitting):
         How to find each slot's next value in the state at the back edge; called inside the body.
     after : dict
         Path of each number to its type after a trip.
+    options : dict
+        Path of each array to the caller's arrays that it may be after a trip.
+    which_after : dict of Cell to int
+        Which of them it surely is after a trip, where it is one.
     """
 
     def __init__(self, ev: Any, key: Any, entry: State, forced: frozenset[str]) -> None:
@@ -75,6 +80,8 @@ class Header(Fitting):
         self.phis: dict[Any, Cell] = {}
         self.after: dict[Any, NumberType] = {}
         self.kinds: dict[Any, Any] = {}
+        self.options: dict[Any, tuple[Ref, ...]] = {}
+        self.which_after: dict[Cell, int] = {}
         self.live = reachable(entry.heap, self._roots())
 
     def _roots(self) -> list[Any]:
@@ -262,6 +269,17 @@ class Header(Fitting):
 
         made = self._slot(t, init, lambda s: read(ev, get(s)), name)
         self.heap[cell] = made
+        with looking_at(ev, self.entry.heap):
+            options = joined_options([options_of(ev, v), self.options.get(path, ())])
+        which = None
+        if options:
+
+            def which_at_entry() -> Value:
+                with looking_at(ev, self.entry.heap):
+                    return option_of(ev, v, options)
+
+            which = self._slot(INT64, which_at_entry, lambda s: option_of(ev, get(s), options), "")
+        self.heap.update(identify(cell, options, which))
         self._relate(cell, v, path)
         self.parts.append(Part(path, get, Ref(cell), name, True))
         return Ref(cell)

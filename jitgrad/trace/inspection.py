@@ -100,6 +100,8 @@ def reachable(heap: dict[Cell, Any], roots: Iterable[Any]) -> list[Cell]:
         found[cell] = None
         if cell in heap:
             todo.extend(cells_of(heap[cell]))
+        if cell.which is not None:
+            todo.append(cell.which)
     return list(found)
 
 

@@ -278,6 +278,7 @@ def _counted(ev: Any, node: LoopNode, frame: Frame, key: Any, header: Header) ->
     state = _finish(op, header)
     if _runs_value(iterator):
         state.locals = {k: _after_a_trip(ev, header, k, v) for k, v in state.locals.items()}
+        state.heap.update({c.which: at for c, at in header.which_after.items() if c.which is not None})
     ev.enter(frame, state)
     frame.pop()
     return ev._arrive(head.arms[1].target, frame)

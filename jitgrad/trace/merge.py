@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,7 @@ from jitgrad.trace.alternatives import (
 from jitgrad.trace.arrays import array_type, as_array, dtype_of, is_number, kind, read, shape_of
 from jitgrad.trace.context import Context
 from jitgrad.trace.frame import State
+from jitgrad.trace.identity import identify, joined_options, option_of, options_of
 from jitgrad.trace.inspection import cells_of, reachable, same, undefined, values_in
 
 __all__ = ["Edge", "Merger", "Obligations", "Slot", "cells_of", "reachable", "same", "undefined", "values_in"]
@@ -177,6 +179,8 @@ class Merger:
             cell = todo.pop(0)
             if cell in merged.heap:
                 continue
+            if cell.which is not None:
+                todo.append(cell.which)
             having = [k for k in ks if cell in states[k].heap]
             if not having:
                 if cell in self._new_contents:
@@ -360,7 +364,20 @@ class Merger:
                 for other, keys in list(self.obligations.near(old).items()):
                     self.obligations.relate(cell, other, {*keys, (self.key, path)})
         self._new_contents[cell] = self.slot(t, given, _name(path))
+        self._identify(cell, values, ks)
         return Ref(cell)
+
+    def _identify(self, cell: Cell, values: list[Any], ks: list[int]) -> None:
+        """Carry which of the caller's arrays a merged array is, if it may be one."""
+        ctx = self.ctx
+        options = joined_options(options_of(ctx, v, partial(self.outer, k=k)) for k, v in zip(ks, values, strict=True))
+        if not options:
+            return
+        given = {}
+        for k, v in zip(ks, values, strict=True):
+            with self.on(k):
+                given[k] = option_of(ctx, v, options)
+        self._new_contents.update(identify(cell, options, self.slot(INT64, given)))
 
     def _tag(self, values: list[Any], ks: list[int]) -> TaggedRef:
         choices: list[Ref] = []

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from jitgrad.graph.ir import Value
-from jitgrad.trace.abstract import IterSequence, Scalar
+from jitgrad.trace.abstract import IterSequence, Scalar, TaggedRef
 from jitgrad.trace.alternatives import chosen, is_any_number
-from jitgrad.trace.arrays import array_type, dtype_of, is_array, is_numeric, kind, read, scalar_value
+from jitgrad.trace.arrays import array_type, dtype_of, is_array, is_numeric, kind, scalar_value
 from jitgrad.trace.calls import HANDLERS, handles
 from jitgrad.trace.comparisons import compare_op
 from jitgrad.trace.context import Context, kind_of_python
@@ -44,7 +44,11 @@ def choose(ctx: Context, cond: Any, x: Any, y: Any) -> Any:
         return chosen(ctx, cond.value, x, y)
     if not (is_array(x) and is_array(y)) or array_type(ctx, x) != array_type(ctx, y):
         raise ctx.error("JG239", first=type_name(ctx, x), second=type_name(ctx, y))
-    return ctx.fresh(ctx.g.select(cond.value, read(ctx, x), read(ctx, y)))
+    g = ctx.g
+    choices = [v.choices if isinstance(v, TaggedRef) else (v,) for v in (x, y)]
+    tags = [v.tag if isinstance(v, TaggedRef) else ctx.constant(0, np.int64) for v in (x, y)]
+    behind = g.add(tags[1], ctx.constant(len(choices[0]), np.int64))
+    return TaggedRef(g.select(cond.value, tags[0], behind), (*choices[0], *choices[1]))
 
 
 def _flag(ctx: Context, x: Any) -> Any:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -33,18 +33,15 @@ from jitgrad.trace.abstract import (
     Abstract,
     AnyOf,
     BoundMethod,
-    Box,
     Cell,
     DictRef,
     External,
     ListRef,
     Maybe,
-    Pick,
     Poison,
     Record,
     Ref,
     Scalar,
-    Span,
     TaggedRef,
 )
 from jitgrad.trace.alternatives import single_choices
@@ -53,94 +50,29 @@ from jitgrad.trace.branches import DeadEnd, NeedStatic, Restart, is_of_the_progr
 from jitgrad.trace.evaluator import Evaluator
 from jitgrad.trace.fitting import LoopSignal
 from jitgrad.trace.guards import Guard, Hidden
+from jitgrad.trace.identity import UNKNOWN, known_option, option_of, options_of
 from jitgrad.trace.inspection import same
 from jitgrad.trace.instructions import bound_value
 from jitgrad.trace.merge import Obligations
+from jitgrad.trace.results import (
+    ArgumentResult,
+    ChoiceResult,
+    DictResult,
+    LeafResult,
+    ListResult,
+    Nth,
+    ObjectResult,
+    ResultTree,
+    StaticResult,
+    TupleResult,
+    ViewResult,
+    with_numbers,
+)
 from jitgrad.trace.texts import Text
 from jitgrad.trace.transforms import apply_transform
 from jitgrad.transform import Transform
 
-__all__ = [
-    "ArgumentResult", "ChoiceResult", "DictResult", "LeafResult", "ListResult", "ObjectResult", "ResultTree",
-    "StaticResult", "Traced", "TupleResult", "ViewResult", "trace",
-]  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class LeafResult:
-    """A new array or number: yield `index` of the graph; `kind` is "array", "numpy" or a Python kind."""
-
-    index: int
-    kind: str
-
-
-@dataclass(frozen=True, slots=True)
-class ChoiceResult:
-    """One of several results: yield `index` of the graph, an int64, says which; their own yields follow."""
-
-    index: int
-    children: tuple[Any, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ArgumentResult:
-    """The very array that leaf `leaf` of the arguments is."""
-
-    leaf: int
-
-
-@dataclass(frozen=True, slots=True)
-class ViewResult:
-    """A view of leaf `leaf`: an index to apply, then axes to transpose to (None is a new axis)."""
-
-    leaf: int
-    index: tuple[Any, ...]
-    order: tuple[int | None, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class StaticResult:
-    """An object known at trace time."""
-
-    value: Any
-
-
-@dataclass(frozen=True, slots=True)
-class TupleResult:
-    """A tuple or NamedTuple."""
-
-    cls: type
-    children: tuple[Any, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ListResult:
-    """A list."""
-
-    children: tuple[Any, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class DictResult:
-    """A dict."""
-
-    keys: tuple[Any, ...]
-    children: tuple[Any, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectResult:
-    """An object of a class with attributes."""
-
-    cls: type
-    names: tuple[str, ...]
-    children: tuple[Any, ...]
-
-
-ResultTree: TypeAlias = (
-    LeafResult | ChoiceResult | ArgumentResult | ViewResult | StaticResult
-    | TupleResult | ListResult | DictResult | ObjectResult
-)  # fmt: skip
+__all__ = ["Traced", "trace"]
 
 
 @dataclass(slots=True)
@@ -175,7 +107,7 @@ class Traced:
     statics: dict[int, Any]
     hidden: list[Hidden]
     guards: list[Guard]
-    result: Any
+    result: ResultTree
     writes: list[tuple[int, int]]
     notes: list[str] = field(default_factory=list)
     orders: dict[int, int] = field(default_factory=dict)
@@ -421,41 +353,47 @@ class _Trace:
         return LeafResult(len(self.yields) - 1, kind)
 
     def _array(self, x: Any) -> Any:
-        if isinstance(x, Ref) and x.cell.argument is not None and x.cell.argument >= 0 and self.transform.kind == "jit":
-            if not x.view:
-                return ArgumentResult(x.cell.argument)
-            view = _static_view(x)
-            if view is not None:
-                return view
-        seen = self.ctx.results.get(x)
+        ctx = self.ctx
+        seen = ctx.results.get(x)
         if seen is None:
-            seen = self._leaf(read(self.ctx, x), "array")
-            self.ctx.results[x] = seen
-            if isinstance(x, Ref) and x.cell.like is not None:
-                self.orders[seen.index] = x.cell.like
+            options = options_of(ctx, x)
+            known = known_option(ctx, x, options)
+            if known is not None:
+                seen = self._new_array(x) if known == len(options) else self._of_argument(options[known])
+            else:
+                if UNKNOWN in options:
+                    raise ctx.error("JG225", what="an array that is a view of an argument or not, as data decide,")
+                tag = self._leaf(option_of(ctx, x, options), "int")
+                children = (*(self._of_argument(o) for o in options), self._new_array(x))
+                seen = ChoiceResult(tag.index, children)
+            ctx.results[x] = seen
         return seen
+
+    def _new_array(self, x: Any) -> LeafResult:
+        made = self._leaf(read(self.ctx, x), "array")
+        if isinstance(x, Ref) and x.cell.like is not None:
+            self.orders[made.index] = x.cell.like
+        return made
+
+    def _of_argument(self, x: Ref) -> Any:
+        """Return how to get an argument, or a view of it."""
+        leaf = x.cell.argument
+        assert leaf is not None
+        if not x.view:
+            return ArgumentResult(leaf)
+        numbers: list[LeafResult] = []
+
+        def fixed(number: Any) -> Any:
+            if not isinstance(number, Value):
+                return number
+            numbers.append(self._leaf(number, "int"))
+            return Nth(len(numbers) - 1)
+
+        return ViewResult(leaf, tuple(with_numbers(link, fixed) for link in x.view), tuple(numbers))
 
 
 def _plain(x: tuple[Any, ...]) -> bool:
     return all(not isinstance(v, Abstract | np.ndarray) and (not isinstance(v, tuple) or _plain(v)) for v in x)
-
-
-def _static_view(x: Ref) -> ViewResult | None:
-    if len(x.view) != 1 or not isinstance(x.view[0], Box):
-        return None
-    box = x.view[0]
-    index: list[Any] = []
-    for e in box.entries:
-        if not all(isinstance(n, int) for n in e):
-            return None
-        if isinstance(e, Pick):
-            index.append(e.at)
-        else:
-            assert isinstance(e, Span)
-            start, step, length = e
-            stop = start + step * length  # type: ignore[operator]
-            index.append(slice(start, None if stop < 0 else stop, step))
-    return ViewResult(x.cell.argument or 0, tuple(index), box.order)
 
 
 def _parameter_names(function: Any, count: int) -> list[str]:

@@ -1,0 +1,99 @@
+"""Which of the caller's arrays a reference is, where branches and trips of loops decide.
+
+A merge by value makes a new cell; the caller, who sees the result, must still get its own array where Python returns
+it. Such a cell names the references to arguments that it may be, its options, and a cell that holds which of them it
+is at run time. In: references. Out: their options, and the graph value that says which. Where nobody sees arguments
+(under derivatives) there are no options, and nothing is carried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from jitgrad.graph.ir import Value
+from jitgrad.trace.abstract import Cell, Ref, Scalar, TaggedRef
+from jitgrad.trace.context import Context
+from jitgrad.trace.inspection import values_in
+
+__all__ = ["UNKNOWN", "identify", "joined_options", "known_option", "option_of", "options_of"]
+
+# A view of an argument that cannot be named outside of where it was made.
+UNKNOWN = Ref(Cell("unknown"))
+_MANY = 8
+
+
+def options_of(ctx: Context, x: Any, outside: Callable[[Value], bool] = lambda _: True) -> tuple[Ref, ...]:
+    """Return the references to arguments that an array may be, `outside` saying which values still exist elsewhere."""
+    if not ctx.observe_arguments:
+        return ()
+    if isinstance(x, TaggedRef):
+        return joined_options(options_of(ctx, r, outside) for r in x.choices)
+    found: tuple[Ref, ...] = (x,)
+    if not _is_argument(x):
+        found = tuple(o if o is UNKNOWN else Ref(o.cell, (*o.view, *x.view)) for o in x.cell.options)
+    return tuple(o if all(map(outside, values_in(o))) else UNKNOWN for o in found)
+
+
+def joined_options(options: Iterable[tuple[Ref, ...]]) -> tuple[Ref, ...]:
+    """Return the options of an array that is one of several, as data decide."""
+    found = tuple(dict.fromkeys(o for own in options for o in own))
+    return (UNKNOWN,) if UNKNOWN in found or len(found) > _MANY else found
+
+
+def _is_argument(x: Ref) -> bool:
+    return x.cell.argument is not None and x.cell.argument >= 0
+
+
+def known_option(ctx: Context, x: Any, options: tuple[Ref, ...]) -> int | None:
+    """Return the position among options of what an array surely is, their number if it is new; None if data decide."""
+    if isinstance(x, TaggedRef):
+        return None
+    own = options_of(ctx, x)
+    if _is_argument(x):
+        return _position(own[0], options)
+    if x.cell.which is None:
+        return len(options)
+    which = ctx.heap[x.cell.which]
+    if not isinstance(which, int):
+        return None
+    return _position(own[which], options) if which < len(own) else len(options)
+
+
+def _position(option: Ref, options: tuple[Ref, ...]) -> int:
+    return options.index(option if option in options else UNKNOWN)
+
+
+def option_of(ctx: Context, x: Any, options: tuple[Ref, ...]) -> Value:
+    """Return, as an int64 value, the position among options of what an array is, their number if it is new."""
+    g = ctx.g
+    known = known_option(ctx, x, options)
+    if known is not None:
+        return ctx.constant(known, np.int64)
+    if isinstance(x, TaggedRef):
+        made = option_of(ctx, x.choices[-1], options)
+        for k, r in reversed(list(enumerate(x.choices[:-1]))):
+            made = g.select(g.equal(x.tag, ctx.constant(k, np.int64)), option_of(ctx, r, options), made)
+        return made
+    own = options_of(ctx, x)
+    which: Value = ctx.heap[x.cell.which].value
+    if own == options:
+        return which
+    made = ctx.constant(len(options), np.int64)
+    for k, o in enumerate(own):
+        here = ctx.constant(_position(o, options), np.int64)
+        made = g.select(g.equal(which, ctx.constant(k, np.int64)), here, made)
+    return made
+
+
+def identify(cell: Cell, options: tuple[Ref, ...], which: Any) -> dict[Cell, Any]:
+    """Note what the array of a merge may be; return what the heap holds for it."""
+    cell.options = options
+    if not options:
+        cell.which = None
+        return {}
+    if cell.which is None:
+        cell.which = Cell("which")
+    return {cell.which: Scalar(which, "int") if isinstance(which, Value) else which}

@@ -1,0 +1,250 @@
+"""Results under `jit` are the objects that Python returns: an argument, a view of one, or a new array, as data decide.
+
+Each program is compiled once and run on inputs that take every way through it; which results are which arguments, whose
+views they are and which are one object is compared with Python, in machine code and in the interpreted graph.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import jitgrad
+from jitgrad.execute import Interpreted
+from jitgrad.trace.guards import look_up
+from tests.trace.calling import assert_same
+
+A = np.array([1.5, -2.0, 0.5, -0.1])
+M = np.arange(6.0).reshape(3, 2) - 3.0
+
+
+def arrays(x: Any) -> list[np.ndarray]:
+    """Return the arrays in a result, in order."""
+    if isinstance(x, dict):
+        x = list(x.values())
+    return [a for v in x for a in arrays(v)] if isinstance(x, tuple | list) else [x]
+
+
+def relations(result: Any, args: tuple[Any, ...]) -> Any:
+    """Return which arguments the arrays of a result are, view and share, and which of them are one object."""
+    found = arrays(result)
+    given = [a for a in args if isinstance(a, np.ndarray)]
+    to_arguments = [[(r is a, r.base is a, np.shares_memory(r, a)) for a in given] for r in found]
+    return to_arguments, [[r is s for s in found] for r in found]
+
+
+def same_objects(function: Callable[..., Any], *calls: tuple[Any, ...]) -> Any:
+    """Compare one compiled callable with Python on each call; return it."""
+    compiled = jitgrad.jit(function)
+    for args in calls:
+        theirs = copy.deepcopy(args)
+        want = function(*theirs)
+        ours = copy.deepcopy(args)
+        runs = [(ours, compiled(*ours))]
+        ours = copy.deepcopy(args)
+        found, leaves = compiled.cache.find_for(ours, {})
+        inputs = [leaves[k] for k in found.traced.leaves] + [look_up(h.source) for h in found.traced.hidden]
+        runs.append((ours, Interpreted(found.traced).run(inputs, leaves)))
+        for ours, got in runs:
+            assert_same(got, want, 1e-13)
+            assert_same(list(ours), list(theirs), 1e-13, "arguments")
+            assert relations(got, ours) == relations(want, theirs)
+    return compiled
+
+
+# --- loops
+
+
+def scaled_by_for(a: np.ndarray, n: int) -> Any:
+    v = a
+    for _ in range(n):
+        v = v * 2.0
+    return v
+
+
+def scaled_by_while(a: np.ndarray, n: int) -> Any:
+    v = a
+    while n > 0:
+        v = v * 2.0
+        n -= 1
+    return v
+
+
+def left_by_break(a: np.ndarray, n: int) -> Any:
+    v = a
+    for i in range(n):
+        if i == 2:
+            break
+        if v[0] > 2:
+            continue
+        v = v * 2.0
+    return v
+
+
+def view_at_first(a: np.ndarray, n: int) -> Any:
+    v = a[1:]
+    for _ in range(n):
+        v = v + 1.0
+    return v
+
+
+def turned_round(a: np.ndarray, n: int) -> Any:
+    v = a[::-1]
+    for _ in range(n):
+        v = v[::-1]
+    return v
+
+
+def argument_in_the_loop(a: np.ndarray, n: int) -> Any:
+    v = np.zeros(4)
+    for _ in range(n):
+        v = a
+    return v
+
+
+def nested(a: np.ndarray, n: int) -> Any:
+    v = a
+    for i in range(n):
+        w = v
+        for _ in range(i):
+            w = w + 1.0
+        v = w
+    return v
+
+
+def in_a_dict(a: np.ndarray, n: int) -> Any:
+    d = {"w": a}
+    for _ in range(n):
+        d = {"w": d["w"] * 0.5}
+    return d
+
+
+def returned_twice(a: np.ndarray, n: int) -> Any:
+    v = a
+    for _ in range(n):
+        v = v * 2.0
+    return v, a, {"k": v, "l": [v[1:], v]}
+
+
+# --- branches
+
+
+def argument_or_new(a: np.ndarray, n: int) -> Any:
+    return a if n > 1 else a * 2.0
+
+
+def view_or_new(a: np.ndarray, n: int) -> Any:
+    return a[1:] if n > 1 else a[:-1] * 2.0
+
+
+def one_of_two_views(a: np.ndarray, n: int) -> Any:
+    return a[1:] if n > 1 else a[:-1]
+
+
+def argument_or_its_view(a: np.ndarray, n: int) -> Any:
+    v = a if n > 1 else a[::-1]
+    return v
+
+
+def early_return(a: np.ndarray, n: int) -> Any:
+    if n > 1:
+        return a
+    return a + 1.0
+
+
+def of_a_helper(a: np.ndarray, n: int) -> Any:
+    return early_return(early_return(a, n + 1), n)
+
+
+def larger_of_two(a: np.ndarray, n: int) -> Any:
+    b = a * 2.0
+    return max((a, b), key=lambda z: z[0] * (n - 1))
+
+
+# --- views
+
+
+def at_a_place(a: np.ndarray, n: int) -> Any:
+    return a[n : n + 1]
+
+
+def reshaped(a: np.ndarray, n: int) -> Any:
+    return a.reshape(2, 2), a.reshape(2, 2).T, a.ravel(), a.T, a[None], a[n, ...], a.reshape(4)
+
+
+# --- stores
+
+
+def stored_after_a_branch(a: np.ndarray, n: int) -> Any:
+    v = a if n > 1 else a * 2.0
+    v[0] = 7.0
+    return v
+
+
+def argument_stored_after_a_branch(a: np.ndarray, n: int) -> Any:
+    v = a if n > 1 else a * 2.0
+    a[1] = 9.0
+    return v
+
+
+PROGRAMS = [
+    scaled_by_for, scaled_by_while, left_by_break, view_at_first, turned_round, argument_in_the_loop, nested, in_a_dict,
+    returned_twice, argument_or_new, view_or_new, one_of_two_views, argument_or_its_view, early_return, of_a_helper,
+    larger_of_two, at_a_place, reshaped, stored_after_a_branch, argument_stored_after_a_branch,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("function", PROGRAMS, ids=lambda f: f.__name__)
+def test_results_are_the_objects_that_python_returns(function: Callable[..., Any]) -> None:
+    compiled = same_objects(function, (A, 0), (A, 1), (A, 2), (A, 3))
+    # The bounds of a slice decide its size.
+    assert compiled.stats()["compiled"] == (4 if function is at_a_place else 1)
+
+
+def test_exchanged_arguments() -> None:
+    def exchange(a: np.ndarray, b: np.ndarray, n: int) -> Any:
+        c = a * 2.0
+        for _ in range(n):
+            a, b, c = b, c, a
+        return a, b, c
+
+    same_objects(exchange, *[(A, A + 1.0, n) for n in range(4)])
+
+
+def test_row_of_a_matrix() -> None:
+    def smallest(m: np.ndarray) -> Any:
+        best = m[0]
+        for row in m:
+            if row[0] < best[0]:
+                best = row
+        return best
+
+    def first_negative(m: np.ndarray) -> Any:
+        for row in m:
+            if row[0] < 0.0:
+                return row
+        return m[0] * 1.0
+
+    for function in (smallest, first_negative):
+        same_objects(function, (M,), (-M,), (M + 9.0,))
+
+
+def test_a_loop_that_surely_runs_gives_a_new_array_without_a_choice() -> None:
+    def three_times(a: np.ndarray) -> Any:
+        v = a
+        for _ in range(3):
+            v = v * 2.0
+        return v
+
+    compiled = same_objects(three_times, (A,))
+    assert "select" not in compiled.graph(A)
+
+
+def test_nothing_is_carried_where_nobody_sees_arguments() -> None:
+    text = jitgrad.grad(lambda a, n: scaled_by_for(a, n).sum()).graph(A, 2)
+    assert "int64[])" not in text.split("yield")[0].split("for")[-1].replace("%k: int64[]", "")
+    np.testing.assert_array_equal(jitgrad.grad(lambda a, n: scaled_by_for(a, n).sum())(A, 0), np.ones(4))
