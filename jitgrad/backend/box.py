@@ -161,7 +161,6 @@ class _Finish:
         """Make the arrays whose size is known, and the further references that repeats of them will be."""
         t = self.t
         place = 8 * (self.form.arena_bytes is None)
-        repeats = [r.leaf for r in self.results if isinstance(r, RepeatResult)]
         for k, result in enumerate(self.results):
             if not isinstance(result, ArrayResult):
                 continue
@@ -169,12 +168,17 @@ class _Finish:
             place += 8 * result.shape.count(None)
             slot = self.array_slots[k] = self._slot()
             array = self._new_array(result.dtype, result.shape, result.order, sizes, slot, "fail")
-            for _ in range(repeats.count(k)):
-                other = self._slot()
-                t.incref(array)
-                t.store(f"ptr {array}", "%made", 8 * other)
-                self.repeat_slots.setdefault(k, []).append(other)
+            self._repeat(k, array)
             t.store(f"ptr {t.load('ptr', array, ARRAY['data'])}", self.out, 8 * self.offsets[k])
+
+    def _repeat(self, k: int, array: str) -> None:
+        """Hold the further references that repeats of a result will be."""
+        for result in self.results:
+            if isinstance(result, RepeatResult) and result.leaf == k:
+                slot = self._slot()
+                self.t.incref(array)
+                self.t.store(f"ptr {array}", "%made", 8 * slot)
+                self.repeat_slots.setdefault(k, []).append(slot)
 
     def _new_array(
         self, dtype: np.dtype, shape: tuple[int | None, ...], order: str, sizes: str, slot: int, label: str
@@ -222,6 +226,9 @@ class _Finish:
                 size = t.emit(f"mul i64 {size}, {t.load('i64', sizes, 8 * axis)}")
             source = t.load("ptr", self.out, at)
             t.api("jg_copy", "void", f"ptr {t.load('ptr', array, ARRAY['data'])}", f"ptr {source}", f"i64 {size}")
+            if result.owned:
+                t.api("free", "void", f"ptr {source}")
+            self._repeat(k, array)
 
     def _box(self, tree: Any) -> str:
         """Return a register with a new reference to what a result tree describes."""

@@ -179,6 +179,9 @@ class _Boxing:
         if isinstance(tree, LateArrayResult):
             made = np.empty(shape, tree.dtype, tree.order)  # type: ignore[call-overload]
             ctypes.memmove(made.ctypes.data, int(words[0]), math.prod(shape) * tree.dtype.itemsize)
+            if tree.owned:
+                ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address("free"))(int(words[0]))
+            self.arrays[k] = made
             return made
         assert isinstance(tree, ViewResult)
         base = self.leaves[tree.leaf]

@@ -98,6 +98,12 @@ HANDLERS[min] = _extremum("<", "min")
 # --- folds
 
 
+def _take_back(ctx: Context, mark: int) -> None:
+    """Remove the ops of a trial from the block under construction."""
+    del ctx.g.block.ops[mark:]
+    ctx.forget(ctx.g.block)
+
+
 def folded(ctx: Context, it: Any, count: Any, first: int, start: Any, step: Callable[[Any, Any], Any]) -> Any:
     """Return `step(... step(step(start, item), next item) ..., last item)` for the items from position `first` on.
 
@@ -108,16 +114,15 @@ def folded(ctx: Context, it: Any, count: Any, first: int, start: Any, step: Call
     for _ in range(2):
         if isinstance(count, int) and first >= count:
             return acc
-        trial = ctx.g.block
-        mark = len(trial.ops)
+        mark = len(ctx.g.block.ops)
         after = step(acc, item_at(ctx, it, first))
         same = isinstance(acc, Scalar) and kind(acc) == kind(after) and dtype_of(ctx, acc) == dtype_of(ctx, after)
         if same:
-            del trial.ops[mark:]
+            _take_back(ctx, mark)
             break
         if isinstance(count, Scalar):
             # Where the sequence may be empty the start must do: it is taken over in the kind of the items.
-            del trial.ops[mark:]
+            _take_back(ctx, mark)
             acc = Scalar(scalar_value(ctx, acc, dtype_of(ctx, after)), kind(after))
             break
         acc, first = after, first + 1

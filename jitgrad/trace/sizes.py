@@ -19,6 +19,7 @@ from jitgrad.trace.abstract import External, IndexRange, ListRef, Ref, Scalar, T
 from jitgrad.trace.arrays import as_array, cast, dtype_of, is_numeric, kind, scalar_value
 from jitgrad.trace.attributes import opened
 from jitgrad.trace.context import Context
+from jitgrad.trace.extents import total, unify
 
 __all__ = [
     "axes_argument", "axis_argument", "dim_argument", "dim_scalar", "items_of", "known_argument", "normal_axes",
@@ -98,7 +99,7 @@ def dim_argument(ctx: Context, x: Any) -> Dim:
         if x.low is None or x.low < 0:
             inside = ctx.g.greater_equal(value, ctx.constant(0, np.int64))
             ctx.check(inside, ValueError, "negative dimensions are not allowed")
-        return value
+        return total(ctx, (1, value))
     return static_int(ctx, x, "a size")
 
 
@@ -124,10 +125,18 @@ def static_shape(ctx: Context, shape: Sequence[Dim], why: str) -> tuple[int, ...
 
 
 def same_dim(ctx: Context, a: Dim, b: Dim, why: str) -> bool:
-    """Whether two dimensions are equal; run-time ones that are not one value must become known."""
+    """Whether two dimensions are equal; where that is known only at run time, a check makes sure.
+
+    Raises
+    ------
+    Unified
+        After such a check.
+    """
+    a, b = (d if isinstance(d, int) else ctx.canonical(d) for d in (a, b))
     if a is b or (isinstance(a, int) and isinstance(b, int)):
         return a == b
-    return static_dim(ctx, a, why) == static_dim(ctx, b, why)
+    unify(ctx, a, b, f"{why}: {{0}} is different from {{1}}", ctx.dim(a), ctx.dim(b))
+    raise AssertionError
 
 
 def size_of(ctx: Context, shape: Sequence[Dim]) -> Dim:
@@ -136,8 +145,12 @@ def size_of(ctx: Context, shape: Sequence[Dim]) -> Dim:
     made: Dim = known
     for d in shape:
         if not isinstance(d, int):
-            made = d if isinstance(made, int) and made == 1 else ctx.g.multiply(ctx.dim(made), d)
+            made = d if isinstance(made, int) and made == 1 else _product(ctx, made, d)
     return made
+
+
+def _product(ctx: Context, x: Dim, y: Value) -> Value:
+    return ctx.shared(("product", x, y), lambda: ctx.g.multiply(ctx.dim(x), y))
 
 
 # --- axes

@@ -30,6 +30,7 @@ from jitgrad.trace.arrays import (
     write,
 )
 from jitgrad.trace.context import Context
+from jitgrad.trace.extents import clipped_span
 
 __all__ = [
     "add_at",
@@ -167,14 +168,26 @@ def _span(ctx: Context, item: Any, size: Dim) -> Span:
     parts: tuple[Any, ...] = (item.start, item.stop, item.step)
     if all(p is None for p in parts):
         return Span(0, 1, size)
-    if isinstance(item, SliceOf) or not isinstance(size, int):
-        parts = tuple(
-            p if p is None or not isinstance(p, Scalar) else ctx.note_static(p, "a slice bound") for p in parts
-        )
-    if not isinstance(size, int):
-        raise ctx.error("JG218", what="a slice of a dimension known only at run time")
-    start, stop, step = slice(*(None if p is None else p.__index__() for p in parts)).indices(size)
-    return Span(start, step, len(range(start, stop, step)))
+    parts = tuple(_slice_bound(ctx, p) for p in parts)
+    if isinstance(parts[2], Scalar):
+        parts = (*parts[:2], ctx.note_static(parts[2], "the step of a slice"))
+    if isinstance(size, int) and not any(isinstance(p, Scalar) for p in parts):
+        start, stop, step = slice(*(None if p is None else p.__index__() for p in parts)).indices(size)
+        return Span(start, step, len(range(start, stop, step)))
+    return clipped_span(ctx, parts, size)
+
+
+def _slice_bound(ctx: Context, x: Any) -> Any:
+    """Return a bound of a slice as None, a known int, or an int Scalar of 64 bits."""
+    if isinstance(x, Ref | TaggedRef) and not shape_of(ctx, x):
+        x = Scalar(read(ctx, x), "numpy")
+    if isinstance(x, Scalar):
+        if x.value.array.dtype.kind not in "iu" and x.kind != "bool":
+            raise TypeError("slice indices must be integers or None or have an __index__ method")
+        return Scalar(cast(ctx, x.value, np.int64), "int", x.low, x.high)
+    if x is not None and not hasattr(x, "__index__"):
+        raise TypeError("slice indices must be integers or None or have an __index__ method")
+    return x
 
 
 def _basic(ctx: Context, items: Sequence[Any], shape: tuple[Dim, ...]) -> Box:
