@@ -21,6 +21,8 @@ from jitgrad.graph.types import ArrayType, Dim, GraphTypeError, broadcast_shapes
 from jitgrad.trace.abstract import AnyOf, Link, ListRef, Ref, Reshape, Scalar, TaggedRef
 from jitgrad.trace.context import PYTHON_DTYPES, Context, kind_of_python
 from jitgrad.trace.extents import canonical_shape, renamed, unify
+from jitgrad.trace.identity import followers, spread
+from jitgrad.trace.inspection import cells_of
 
 __all__ = [
     "apply_link",
@@ -173,14 +175,17 @@ def _choose(ctx: Context, x: TaggedRef, arms: Sequence[Callable[[], Value]], k: 
 
 def write(ctx: Context, x: Any, value: Value, what: str = "assignment destination") -> None:
     """Replace all that an array shows by a value of its dtype and shape; `what` is its name in NumPy's errors."""
-    if isinstance(x, TaggedRef):
-        _write_tagged(ctx, x, value, what)
-        return
-    if x.cell in ctx.read_only:
-        ctx.refused_stores.add(x.cell)
-        raise ValueError(f"{what} is read-only")
-    ctx.conflict(x.cell)
-    ctx.heap[x.cell] = _stored(ctx, x, ctx.heap[x.cell], value)
+    target = spread(ctx, x)
+    if isinstance(target, TaggedRef):
+        _write_tagged(ctx, target, value, what)
+    else:
+        if target.cell in ctx.read_only:
+            ctx.refused_stores.add(target.cell)
+            raise ValueError(f"{what} is read-only")
+        ctx.conflict(target.cell)
+        ctx.heap[target.cell] = _stored(ctx, target, ctx.heap[target.cell], value)
+    for cell in followers(ctx, cells_of(target), cells_of(x)):
+        ctx.heap[cell] = read(ctx, spread(ctx, Ref(cell)))
 
 
 def _stored(ctx: Context, x: Ref, base: Value, value: Value) -> Value:

@@ -134,6 +134,10 @@ class Context:
         """
         raise self.error("JG240", name=name, why=found.why)
 
+    def live_values(self) -> list[Any]:
+        """Return the abstract values of all variables that can still be used."""
+        raise NotImplementedError
+
     def by_choice(self, run: Callable[..., Any], *args: Any) -> Any:
         """Return `run(*args)`, done once for each number that an `AnyOf` among the arguments may be.
 

@@ -43,6 +43,7 @@ from jitgrad.trace.context import Context
 from jitgrad.trace.fitting import NeedUnroll
 from jitgrad.trace.frame import Frame, Outcome
 from jitgrad.trace.guards import Outside, is_trusted
+from jitgrad.trace.identity import UNKNOWN, explained
 from jitgrad.trace.inspection import reachable
 from jitgrad.trace.instructions import bound_value, step, truth_of
 from jitgrad.trace.library import by_name
@@ -394,6 +395,9 @@ class Evaluator(Branches):
         keys = {k for ks in hit.values() for k in ks}
         fresh = keys - self.obligations.tagged
         if not fresh or any(k[0][0] == "loop" for k in fresh):
+            if all(explained(cell, c) for c in hit):
+                # `arrays.write` stores to whichever array it is.
+                return
             names = " and ".join(sorted({c.name or "an array" for c in (cell, *hit)}))
             raise self.error("JG241", names=names)
         raise Restart(fresh, f"a store to {cell.name or 'an array'} may be seen through another name")
@@ -408,6 +412,7 @@ class Evaluator(Branches):
     def share(self, a: Cell, b: Cell) -> None:
         """Note that two cells are one array in the program: a store to one while the other is alive is refused."""
         self.obligations.relate(a, b, [])
+        a.options = (UNKNOWN,)
 
     def live_values(self) -> list[Any]:
         """Return the abstract values of all variables that can still be used."""

@@ -259,6 +259,7 @@ class Fitting:
                 self.options[part.path] = after
                 return False
             known = known_option(ev, found, after)
+            self.which_after.pop(head.cell, None)
             if known is not None:
                 self.which_after[head.cell] = known
         return True

@@ -8,7 +8,7 @@ is at run time. In: references. Out: their options, and the graph value that say
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,9 +16,12 @@ import numpy as np
 from jitgrad.graph.ir import Value
 from jitgrad.trace.abstract import Cell, Ref, Scalar, TaggedRef
 from jitgrad.trace.context import Context
-from jitgrad.trace.inspection import values_in
+from jitgrad.trace.inspection import reachable, values_in
 
-__all__ = ["UNKNOWN", "identify", "joined_options", "known_option", "option_of", "options_of"]
+__all__ = [
+    "UNKNOWN", "explained", "followers", "identify", "joined_options", "known_option", "option_of", "options_of",
+    "spread",
+]  # fmt: skip
 
 # A view of an argument that cannot be named outside of where it was made.
 UNKNOWN = Ref(Cell("unknown"))
@@ -52,10 +55,11 @@ def known_option(ctx: Context, x: Any, options: tuple[Ref, ...]) -> int | None:
     if isinstance(x, TaggedRef):
         return None
     own = options_of(ctx, x)
+    if not own or (x.cell.which is None and not _is_argument(x)):
+        return len(options)
     if _is_argument(x):
         return _position(own[0], options)
-    if x.cell.which is None:
-        return len(options)
+    assert x.cell.which is not None
     which = ctx.heap[x.cell.which]
     if not isinstance(which, int):
         return None
@@ -97,3 +101,62 @@ def identify(cell: Cell, options: tuple[Ref, ...], which: Any) -> dict[Cell, Any
     if cell.which is None:
         cell.which = Cell("which")
     return {cell.which: Scalar(which, "int") if isinstance(which, Value) else which}
+
+
+# --- stores
+
+
+def explained(a: Cell, b: Cell) -> bool:
+    """Whether two cells can only be one array where the one is an option of the other."""
+    return any(
+        argument.argument is not None and argument.argument >= 0 and merged.which is not None and _names_all(merged)
+        for argument, merged in ((a, b), (b, a))
+    )
+
+
+def _names_all(cell: Cell) -> bool:
+    return cell.which is not None and UNKNOWN not in cell.options
+
+
+def spread(ctx: Context, x: Ref | TaggedRef) -> Ref | TaggedRef:
+    """Return an array as a choice of all that it may be: the caller's arrays first, then what it was."""
+    own = x.choices if isinstance(x, TaggedRef) else (x,)
+    if not any(_names_all(r.cell) for r in own):
+        return x
+    choices: list[Ref] = []
+    tags: list[Any] = []
+    for r in own:
+        which = 0
+        if _names_all(r.cell):
+            which = ctx.heap[r.cell.which] if r.cell.which is not None else 0
+            choices += options_of(ctx, r)
+        start = len(choices) - (len(r.cell.options) if _names_all(r.cell) else 0)
+        choices.append(r)
+        tags.append(which + start if isinstance(which, int) else _plus(ctx, which.value, start))
+    if not isinstance(x, TaggedRef):
+        return choices[tags[0]] if isinstance(tags[0], int) else TaggedRef(tags[0], tuple(choices))
+    made = ctx.dim(tags[-1])
+    for k, tag in reversed(list(enumerate(tags[:-1]))):
+        made = ctx.g.select(ctx.g.equal(x.tag, ctx.constant(k, np.int64)), ctx.dim(tag), made)
+    return TaggedRef(made, tuple(choices))
+
+
+def _plus(ctx: Context, value: Value, number: int) -> Value:
+    made: Value = ctx.g.add(value, ctx.constant(number, np.int64)) if number else value
+    return made
+
+
+def followers(ctx: Context, stored: Sequence[Cell], named: Sequence[Cell]) -> list[Cell]:
+    """Return the merged arrays that may be one of some arrays just stored to, and can still be used.
+
+    Parameters
+    ----------
+    stored : sequence of Cell
+    named : sequence of Cell
+        What the store was written to: an operator in place still hands that on.
+    """
+    found = [c for c in ctx.heap if _names_all(c) and any(o.cell in stored for o in c.options)]
+    if not found:
+        return []
+    alive = {*reachable(ctx.heap, ctx.live_values()), *named}
+    return [c for c in found if c in alive]

@@ -15,6 +15,7 @@ import numpy as np
 from jitgrad.graph.ir import Value
 from jitgrad.trace import arithmetic, arrays, promotion
 from jitgrad.trace.abstract import AnyOf, DictRef, External, IndexRange, ListRef, Record, Scalar
+from jitgrad.trace.alternatives import apart
 from jitgrad.trace.arrays import (
     as_array,
     as_float,
@@ -176,6 +177,8 @@ def _abs(ctx: Context, x: Any) -> Any:
         bounds = [abs(b) for b in (x.low, x.high) if b is not None]
         value = ctx.g.select(negative.value, minus.value, x.value)
         return Scalar(value, "int", 0, max(bounds) if len(bounds) == 2 else None)
+    if kind(x) == "mixed":
+        return ctx.by_choice(partial(_abs, ctx), apart(x))
     if kind(x) == "bool":
         return as_int(ctx, x)
     if kind(x) in ("float", "complex"):

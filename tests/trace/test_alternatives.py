@@ -102,6 +102,7 @@ def test_exceptions_are_those_of_the_number_that_was_chosen(function: Callable[.
         lambda a: isinstance(max(0.0, a[0]), np.float64),
         lambda a: max([0, *a]),
         lambda a: max(0, a.astype(np.float32)[0]),
+        lambda a: abs(max(-0.5, a[0])),
         lambda a: a.astype(np.float32) * max(0.0, float(a[0])),
         lambda a: max(1, np.argmax(a)),
         lambda a: a[max(1, np.argmax(a))],

@@ -191,10 +191,58 @@ def argument_stored_after_a_branch(a: np.ndarray, n: int) -> Any:
     return v
 
 
+def stored_after_a_loop(a: np.ndarray, n: int) -> Any:
+    v = a
+    for _ in range(n):
+        v = v * 2.0
+    v[0] = 7.0
+    return v
+
+
+def added_in_place_after_a_loop(a: np.ndarray, n: int) -> Any:
+    v = a[::-1]
+    while n > 0:
+        v = v * 2.0
+        n -= 1
+    v += 1.0
+    return v, a[0]
+
+
+def argument_stored_after_a_loop(a: np.ndarray, n: int) -> Any:
+    v = a
+    for _ in range(n):
+        v = v * 2.0
+    a[1:] *= 9.0
+    v[0] += a[1]
+    return v
+
+
+def stored_in_the_loop(a: np.ndarray, n: int) -> Any:
+    v = a
+    for i in range(n):
+        v[i] = v[i] + 1.0
+        if i == 1:
+            v = v + 10.0
+    return v
+
+
+def exchanged_twice_then_stored(a: np.ndarray, n: int) -> Any:
+    u, w = a, a + 1.0
+    for _ in range(2):
+        u, w = w, u
+    a *= 0.5
+    if n > 1:
+        u[2] += -1.5
+    else:
+        w, u = u, w
+    return u, w
+
+
 PROGRAMS = [
     scaled_by_for, scaled_by_while, left_by_break, view_at_first, turned_round, argument_in_the_loop, nested, in_a_dict,
     returned_twice, argument_or_new, view_or_new, one_of_two_views, argument_or_its_view, early_return, of_a_helper,
-    larger_of_two, at_a_place, reshaped, stored_after_a_branch, argument_stored_after_a_branch,
+    larger_of_two, at_a_place, reshaped, stored_after_a_branch, argument_stored_after_a_branch, stored_after_a_loop,
+    added_in_place_after_a_loop, argument_stored_after_a_loop, stored_in_the_loop, exchanged_twice_then_stored,
 ]  # fmt: skip
 
 
