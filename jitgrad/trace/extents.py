@@ -8,6 +8,7 @@ compares them, and from there on one stands for the other (`Context.canonical`):
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,7 +21,7 @@ from jitgrad.graph.types import Dim
 from jitgrad.trace.abstract import Scalar
 from jitgrad.trace.context import Context, Unified
 
-__all__ = ["canonical_shape", "clipped_span", "difference", "renamed", "total", "unify"]
+__all__ = ["canonical_shape", "clipped_span", "difference", "product", "renamed", "total", "unify"]
 
 _DEPTH = 8  # of sums that are looked into
 
@@ -84,6 +85,20 @@ def total(ctx: Context, *parts: tuple[int, Dim]) -> Dim:
 def difference(ctx: Context, x: Dim, y: Dim) -> Dim:
     """Return x - y."""
     return total(ctx, (1, x), (-1, y))
+
+
+def product(ctx: Context, shape: Sequence[Dim]) -> Dim:
+    """Return the number of elements of a shape."""
+    made: Dim = math.prod(d for d in shape if isinstance(d, int))
+    for d in shape:
+        if isinstance(d, int):
+            continue
+        if isinstance(made, int) and made == 1:
+            made = d
+            continue
+        x, y = made, d
+        made = ctx.shared(("product", x, y), lambda x=x, y=y: ctx.g.multiply(ctx.dim(x), y))  # type: ignore[misc]
+    return made
 
 
 def _extremum(ctx: Context, name: str, x: Dim, y: Dim) -> Dim:

@@ -6,7 +6,6 @@ In: abstract values. Out: dimensions, positions, dtypes. A run-time int that mus
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,7 +18,7 @@ from jitgrad.trace.abstract import External, IndexRange, ListRef, Ref, Scalar, T
 from jitgrad.trace.arrays import as_array, cast, dtype_of, is_numeric, kind, scalar_value
 from jitgrad.trace.attributes import opened
 from jitgrad.trace.context import Context
-from jitgrad.trace.extents import total, unify
+from jitgrad.trace.extents import product, total, unify
 
 __all__ = [
     "axes_argument", "axis_argument", "dim_argument", "dim_scalar", "items_of", "known_argument", "normal_axes",
@@ -141,16 +140,7 @@ def same_dim(ctx: Context, a: Dim, b: Dim, why: str) -> bool:
 
 def size_of(ctx: Context, shape: Sequence[Dim]) -> Dim:
     """Return the number of elements of a shape."""
-    known = math.prod(d for d in shape if isinstance(d, int))
-    made: Dim = known
-    for d in shape:
-        if not isinstance(d, int):
-            made = d if isinstance(made, int) and made == 1 else _product(ctx, made, d)
-    return made
-
-
-def _product(ctx: Context, x: Dim, y: Value) -> Value:
-    return ctx.shared(("product", x, y), lambda: ctx.g.multiply(ctx.dim(x), y))
+    return product(ctx, shape)
 
 
 # --- axes
