@@ -15,7 +15,7 @@ from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.memory import Entry, Pick, Span
 from jitgrad.graph.types import Dim
 from jitgrad.trace.abstract import Box, ListRef, Ref, Scalar, SliceOf, TaggedRef, compose
-from jitgrad.trace.arrays import as_array, cast, dtype_of, is_array, read, shape_of
+from jitgrad.trace.arrays import another, as_array, cast, dtype_of, is_array, read, shape_of
 from jitgrad.trace.context import Context
 from jitgrad.trace.extents import clipped_span
 
@@ -30,7 +30,7 @@ def view_of(ctx: Context, x: Any, link: Any) -> Any:
         choices = [view_of(ctx, r, link) for r in x.choices]
         return TaggedRef(x.tag, tuple(choices))
     if isinstance(link, Box) and link.is_identity(shape_of(ctx, x)):
-        return x
+        return another(ctx, x)
     if isinstance(link, Box) and x.view and isinstance(x.view[-1], Box):
         last = x.view[-1]
         entries: list[Entry | None] = []
