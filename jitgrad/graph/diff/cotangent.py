@@ -14,6 +14,7 @@ This room knows neither ops with regions nor where primal values come from.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
@@ -24,7 +25,7 @@ from jitgrad.graph.ops.shape import broadcast_to, filled, unbroadcast, zeros
 from jitgrad.graph.primitive import PRIMITIVES, Cot, Masked, Partial
 from jitgrad.graph.types import BOOL, ArrayType, Dim
 
-__all__ = ["Cot", "add_cots", "all_masks", "apply_partial", "constant_of", "down", "full_mask", "scale"]
+__all__ = ["Cot", "add_cots", "all_masks", "apply_partial", "constant_of", "down", "joined_mask", "mask_of", "scale"]
 
 # How many ops deep a factor is looked for.
 _DEPTH = 4
@@ -260,13 +261,26 @@ def add_cots(g: Builder, x: Cot, y: Cot) -> Cot:
     return Cot(_sum(g, x.value, y.value), mask)
 
 
-def full_mask(g: Builder, cot: Cot | None, type: ArrayType) -> Value:
-    """Return the mask of a cotangent at the full shape of `type`: all true where it has none, false for zero."""
+def joined_mask(cots: Sequence[Cot | None], type: ArrayType) -> tuple[Dim, ...] | None:
+    """Return the shape of the mask that one of several cotangents has, as flow decides; None if it has none.
+
+    A bool for the whole array costs nothing: it says whether the path was taken that uses the array at all.
+    """
+    masks = [c.mask for c in cots if c is not None]
+    if all(m is None or not m.shape for m in masks):
+        some_zero = 0 < len(masks) < len(cots)
+        return () if some_zero or any(m is not None for m in masks) else None
+    return type.shape if all(m is not None for m in masks) else None
+
+
+def mask_of(g: Builder, cot: Cot | None, shape: Sequence[Dim]) -> Value:
+    """Return the mask of a cotangent at a shape, its full one or (): true where it has none, false for zero."""
+    bools = BOOL.with_shape(tuple(shape))
     if cot is None:
-        return zeros(g, type.with_dtype(BOOL.dtype))
-    if cot.mask is None:
-        return filled(g, type.with_dtype(BOOL.dtype), True)
-    return broadcast_to(g, cot.mask, type.shape)
+        return zeros(g, bools)
+    if cot.mask is None or (cot.mask.shape and not shape):
+        return filled(g, bools, True)
+    return broadcast_to(g, cot.mask, tuple(shape))
 
 
 def all_masks(cots: list[Cot | None]) -> bool:

@@ -172,8 +172,10 @@ class Frame:
     carried : list of (key, Value, Value or None)
         For the body of a loop: accumulators and cursors threaded through it, as (primal value or tape, argument,
         argument that holds the mask).
-    masked : bool
-        For the body of a loop: whether the cotangents that enter it have masks.
+    masked : {'', 'one', 'array'}
+        For the body of a loop: whether the cotangents that enter it all have masks, a bool each or whole arrays.
+    sure : bool
+        For the body of a loop: whether it runs, and without branches or inner loops, so that what it uses is used.
     """
 
     def __init__(self, forward: Block, parent: Frame | None, block: Block, *, count: Value | None = None) -> None:
@@ -188,7 +190,8 @@ class Frame:
         self.cots: dict[Value, Cot] = {}
         self.cursors: dict[object, Value] = {}
         self.carried: list[tuple[Any, Value, Value | None]] = []
-        self.masked = False
+        self.masked = ""
+        self.sure = False
         if self.is_loop:
             block.add_arg(INT64, "k")
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from jitgrad.graph.builder import Builder
-from jitgrad.graph.diff.cotangent import Cot, all_masks, full_mask
+from jitgrad.graph.diff.cotangent import Cot, all_masks, constant_of, joined_mask, mask_of
 from jitgrad.graph.diff.frames import Frame, Nest, Step
 from jitgrad.graph.diff.reverse_ops import ReverseOps
 from jitgrad.graph.diff.tapes import Site
@@ -112,13 +112,14 @@ class Reverse(ReverseOps):
         for key in dict.fromkeys(k for arm in arms for k in arm.cots):
             before = self.current(frame, key)
             found = [arm.cots.get(key, before) for arm in arms]
-            masked = isinstance(key.type, ArrayType) and all_masks(found)
+            type = self.residuals.type_of(frame, key.type)
+            mask = joined_mask(found, type) if isinstance(type, ArrayType) else None
             for arm, ys, cot in zip(arms, yields, found, strict=True):
                 g.block = arm.block
                 ys.append(self.zeros_for(frame, key) if cot is None else cot.value)
-                if masked:
-                    ys.append(full_mask(g, cot, ys[-1].array))
-            keep.append(("ct", key, masked))
+                if mask is not None:
+                    ys.append(mask_of(g, cot, mask))
+            keep.append(("ct", key, mask is not None))
         for site in dict.fromkeys(s for arm in arms for s in arm.cursors):
             assert isinstance(site, Site)
             before_cursor = self.residuals.cursor(frame, site, site.final)
@@ -152,7 +153,12 @@ class Reverse(ReverseOps):
         count = self.residuals.get(frame, op.operands[0] if skip else self._count(op))
         inner = Frame(body, frame, Block(), count=count)
         self.residuals.frames[body] = inner
-        inner.masked = all_masks(cots)
+        if all_masks(cots):
+            inner.masked = (
+                "array" if any(c is not None and c.mask is not None and c.mask.shape for c in cots) else "one"
+            )
+        trips = constant_of(count)
+        inner.sure = bool(trips) and not any(inside.regions for inside in body.ops)
         for i, (arg, y) in enumerate(zip(args, yields, strict=True)):
             found = hand(frame, inits[i]) if y is arg else None
             if found is not None:
@@ -165,7 +171,7 @@ class Reverse(ReverseOps):
         for i, arg in enumerate(args):
             if flows and (arg in self.active or cots[i] is not None):
                 type = self.residuals.type_of(frame, arg.type)
-                cot = self.carry(inner, ("ct", i), type, inner.masked and isinstance(type, ArrayType), arg.name)
+                cot = self.carry(inner, ("ct", i), type, self.carried_mask(inner, type, cots[i]), arg.name)
                 if yields[i] in self.active:
                     self.accumulate(inner, yields[i], cot)
         yield self.block(inner)
@@ -200,7 +206,7 @@ class Reverse(ReverseOps):
         g.location = op.location
         firsts: list[Value] = [count]
         nexts: list[Value] = []
-        for key, arg, mask in inner.carried:  # `inner.carried` does not grow any more
+        for key, _, mask in inner.carried:  # `inner.carried` does not grow any more
             before: Cot | None
             after: Cot | None
             if isinstance(key, tuple):
@@ -221,11 +227,11 @@ class Reverse(ReverseOps):
             end = results[key[1]] if isinstance(key, tuple) else like
             firsts.append(self.zeros_for(frame, end) if before is None else before.value)
             if mask is not None:
-                firsts.append(full_mask(g, before, arg.array))
+                firsts.append(mask_of(g, before, mask.shape))
             g.block = inner.block
             nexts.append(self.zeros_for(inner, like) if after is None else after.value)
             if mask is not None:
-                nexts.append(full_mask(g, after, arg.array))
+                nexts.append(mask_of(g, after, mask.shape))
         g.block = frame.block
         inner.block.yields = nexts
         made = g.emit("for", firsts, regions=[inner.block])

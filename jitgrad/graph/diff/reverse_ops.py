@@ -22,7 +22,7 @@ from jitgrad.graph.diff.rules import move_mask, run_rule
 from jitgrad.graph.ir import Op, Value
 from jitgrad.graph.ops.shape import broadcast_to, zeros
 from jitgrad.graph.primitive import Linear, Masked, NoGradient, Partial, Partials, Rules
-from jitgrad.graph.types import BOOL, ArrayType, ListType
+from jitgrad.graph.types import BOOL, ArrayType, Dim, ListType
 
 __all__ = ["ReverseOps"]
 
@@ -64,14 +64,25 @@ class ReverseOps:
             if f.is_loop:
                 assert f.parent is not None
                 type = self.residuals.type_of(f.parent, value.type)
-                masked = f.masked and isinstance(type, ArrayType) and (found is None or found.mask is not None)
-                found = self.carry(f, value, type, masked, value.name)
+                found = self.carry(f, value, type, self.carried_mask(f, type, found), value.name)
                 f.cots[value] = found
         return found
 
-    def carry(self, frame: Frame, key: Any, type: Any, masked: bool, name: str) -> Cot:
+    @staticmethod
+    def carried_mask(loop: Frame, type: Any, before: Cot | None) -> tuple[Dim, ...] | None:
+        """Return the shape of the mask with which a loop carries a cotangent that is `before` when it enters."""
+        if not isinstance(type, ArrayType) or (before is not None and before.mask is None):
+            return None
+        if loop.masked == "array":
+            return type.shape
+        if before is not None and before.mask is not None and before.mask.shape:
+            return None
+        # It stays a zero if the loop does not run, or not the branch in it that uses the value.
+        return None if loop.sure and not loop.masked else ()
+
+    def carry(self, frame: Frame, key: Any, type: Any, mask_shape: tuple[Dim, ...] | None, name: str) -> Cot:
         arg = frame.block.add_arg(type, f"{name}.ct" if name else "")
-        mask = frame.block.add_arg(type.with_dtype(BOOL.dtype)) if masked else None
+        mask = None if mask_shape is None else frame.block.add_arg(BOOL.with_shape(mask_shape))
         frame.carried.append((key, arg, mask))
         return Cot(arg, mask)
 
@@ -158,7 +169,9 @@ class ReverseOps:
         for i in reversed(needed):  # a store's value is read from the cotangent before that part is zeroed
             transpose = partial(_transpose, derivative, i, cot.value)
             made = run_rule(self.residuals, frame, op, transpose)
-            self.accumulate(frame, op.operands[i], Cot(made[0], self._moved(frame, op, i, cot.mask)))
+            # A bool for all of the result is one for all of the operand.
+            mask = cot.mask if cot.mask is None or not cot.mask.shape else self._moved(frame, op, i, cot.mask)
+            self.accumulate(frame, op.operands[i], Cot(made[0], mask))
 
     def _moved(self, frame: Frame, op: Op, i: int, mask: Value | None) -> Value | None:
         if mask is None or not (mask.shape or op.result.shape or op.operands[i].shape):
@@ -175,7 +188,9 @@ class ReverseOps:
         name = "addto" if op.name == "load" else "scatter_add"
         prior = self.current(frame, base)
         mask = None
-        if cot.mask is not None and (prior is None or prior.mask is not None):
+        if prior is not None and prior.mask is not None and not prior.mask.shape and base.shape:
+            mask = None if cot.mask is None or cot.mask.shape else g.logical_or(prior.mask, cot.mask)
+        elif cot.mask is not None and (prior is None or prior.mask is not None):
             mask = self._moved(frame, op, 0, cot.mask)
             if mask is not None and prior is not None and prior.mask is not None:
                 mask = g.logical_or(prior.mask, mask)
