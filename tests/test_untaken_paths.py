@@ -130,4 +130,4 @@ def test_a_square_of_the_root_keeps_its_slope() -> None:
         return s * s if flag else x
 
     assert jitgrad.grad(f)(4.0, True) == 1.0
-    assert not jitgrad.grad(f)(0.0, True) == 0.0
+    assert jitgrad.grad(f)(0.0, True) != 0.0

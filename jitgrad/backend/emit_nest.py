@@ -151,7 +151,7 @@ class _Nest:
         if trips == 1:
             body(0)
         elif trips != 0:
-            self.text.counted(trips, body)
+            self.text.counted(trips, body, as_is=self.shape.width > 1)
 
     def _inside(
         self,
@@ -342,10 +342,10 @@ class _Nest:
             else:
                 text.declare("i64 @llvm.smin.i64(i64, i64)")
                 stop = text.emit(f"call i64 @llvm.smin.i64(i64 {past}, i64 {trips})")
-            text.counted(stop, body, start=start)
+            text.counted(stop, body, start=start, as_is=self.shape.width > 1)
             self._count(text.sub(stop, start))
 
-        text.counted(trips, block, step=BLOCK)
+        text.counted(trips, block, step=BLOCK, as_is=self.shape.width > 1)
 
     def _count(self, more: Sym) -> None:
         """Note how many terms the accumulators have taken."""

@@ -30,6 +30,7 @@ from jitgrad.backend.emit import Emitter, Site
 from jitgrad.backend.schedule import Schedule
 from jitgrad.backend.steps import Step
 from jitgrad.backend.structure import is_scalar
+from jitgrad.backend.text import LOOP_METADATA
 from jitgrad.backend.visible import visible_stores
 from jitgrad.errors import error
 from jitgrad.graph.ir import Graph, Value
@@ -258,6 +259,7 @@ def _module(e: Emitter) -> str:
         lines.insert(0, "declare void @free(ptr)")
     lines += e.text.helpers.values()
     lines.append(e.library.definitions())
+    lines += LOOP_METADATA
     return _once("\n".join(lines))
 
 

@@ -13,9 +13,17 @@ from typing import TypeAlias
 
 import numpy as np
 
-__all__ = ["FunctionText", "Sym", "element_type", "literal", "register_type", "vector"]
+__all__ = ["LOOP_METADATA", "FunctionText", "Sym", "element_type", "literal", "register_type", "vector"]
 
 Sym: TypeAlias = int | str
+
+# Of loops that are as they should be. LLVM's vectoriser takes half of all time to find nothing in explicit vectors.
+AS_IS = "!0"
+LOOP_METADATA = [
+    "!0 = distinct !{!0, !1, !2}",
+    '!1 = !{!"llvm.loop.vectorize.enable", i1 false}',
+    '!2 = !{!"llvm.loop.unroll.disable"}',
+]
 
 # By the character code of a dtype: its name is slow to ask for.
 _MEMORY = {
@@ -117,8 +125,13 @@ class FunctionText:
         self.entry.append(f"  {name} = alloca {type}" + (f", align {align}" if align else ""))
         return name
 
-    def counted(self, trips: Sym, body: Callable[[str], None], start: Sym = 0, step: int = 1) -> None:
-        """Write a loop over start, start + step, ... below `trips`; `body` gets the register of the index."""
+    def counted(
+        self, trips: Sym, body: Callable[[str], None], start: Sym = 0, step: int = 1, as_is: bool = False
+    ) -> None:
+        """Write a loop over start, start + step, ... below `trips`; `body` gets the register of the index.
+
+        `as_is` says that the loop is as wide as it should be: LLVM need not vectorise or unroll it.
+        """
         first = isinstance(trips, int) and isinstance(start, int)
         if first and start >= trips:  # type: ignore[operator]
             return
@@ -138,6 +151,8 @@ class FunctionText:
         again = self.emit(f"icmp slt i64 {following}, {trips}")
         self.lines[place] = f"  {index} = phi i64 [ {start}, %{before} ], [ {following}, %{self.label} ]"
         self.branch_if(again, head, end)
+        if as_is:
+            self.lines[-1] += f", !llvm.loop {AS_IS}"
         self.start(end)
 
     def when(self, condition: str, body: Callable[[], None]) -> None:

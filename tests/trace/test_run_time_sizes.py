@@ -109,6 +109,29 @@ def list_to_array(x, n):
     return np.array(kept), np.array(kept)[::2] * 2.0
 
 
+@case((A, 0.5), (-np.abs(A), 0.5), (A, -9.0))
+def appended_until(a, limit):
+    kept = []
+    for i in range(len(a)):
+        if a[i] > limit:
+            break
+        kept.append(a[i] * a[i])
+    s = 0.0
+    for v in kept:
+        s += v * v
+    return s
+
+
+@case((A, 3), (A, 0), (A, 99))
+def appended_while(a, n):
+    kept = []
+    i = 0
+    while i < len(a) and len(kept) < n:
+        kept.append(np.sin(a[i]))
+        i += 1
+    return np.sum(np.array(kept) ** 2)
+
+
 @case((A,), (-np.abs(A),), (np.abs(A),), (A[::-1].copy(),))
 def selected(a):
     return a[a > 0], a[a > 0.5] * 2.0, (a[a > 0] ** 2).sum(), a[~(a > 0)]
@@ -167,7 +190,8 @@ def extracted(a):
 def same(got: Any, want: Any) -> bool:
     if isinstance(want, tuple):
         return isinstance(got, tuple) and len(got) == len(want) and all(map(same, got, want))
-    alike = type(got) is type(want) and np.shape(got) == np.shape(want) and np.asarray(got).dtype == want.dtype
+    a, b = np.asarray(got), np.asarray(want)
+    alike = type(got) is type(want) and a.shape == b.shape and a.dtype == b.dtype
     return alike and np.allclose(got, want, rtol=1e-12, atol=1e-12)
 
 

@@ -26,7 +26,7 @@ from jitgrad.graph.diff.reverse_ops import ReverseOps
 from jitgrad.graph.diff.tapes import Site
 from jitgrad.graph.diff.undo import Undo, restorable
 from jitgrad.graph.ir import Block, Op, Value
-from jitgrad.graph.types import INT64, ArrayType
+from jitgrad.graph.types import INT64, ArrayType, ListType
 
 __all__ = ["Reverse"]
 
@@ -175,6 +175,12 @@ class Reverse(ReverseOps):
                 if yields[i] in self.active:
                     self.accumulate(inner, yields[i], cot)
         yield self.block(inner)
+        for key, _, _ in list(inner.carried):
+            if isinstance(key, tuple) and key[0] == "ct" and isinstance(args[key[1]].type, ListType):
+                # Zeros are as many as the list has items, which may have to be kept: before the loop is closed.
+                g.block = inner.block
+                if inner.cots.get(args[key[1]]) is None:
+                    inner.cots[args[key[1]]] = Cot(self.zeros_for(inner, args[key[1]]))
         del self.residuals.frames[body]
         self._close(frame, inner, op, cots, results, args, inits, count)
 

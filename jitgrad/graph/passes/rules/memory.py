@@ -175,6 +175,14 @@ def _store(r: Context, op: Op) -> Value | None:
             return a
         if before is not None and not visible and r.once(a) and _same(_known(r, index_of(before)), index):
             return store(r.g, before.operands[0], v, index)
+    elif not visible:
+        # What is added to a part that was just filled with zeros is what the part holds.
+        before = made_by(a, "store")
+        if before is not None and r.once(a) and _same(_known(r, index_of(before)), index):
+            held = before.operands[1]
+            number = scalar_within(held) if held.shape else held
+            if number is not None and r.literal(number) == 0:
+                return store(r.g, before.operands[0], v, index)
     if not _same(index, given):
         attrs, ints = _split(index)
         return r.g.emit(op.name, [a, v, *ints], {"index": attrs} | visible).result
