@@ -20,9 +20,10 @@ from jitgrad.backend.emit_nest import Output, emit_nest, evaluate_scalar
 from jitgrad.backend.emit_scalar import Arithmetic, Handle
 from jitgrad.backend.loops import Coord, Expressions, Node, View, c_strides
 from jitgrad.backend.nesting import plan_nest
+from jitgrad.backend.pacing import Pace, declare_runtime
 from jitgrad.backend.scalar_math import MathLibrary
 from jitgrad.backend.schedule import Schedule
-from jitgrad.backend.steps import Step, reduced_axes
+from jitgrad.backend.steps import EXPENSIVE, Step, reduced_axes
 from jitgrad.backend.structure import fusable, is_scalar
 from jitgrad.backend.text import FunctionText, Sym, element_type, literal
 from jitgrad.errors import error
@@ -103,7 +104,7 @@ class Emitter:
         self.sites: list[Site] = [Site(MemoryError, "out of memory", (), None)]
         self.failures: list[str] = []
         self.notes: list[str] = []
-        self.has_calls = False
+        self.pace = Pace(self.text, self.leave_stopped)
         self.outside: dict[int, str] = {}  # addresses of arguments of rank 0
 
     # what expressions ask for (`loops.Memory`)
@@ -196,6 +197,7 @@ class Emitter:
     def header(self, slot: Slot) -> str:
         """Return the header of a list: data, length, capacity; empty at entry, freed at exit."""
         if slot not in self.headers:
+            declare_runtime(self.text, "jg_free")
             name = self.text.alloca("{ ptr, i64, i64 }")
             self.text.entry.append(f"  store {{ ptr, i64, i64 }} zeroinitializer, ptr {name}")
             self.headers[slot] = name
@@ -241,10 +243,7 @@ class Emitter:
 
     def need_memory(self) -> None:
         """Declare what run-time memory takes."""
-        self.has_calls = True
-        self.text.declare("ptr @malloc(i64)")
-        self.text.declare("ptr @realloc(ptr, i64)")
-        self.text.declare("void @free(ptr)")
+        declare_runtime(self.text, "jg_malloc", "jg_realloc", "jg_free")
         self.text.helpers.setdefault("jg_reserve", _RESERVE)
 
     # failing
@@ -263,6 +262,13 @@ class Emitter:
         self.failures += self.text.lines
         self.text.lines = held
         self.text.start(fine)
+
+    def leave_stopped(self, stopped: str, location: Location | None) -> None:
+        """Leave the body if a poll was stopped by an exception, whose site is then the first operand."""
+        number = len(self.sites)
+        self.sites.append(Site(KeyboardInterrupt, "", (_INT64,), location))
+        going = self.text.emit(f"xor i1 {stopped}, true")
+        self.fail_unless(going, number, [self.arithmetic.const(number, _INT64)])
 
     def store_word(self, word: str, x: Handle) -> None:
         """Write a scalar into an 8-byte word: a float by its bits, an integer sign-extended, a bool as 0 or 1."""
@@ -288,6 +294,9 @@ class Emitter:
 
     def op(self, op: Op) -> None:
         """Write a single op."""
+        self.pace.location = op.location
+        if not op.regions:
+            self.pace.owe(16 if op.name in EXPENSIVE else 1)
         if op.primitive.scalar is not None:
             self.arithmetic.result = op.result.array.dtype
             self.handles[op.result] = op.primitive.scalar(self.arithmetic, *(self.scalar(v) for v in op.operands))
@@ -302,6 +311,7 @@ class Emitter:
 
     def nest(self, step: Step) -> None:
         """Write a loop nest with all its outputs."""
+        self.pace.location = step.ops[0].location
         domain = [self.size(d) for d in step.domain]
         roots = {op.result for op in step.ops if reduced_axes(op) is None and op.name != "reshape"}
         for op in step.ops:
@@ -334,6 +344,7 @@ class Emitter:
     def finish_nest(self, built: Expressions, outputs: Sequence[Output], reduced: Sequence[int] = ()) -> None:
         """Plan the loops of built expressions and write them."""
         targets = [o.access for o in outputs if o.access is not None]
+        self.pace.nest(built.domain, built.nodes)
         shape = plan_nest(self.text, built, targets, reduced, self.vector_bytes, [o.node for o in outputs])
         self.handles |= emit_nest(self.text, self.arithmetic, shape, built.nodes, outputs, self.scalar)
 
@@ -392,10 +403,10 @@ define internal ptr @jg_reserve(ptr %slot, i64 %bytes) noinline nounwind {
 same:
   ret ptr %old
 new:
-  call void @free(ptr %old)
+  call void @jg_free(ptr %old)
   %low = icmp ult i64 %bytes, 64
   %size = select i1 %low, i64 64, i64 %bytes
-  %got = call ptr @malloc(i64 %size)
+  %got = call ptr @jg_malloc(i64 %size)
   store ptr %got, ptr %slot
   store i64 %size, ptr %where
   ret ptr %got

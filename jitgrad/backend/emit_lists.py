@@ -223,7 +223,7 @@ ask:
   %none = icmp eq i64 %product, 0
   %size = select i1 %none, i64 16, i64 %product
   %old = load ptr, ptr %header
-  %got = call ptr @realloc(ptr %old, i64 %size)
+  %got = call ptr @jg_realloc(ptr %old, i64 %size)
   %failed = icmp eq ptr %got, null
   br i1 %failed, label %bad, label %keep
 keep:

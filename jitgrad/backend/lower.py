@@ -244,17 +244,16 @@ def _module(e: Emitter) -> str:
     lines.append("  br label %exit")
     lines += e.failures
     lines.append("exit:")
+    lines += e.pace.at_exit()
     for k, slot in enumerate([*e.reserves.values(), *e.headers.values()]):
         lines.append(f"  %free{k} = load ptr, ptr {slot}")
-        lines.append(f"  call void @free(ptr %free{k})")
+        lines.append(f"  call void @jg_free(ptr %free{k})")
     if e.failures:
         lines.append("  %result = load i32, ptr %code")
         lines.append("  ret i32 %result")
     else:
         lines.append("  ret i32 0")
     lines.append("}")
-    if e.headers and not e.has_calls:
-        lines.insert(0, "declare void @free(ptr)")
     lines += e.text.helpers.values()
     lines.append(e.library.definitions())
     return _once("\n".join(lines))

@@ -73,7 +73,10 @@ def run_in_python(form: CallForm, code: Code, on_error: Callable[..., Any], leav
     arena = np.empty(size + 64, np.uint8)
     place = (arena.ctypes.data + 63) & -64
     body = _BODY[not form.release_gil](code.address("body"))
-    status = body(inputs.ctypes.data, outputs.ctypes.data, place, errors.ctypes.data)
+    try:
+        status = body(inputs.ctypes.data, outputs.ctypes.data, place, errors.ctypes.data)
+    except BaseException as stopped:  # by the handler of a signal, at the site that the first word says
+        return on_error(int(errors[0]), (), stopped)
     if status:
         return on_error(status - 1, tuple(errors[: form.error_words].tolist()))
     return _Boxing(form, outputs, arrays, leaves).box(form.result)
