@@ -32,9 +32,7 @@ from jitgrad.graph.primitive import PRIMITIVES
 from jitgrad.graph.types import ListType
 from jitgrad.location import Location
 
-__all__ = ["LOWERS", "MEMORY_SITE", "Emitter", "Site", "add_nodes", "lowers"]
-
-MEMORY_SITE = 0  # reserved: memory that could not be had
+__all__ = ["LOWERS", "Emitter", "Site", "add_nodes", "lowers"]
 
 LOWERS: dict[str, Callable[[Emitter, Op], None]] = {}
 
@@ -75,6 +73,10 @@ class Site:
     location: Location | None
 
 
+def _no_memory(location: Location | None) -> Site:
+    return Site(MemoryError, "out of memory", (), location)
+
+
 class Emitter:
     """Writes one body."""
 
@@ -101,9 +103,10 @@ class Emitter:
         self.lent: set[Buffer] = set()  # buffers of a loop body whose pointer the loop hands round
         self.reserves: dict[Hashable, str] = {}
         self.headers: dict[Slot, str] = {}
-        self.sites: list[Site] = [Site(MemoryError, "out of memory", (), None)]
+        self.sites: list[Site] = []
         self.failures: list[str] = []
         self.notes: list[str] = []
+        self.location: Location | None = None  # of what is being written
         self.pace = Pace(self.text, self.leave_stopped)
         self.outside: dict[int, str] = {}  # addresses of arguments of rank 0
 
@@ -238,7 +241,7 @@ class Emitter:
             self.reserves[key] = name
         self.need_memory()
         got = self.text.emit(f"call ptr @jg_reserve(ptr {self.reserves[key]}, i64 {bytes})")
-        self.fail_unless(self.text.emit(f"icmp ne ptr {got}, null"), MEMORY_SITE)
+        self.fail_unless(self.text.emit(f"icmp ne ptr {got}, null"), self.memory_site())
         return got
 
     def need_memory(self) -> None:
@@ -247,6 +250,14 @@ class Emitter:
         self.text.helpers.setdefault("jg_reserve", _RESERVE)
 
     # failing
+
+    def memory_site(self) -> int:
+        """Return the site at which memory cannot be had for what is being written."""
+        found = next((k for k, s in enumerate(self.sites) if s == _no_memory(self.location)), -1)
+        if found < 0:
+            found = len(self.sites)
+            self.sites.append(_no_memory(self.location))
+        return found
 
     def fail_unless(self, condition: str, site: int, operands: Sequence[Handle] = ()) -> None:
         """Leave the body through a site unless a condition holds."""
@@ -263,10 +274,10 @@ class Emitter:
         self.text.lines = held
         self.text.start(fine)
 
-    def leave_stopped(self, stopped: str, location: Location | None) -> None:
+    def leave_stopped(self, stopped: str) -> None:
         """Leave the body if a poll was stopped by an exception, whose site is then the first operand."""
         number = len(self.sites)
-        self.sites.append(Site(KeyboardInterrupt, "", (_INT64,), location))
+        self.sites.append(Site(KeyboardInterrupt, "", (_INT64,), self.location))
         going = self.text.emit(f"xor i1 {stopped}, true")
         self.fail_unless(going, number, [self.arithmetic.const(number, _INT64)])
 
@@ -294,7 +305,7 @@ class Emitter:
 
     def op(self, op: Op) -> None:
         """Write a single op."""
-        self.pace.location = op.location
+        self.location = op.location
         if not op.regions:
             self.pace.owe(16 if op.name in EXPENSIVE else 1)
         if op.primitive.scalar is not None:
@@ -311,7 +322,7 @@ class Emitter:
 
     def nest(self, step: Step) -> None:
         """Write a loop nest with all its outputs."""
-        self.pace.location = step.ops[0].location
+        self.location = step.ops[0].location
         domain = [self.size(d) for d in step.domain]
         roots = {op.result for op in step.ops if reduced_axes(op) is None and op.name != "reshape"}
         for op in step.ops:

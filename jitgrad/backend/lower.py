@@ -68,7 +68,7 @@ class Body:
         One module.
     arena_bytes : int
     sites : list of Site
-        Number 0 is memory that could not be had.
+        Where it can fail.
     externals : list of str
         Symbols that the engine must define.
     level : {'minimal', 'full'}

@@ -14,18 +14,16 @@ In: the emitter. Out: LLVM text. This room knows no graph; nobody's memory is re
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from jitgrad.backend.callsupport import address
 from jitgrad.backend.engine import define_late
 from jitgrad.backend.loops import Node
 from jitgrad.backend.steps import EXPENSIVE
 from jitgrad.backend.text import FunctionText, Sym
-from jitgrad.location import Location
 
 __all__ = ["Pace", "declare_runtime"]
 
@@ -79,16 +77,15 @@ class Pace:
     ----------
     text : FunctionText
     leave : callable
-        `leave(stopped, location)` leaves the body if a register is true, with the exception that is set.
+        `leave(stopped)` leaves the body if a register is true, with the exception that is set.
     """
 
-    def __init__(self, text: FunctionText, leave: Any) -> None:
+    def __init__(self, text: FunctionText, leave: Callable[[str], None]) -> None:
         self.text = text
         self.leave = leave
         self.within: list[_Iteration] = [_Iteration()]
         self._budget = ""
         self.state = ""
-        self.location: Location | None = None
 
     # --- costs
 
@@ -154,7 +151,7 @@ class Pace:
         text.start(poll)
         text.do(f"store i64 {POLL_EVERY}, ptr {budget}")
         stopped = text.emit(f"call i1 @jg_poll(ptr {self.state})")
-        self.leave(stopped, self.location)
+        self.leave(stopped)
         text.branch(on)
         text.start(on)
 

@@ -131,8 +131,8 @@ def _expand_ellipsis(ctx: Context, items: list[Any], rank: int) -> list[Any]:
     return items[:at] + fill + items[at + 1 :]
 
 
-def index_int(ctx: Context, item: Any, size: Dim, axis: int) -> int | Value:
-    """Return an integer index of an axis as a position counted from 0, checked."""
+def index_int(ctx: Context, item: Any, size: Dim, axis: int, message: str = "") -> int | Value:
+    """Return an integer index of an axis as a position counted from 0, checked; NumPy's message is the default."""
     if not isinstance(item, Scalar | Ref | TaggedRef):
         at = item.__index__()
         if isinstance(size, int):
@@ -158,7 +158,7 @@ def index_int(ctx: Context, item: Any, size: Dim, axis: int) -> int | Value:
         inside = g.less(where, n)
         if low is None or low < 0:
             inside = g.logical_and(g.greater_equal(where, ctx.constant(0, np.int64)), inside)
-        message = f"index {{0}} is out of bounds for axis {axis} with size {{1}}"
+        message = message or f"index {{0}} is out of bounds for axis {axis} with size {{1}}"
         ctx.check(inside, IndexError, message, value, n)
     return where
 
@@ -452,7 +452,7 @@ def _grown_get(ctx: Context, cell: Cell, items: Value, key: Any) -> Any:
     if isinstance(key, slice | SliceOf):
         raise ctx.error("JG221", what="a slice of a list that grew in a loop")
     length = ctx.g.list_length(items)
-    at = index_int(ctx, key, length, 0)
+    at = index_int(ctx, key, length, 0, "list index out of range")
     value = ctx.g.list_get(items, ctx.dim(at))
     return ctx.list_item(cell, value)
 
