@@ -265,6 +265,17 @@ def vectors_joined(a: np.ndarray, m: np.ndarray, x: float, n: int, flag: bool) -
     return s, t, k, u.copy(), v.copy(), w.copy()
 
 
+def row_left_or_replaced(a: np.ndarray, m: np.ndarray, x: float, n: int, flag: bool) -> Any:
+    """The arm of a branch copies two values into buffers of its own, the second from where the first may go."""
+    u = m[0]
+    v = m[1] * 1.0
+    m[1] = u
+    for _ in range(1, 2):
+        if 2 > 0 and flag:
+            u = a
+    return x, 1.0, n, u.copy(), v.copy()
+
+
 def depth_of_recursion(x: float, n: int) -> float:
     """A recursion whose depth an argument decides."""
     return x if n == 0 else depth_of_recursion(x, n - 1) * x + depth_of_recursion(x, n - 1)
@@ -305,7 +316,7 @@ def test_found_by_random_programs(f: Any, calls: list[Any], refusal: str) -> Non
         same(list(ours), list(theirs), 1e-12, "arguments")
 
 
-@pytest.mark.parametrize("f", [chosen_twice, vectors_joined])
+@pytest.mark.parametrize("f", [chosen_twice, vectors_joined, row_left_or_replaced])
 @pytest.mark.parametrize("seed", [50003, 60539, 1])
 def test_derivatives_of_what_was_found(f: Any, seed: int) -> None:
     assert check_function(f, seed) == "ok"

@@ -151,7 +151,8 @@ class _Bufferiser:
                 buffer = found[arm]
                 if buffer is None:
                     y = region.yields[k]
-                    buffer = self._fresh(r.type, self.times.span[region][1])
+                    # Filled while what other yields are copied from is still read.
+                    buffer = self._fresh(r.type, self.times.at[self.schedule.steps[region][-1]])
                     self.plan.arm_copies[op, arm, k] = buffer
                     self._note(f"{y.type} at the end of an arm", op)
                 both.append(buffer)

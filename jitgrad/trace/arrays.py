@@ -18,12 +18,13 @@ from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.memory import Span, load, store
 from jitgrad.graph.ops.shape import broadcast_to, move_axes, reshape_to
 from jitgrad.graph.types import ArrayType, Dim, GraphTypeError, broadcast_shapes
-from jitgrad.trace.abstract import AnyOf, Link, ListRef, Ref, Reshape, Scalar, TaggedRef
+from jitgrad.trace.abstract import AnyOf, Link, ListRef, Ref, Reshape, Scalar, TaggedRef, whole
 from jitgrad.trace.context import PYTHON_DTYPES, Context, kind_of_python
 from jitgrad.trace.identity import followers, spread
 from jitgrad.trace.inspection import cells_of
 
 __all__ = [
+    "another",
     "apply_link",
     "array_type",
     "as_array",
@@ -145,6 +146,13 @@ def _put_back(ctx: Context, base: Value, link: Link, part: Value) -> Value:
     if link.is_identity(base.shape):
         return part
     return store(g, base, part, link.entries)
+
+
+def another(ctx: Context, x: Any) -> Any:
+    """Return a view of all of an array: another object than the array, for those who see arguments."""
+    if not isinstance(x, Ref) or x.view or not ctx.observe_arguments or x.cell.argument is None:
+        return x
+    return Ref(x.cell, (whole(shape_of(ctx, x)),))
 
 
 def read(ctx: Context, x: Any) -> Value:

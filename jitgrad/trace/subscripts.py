@@ -17,6 +17,7 @@ from jitgrad.graph.ops.shape import broadcast_to, move_axes, reshape_to
 from jitgrad.graph.types import Dim
 from jitgrad.trace.abstract import Box, Cell, DictRef, External, ListRef, Ref, Scalar, SliceOf, TaggedRef, compose
 from jitgrad.trace.arrays import (
+    another,
     as_array,
     broadcast_dims,
     broadcast_value,
@@ -57,7 +58,7 @@ def view_of(ctx: Context, x: Any, link: Any) -> Any:
         choices = [view_of(ctx, r, link) for r in x.choices]
         return TaggedRef(x.tag, tuple(choices))
     if isinstance(link, Box) and link.is_identity(shape_of(ctx, x)):
-        return x
+        return another(ctx, x)
     if isinstance(link, Box) and x.view and isinstance(x.view[-1], Box):
         last = x.view[-1]
         entries: list[Entry | None] = []

@@ -17,7 +17,7 @@ from jitgrad.graph.ops.memory import Entry, Pick, Span
 from jitgrad.graph.ops.shape import reshape_to
 from jitgrad.graph.types import Dim
 from jitgrad.trace.abstract import Box, Ref, Reshape, TaggedRef, whole
-from jitgrad.trace.arrays import read, shape_of
+from jitgrad.trace.arrays import another, read, shape_of
 from jitgrad.trace.context import Context
 from jitgrad.trace.sizes import rehearse, same_dim, size_of, static_dim
 
@@ -44,20 +44,13 @@ def reordered(ctx: Context, x: Any, order: Sequence[int | None]) -> Any:
         made.append(None if kept is None else left.index(places[kept]))
     box = Box(tuple(entries), tuple(made))
     inner = Ref(x.cell, links)
-    return _another(ctx, inner) if box.is_identity(shape_of(ctx, inner)) else Ref(x.cell, (*links, box))
+    return another(ctx, inner) if box.is_identity(shape_of(ctx, inner)) else Ref(x.cell, (*links, box))
 
 
 def permuted(ctx: Context, x: Any, permutation: Sequence[int]) -> Any:
     """Return the view of an array with its axes permuted."""
     same = list(permutation) == list(range(len(permutation)))
-    return _another(ctx, x) if same else reordered(ctx, x, permutation)
-
-
-def _another(ctx: Context, x: Any) -> Any:
-    """Return a view of all of an array: another object than the array, for those who see arguments."""
-    if not isinstance(x, Ref) or x.view or not ctx.observe_arguments or x.cell.argument is None:
-        return x
-    return Ref(x.cell, (whole(shape_of(ctx, x)),))
+    return another(ctx, x) if same else reordered(ctx, x, permutation)
 
 
 def read_only(ctx: Context, x: Any, value: Value) -> Any:
@@ -118,7 +111,7 @@ def reshaped(ctx: Context, x: Any, shape: Sequence[Dim], copy_strided: bool = Fa
     old = shape_of(ctx, x)
     new = fitted(ctx, x, shape)
     if old == new:
-        return _another(ctx, x)
+        return another(ctx, x)
     if isinstance(x, TaggedRef):
         made = [reshaped(ctx, r, new, copy_strided) for r in x.choices]
         shared = all(m.cell is r.cell for m, r in zip(made, x.choices, strict=True))

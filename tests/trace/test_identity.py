@@ -173,7 +173,7 @@ def at_a_place(a: np.ndarray, n: int) -> Any:
 
 
 def reshaped(a: np.ndarray, n: int) -> Any:
-    return a.reshape(2, 2), a.reshape(2, 2).T, a.ravel(), a.T, a[None], a[n, ...], a.reshape(4)
+    return a.reshape(2, 2), a.reshape(2, 2).T, a.ravel(), a.T, a.T.T, a[None], a[n, ...], a.reshape(4), a[:], a[...]
 
 
 # --- stores
