@@ -351,14 +351,14 @@ def unbound_index(x, n):
 
 def int_product_in_a_loop(x, n):
     k = 1
-    for i in range(n):
+    for _ in range(n):
         k = k * 7
     return x * k
 
 
 def int_sum_in_a_loop(x, n):
     k = n
-    for i in range(3):
+    for _ in range(3):
         k = k + 2**61
     return x * k
 
