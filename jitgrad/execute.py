@@ -230,7 +230,6 @@ def _call_form(traced: Traced, spec: Any, body: Body | None = None, orders: Sequ
         disjoint=disjoint,
         arena_bytes=0 if body is None else body.arena_bytes,
         error_words=words,
-        release_gil=False,
     )
 
 

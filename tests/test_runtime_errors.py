@@ -341,7 +341,7 @@ def unbound_after_a_loop(x, n):
 
 @case((2.0, 3), (2.0, 0))
 def unbound_index(x, n):
-    for i in range(n):
+    for i in range(n):  # noqa: B007
         x = x * 1.5
     return x * i
 

@@ -4,7 +4,7 @@ In: a `CallForm`. Out: the text of
 
     define internal ptr @jg_finish(ptr %in, ptr %kept, ptr %table)
 
-which makes the arrays that the body fills, lends it the arena, runs it (without the GIL if the form says so), turns an
+which makes the arrays that the body fills, lends it the arena, runs it, turns an
 error code into a call of `on_error`, and otherwise builds the result tree. `%kept` holds the input leaves that the
 result refers to. Returns a new reference, or null with an exception set. `entry` writes its two callers.
 
@@ -91,10 +91,7 @@ class _Finish:
             self._check(code, False)
         self._allocate()
         arena = self._take_arena()
-        state = t.api("PyEval_SaveThread", "ptr") if form.release_gil else ""
         code = t.emit(f"call i32 @body(ptr %in, ptr {self.out}, ptr {arena}, ptr {self.err})")
-        if form.release_gil:
-            t.api("PyEval_RestoreThread", "void", f"ptr {state}")
         self._check(code, True)
         self._copy_late()
         self._give_arena_back()

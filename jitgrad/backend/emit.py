@@ -106,7 +106,7 @@ class Emitter:
         self.sites: list[Site] = []
         self.failures: list[str] = []
         self.notes: list[str] = []
-        self.location: Location | None = None  # of what is being written
+        self.location: Location | None = None  # of what is being written, or what came before
         self.pace = Pace(self.text, self.leave_stopped)
         self.outside: dict[int, str] = {}  # addresses of arguments of rank 0
 
@@ -230,7 +230,12 @@ class Emitter:
             return
         size: Sym = like.array.dtype.itemsize
         for d in self.shape(like):
-            size = self.text.mul(size, d)
+            # A product that is too large must not come out small.
+            if isinstance(size, int) and isinstance(d, int):
+                size = size * d
+            else:
+                size = self.text.emit(f"call i64 @jg_product(i64 {size}, i64 {d})")
+        self.text.helpers.setdefault("jg_product", _PRODUCT)
         self.pointers[buffer] = self.reserve(buffer.slot, size)
 
     def reserve(self, key: Hashable, bytes: Sym) -> str:
@@ -305,7 +310,7 @@ class Emitter:
 
     def op(self, op: Op) -> None:
         """Write a single op."""
-        self.location = op.location
+        self.location = op.location or self.location
         if not op.regions:
             self.pace.owe(16 if op.name in EXPENSIVE else 1)
         if op.primitive.scalar is not None:
@@ -322,7 +327,7 @@ class Emitter:
 
     def nest(self, step: Step) -> None:
         """Write a loop nest with all its outputs."""
-        self.location = step.ops[0].location
+        self.location = step.ops[0].location or self.location
         domain = [self.size(d) for d in step.domain]
         roots = {op.result for op in step.ops if reduced_axes(op) is None and op.name != "reshape"}
         for op in step.ops:
@@ -401,6 +406,16 @@ def add_nodes(built: Expressions, dtype: np.dtype, x: Node, y: Node) -> Node:
     """Return the sum of two nodes."""
     return built.apply(ADD, dtype, [x, y])
 
+
+_PRODUCT = """
+define internal i64 @jg_product(i64 %x, i64 %y) alwaysinline nounwind {
+  %pair = call { i64, i1 } @llvm.umul.with.overflow.i64(i64 %x, i64 %y)
+  %product = extractvalue { i64, i1 } %pair, 0
+  %wide = extractvalue { i64, i1 } %pair, 1
+  %size = select i1 %wide, i64 -1, i64 %product
+  ret i64 %size
+}
+declare { i64, i1 } @llvm.umul.with.overflow.i64(i64, i64)"""
 
 _RESERVE = """
 define internal ptr @jg_reserve(ptr %slot, i64 %bytes) noinline nounwind {

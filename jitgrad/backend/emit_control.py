@@ -230,7 +230,7 @@ def op_for(e: Emitter, op: Op) -> None:
     with pace.iteration() as work:
         e.block(body)
         loop.close(body.yields)
-        e.location = op.location
+        e.location = op.location or e.location
         size = work.chunk
         if not size:
             pace.settle()
@@ -294,7 +294,7 @@ def op_while(e: Emitter, op: Op) -> None:
         text.start(inside)
         e.block(body)
         loop.close(body.yields)
-        e.location = op.location
+        e.location = op.location or e.location
         size = work.chunk
         if not size:
             pace.settle()
