@@ -15,14 +15,15 @@ import numpy as np
 
 from jitgrad.graph.ir import Value
 from jitgrad.graph.types import BOOL, ArrayType
-from jitgrad.trace.abstract import AnyOf, Scalar
-from jitgrad.trace.arrays import dtype_of, is_number, kind, scalar_value
-from jitgrad.trace.context import Context
+from jitgrad.trace.abstract import AnyOf, Cell, Scalar
+from jitgrad.trace.arrays import array_type, as_array, describe, dtype_of, is_array, is_number, kind, scalar_value
+from jitgrad.trace.context import PACKED, Context
 from jitgrad.trace.python_arithmetic import mixed_dtype, numpy_flag
 
 __all__ = [
-    "NumberPart", "NumberType", "apart", "chosen", "given_part", "is_any_number", "joined_bounds", "joined_type",
-    "narrowed", "number_of", "number_parts", "number_type", "single_choices",
+    "NumberPart", "NumberType", "apart", "as_item", "chosen", "given_part", "is_any_number", "item_form",
+    "joined_bounds", "joined_form", "joined_type", "narrowed", "number_of", "number_parts", "number_type",
+    "packed_item", "single_choices",
 ]  # fmt: skip
 
 NumberType: TypeAlias = tuple[tuple[str, np.dtype], ...]
@@ -188,3 +189,82 @@ def single_choices(ctx: Context, x: Any) -> Iterator[tuple[Value | None, str, Va
         is_numpy = choice.is_numpy if flag is None else ctx.g.logical_and(flag, choice.is_numpy)
         yield is_numpy, "numpy", value
         yield flag, "bool" if value.array.dtype == np.bool_ else "float", value
+
+
+# --- items of lists that grow
+
+_PACKED_ITEM = ArrayType(np.dtype(np.float64), (2,))
+_EXACT = 2**53
+
+
+def item_form(ctx: Context, x: Any) -> tuple[str, ArrayType] | None:
+    """Return the kind and the type that items like x have in a list that grows, None where there are none."""
+    if is_array(x):
+        return "array", array_type(ctx, x)
+    if not is_any_number(x):
+        return None
+    if isinstance(x, AnyOf) or kind(x) == "mixed":
+        kinds = [name for name in ("either", "number") if _packs(ctx, x, name)]
+        return (kinds[0], _PACKED_ITEM) if kinds else None
+    return kind(x), array_type(ctx, x)
+
+
+def joined_form(ctx: Context, items: Sequence[Any]) -> tuple[str, ArrayType] | None:
+    """Return the form of the items of a list, None where they have not one."""
+    forms = {item_form(ctx, x) for x in items}
+    if len(forms) == 1:
+        return forms.pop()
+    packed = {form[0] for form in forms if form is not None and form[0] in PACKED}
+    names = [name for name in ("either", "number") if packed and all(_packs(ctx, x, name) for x in items)]
+    return (names[0], _PACKED_ITEM) if names else None
+
+
+def _packs(ctx: Context, x: Any, name: str) -> bool:
+    """Whether a number can be an item of a list of a packed kind: as its value and the place of its own kind."""
+    if not is_any_number(x):
+        return False
+    for choice in _choices(apart(x) if not isinstance(x, AnyOf) else x):
+        if kind(choice) == "int" and name == "number":
+            low, high = (choice.low, choice.high) if isinstance(choice, Scalar) else (choice, choice)
+            if low is None or high is None or low < -_EXACT or high > _EXACT:
+                return False
+        elif kind(choice) not in ("float", "numpy", "mixed") or dtype_of(ctx, choice) != np.float64:
+            return False
+    return True
+
+
+def as_item(ctx: Context, x: Any, name: str, element: ArrayType) -> Value | None:
+    """Return what a list that grows holds for an item, None where x is not of the list's kind."""
+    if name in PACKED:
+        return _pack(ctx, x) if _packs(ctx, x, name) else None
+    form = item_form(ctx, x)
+    if form is None or form[0] in PACKED:
+        return None
+    return as_array(ctx, x, element.dtype)
+
+
+def packed_item(ctx: Context, cell: Cell, x: Any) -> Value:
+    """Return what a list of a packed kind holds for an item.
+
+    Raises
+    ------
+    UnsupportedError
+        JG221.
+    """
+    name = ctx.list_kinds[cell]
+    made = as_item(ctx, x, name, _PACKED_ITEM)
+    if made is None:
+        raise ctx.error("JG221", what=f"appending {describe(x)} to a list of {' and '.join(PACKED[name])} numbers")
+    return made
+
+
+def _pack(ctx: Context, x: Any) -> Value:
+    g, f64 = ctx.g, np.dtype(np.float64)
+    code: Value | None = None
+    for flag, name, _ in reversed(list(single_choices(ctx, x))):
+        own = ctx.constant(PACKED["number"].index(name), f64)
+        code = own if code is None else g.select(flag, own, code)
+    assert code is not None
+    parts = [g.reshape(v, shape=(1,)) for v in (scalar_value(ctx, x, f64), code)]
+    made: Value = g.concatenate(*parts, axis=0)
+    return made

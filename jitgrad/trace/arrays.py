@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from jitgrad.graph.ir import Value
-from jitgrad.graph.ops.memory import Span, load, store
+from jitgrad.graph.ops.memory import Pick, Span, load, store
 from jitgrad.graph.ops.shape import broadcast_to, move_axes, reshape_to
 from jitgrad.graph.types import ArrayType, Dim, GraphTypeError, broadcast_shapes
 from jitgrad.trace.abstract import AnyOf, Link, ListRef, Ref, Reshape, Scalar, TaggedRef, whole
-from jitgrad.trace.context import PYTHON_DTYPES, Context, kind_of_python
+from jitgrad.trace.context import PACKED, PYTHON_DTYPES, Context, kind_of_python
 from jitgrad.trace.identity import followers, spread
 from jitgrad.trace.inspection import cells_of
 
@@ -296,6 +296,11 @@ def as_array(ctx: Context, x: Any, dtype: np.dtype | type | None = None) -> Valu
         if isinstance(items, Value):
             length = ctx.g.list_length(items)
             value = ctx.g.list_to_array(items, length)
+            packed = PACKED.get(ctx.list_kinds.get(x.cell, "")) if isinstance(x, ListRef) else None
+            if packed is not None:
+                if dtype is None and "int" in packed:
+                    raise ctx.error("JG239", first="int", second="float")
+                value = load(ctx.g, value, [Span(0, 1, value.shape[0]), Pick(0)])
         else:
             common = common_dtype(ctx, items)
             parts = [as_array(ctx, item, common if isinstance(item, AnyOf) else None) for item in items]

@@ -16,11 +16,12 @@ from jitgrad.trace.abstract import (
     External,
     Func,
 )
+from jitgrad.trace.alternatives import packed_item
 from jitgrad.trace.arrays import as_array
 from jitgrad.trace.attributes import attribute, opened
 from jitgrad.trace.bytecode import NULL
 from jitgrad.trace.calls import is_known
-from jitgrad.trace.context import Context
+from jitgrad.trace.context import PACKED, Context
 from jitgrad.trace.frame import Frame
 from jitgrad.trace.instructions import step_of
 from jitgrad.trace.iteration import iterate, sequence_of
@@ -97,7 +98,8 @@ def append_to(ctx: Context, cell: Cell, value: Any) -> None:
     items = ctx.heap[cell]
     if isinstance(items, Value):
         element = items.type.element  # type: ignore[union-attr]
-        made = as_array(ctx, value)
+        packed = ctx.list_kinds.get(cell) in PACKED
+        made = packed_item(ctx, cell, value) if packed else as_array(ctx, value)
         if made.type != element:
             raise ctx.error("JG221", what=f"appending {made.type} to a list of {element}")
         ctx.heap[cell] = ctx.g.list_push(items, made)

@@ -12,12 +12,13 @@ from typing import Any
 
 from jitgrad.graph.ir import Value
 from jitgrad.trace.abstract import Cell, DictRef, External, ListRef
+from jitgrad.trace.alternatives import packed_item
 from jitgrad.trace.arrays import as_array, kind
 from jitgrad.trace.attributes import opened
 from jitgrad.trace.builtins import new_dict, pairs_of
 from jitgrad.trace.calls import OWNERS, handles, is_known, method
 from jitgrad.trace.comparisons import equal_objects
-from jitgrad.trace.context import Context
+from jitgrad.trace.context import PACKED, Context
 from jitgrad.trace.iteration import sequence_of
 from jitgrad.trace.python_iterators import sorted_list
 from jitgrad.trace.sizes import static_int
@@ -53,9 +54,13 @@ def _append(ctx: Context, x: ListRef, item: Any) -> None:
     if not isinstance(items, Value):
         set_items(ctx, x, (*items, item))
         return
-    made = as_array(ctx, item)
     element = items.type.element  # type: ignore[union-attr]
     of = ctx.list_kinds.get(x.cell, "array")
+    if of in PACKED:
+        ctx.conflict(x.cell)
+        ctx.heap[x.cell] = ctx.g.list_push(items, packed_item(ctx, x.cell, item))
+        return
+    made = as_array(ctx, item)
     if made.type != element or ("array" in (of, kind(item)) and kind(item) != of):
         raise ctx.error("JG221", what=f"appending {made.type} ({kind(item)}) to a list of {element} ({of})")
     if kind(item) != of:

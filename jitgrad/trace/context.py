@@ -14,11 +14,12 @@ import numpy as np
 from jitgrad.errors import JitgradError, error
 from jitgrad.graph.builder import Builder
 from jitgrad.graph.ir import Graph, Value
+from jitgrad.graph.ops.memory import Pick, load
 from jitgrad.graph.types import ArrayType, Dim
 from jitgrad.location import Location
-from jitgrad.trace.abstract import Cell, Poison, Ref, Scalar
+from jitgrad.trace.abstract import AnyOf, Cell, Poison, Ref, Scalar
 
-__all__ = ["PYTHON_DTYPES", "Context", "kind_of_python"]
+__all__ = ["PACKED", "PYTHON_DTYPES", "Context", "kind_of_python"]
 
 PYTHON_DTYPES: dict[str, np.dtype] = {
     "bool": np.dtype(np.bool_),
@@ -26,6 +27,10 @@ PYTHON_DTYPES: dict[str, np.dtype] = {
     "float": np.dtype(np.float64),
     "complex": np.dtype(np.complex128),
 }
+
+
+# Kinds of lists that grow whose items hold numbers of several kinds, with the place of each.
+PACKED: dict[str, tuple[str, ...]] = {"either": ("float", "numpy"), "number": ("float", "numpy", "int")}
 
 
 def kind_of_python(value: Any) -> str | None:
@@ -151,9 +156,22 @@ class Context:
     def list_item(self, cell: Cell, value: Value) -> Any:
         """Return an item of a list that grows, of the kind its items have."""
         kind = self.list_kinds.get(cell, "array")
+        if kind in PACKED:
+            return self._unpacked(value, kind)
         if kind == "mixed":
             raise self.error("JG221", what="an item of a list that holds Python's numbers and NumPy's")
         return self.fresh(value) if kind == "array" else Scalar(value, kind)
+
+    def _unpacked(self, item: Value, kind: str) -> Any:
+        """Return an item of a list of numbers of several kinds: its value, then the place of its kind."""
+        g = self.g
+        value, code = (load(g, item, [Pick(k)]) for k in range(2))
+        is_numpy = g.equal(code, float(PACKED[kind].index("numpy")))
+        number = Scalar(value, "mixed", is_numpy=is_numpy)
+        if kind == "either":
+            return number
+        whole = Scalar(g.cast(value, dtype=np.int64), "int", -(2**53), 2**53)
+        return AnyOf((g.equal(code, float(PACKED[kind].index("int"))),), (whole, number))
 
     def python_scalar(self, value: Value, kind: str, low: int | None = None, high: int | None = None) -> Scalar:
         """Return a Python number held by a value."""

@@ -18,7 +18,6 @@ import numpy as np
 
 from jitgrad.errors import TABLE, UnsupportedError, error
 from jitgrad.graph.ir import Graph, Value
-from jitgrad.graph.types import ArrayType
 from jitgrad.location import Location
 from jitgrad.pytree import attributes_of
 from jitgrad.trace import constructors
@@ -34,7 +33,7 @@ from jitgrad.trace.abstract import (
     Record,
     Scalar,
 )
-from jitgrad.trace.arrays import array_type, describe, is_array, is_numeric
+from jitgrad.trace.arrays import describe, is_array, is_numeric
 from jitgrad.trace.attributes import attribute
 from jitgrad.trace.blocks import BasicBlock
 from jitgrad.trace.branches import Branches, DeadEnd, NeedStatic, Restart, is_of_the_program, shared_variables
@@ -330,10 +329,6 @@ class Evaluator(Branches):
     def next_item(self, iterator: Any) -> tuple[bool | Value, Callable[[], tuple[Any, Any]]]:
         """Return whether an iterator has a next item, and how to take it: (advanced iterator, item)."""
         return next_of(self, iterator)
-
-    def type_of_item(self, x: Any) -> ArrayType:
-        """Return the type that an item of a growing list has."""
-        return array_type(self, x)
 
     def do_raise(self, args: list[Any]) -> Outcome:
         """Raise the user's exception: now if it is certain, else where the check fails at run time."""

@@ -30,7 +30,7 @@ from jitgrad.trace.abstract import (
     Scalar,
     TaggedRef,
 )
-from jitgrad.trace.alternatives import NumberType, is_any_number, joined_type, number_type
+from jitgrad.trace.alternatives import NumberType, is_any_number, joined_form, joined_type, number_type
 from jitgrad.trace.arrays import array_type, dtype_of, is_number, kind
 from jitgrad.trace.context import kind_of_python
 from jitgrad.trace.frame import State
@@ -272,19 +272,17 @@ class Fitting:
     def _items_fit(self, part: Part, head: tuple[Any, ...], found: Any) -> bool:
         if isinstance(found, tuple) and len(found) == len(head):
             return True
-        if isinstance(found, tuple) and len(found) > len(head) and all(_is_value(v) for v in found):
-            types = {(kind(v), self.ev.type_of_item(v)) for v in found}
-            if len(types) == 1:
-                name, element = types.pop()
+        if isinstance(found, tuple) and len(found) > len(head):
+            form = joined_form(self.ev, found)
+            if form is not None:
+                name, element = form
                 self.widen[part.path] = "grow"
                 self.element[part.path] = element
                 self.ev.list_kinds[part.path[1]] = name
                 return False
         if isinstance(found, Value) and isinstance(found.type, ListType):
             of = self.ev.list_kinds.get(part.path[1], "array")
-            if {(kind(v), self.ev.type_of_item(v)) if _is_value(v) else None for v in head} <= {
-                (of, found.type.element)
-            }:
+            if not head or joined_form(self.ev, head) == (of, found.type.element):
                 self.widen[part.path] = "grow"
                 self.element[part.path] = found.type.element
                 return False
@@ -335,10 +333,6 @@ class Fitting:
                     if cell is its or its in obligations.near(cell):
                         new |= obligations.relate(part.head.cell, other.head.cell, [(self.key, part.path)])
         return new
-
-
-def _is_value(v: Any) -> bool:
-    return is_number(v) or isinstance(v, Ref | TaggedRef)
 
 
 def _convertible(entry: Any, before: tuple[str, Any], after: tuple[str, Any]) -> bool:

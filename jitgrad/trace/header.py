@@ -35,13 +35,14 @@ from jitgrad.trace.abstract import (
 from jitgrad.trace.alternatives import (
     NumberPart,
     NumberType,
+    as_item,
     given_part,
     is_any_number,
     number_of,
     number_parts,
     number_type,
 )
-from jitgrad.trace.arrays import array_type, as_array, read, scalar_value
+from jitgrad.trace.arrays import array_type, read, scalar_value
 from jitgrad.trace.context import kind_of_python
 from jitgrad.trace.fitting import Fitting, Get, Part, looking_at
 from jitgrad.trace.frame import State
@@ -160,7 +161,10 @@ class Header(Fitting):
         def init() -> Value:
             made: Value = ev.g.list_empty(type=t)
             for item in content:
-                made = ev.g.list_push(made, as_array(ev, item, element.dtype))
+                held = as_item(ev, item, ev.list_kinds.get(path[1], "array"), element)
+                if held is None:
+                    raise ev.error("JG221", what="items of different kinds in a list that grows in a loop")
+                made = ev.g.list_push(made, held)
             return made
 
         def value(s: State) -> Value:

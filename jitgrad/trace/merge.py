@@ -40,15 +40,17 @@ from jitgrad.trace.abstract import (
     TaggedRef,
 )
 from jitgrad.trace.alternatives import (
+    as_item,
     given_part,
     is_any_number,
     joined_bounds,
+    joined_form,
     joined_type,
     number_of,
     number_parts,
     number_type,
 )
-from jitgrad.trace.arrays import array_type, as_array, dtype_of, is_number, kind, read, shape_of
+from jitgrad.trace.arrays import dtype_of, kind, read, shape_of
 from jitgrad.trace.context import Context
 from jitgrad.trace.frame import State
 from jitgrad.trace.identity import identify, joined_options, option_of, options_of
@@ -226,10 +228,7 @@ class Merger:
                 types.add((ctx.list_kinds.get(cell, "array"), content.type.element))
                 continue
             with self.on(k):
-                types |= {
-                    (kind(v), array_type(ctx, v)) if is_number(v) or isinstance(v, Ref | TaggedRef) else None
-                    for v in content
-                }
+                types |= {joined_form(ctx, content)} if content else set()
         if len(types) != 1 or None in types or any(name == "mixed" for name, _ in types):
             return Poison("a list or dict of another length on each path, whose items are not numbers of one type")
         ((name, element),) = types
@@ -237,13 +236,15 @@ class Merger:
         given = {}
         for k, content in zip(ks, contents, strict=True):
             with self.on(k):
-                given[k] = content if isinstance(content, Value) else self._listed(content, element)
+                given[k] = content if isinstance(content, Value) else self._listed(content, name, element)
         return self.slot(ListType(element), given, cell.name)
 
-    def _listed(self, items: tuple[Any, ...], element: ArrayType) -> Value:
+    def _listed(self, items: tuple[Any, ...], name: str, element: ArrayType) -> Value:
         made: Value = self.ctx.g.list_empty(type=ListType(element))
         for item in items:
-            made = self.ctx.g.list_push(made, as_array(self.ctx, item, element.dtype))
+            held = as_item(self.ctx, item, name, element)
+            assert held is not None
+            made = self.ctx.g.list_push(made, held)
         return made
 
     # --- values

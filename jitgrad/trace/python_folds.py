@@ -16,11 +16,22 @@ import numpy as np
 
 from jitgrad.graph.ir import Value
 from jitgrad.trace.abstract import IterSequence, Scalar, TaggedRef
-from jitgrad.trace.alternatives import chosen, is_any_number
-from jitgrad.trace.arrays import array_type, dtype_of, is_array, is_numeric, kind, scalar_value
+from jitgrad.trace.alternatives import (
+    NumberPart,
+    NumberType,
+    chosen,
+    given_part,
+    is_any_number,
+    joined_type,
+    number_of,
+    number_parts,
+    number_type,
+)
+from jitgrad.trace.arrays import array_type, describe, is_array, is_numeric, kind, scalar_value
 from jitgrad.trace.calls import HANDLERS, handles
 from jitgrad.trace.comparisons import compare_op
 from jitgrad.trace.context import Context, kind_of_python
+from jitgrad.trace.inspection import undefined
 from jitgrad.trace.iteration import count_of, item_at, iterate
 from jitgrad.trace.objects import type_name
 from jitgrad.trace.operators import binary_op
@@ -111,19 +122,15 @@ def folded(ctx: Context, it: Any, count: Any, first: int, start: Any, step: Call
         trial = ctx.g.block
         mark = len(trial.ops)
         after = step(acc, item_at(ctx, it, first))
-        same = isinstance(acc, Scalar) and kind(acc) == kind(after) and dtype_of(ctx, acc) == dtype_of(ctx, after)
-        if same:
+        known = is_any_number(acc) and is_any_number(after)
+        if isinstance(count, Scalar) or (known and number_type(ctx, acc) == number_type(ctx, after)):
+            # Where the sequence may be empty the start is a result, too.
             del trial.ops[mark:]
-            break
-        if isinstance(count, Scalar):
-            # Where the sequence may be empty the start must do: it is taken over in the kind of the items.
-            del trial.ops[mark:]
-            acc = Scalar(scalar_value(ctx, acc, dtype_of(ctx, after)), kind(after))
             break
         acc, first = after, first + 1
     if isinstance(count, int) and first >= count:
         return acc
-    if not isinstance(acc, Scalar):
+    if not is_any_number(acc):
         for place in range(first, static_int(ctx, count, "the number of items of a sequence")):
             acc = step(acc, item_at(ctx, it, place))
         return acc
@@ -132,13 +139,28 @@ def folded(ctx: Context, it: Any, count: Any, first: int, start: Any, step: Call
     if isinstance(count, Scalar) and first:
         trips = g.subtract(trips, ctx.constant(first, np.int64))
     index_type = ctx.constant(0, np.int64).type
-    with g.region([index_type, acc.value.type]) as body:
-        k: Any = Scalar(body.args[0], "int", 0, None)
-        if first:
-            k = Scalar(g.add(body.args[0], ctx.constant(first, np.int64)), "int", first, None)
-        made = step(Scalar(body.args[1], acc.kind), item_at(ctx, it, k))
-        body.yields = [scalar_value(ctx, made, acc.value.array.dtype)]
-    return Scalar(g.emit("for", [trips, acc.value], {}, [body]).result, acc.kind)
+    t = number_type(ctx, acc)
+    while True:
+        parts = number_parts(t)
+        with g.region([index_type, *(p.type for p in parts)]) as body:
+            k: Any = Scalar(body.args[0], "int", 0, None)
+            if first:
+                k = Scalar(g.add(body.args[0], ctx.constant(first, np.int64)), "int", first, None)
+            made = step(number_of(t, body.args[1:]), item_at(ctx, it, k))
+            if not is_any_number(made):
+                raise ctx.error("JG243", name="the result of a fold", why=f"it is {describe(made)} after an item")
+            joined = joined_type([t, number_type(ctx, made)])
+            if joined == t:
+                body.yields = [_part(ctx, made, t, p) for p in parts]
+                break
+        t = joined
+    inits = [_part(ctx, acc, t, p) for p in parts]
+    return number_of(t, g.emit("for", [trips, *inits], {}, [body]).results)
+
+
+def _part(ctx: Context, x: Any, t: NumberType, part: NumberPart) -> Value:
+    found = given_part(ctx, x, t, part)
+    return undefined(ctx, part.type) if found is None else found
 
 
 @handles(sum)
@@ -155,11 +177,11 @@ def python_sum(ctx: Context, iterable: Any, start: Any = 0) -> Any:
     with ctx.g.region():
         # Only to see what the items are: the ops are dropped with the block.
         first = item_at(ctx, it, 0)
-    if not is_numeric(first) or is_array(first):
+    if not is_any_number(first):
         return _sum_items(
             ctx, tuple(item_at(ctx, it, k) for k in range(static_int(ctx, count, "the items of sum()"))), start
         )
-    if _COMPENSATED and kind(first) == "float" and kind(start) in ("int", "float", "bool"):
+    if _COMPENSATED and type_is(first, "float") and kind(start) in ("int", "float", "bool"):
         return _sum_float_rows(ctx, it, count, start)
     return folded(ctx, it, count, 0, start, lambda acc, x: binary_op(ctx, "+", acc, x))
 
