@@ -135,9 +135,7 @@ TABLE: dict[str, Row] = {
     ),
     "JG217": Row(UnsupportedError, "{what}", "convert to float first, or use a plain int that is known"),
     "JG218": Row(UnsupportedError, "{what}", "use a size that does not depend on data, for example x.shape[0]"),
-    "JG219": Row(
-        UnsupportedError, "{what}", "use np.where(mask, x, other), or x[mask] = number: their sizes are known"
-    ),
+    "JG219": Row(UnsupportedError, "{what}", "index with a slice or an array: a[:n] has n = int(flag) rows"),
     "JG220": Row(UnsupportedError, "{what} cannot be compiled", "use arrays, tuples, lists or dicts of numbers"),
     "JG221": Row(
         UnsupportedError,

@@ -337,9 +337,10 @@ class _Results:
         place = self._next()
         if tree.kind == "array":
             self.seen[tree.index] = place
-            shape = tuple(d if isinstance(d, int) else None for d in t.shape)
-            order = self.orders[tree.index] if shape else "C"
-            return form.ArrayResult(t.dtype, shape, order)
+            order = self.orders[tree.index] if t.rank else "C"
+            if not t.is_static:
+                return form.LateArrayResult(t.dtype, t.rank, order, owned=True)
+            return form.ArrayResult(t.dtype, t.shape, order)  # type: ignore[arg-type]
         return form.NumberResult(tree.kind, t.dtype)
 
 

@@ -144,25 +144,14 @@ def left_shift(x, n):
     return x << n
 
 
-@refused("JG218", 1.0, at="np.array(xs)[::2]")
-def slice_of_data(x):
-    xs = []
-    while x < 3.0:
-        xs.append(x)
-        x = x * 1.5
-    return np.array(xs)[::2]
+@refused("JG218", X, 1, at="x[:n] + x")
+def size_that_turns_out_to_be_1(x, n):
+    return x[:n] + x
 
 
-@refused("JG219", X, at="x[x > 1.0]")
-def masked_selection(x):
-    return x[x > 1.0].sum()
-
-
-@refused("JG219", X, at="y[y > 1.0]")
-def masked_store(x):
-    y = x.copy()
-    y[y > 1.0] = x[:2]
-    return y
+@refused("JG219", X, at="x[x[0] > 1.0]")
+def indexed_by_a_bool(x):
+    return x[x[0] > 1.0].sum()
 
 
 @refused("JG220", 1.0, at='f"{x}" == "1.0"')

@@ -187,6 +187,16 @@ def product_of_shapes_known_only_now(x, a, k):
     return x * (a[:k] @ a[3:])
 
 
+@case((2.0, ramp(12).reshape(4, 3), 3), (2.0, ramp(12).reshape(4, 3), 2))
+def matrix_product_of_shapes_known_only_now(x, a, k):
+    return x * (a @ a[:k]).sum()
+
+
+@case((2.0, ramp(12).reshape(4, 3), 2), (2.0, ramp(12).reshape(4, 3), 3))
+def stack_of_shapes_known_only_now(x, a, k):
+    return x * np.stack([a[:k], a[2:]]).sum()
+
+
 @case((2.0, ramp(6), 3), (2.0, ramp(6), 5))
 def store_of_a_shape_known_only_now(x, a, k):
     b = a * x

@@ -79,6 +79,10 @@ class _Finish:
         self.repeat_slots: dict[int, list[int]] = {}
         self.chosen: dict[int, str] = {}
         self.leaf = 0
+        # Places of the words that point to memory which the body leaves to us.
+        self.owned = [
+            8 * self.offsets[k] for k, r in enumerate(self.results) if isinstance(r, LateArrayResult) and r.owned
+        ]
         self.uses_arena = form.arena_bytes is None or form.arena_bytes > _STACK_BYTES
         self.block = self.t.alloca("ptr") if self.uses_arena else ""
 
@@ -103,6 +107,11 @@ class _Finish:
             t.start("fail")
             self._give_slots_back()
             t.do("ret ptr null")
+        if self.owned:
+            t.start("fail_with_owned")
+            for place in self.owned:
+                t.api("PyMem_RawFree", "void", f"ptr {t.load('ptr', self.out, place)}")
+            t.branch("fail_in_arena" if self.uses_arena else "fail")
         if self.uses_arena:
             t.start("fail_in_arena")
             self._give_arena_back()
@@ -158,7 +167,6 @@ class _Finish:
         """Make the arrays whose size is known, and the further references that repeats of them will be."""
         t = self.t
         place = 8 * (self.form.arena_bytes is None)
-        repeats = [r.leaf for r in self.results if isinstance(r, RepeatResult)]
         for k, result in enumerate(self.results):
             if not isinstance(result, ArrayResult):
                 continue
@@ -166,12 +174,17 @@ class _Finish:
             place += 8 * result.shape.count(None)
             slot = self.array_slots[k] = self._slot()
             array = self._new_array(result.dtype, result.shape, result.order, sizes, slot, "fail")
-            for _ in range(repeats.count(k)):
-                other = self._slot()
-                t.incref(array)
-                t.store(f"ptr {array}", "%made", 8 * other)
-                self.repeat_slots.setdefault(k, []).append(other)
+            self._repeat(k, array)
             t.store(f"ptr {t.load('ptr', array, ARRAY['data'])}", self.out, 8 * self.offsets[k])
+
+    def _repeat(self, k: int, array: str) -> None:
+        """Hold the further references that repeats of a result will be."""
+        for result in self.results:
+            if isinstance(result, RepeatResult) and result.leaf == k:
+                slot = self._slot()
+                self.t.incref(array)
+                self.t.store(f"ptr {array}", "%made", 8 * slot)
+                self.repeat_slots.setdefault(k, []).append(slot)
 
     def _new_array(
         self, dtype: np.dtype, shape: tuple[int | None, ...], order: str, sizes: str, slot: int, label: str
@@ -206,7 +219,7 @@ class _Finish:
     def _copy_late(self) -> None:
         """Make the arrays whose size the body found out, while the arena still lives."""
         t = self.t
-        label = "fail_in_arena" if self.uses_arena else "fail"
+        label = "fail_with_owned" if self.owned else "fail_in_arena" if self.uses_arena else "fail"
         for k, result in enumerate(self.results):
             if not isinstance(result, LateArrayResult):
                 continue
@@ -219,6 +232,10 @@ class _Finish:
                 size = t.emit(f"mul i64 {size}, {t.load('i64', sizes, 8 * axis)}")
             source = t.load("ptr", self.out, at)
             t.api("jg_copy", "void", f"ptr {t.load('ptr', array, ARRAY['data'])}", f"ptr {source}", f"i64 {size}")
+            if result.owned:
+                t.api("PyMem_RawFree", "void", f"ptr {source}")
+                t.store("ptr null", self.out, at)
+            self._repeat(k, array)
 
     def _box(self, tree: Any) -> str:
         """Return a register with a new reference to what a result tree describes."""

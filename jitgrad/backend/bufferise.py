@@ -295,7 +295,7 @@ class _Bufferiser:
                 continue
             (atom,) = buffer.atoms
             others = [v for v in self.values[atom] if self.times.defined[v] > self.times.defined[value]]
-            if value in self.taken or others or not buffer.slot.array.is_static or self._is_spare(buffer):
+            if value in self.taken or others or self._is_spare(buffer):
                 continue
             if self.orders[k] == "F":
                 alone = self.values[atom] == [value] and len(self.times.uses[value]) == 1

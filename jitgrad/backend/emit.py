@@ -185,7 +185,7 @@ class Emitter:
         elif buffer.kind == "constant":
             assert value is not None and value.op is not None
             name = self._global(value.op.attrs["value"])
-        elif buffer.kind == "slot" and buffer.slot.out >= 0:
+        elif buffer.kind == "slot" and buffer.slot.out >= 0 and buffer.slot.bytes is not None:
             entry.append(f"  {name}w = getelementptr i64, ptr %out, i64 {buffer.slot.out}")
             entry.append(f"  {name} = load ptr, ptr {name}w")
         elif buffer.kind == "slot" and isinstance(buffer.slot.array, ListType):
@@ -228,6 +228,10 @@ class Emitter:
             return
         if isinstance(buffer.slot.array, ListType) or buffer.slot.array.is_static:
             return
+        self.pointers[buffer] = self._reserve_for(like, buffer.slot, buffer.slot.out)
+
+    def _reserve_for(self, like: Value, key: Hashable, out: int) -> str:
+        """Return memory for a value of a run-time size; that of a result is given to the caller."""
         size: Sym = like.array.dtype.itemsize
         for d in self.shape(like):
             # A product that is too large must not come out small.
@@ -236,7 +240,11 @@ class Emitter:
             else:
                 size = self.text.emit(f"call i64 @jg_product(i64 {size}, i64 {d})")
         self.text.helpers.setdefault("jg_product", _PRODUCT)
-        self.pointers[buffer] = self.reserve(buffer.slot, size)
+        if out < 0:
+            return self.reserve(key, size)
+        got = self.reserve(("result", out), size)
+        self.text.do(f"store ptr {got}, ptr {self.text.address('%out', 'i64', out)}")
+        return got
 
     def reserve(self, key: Hashable, bytes: Sym) -> str:
         """Return memory of a run-time size: what `key` had before if that is enough; freed at the exit."""
@@ -386,9 +394,12 @@ class Emitter:
         buffer = self.plan.place[value]
         if buffer.kind == "slot" and buffer.slot.out == position:
             return
-        name = f"%{self.text.fresh('p')}"
-        self.text.entry.append(f"  {name}w = getelementptr i64, ptr %out, i64 {position}")
-        self.text.entry.append(f"  {name} = load ptr, ptr {name}w")
+        if value.array.is_static:
+            name = f"%{self.text.fresh('p')}"
+            self.text.entry.append(f"  {name}w = getelementptr i64, ptr %out, i64 {position}")
+            self.text.entry.append(f"  {name} = load ptr, ptr {name}w")
+        else:
+            name = self._reserve_for(value, None, position)
         shape = self.shape(value)
         if self.result_orders[position] == "F":
             strides = c_strides(self.text, shape[::-1])[::-1]

@@ -33,7 +33,8 @@ def op_matmul(e: Emitter, op: Op) -> None:
     shape = e.shape(op.result)
     m, n, k = shape[-2], shape[-1], e.size(op.operands[0].shape[-1])
     letter = {"float64": "d", "float32": "s"}.get(op.result.array.dtype.name)
-    small = all(isinstance(d, int) for d in (m, n, k)) and m * n * k <= SMALL  # type: ignore[operator]
+    count = e.text.mul(e.text.mul(m, n), k)
+    small = isinstance(count, int) and count <= SMALL
     gemm = find(f"{letter}gemm") if letter and not small and k != 0 else None
     gemv = find(f"{letter}gemv") if gemm else None
     if gemm is None or gemv is None:
@@ -49,7 +50,19 @@ def op_matmul(e: Emitter, op: Op) -> None:
         else:
             _gemm(e, gemm, (x, a, m, k), (y, b, k, n), (out, c), (m, n, k))
 
+    if isinstance(count, int):
+        _batches(e, op, (x, y, out), one)
+        return
+    # Sizes may be 0, which BLAS takes for errors or for nothing to do.
+    own, large, done = (e.text.fresh(name) for name in ("own", "large", "done"))
+    e.text.branch_if(e.text.emit(f"icmp sle i64 {count}, {SMALL}"), own, large)
+    e.text.start(own)
+    _loops(e, op, x, y, out)
+    e.text.branch(done)
+    e.text.start(large)
     _batches(e, op, (x, y, out), one)
+    e.text.branch(done)
+    e.text.start(done)
 
 
 def _operand(e: Emitter, op: Op, i: int) -> View:

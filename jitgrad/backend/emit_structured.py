@@ -134,6 +134,28 @@ def op_scatter(e: Emitter, op: Op) -> None:
     _over(e, e.shape(v), body)
 
 
+@lowers("positions")
+def op_positions(e: Emitter, op: Op) -> None:
+    """Write down where a mask is true, in order; there are as many places as the result has elements."""
+    mask = op.operands[0]
+    e.define(op.result)
+    view = e.view(op.result)
+    count = e.text.alloca("i64")
+    e.text.do(f"store i64 0, ptr {count}")
+
+    def look(i: str) -> None:
+        found, on = e.text.fresh("found"), e.text.fresh("next")
+        e.text.branch_if(e.element(mask, [i]).text, found, on)
+        e.text.start(found)
+        k = e.text.emit(f"load i64, ptr {count}")
+        e.lanes.store(_address(e, view, [k]), Handle(i, _INT64), 1, 1)
+        e.text.do(f"store i64 {e.text.emit(f'add i64 {k}, 1')}, ptr {count}")
+        e.text.branch(on)
+        e.text.start(on)
+
+    e.text.counted(e.shape(mask)[0], look)
+
+
 def _rest(shape: list[Sym], axis: int) -> list[Sym]:
     return shape[:axis] + shape[axis + 1 :]
 

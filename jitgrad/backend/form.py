@@ -200,11 +200,18 @@ class ArrayResult:
 
 @dataclass(frozen=True, slots=True)
 class LateArrayResult:
-    """A fresh array whose size only the body finds out; the body's memory is copied, in the order given."""
+    """A fresh array whose size only the body finds out; the body's memory is copied, in the order given.
+
+    Parameters
+    ----------
+    owned : bool
+        The memory is the entry's to free once it has been copied.
+    """
 
     dtype: np.dtype
     rank: int
     order: str = "C"
+    owned: bool = False
 
     @property
     def words(self) -> int:

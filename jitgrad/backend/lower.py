@@ -245,14 +245,15 @@ def _module(e: Emitter) -> str:
     lines += e.failures
     lines.append("exit:")
     lines += e.pace.at_exit()
-    for k, slot in enumerate([*e.reserves.values(), *e.headers.values()]):
+    lines.append("  %result = load i32, ptr %code" if e.failures else "  %result = add i32 0, 0")
+    lines.append("  %failed = icmp ne i32 %result, 0")
+    for k, (key, slot) in enumerate([*e.reserves.items(), *((None, h) for h in e.headers.values())]):
         lines.append(f"  %free{k} = load ptr, ptr {slot}")
-        lines.append(f"  call void @jg_free(ptr %free{k})")
-    if e.failures:
-        lines.append("  %result = load i32, ptr %code")
-        lines.append("  ret i32 %result")
-    else:
-        lines.append("  ret i32 0")
+        if isinstance(key, tuple):
+            # A result's memory is the caller's, unless there is no result.
+            lines.append(f"  %mine{k} = select i1 %failed, ptr %free{k}, ptr null")
+        lines.append(f"  call void @jg_free(ptr {'%mine' if isinstance(key, tuple) else '%free'}{k})")
+    lines.append("  ret i32 %result")
     lines.append("}")
     lines += e.text.helpers.values()
     lines.append(e.library.definitions())

@@ -76,7 +76,12 @@ def run_in_python(form: CallForm, code: Code, on_error: Callable[..., Any], leav
         return on_error(int(errors[0]), (), stopped)
     if status:
         return on_error(status - 1, tuple(errors[: form.error_words].tolist()))
-    return _Boxing(form, outputs, arrays, leaves).box(form.result)
+    try:
+        return _Boxing(form, outputs, arrays, leaves).box(form.result)
+    finally:
+        for k, result in enumerate(results):
+            if isinstance(result, LateArrayResult) and result.owned:
+                ctypes.pythonapi.PyMem_RawFree(ctypes.c_void_p(int(outputs[form.output_offsets[k]])))
 
 
 def _unbox(leaf: ArrayLeaf | ScalarLeaf, value: Any, words: np.ndarray) -> None:
@@ -179,6 +184,7 @@ class _Boxing:
         if isinstance(tree, LateArrayResult):
             made = np.empty(shape, tree.dtype, tree.order)  # type: ignore[call-overload]
             ctypes.memmove(made.ctypes.data, int(words[0]), math.prod(shape) * tree.dtype.itemsize)
+            self.arrays[k] = made
             return made
         assert isinstance(tree, ViewResult)
         base = self.leaves[tree.leaf]

@@ -20,6 +20,7 @@ from jitgrad.graph.ops.shape import broadcast_to, move_axes, reshape_to
 from jitgrad.graph.types import ArrayType, Dim, GraphTypeError, broadcast_shapes
 from jitgrad.trace.abstract import AnyOf, Link, ListRef, Ref, Reshape, Scalar, TaggedRef, whole
 from jitgrad.trace.context import PACKED, PYTHON_DTYPES, Context, kind_of_python
+from jitgrad.trace.extents import canonical_shape, renamed, unify
 from jitgrad.trace.identity import followers, spread
 from jitgrad.trace.inspection import cells_of
 
@@ -45,7 +46,9 @@ __all__ = [
     "read",
     "scalar_value",
     "shape_of",
+    "shapes_text",
     "truth",
+    "unify_shapes",
     "write",
 ]
 
@@ -81,7 +84,7 @@ def kind(x: Any) -> str:
 def shape_of(ctx: Context, x: Any) -> tuple[Dim, ...]:
     """Return the shape of a number or array."""
     if isinstance(x, Ref):
-        return x.view[-1].shape() if x.view else ctx.heap[x.cell].shape
+        return canonical_shape(ctx, x.view[-1].shape() if x.view else ctx.heap[x.cell].shape)
     if isinstance(x, TaggedRef):
         return shape_of(ctx, x.choices[0])
     return ()
@@ -140,6 +143,7 @@ def _put_back(ctx: Context, base: Value, link: Link, part: Value) -> Value:
     if isinstance(link, Reshape):
         return reshape_to(g, part, base.shape)
     axes = [k for k in link.order if k is not None]
+    part = renamed(ctx, part, link.shape())
     kept = tuple(d for d, k in zip(part.shape, link.order, strict=True) if k is not None)
     part = reshape_to(g, part, kept)
     part = move_axes(g, part, [axes.index(k) for k in range(len(axes))])
@@ -162,7 +166,7 @@ def read(ctx: Context, x: Any) -> Value:
     value = ctx.heap[x.cell]
     for link in x.view:
         value = apply_link(ctx, value, link)
-    return value
+    return renamed(ctx, value, canonical_shape(ctx, value.shape))
 
 
 def _choose(ctx: Context, x: TaggedRef, arms: Sequence[Callable[[], Value]], k: int = 0) -> Value:
@@ -215,7 +219,7 @@ def _stored(ctx: Context, x: Ref, base: Value, value: Value) -> Value:
 
 def _updated(ctx: Context, base: Value, view: tuple[Link, ...], value: Value) -> Value:
     if not view:
-        return value
+        return renamed(ctx, value, base.shape)
     inner = value
     if len(view) > 1:
         inner = _updated(ctx, apply_link(ctx, base, view[0]), view[1:], value)
@@ -420,18 +424,43 @@ def truth(ctx: Context, x: Any) -> Any:
 
 
 def broadcast_dims(ctx: Context, *shapes: tuple[Dim, ...]) -> tuple[Dim, ...]:
-    """Return the broadcast of shapes, raising as NumPy does where they do not fit."""
+    """Return the broadcast of shapes, raising as NumPy does where they do not fit.
+
+    Raises
+    ------
+    Unified
+        After a check that sizes known only at run time fit.
+    """
     try:
         return broadcast_shapes(*shapes)
     except GraphTypeError:
-        if all(isinstance(d, int) for s in shapes for d in s):
-            texts = " ".join(str(s).replace(", ", ",") for s in shapes)
-            raise ValueError(f"operands could not be broadcast together with shapes {texts} ") from None
-        for shape in shapes:
-            for d in shape:
-                if not isinstance(d, int):
-                    ctx.note_static(Scalar(d, "int"), "a size that must be known to broadcast")
-        raise ctx.error("JG900", what=f"the shapes {' and '.join(map(str, shapes))} are known and do not fit") from None
+        texts, sizes = shapes_text(shapes)
+        message = f"operands could not be broadcast together with shapes {' '.join(texts)} "
+        unify_shapes(ctx, shapes, message, sizes)
+        raise ValueError(message) from None
+
+
+def shapes_text(shapes: Sequence[Sequence[Dim]]) -> tuple[list[str], list[Value]]:
+    """Return shapes as NumPy's errors write them, as format strings over the values that are returned too."""
+    sizes: list[Value] = []
+    texts = []
+    for shape in shapes:
+        parts = []
+        for d in shape:
+            if not isinstance(d, int):
+                sizes.append(d)
+            parts.append(str(d) if isinstance(d, int) else f"{{{len(sizes) - 1}}}")
+        texts.append(f"({','.join(parts)}{',' * (len(parts) == 1)})")
+    return texts, sizes
+
+
+def unify_shapes(ctx: Context, shapes: Sequence[Sequence[Dim]], message: str, sizes: Sequence[Value]) -> None:
+    """Make two dimensions one that must be one for shapes to fit; do nothing where all is known."""
+    for axis in range(-max((len(s) for s in shapes), default=0), 0):
+        dims = [s[axis] for s in shapes if len(s) >= -axis and not (isinstance(s[axis], int) and s[axis] == 1)]
+        for d in dims[1:]:
+            if d is not dims[0] and not (isinstance(d, int) and isinstance(dims[0], int)):
+                unify(ctx, dims[0], d, message, *sizes, broadcast=True)
 
 
 def broadcast_value(ctx: Context, value: Value, shape: tuple[Dim, ...]) -> Value:
@@ -441,8 +470,11 @@ def broadcast_value(ctx: Context, value: Value, shape: tuple[Dim, ...]) -> Value
     except GraphTypeError:
         fits = False
     if not fits:
-        source, target = (str(s).replace(", ", ",") for s in (value.shape, shape))
-        raise ValueError(f"could not broadcast input array from shape {source} into shape {target}")
+        (source, target), sizes = shapes_text([value.shape, shape])
+        message = f"could not broadcast input array from shape {source} into shape {target}"
+        if value.array.rank <= len(shape):
+            unify_shapes(ctx, [value.shape, shape], message, sizes)
+        raise ValueError(message)
     return broadcast_to(ctx.g, value, shape)
 
 

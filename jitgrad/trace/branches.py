@@ -18,7 +18,7 @@ from jitgrad.errors import JitgradError
 from jitgrad.graph.ir import Block, Graph, Value, clone_block
 from jitgrad.graph.types import GraphTypeError
 from jitgrad.trace.abstract import AnyOf, Cell, Func, ListRef, Poison, SliceOf
-from jitgrad.trace.context import Context
+from jitgrad.trace.context import Context, Unified
 from jitgrad.trace.fitting import LoopSignal
 from jitgrad.trace.frame import Frame, Outcome, State
 from jitgrad.trace.inspection import reachable, undefined
@@ -56,7 +56,9 @@ def shared_variables(frame: Frame) -> Func:
 
 def is_of_the_program(exception: BaseException) -> bool:
     """Whether an exception is the user's program's own, not the tracer's or a defect."""
-    ours = (JitgradError, GraphTypeError, Restart, NeedStatic, DeadEnd, LoopSignal, RecursionError, AssertionError)
+    ours = (
+        JitgradError, GraphTypeError, Restart, NeedStatic, DeadEnd, LoopSignal, Unified, RecursionError, AssertionError,
+    )  # fmt: skip
     return not isinstance(exception, ours)
 
 
@@ -112,13 +114,11 @@ class Branches(Context):
     @contextmanager
     def inside(self, block: Block) -> Iterator[None]:
         """Emit into a region."""
-        outer = self.g.block
-        self.g.block = block
         self.depth += 1
         try:
-            yield
+            with self.scope(block):
+                yield
         finally:
-            self.g.block = outer
             self.depth -= 1
 
     def arm(self, block: Block, frame: Any, start: State, run: Callable[[], Outcome]) -> Outcome:

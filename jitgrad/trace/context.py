@@ -6,20 +6,21 @@ error at the current line and how to make graph values from numbers; it knows no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from jitgrad.errors import JitgradError, error
 from jitgrad.graph.builder import Builder
-from jitgrad.graph.ir import Graph, Value
+from jitgrad.graph.ir import Block, Graph, Value
 from jitgrad.graph.ops.memory import Pick, load
 from jitgrad.graph.types import ArrayType, Dim
 from jitgrad.location import Location
 from jitgrad.trace.abstract import AnyOf, Cell, Poison, Ref, Scalar
 
-__all__ = ["PACKED", "PYTHON_DTYPES", "Context", "kind_of_python"]
+__all__ = ["PACKED", "PYTHON_DTYPES", "Context", "Unified", "kind_of_python"]
 
 PYTHON_DTYPES: dict[str, np.dtype] = {
     "bool": np.dtype(np.bool_),
@@ -40,6 +41,19 @@ def kind_of_python(value: Any) -> str | None:
     if type(value) in (bool, int, float, complex):
         return type(value).__name__
     return None
+
+
+class Unified(Exception):
+    """Two dimensions were found to be one; what met them is to be evaluated again."""
+
+
+class _Scope:
+    """What is known of dimensions in a block: arithmetic that was done, and values that are equal to others."""
+
+    def __init__(self, block: Block) -> None:
+        self.block = block
+        self.made: dict[Any, Value] = {}
+        self.same: dict[Value, Dim] = {}
 
 
 class Context:
@@ -72,6 +86,9 @@ class Context:
         self.graph = graph
         self.g = Builder(graph)
         self.heap: dict[Cell, Any] = {}
+        self.scopes = [_Scope(graph)]
+        self._scope_of = {self.scopes[0].block: self.scopes[0]}
+        self._births: dict[Value, int] = {}
         self.visible: dict[Cell, Value] = {}
         self.read_only: set[Cell] = set()
         self.refused_stores: set[Cell] = set()
@@ -132,6 +149,60 @@ class Context:
         Where what it gives differs in type as well, an `AnyOf` comes out.
         """
         raise NotImplementedError
+
+    # --- dimensions
+
+    @contextmanager
+    def scope(self, block: Block) -> Iterator[None]:
+        """Emit into a region; what becomes known of dimensions there holds there."""
+        outer = self.g.block
+        self.g.block = block
+        self.scopes.append(self._scope_of.setdefault(block, _Scope(block)))
+        try:
+            yield
+        finally:
+            self.scopes.pop()
+            self.g.block = outer
+
+    def forget(self, block: Block) -> None:
+        """Forget what is known of dimensions in a block, from which ops are removed."""
+        found = self._scope_of.get(block)
+        if found is not None:
+            found.made.clear()
+            found.same.clear()
+
+    def canonical(self, d: Dim) -> Dim:
+        """Return the dimension that stands for all those known to be equal to one."""
+        while not isinstance(d, int):
+            self._births.setdefault(d, len(self._births))
+            for scope in reversed(self.scopes):
+                if d in scope.same:
+                    d = scope.same[d]
+                    break
+            else:
+                break
+        return d
+
+    def identify(self, x: Dim, y: Dim) -> None:
+        """Let the older of two dimensions, which a check has just compared, stand for both."""
+
+        def age(d: Dim) -> tuple[int, int]:
+            return (0, 0) if isinstance(d, int) else (1 if d.owner is self.graph else 2, self._births[d])
+
+        old, new = sorted((self.canonical(x), self.canonical(y)), key=age)
+        if self.g.block is not self.scopes[-1].block or isinstance(new, int):
+            raise self.error("JG218", what="a size that depends on data")
+        self.scopes[-1].same[new] = old
+
+    def shared(self, key: Any, make: Callable[[], Value]) -> Value:
+        """Return what `make` made for the key before, where that is in scope."""
+        for scope in reversed(self.scopes):
+            if key in scope.made:
+                return scope.made[key]
+        made = make()
+        if self.g.block is self.scopes[-1].block:
+            self.scopes[-1].made[key] = made
+        return made
 
     # --- making values
 

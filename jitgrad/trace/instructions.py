@@ -27,7 +27,7 @@ from jitgrad.trace.attributes import attribute, set_attribute
 from jitgrad.trace.bytecode import NULL, Instr
 from jitgrad.trace.calls import is_known, outside_of, super_attribute
 from jitgrad.trace.comparisons import compare_op, contains_op, is_op
-from jitgrad.trace.context import Context
+from jitgrad.trace.context import Context, Unified
 from jitgrad.trace.frame import Frame
 from jitgrad.trace.operators import binary_op, get_item_op, set_item_op, unary_op
 from jitgrad.trace.subscripts import static_key
@@ -37,6 +37,7 @@ __all__ = ["STEPS", "Step", "bound_value", "refuse_poison", "step", "step_of", "
 Step = Callable[[Context, Frame, Any], None]
 
 STEPS: dict[str, Step] = {}
+_UNIFIED_LIMIT = 64  # pairs of sizes that one instruction compares
 
 
 def step_of(*names: str) -> Callable[[Step], Step]:
@@ -55,7 +56,15 @@ def step(ctx: Context, frame: Frame, instr: Instr) -> None:
     found = STEPS.get(instr.op)
     if found is None:
         raise ctx.error("JG203", what=f"the instruction {instr.op}{'' if instr.arg is None else f' {instr.arg}'}")
-    found(ctx, frame, instr.arg)
+    stack, heap, calls = list(frame.stack), dict(ctx.heap), frame.calls
+    for _ in range(_UNIFIED_LIMIT):
+        try:
+            found(ctx, frame, instr.arg)
+            break
+        except Unified:
+            frame.stack[:], ctx.heap, frame.calls = stack, dict(heap), calls
+    else:
+        raise ctx.error("JG900", what=f"the sizes in {instr.op} are compared without end")
     if frame.stack:
         refuse_poison(ctx, frame.stack[-1], instr.arg if isinstance(instr.arg, str) else "this value")
 

@@ -35,9 +35,9 @@ from jitgrad.trace.arrays import as_array, read, scalar_value, shape_of
 from jitgrad.trace.attributes import opened
 from jitgrad.trace.calls import class_of
 from jitgrad.trace.context import Context
+from jitgrad.trace.keys import view_of
 from jitgrad.trace.objects import special_method, type_name
 from jitgrad.trace.sizes import dim_scalar, static_int
-from jitgrad.trace.subscripts import view_of
 
 __all__ = [
     "Held", "count_of", "held", "item_at", "iterate", "least", "mapped", "next_held", "range_count", "row",

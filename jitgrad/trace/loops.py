@@ -143,6 +143,7 @@ def _reset(ev: Any, block: Block, mark: int, location: Any, depth: int, frames: 
     """Forget what an abandoned attempt emitted."""
     ev.g.block = block
     del block.ops[mark:]
+    ev.forget(block)
     ev.location, ev.depth = location, depth
     ev.frames[:] = frames
 

@@ -36,7 +36,7 @@ def _sort(ctx: Context, a: Any, axis: Any = -1, kind: Any = None, order: Any = N
     if axis is None:
         value = reshape_to(ctx.g, value, (size_of(ctx, value.shape),))
         axis = 0
-    return ctx.fresh(sort_value(ctx, value, axis_argument(ctx, axis, value.array.rank)), "sort array")
+    return ctx.fresh(sort_value(ctx, value, axis_argument(ctx, axis, value.array.rank)))
 
 
 @method("array", "sort")
@@ -44,7 +44,7 @@ def _sort_in_place(
     ctx: Context, x: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: Any = None
 ) -> None:
     value = as_array(ctx, x)
-    write(ctx, x, sort_value(ctx, value, axis_argument(ctx, axis, value.array.rank)))
+    write(ctx, x, sort_value(ctx, value, axis_argument(ctx, axis, value.array.rank)), "sort array")
 
 
 @handles(np.argsort)
@@ -166,16 +166,9 @@ def _size_depends_on_data(name: str) -> Any:
 
 
 for _name in (
-    "nonzero",
-    "flatnonzero",
-    "argwhere",
     "unique",
-    "extract",
-    "compress",
     "union1d",
     "intersect1d",
     "setdiff1d",
 ):
     handles(getattr(np, _name))(_size_depends_on_data(_name))
-method("array", "nonzero")(_size_depends_on_data("nonzero"))
-method("array", "compress")(_size_depends_on_data("compress"))

@@ -1,4 +1,4 @@
-"""NumPy's functions that choose elements: `where`, `clip`, `select`, `choose`, `copyto`, `take`, `take_along_axis`.
+"""NumPy's functions that choose elements: `where`, `clip`, `select`, `choose`, `copyto`, `take`, `nonzero`.
 
 In: abstract arrays and arguments. Out: new arrays or NumPy scalars.
 """
@@ -18,6 +18,7 @@ from jitgrad.trace.arrays import as_array, broadcast_dims, broadcast_value, cast
 from jitgrad.trace.calls import handles, method
 from jitgrad.trace.context import Context
 from jitgrad.trace.iteration import sequence_of
+from jitgrad.trace.masks import flat_positions, true_positions
 from jitgrad.trace.numpy_create import iota
 from jitgrad.trace.sizes import axis_argument, known_argument, numeric, promoted, size_of
 from jitgrad.trace.subscripts import get_item, set_item
@@ -43,10 +44,69 @@ def where_of(ctx: Context, condition: Any, x: Any, y: Any) -> Any:
 @handles(np.where)
 def _where(ctx: Context, condition: Any, *xy: Any) -> Any:
     if not xy:
-        raise ctx.error("JG237", name="np.where of one argument", why="the size of its result depends on data")
+        return _nonzero(ctx, condition)
     if len(xy) != 2:
         raise ValueError("either both or neither of x and y should be given")
     return where_of(ctx, condition, *xy)
+
+
+# --- selection by masks
+
+
+def _truth_of(ctx: Context, a: Any) -> Value:
+    return as_bool(ctx, as_array(ctx, numeric(ctx, a)))
+
+
+@handles(np.nonzero)
+@method("array", "nonzero")
+def _nonzero(ctx: Context, a: Any) -> Any:
+    mask = _truth_of(ctx, a)
+    if not mask.array.rank:
+        raise ValueError(
+            "Calling nonzero on 0d arrays is not allowed. Use np.atleast_1d(scalar).nonzero() instead. If the context "
+            "of this error is of the form `arr[nonzero(cond)]`, just use `arr[cond]`."
+        )
+    return tuple(ctx.fresh(v) for v in true_positions(ctx, mask))
+
+
+@handles(np.flatnonzero)
+def _flatnonzero(ctx: Context, a: Any) -> Any:
+    return ctx.fresh(flat_positions(ctx, _truth_of(ctx, a)))
+
+
+@handles(np.argwhere)
+def _argwhere(ctx: Context, a: Any) -> Any:
+    mask = _truth_of(ctx, a)
+    if not mask.array.rank:
+        raise ctx.error("JG237", name="np.argwhere of a number", why="the rank of its result is 0")
+    columns = true_positions(ctx, mask)
+    columns = [reshape_to(ctx.g, v, (*v.shape, 1)) for v in columns]
+    return ctx.fresh(columns[0] if len(columns) == 1 else ctx.g.concatenate(*columns, axis=1))
+
+
+@handles(np.extract)
+def _extract(ctx: Context, condition: Any, arr: Any) -> Any:
+    mask, value = _truth_of(ctx, condition), as_array(ctx, numeric(ctx, arr))
+    flat = reshape_to(ctx.g, value, (size_of(ctx, value.shape),))
+    return get_item(ctx, ctx.fresh(flat), ctx.fresh(flat_positions(ctx, mask)))
+
+
+@handles(np.compress)
+def _compress(ctx: Context, condition: Any, a: Any, axis: Any = None, out: Any = None) -> Any:
+    mask, value = _truth_of(ctx, condition), as_array(ctx, numeric(ctx, a))
+    if mask.array.rank != 1:
+        raise ValueError("condition must be a 1-d array")
+    if axis is None:
+        value, axis = reshape_to(ctx.g, value, (size_of(ctx, value.shape),)), 0
+    at = axis_argument(ctx, axis, value.array.rank)
+    key = (*(slice(None),) * at, ctx.fresh(flat_positions(ctx, mask)))
+    made = get_item(ctx, ctx.fresh(value), key)
+    return made if out is None else store_result(ctx, "compress", as_array(ctx, made), out)
+
+
+@method("array", "compress")
+def _compress_method(ctx: Context, x: Any, condition: Any, axis: Any = None, out: Any = None) -> Any:
+    return _compress(ctx, condition, x, axis, out)
 
 
 @handles(np.select)

@@ -109,6 +109,12 @@ HANDLERS[min] = _extremum("<", "min")
 # --- folds
 
 
+def _take_back(ctx: Context, mark: int) -> None:
+    """Remove the ops of a trial from the block under construction."""
+    del ctx.g.block.ops[mark:]
+    ctx.forget(ctx.g.block)
+
+
 def folded(ctx: Context, it: Any, count: Any, first: int, start: Any, step: Callable[[Any, Any], Any]) -> Any:
     """Return `step(... step(step(start, item), next item) ..., last item)` for the items from position `first` on.
 
@@ -119,13 +125,12 @@ def folded(ctx: Context, it: Any, count: Any, first: int, start: Any, step: Call
     for _ in range(2):
         if isinstance(count, int) and first >= count:
             return acc
-        trial = ctx.g.block
-        mark = len(trial.ops)
+        mark = len(ctx.g.block.ops)
         after = step(acc, item_at(ctx, it, first))
         known = is_any_number(acc) and is_any_number(after)
         if isinstance(count, Scalar) or (known and number_type(ctx, acc) == number_type(ctx, after)):
             # Where the sequence may be empty the start is a result, too.
-            del trial.ops[mark:]
+            _take_back(ctx, mark)
             break
         acc, first = after, first + 1
     if isinstance(count, int) and first >= count:

@@ -6,7 +6,6 @@ In: abstract values. Out: dimensions, positions, dtypes. A run-time int that mus
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,6 +18,7 @@ from jitgrad.trace.abstract import External, IndexRange, ListRef, Ref, Scalar, T
 from jitgrad.trace.arrays import as_array, cast, dtype_of, is_numeric, kind, scalar_value
 from jitgrad.trace.attributes import opened
 from jitgrad.trace.context import Context
+from jitgrad.trace.extents import product, total, unify
 
 __all__ = [
     "axes_argument", "axis_argument", "dim_argument", "dim_scalar", "items_of", "known_argument", "normal_axes",
@@ -98,7 +98,7 @@ def dim_argument(ctx: Context, x: Any) -> Dim:
         if x.low is None or x.low < 0:
             inside = ctx.g.greater_equal(value, ctx.constant(0, np.int64))
             ctx.check(inside, ValueError, "negative dimensions are not allowed")
-        return value
+        return total(ctx, (1, value))
     return static_int(ctx, x, "a size")
 
 
@@ -123,21 +123,26 @@ def static_shape(ctx: Context, shape: Sequence[Dim], why: str) -> tuple[int, ...
     return tuple(static_dim(ctx, d, why) for d in shape)
 
 
-def same_dim(ctx: Context, a: Dim, b: Dim, why: str) -> bool:
-    """Whether two dimensions are equal; run-time ones that are not one value must become known."""
+def same_dim(ctx: Context, a: Dim, b: Dim, message: str) -> bool:
+    """Whether two dimensions are equal; where that is known only at run time, a check makes sure.
+
+    `message` is that of the ValueError, in which {0} and {1} stand for the two.
+
+    Raises
+    ------
+    Unified
+        After such a check.
+    """
+    a, b = (d if isinstance(d, int) else ctx.canonical(d) for d in (a, b))
     if a is b or (isinstance(a, int) and isinstance(b, int)):
         return a == b
-    return static_dim(ctx, a, why) == static_dim(ctx, b, why)
+    unify(ctx, a, b, message, ctx.dim(a), ctx.dim(b))
+    raise AssertionError
 
 
 def size_of(ctx: Context, shape: Sequence[Dim]) -> Dim:
     """Return the number of elements of a shape."""
-    known = math.prod(d for d in shape if isinstance(d, int))
-    made: Dim = known
-    for d in shape:
-        if not isinstance(d, int):
-            made = d if isinstance(made, int) and made == 1 else ctx.g.multiply(ctx.dim(made), d)
-    return made
+    return product(ctx, shape)
 
 
 # --- axes

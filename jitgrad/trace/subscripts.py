@@ -12,36 +12,43 @@ from typing import Any
 import numpy as np
 
 from jitgrad.graph.ir import Value
-from jitgrad.graph.ops.memory import Entry, Pick, Span
 from jitgrad.graph.ops.shape import broadcast_to, move_axes, reshape_to
 from jitgrad.graph.types import Dim
-from jitgrad.trace.abstract import Box, Cell, DictRef, External, ListRef, Ref, Scalar, SliceOf, TaggedRef, compose
+from jitgrad.trace.abstract import Box, Cell, DictRef, External, ListRef, Ref, Scalar, SliceOf, TaggedRef
 from jitgrad.trace.arrays import (
-    another,
     as_array,
     broadcast_dims,
     broadcast_value,
     cast,
     describe,
     dtype_of,
-    is_array,
     kind,
     read,
     shape_of,
     write,
 )
 from jitgrad.trace.context import Context
+from jitgrad.trace.keys import (
+    basic_box,
+    box_view,
+    expand_ellipsis,
+    index_int,
+    is_advanced,
+    is_bool_index,
+    key_items,
+    view_of,
+)
+from jitgrad.trace.masks import true_positions
+from jitgrad.trace.sizes import same_dim
 
 __all__ = [
     "add_at",
     "get_item",
-    "index_int",
     "items_assigned",
     "new_list",
     "normal_axis",
     "set_item",
     "static_key",
-    "view_of",
 ]
 
 
@@ -52,180 +59,21 @@ def normal_axis(axis: int, rank: int) -> int:
     return axis % rank
 
 
-def view_of(ctx: Context, x: Any, link: Any) -> Any:
-    """Return the array x seen through one more link."""
-    if isinstance(x, TaggedRef):
-        choices = [view_of(ctx, r, link) for r in x.choices]
-        return TaggedRef(x.tag, tuple(choices))
-    if isinstance(link, Box) and link.is_identity(shape_of(ctx, x)):
-        return another(ctx, x)
-    if isinstance(link, Box) and x.view and isinstance(x.view[-1], Box):
-        last = x.view[-1]
-        entries: list[Entry | None] = []
-        kept = [e for e in link.entries if isinstance(e, Span)]
-        if link.order == tuple(range(len(kept))) and len(kept) == len(link.entries):
-            entries = list(link.entries)
-            return Ref(x.cell, (*x.view[:-1], compose(last, entries, lambda s, a, t: _position(ctx, s, a, t))))
-    return Ref(x.cell, (*x.view, link))
-
-
-def _position(ctx: Context, span: Span, start: Any, step: Any) -> tuple[Any, Any]:
-    """Return where position `start` and stride `step` of a span's own axis lie in the axis it spans."""
-    at = _plus(ctx, span.start, _times(ctx, start, span.step))
-    return at, None if step is None else _times(ctx, step, span.step)
-
-
-def _plus(ctx: Context, x: Any, y: Any) -> Any:
-    if isinstance(x, int) and isinstance(y, int):
-        return x + y
-    if isinstance(x, int) and x == 0:
-        return y
-    if isinstance(y, int) and y == 0:
-        return x
-    return ctx.g.add(ctx.dim(x), ctx.dim(y))
-
-
-def _times(ctx: Context, x: Any, y: Any) -> Any:
-    if isinstance(x, int) and isinstance(y, int):
-        return x * y
-    if isinstance(x, int) and x == 1:
-        return y
-    if isinstance(y, int) and y == 1:
-        return x
-    return ctx.g.multiply(ctx.dim(x), ctx.dim(y))
-
-
-# --- reading keys
-
-
-def _key_items(ctx: Context, key: Any) -> list[Any]:
-    """Return the items of a key, lists turned into arrays."""
-    items = list(key) if isinstance(key, tuple) else [key]
-    return [ctx.fresh(as_array(ctx, k)) if isinstance(k, ListRef | tuple) else k for k in items]
-
-
-def _is_advanced(ctx: Context, item: Any) -> bool:
-    return isinstance(item, np.ndarray) or (is_array(item) and len(shape_of(ctx, item)) > 0) or _is_bool(ctx, item)
-
-
-def _is_bool(ctx: Context, item: Any) -> bool:
-    return isinstance(item, bool | np.bool_) or (
-        (isinstance(item, Scalar) or is_array(item)) and dtype_of(ctx, item) == np.bool_
-    )
-
-
-def _expand_ellipsis(ctx: Context, items: list[Any], rank: int) -> list[Any]:
-    used = 0
-    for item in items:
-        if item is None or item is Ellipsis:
-            continue
-        used += len(shape_of(ctx, item)) if is_array(item) and _is_bool(ctx, item) else 1
-    count = sum(item is Ellipsis for item in items)
-    if count > 1:
-        raise IndexError("an index can only have a single ellipsis ('...')")
-    if used > rank:
-        raise IndexError(f"too many indices for array: array is {rank}-dimensional, but {used} were indexed")
-    fill = [slice(None)] * (rank - used)
-    if not count:
-        return items + fill
-    at = next(k for k, item in enumerate(items) if item is Ellipsis)
-    return items[:at] + fill + items[at + 1 :]
-
-
-def index_int(ctx: Context, item: Any, size: Dim, axis: int, message: str = "") -> int | Value:
-    """Return an integer index of an axis as a position counted from 0, checked; NumPy's message is the default."""
-    if not isinstance(item, Scalar | Ref | TaggedRef):
-        at = item.__index__()
-        if isinstance(size, int):
-            if not -size <= at < size:
-                raise IndexError(f"index {at} is out of bounds for axis {axis} with size {size}")
-            return at % size
-        item = Scalar(ctx.constant(at, np.int64), "int", at, at)
-    if dtype_of(ctx, item).kind not in "iu":
-        raise IndexError(
-            "only integers, slices (`:`), ellipsis (`...`), numpy.newaxis (`None`) and integer or boolean arrays are "
-            "valid indices"
-        )
-    value = cast(ctx, item.value if isinstance(item, Scalar) else read(ctx, item), np.int64)
-    low = item.low if isinstance(item, Scalar) else None
-    high = item.high if isinstance(item, Scalar) else None
-    g = ctx.g
-    n = ctx.dim(size)
-    where = value
-    if low is None or low < 0:
-        where = g.select(g.less(value, ctx.constant(0, np.int64)), g.add(value, n), value)
-    proved = isinstance(size, int) and low is not None and high is not None and low >= -size and high < size
-    if not proved:
-        inside = g.less(where, n)
-        if low is None or low < 0:
-            inside = g.logical_and(g.greater_equal(where, ctx.constant(0, np.int64)), inside)
-        message = message or f"index {{0}} is out of bounds for axis {axis} with size {{1}}"
-        ctx.check(inside, IndexError, message, value, n)
-    return where
-
-
-def _span(ctx: Context, item: Any, size: Dim) -> Span:
-    parts: tuple[Any, ...] = (item.start, item.stop, item.step)
-    if all(p is None for p in parts):
-        return Span(0, 1, size)
-    if isinstance(item, SliceOf) or not isinstance(size, int):
-        parts = tuple(
-            p if p is None or not isinstance(p, Scalar) else ctx.note_static(p, "a slice bound") for p in parts
-        )
-    if not isinstance(size, int):
-        raise ctx.error("JG218", what="a slice of a dimension known only at run time")
-    start, stop, step = slice(*(None if p is None else p.__index__() for p in parts)).indices(size)
-    return Span(start, step, len(range(start, stop, step)))
-
-
-def _basic(ctx: Context, items: Sequence[Any], shape: tuple[Dim, ...]) -> Box:
-    entries: list[Entry] = []
-    order: list[int | None] = []
-    kept = 0
-    axis = 0
-    for item in items:
-        if item is None:
-            order.append(None)
-            continue
-        if isinstance(item, slice | SliceOf):
-            entries.append(_span(ctx, item, shape[axis]))
-            order.append(kept)
-            kept += 1
-        else:
-            entries.append(Pick(index_int(ctx, item, shape[axis], axis)))
-        axis += 1
-    return Box(tuple(entries), tuple(order))
-
-
-def _box(ctx: Context, x: Any, items: Sequence[Any]) -> Any:
-    """Return the view of x that basic items name."""
-    shape = shape_of(ctx, x)
-    box = _basic(ctx, items, shape)
-    if isinstance(x, Ref) and x.view and isinstance(x.view[-1], Box):
-        names: list[Entry | None] = []
-        entries = iter(box.entries)
-        for item in items:
-            names.append(None if item is None else next(entries))
-        made = compose(x.view[-1], names, lambda s, a, t: _position(ctx, s, a, t))
-        return Ref(x.cell, (*x.view[:-1], made))
-    return view_of(ctx, x, box)
-
-
 # --- arrays
 
 
 def _array_get(ctx: Context, x: Any, key: Any) -> Any:
-    items = _key_items(ctx, key)
+    items = key_items(ctx, key)
     shape = shape_of(ctx, x)
-    if not any(_is_advanced(ctx, k) for k in items):
-        items = _expand_ellipsis(ctx, items, len(shape))
+    if not any(is_advanced(ctx, k) for k in items):
+        items = expand_ellipsis(ctx, items, len(shape))
         full = sum(k is not None for k in items) == len(shape) and not any(
             k is None or isinstance(k, slice | SliceOf) for k in items
         )
-        if full and Ellipsis not in [k for k in _key_items(ctx, key) if not isinstance(k, Scalar | Ref | TaggedRef)]:
-            ref = _box(ctx, x, items)
+        if full and Ellipsis not in [k for k in key_items(ctx, key) if not isinstance(k, Scalar | Ref | TaggedRef)]:
+            ref = box_view(ctx, x, items)
             return Scalar(read(ctx, ref), "numpy")
-        return _box(ctx, x, items)
+        return box_view(ctx, x, items)
     plan = _advanced(ctx, x, items)
     return ctx.fresh(plan.get(ctx))
 
@@ -273,15 +121,13 @@ class _Plan:
 
 def _advanced(ctx: Context, x: Any, items: list[Any]) -> _Plan:
     shape = shape_of(ctx, x)
-    items = _expand_ellipsis(ctx, items, len(shape))
-    if any(_is_bool(ctx, k) for k in items):
-        raise ctx.error("JG219", what="selecting by a mask makes an array whose size is known only at run time")
+    items = _masks_located(ctx, expand_ellipsis(ctx, items, len(shape)), shape)
     if any(k is None for k in items):
         entries = [None if k is None else slice(None) for k in items]
-        x = _box(ctx, x, entries)
+        x = box_view(ctx, x, entries)
         items = [slice(None) if k is None else k for k in items]
         shape = shape_of(ctx, x)
-    box = _basic(ctx, [k if isinstance(k, slice | SliceOf) else slice(None) for k in items], shape)
+    box = basic_box(ctx, [k if isinstance(k, slice | SliceOf) else slice(None) for k in items], shape)
     lead = [axis for axis, k in enumerate(items) if not isinstance(k, slice | SliceOf)]
     indices = [_index_array(ctx, items[axis], shape[axis], axis) for axis in lead]
     try:
@@ -295,8 +141,31 @@ def _advanced(ctx: Context, x: Any, items: list[Any]) -> _Plan:
     return _Plan(x, box, lead, indices, lead[0] if adjacent else 0)
 
 
+def _masks_located(ctx: Context, items: list[Any], shape: Sequence[Dim]) -> list[Any]:
+    """Return index items in which masks are replaced by the positions, one value an axis, where they are true."""
+    made: list[Any] = []
+    for item in items:
+        if item is None or isinstance(item, slice | SliceOf) or not is_bool_index(ctx, item):
+            made.append(item)
+            continue
+        mask = as_array(ctx, item)
+        if not mask.array.rank:
+            raise ctx.error("JG219", what="a bool used as an index")
+        first = sum(k is not None for k in made)
+        for k, (d, size) in enumerate(zip(mask.shape, shape[first:], strict=False)):
+            if not same_dim(ctx, d, size, "a boolean index of {0} elements for an axis of {1}"):
+                raise IndexError(
+                    f"boolean index did not match indexed array along axis {first + k}; size of axis is {size} but "
+                    f"size of corresponding boolean axis is {d}"
+                )
+        made += true_positions(ctx, mask)
+    return made
+
+
 def _index_array(ctx: Context, item: Any, size: Dim, axis: int) -> Value:
-    """Return an index array as int64 positions counted from 0, checked."""
+    """Return an index array as int64 positions counted from 0, checked; graph values are such."""
+    if isinstance(item, Value):
+        return item
     value = as_array(ctx, item)
     if value.array.dtype.kind not in "iu":
         if value.array.is_static and 0 in value.shape:
@@ -331,13 +200,14 @@ def _index_array(ctx: Context, item: Any, size: Dim, axis: int) -> Value:
 def _array_set(ctx: Context, x: Any, key: Any, v: Any) -> None:
     dtype = dtype_of(ctx, x)
     value = _assigned(ctx, v, dtype)
-    items = _key_items(ctx, key)
-    if any(_is_bool(ctx, k) for k in items):
+    items = key_items(ctx, key)
+    if any(is_bool_index(ctx, k) for k in items):
+        items = [k for k in items if k is not Ellipsis] if len(items) == 2 else items
         _mask_set(ctx, x, items, value)
         return
-    if not any(_is_advanced(ctx, k) for k in items):
-        items = _expand_ellipsis(ctx, items, len(shape_of(ctx, x)))
-        target = _box(ctx, x, items)
+    if not any(is_advanced(ctx, k) for k in items):
+        items = expand_ellipsis(ctx, items, len(shape_of(ctx, x)))
+        target = box_view(ctx, x, items)
         shape = shape_of(ctx, target)
         while value.array.rank > len(shape) and value.shape[0] == 1:
             value = reshape_to(ctx.g, value, value.shape[1:])
@@ -353,15 +223,12 @@ def _assigned(ctx: Context, v: Any, dtype: np.dtype) -> Value:
 
 
 def _mask_set(ctx: Context, x: Any, items: list[Any], value: Value) -> None:
-    items = [k for k in items if k is not Ellipsis]
-    if len(items) != 1:
-        raise ctx.error("JG219", what="a store through a mask together with other indices")
     mask = as_array(ctx, items[0])
     shape = shape_of(ctx, x)
-    if mask.shape != shape[: mask.array.rank]:
-        raise IndexError("boolean index did not match indexed array along its dimensions")
-    if value.array.rank > len(shape) - mask.array.rank:
-        raise ctx.error("JG219", what="a store of as many values as a mask selects")
+    if len(items) > 1 or not mask.array.rank or value.array.rank > len(shape) - mask.array.rank:
+        _advanced(ctx, x, items).put(ctx, value, "scatter")
+        return
+    _masks_located(ctx, items, shape)
     full = reshape_to(ctx.g, mask, mask.shape + (1,) * (len(shape) - mask.array.rank))
     old = read(ctx, x)
     new = broadcast_value(ctx, value, shape)
@@ -371,8 +238,8 @@ def _mask_set(ctx: Context, x: Any, items: list[Any], value: Value) -> None:
 def add_at(ctx: Context, x: Any, key: Any, v: Any) -> None:
     """Do `np.add.at(x, key, v)`: repeated indices accumulate."""
     value = _assigned(ctx, v, dtype_of(ctx, x))
-    items = _key_items(ctx, key)
-    if not any(_is_advanced(ctx, k) for k in items):
+    items = key_items(ctx, key)
+    if not any(is_advanced(ctx, k) for k in items):
         old = _array_get(ctx, x, key)
         _array_set(ctx, x, key, ctx.result(ctx.g.add(as_array(ctx, old), value)))
         return

@@ -343,14 +343,14 @@ class _Trace:
         return ChoiceResult(tag.index, tuple(self._leaf(v, k) for v, k in zip(values, kinds, strict=True)))
 
     def _leaf(self, value: Value, kind: str) -> LeafResult:
-        for d in value.shape:
-            if not isinstance(d, int):
-                # The entry makes the result before the body runs: an int that sizes it is compiled in.
-                self.ctx.note_static(Scalar(d, "int"), "the size of a result")
+        index = len(self.yields)
         self.yields.append(value)
         if kind == "array" and not value.shape:
-            self.rank_0.add(len(self.yields) - 1)
-        return LeafResult(len(self.yields) - 1, kind)
+            self.rank_0.add(index)
+        if not value.array.is_static:
+            # The entry learns the size from the body.
+            self.yields += [self.ctx.dim(d) for d in value.shape]
+        return LeafResult(index, kind)
 
     def _array(self, x: Any) -> Any:
         ctx = self.ctx

@@ -223,39 +223,39 @@ class _Traced:
         self.block = Block([v.type for v in self.leaves], [v.name for v in self.leaves])
         before = ctx.heap
         ctx.heap = dict(before)
-        outer = ctx.g.block
-        ctx.g.block = self.block
         try:
-            supply = iter(self.block.args)
-            given = {
-                i: with_leaves(ctx, _at(args, kwargs, i), supply) if i in wrt else _copied(ctx, _at(args, kwargs, i))
-                for i in [*wrt, *(i for i in [*range(len(args)), *kwargs] if i not in wrt)]
-            }
-            self.result = ctx.call(function, [given[i] for i in range(len(args))], {k: given[k] for k in kwargs})
-            self.heap = ctx.heap
+            with ctx.scope(self.block):
+                supply = iter(self.block.args)
+                given = {
+                    i: with_leaves(ctx, _at(args, kwargs, i), supply)
+                    if i in wrt
+                    else _copied(ctx, _at(args, kwargs, i))
+                    for i in [*wrt, *(i for i in [*range(len(args)), *kwargs] if i not in wrt)]
+                }
+                self.result = ctx.call(function, [given[i] for i in range(len(args))], {k: given[k] for k in kwargs})
+                self.heap = ctx.heap
         finally:
-            ctx.g.block = outer
             ctx.heap = before
 
     def read(self, leaf: Any) -> Value:
         """Return a leaf of the result as a value of the block."""
         ctx = self.ctx
-        heap, block = ctx.heap, ctx.g.block
-        ctx.heap, ctx.g.block = self.heap, self.block
+        heap, ctx.heap = ctx.heap, self.heap
         try:
-            return as_array(ctx, leaf)
+            with ctx.scope(self.block):
+                return as_array(ctx, leaf)
         finally:
-            ctx.heap, ctx.g.block = heap, block
+            ctx.heap = heap
 
     def leaves_of(self, x: Any) -> list[Any]:
         """Return the float leaves of a part of the result."""
         ctx = self.ctx
-        heap, block = ctx.heap, ctx.g.block
-        ctx.heap, ctx.g.block = self.heap, self.block
+        heap, ctx.heap = ctx.heap, self.heap
         try:
-            return float_leaves(ctx, x)
+            with ctx.scope(self.block):
+                return float_leaves(ctx, x)
         finally:
-            ctx.heap, ctx.g.block = heap, block
+            ctx.heap = heap
 
 
 def _at(args: Sequence[Any], kwargs: dict[str, Any], index: int | str) -> Any:

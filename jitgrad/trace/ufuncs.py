@@ -103,6 +103,8 @@ def store_result(ctx: Context, name: str, value: Value, target: Any) -> Any:
         fits = broadcast_shapes(value.shape, shape) == shape
     except GraphTypeError:
         fits = False
+        if not (value.array.is_static and all(isinstance(d, int) for d in shape)):
+            arrays.broadcast_dims(ctx, shape, value.shape)
     if not fits:
         given, wanted = (str(tuple(s)).replace(", ", ",") for s in (shape, value.shape))
         if len(shape) == value.array.rank and not any(d == 1 for d in shape):

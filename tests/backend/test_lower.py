@@ -256,3 +256,25 @@ def test_an_array_is_read_by_a_late_nest_before_its_memory_is_taken() -> None:
     graph = build(make, typ("float64", 3, 4), typ("float64"), *[typ("float64", 4)] * 3)
     rng = np.random.default_rng(0)
     check(graph, rng.normal(size=(3, 4)), 0.5, *rng.normal(size=(3, 4)))
+
+
+@pytest.mark.parametrize(
+    ("m", "k", "n"), [(2, 0, 1), (0, 2, 3), (3, 0, 2), (1, 2, 0), (2, 3, 1), (1, 30, 25), (30, 20, 25)]
+)
+def test_products_of_sizes_known_at_run_time(m: int, k: int, n: int) -> None:
+    """Empty products are zeros, whatever BLAS makes of them and the memory held before."""
+
+    def make(g: Builder, x: Value, y: Value, m: Value, k: Value, n: Value) -> Value:
+        a = load(g, x, [Span(0, 1, m), Span(0, 1, k)])
+        made: Value = g.matmul(a, load(g, y, [Span(0, 1, k), Span(0, 1, n)]))
+        return made
+
+    graph = build(make, typ("float64", 30, 30), typ("float64", 30, 30), *[typ("int64")] * 3)
+    rng = np.random.default_rng(m + k + n)
+    x, y = rng.normal(size=(2, 30, 30))
+    for _ in range(3):
+        native = check(graph, x, y, m, k, n)
+        junk = [np.full(size, np.nan) for size in range(1, 40)]  # what is freed here, malloc gives again
+        del junk
+        (found,) = native(x, y, *(np.int64(s) for s in (m, k, n)), shapes=[(m, n)])
+        np.testing.assert_allclose(found, x[:m, :k] @ y[:k, :n], rtol=1e-12, atol=1e-12)

@@ -12,7 +12,7 @@ import signal
 import traceback
 import tracemalloc
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 import numpy as np
@@ -203,6 +203,20 @@ def test_a_size_that_no_machine_has(n: int, guard: Any) -> None:
         two(1.0, n, 2**62 // n * 2)
 
 
+def of_computed_size(x, n):
+    return np.cumsum(np.full(n, x)), np.full(n, x)
+
+
+@pytest.mark.parametrize("python_only", [False, True])
+def test_results_of_computed_size(python_only: bool, guard: Any) -> None:
+    with capi.python_only() if python_only else nullcontext():
+        compiled = jitgrad.jit(of_computed_size)
+        assert [list(a) for a in compiled(1.0, 3)] == [[1.0, 2.0, 3.0], [1.0, 1.0, 1.0]]
+        with limited(guard), pytest.raises(MemoryError):
+            compiled(1.0, BIG)
+        assert len(compiled(1.0, BIG)[0]) == BIG
+
+
 # --- nothing is kept
 
 
@@ -250,6 +264,14 @@ def test_calls_keep_nothing(f: Callable[..., Any], transform: Any) -> None:
     compiled = transform(f)
     compiled(0.5, N)
     assert kept_bytes(lambda: compiled(0.5, N)) < 8 * N
+
+
+@pytest.mark.parametrize("python_only", [False, True])
+def test_results_are_let_go(python_only: bool) -> None:
+    with capi.python_only() if python_only else nullcontext():
+        compiled = jitgrad.jit(of_computed_size)
+        compiled(0.5, N)
+        assert kept_bytes(lambda: compiled(0.5, N)) < 8 * N
 
 
 @pytest.mark.parametrize("transform", [jitgrad.jit, jitgrad.grad])

@@ -225,6 +225,15 @@ REDUCE = {
         *_scans("argsort", lambda x, axis: np.argsort(x, axis=axis, kind="stable"), DTYPES),
         _along("argsort", _TIED, 0, lambda x: np.argsort(x, kind="stable")),
     ],
+    "positions": [
+        Example(
+            [np.array(mask, bool), np.array(sum(mask))],
+            lambda g, m, n: g.positions(m, n, shape=(None,)),
+            lambda m, n: np.flatnonzero(m),
+            smooth=False,
+        )
+        for mask in ([], [0], [1], [1, 0, 0, 1, 1, 0])
+    ],
 }
 
 # --- elementwise ops that are no ufuncs

@@ -19,9 +19,9 @@ import numpy as np
 from jitgrad.graph.builder import Builder
 from jitgrad.graph.ir import Op, Value
 from jitgrad.graph.ops.index import flip
-from jitgrad.graph.ops.shape import reshape_to, split_shape, zeros, zeros_like
+from jitgrad.graph.ops.shape import join_shape, reshape_to, split_shape, zeros, zeros_like
 from jitgrad.graph.primitive import Cot, Linear, NoGradient, Rules, primitive
-from jitgrad.graph.types import BOOL, Dim, GraphTypeError, Type
+from jitgrad.graph.types import BOOL, INT64, Dim, GraphTypeError, Type
 
 __all__ = ["take_along"]
 
@@ -160,5 +160,23 @@ argsort = primitive(
     "argsort",
     type_rule=lambda attrs, x: [t.with_dtype(np.int64) for t in _scan_rule(attrs, x)],  # type: ignore[union-attr]
     evaluate=lambda attrs, x: np.argsort(x, axis=attrs["axis"], kind="stable"),
+    derivative=NoGradient("an integer result"),
+)
+
+
+# --- selection
+
+
+def _positions_rule(attrs: dict[str, Any], mask: Value, *dims: Value) -> list[Type]:
+    (size,) = join_shape(attrs["shape"], dims)
+    if mask.array.rank != 1 or mask.array.dtype != np.bool_:
+        raise GraphTypeError(f"positions takes a bool array of rank 1, not {mask.type}")
+    return [INT64.with_shape((size,))]
+
+
+positions = primitive(
+    "positions",
+    type_rule=_positions_rule,
+    evaluate=lambda attrs, mask, *dims: np.flatnonzero(mask),
     derivative=NoGradient("an integer result"),
 )

@@ -1,0 +1,234 @@
+"""Dimensions known only at run time: their arithmetic, the bounds of slices, which of them are one.
+
+In: ints and int64 values of the graph. Out: dimensions. Equal arithmetic gives one and the same value as long as it is
+in scope, so that arrays of one size have one type. Where two dimensions must be equal and are not one value, a check
+compares them, and from there on one stands for the other (`Context.canonical`): what was being evaluated is begun again
+(`Unified`) and finds arrays of one type. This room knows no Python kinds beyond ints and no arrays but their shapes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from jitgrad.errors import TABLE, UnsupportedError
+from jitgrad.graph.ir import Value
+from jitgrad.graph.ops.memory import Span, load
+from jitgrad.graph.types import Dim
+from jitgrad.trace.abstract import Scalar
+from jitgrad.trace.context import Context, Unified
+
+__all__ = ["canonical_shape", "clipped_span", "difference", "product", "renamed", "total", "unify"]
+
+_DEPTH = 8  # of sums that are looked into
+
+
+# --- arithmetic
+
+
+def _linear(v: Dim, factor: int, terms: dict[Value, int], depth: int = 0) -> int:
+    """Add a multiple of a dimension to a sum of values; return the constant part."""
+    if isinstance(v, int):
+        return factor * v
+    op = v.op
+    if op is not None and depth < _DEPTH:
+        if op.name == "constant":
+            return factor * int(op.attrs["value"])
+        if op.name in ("add", "subtract"):
+            x, y = op.operands
+            rest = factor if op.name == "add" else -factor
+            return _linear(x, factor, terms, depth + 1) + _linear(y, rest, terms, depth + 1)
+        if op.name == "multiply":
+            for x, y in (op.operands, op.operands[::-1]):
+                if x.op is not None and x.op.name == "constant":
+                    return _linear(y, factor * int(x.op.attrs["value"]), terms, depth + 1)
+    terms[v] = terms.get(v, 0) + factor
+    return 0
+
+
+def total(ctx: Context, *parts: tuple[int, Dim]) -> Dim:
+    """Return a sum of multiples of dimensions, none of which overflows."""
+    terms: dict[Value, int] = {}
+    known = sum(_linear(d if isinstance(d, int) else ctx.canonical(d), factor, terms) for factor, d in parts)
+    terms = {v: n for v, n in terms.items() if n}
+    if not terms:
+        return known
+    key = ("sum", frozenset(terms.items()), known)
+    if len(parts) == 1 and parts[0][0] == 1 and isinstance(parts[0][1], Value):
+        # A size that was computed stands for what else is found to be the same sum.
+        own = ctx.canonical(parts[0][1])
+        return own if isinstance(own, int) else ctx.shared(key, lambda: own)
+
+    def make() -> Value:
+        g = ctx.g
+        made: Value | None = None
+        # What is added comes first, so that an index like n - 1 - i begins with n.
+        for v, n in sorted(terms.items(), key=lambda item: item[1] < 0):
+            part = v if abs(n) == 1 else g.multiply(v, ctx.constant(abs(n), np.int64))
+            if made is None:
+                made = part if n > 0 else g.negative(part)
+            else:
+                made = g.add(made, part) if n > 0 else g.subtract(made, part)
+        assert made is not None
+        if known:
+            made = g.add(made, ctx.constant(known, np.int64))
+        return made
+
+    if not known and len(terms) == 1 and 1 in terms.values():
+        return next(iter(terms))
+    return ctx.shared(key, make)
+
+
+def difference(ctx: Context, x: Dim, y: Dim) -> Dim:
+    """Return x - y."""
+    return total(ctx, (1, x), (-1, y))
+
+
+def product(ctx: Context, shape: Sequence[Dim]) -> Dim:
+    """Return the number of elements of a shape."""
+    made: Dim = math.prod(d for d in shape if isinstance(d, int))
+    for d in shape:
+        if isinstance(d, int):
+            continue
+        if isinstance(made, int) and made == 1:
+            made = d
+            continue
+        x, y = made, d
+        made = ctx.shared(("product", x, y), lambda x=x, y=y: ctx.g.multiply(ctx.dim(x), y))  # type: ignore[misc]
+    return made
+
+
+def _extremum(ctx: Context, name: str, x: Dim, y: Dim) -> Dim:
+    apart = difference(ctx, x, y)
+    if isinstance(apart, int):
+        return x if (apart <= 0) == (name == "minimum") else y
+    key = frozenset([x, y])
+    return ctx.shared((name, key), lambda: ctx.g.emit(name, [ctx.dim(x), ctx.dim(y)]).result)
+
+
+# --- slices
+
+
+class _Bound:
+    """A bound of a slice: where it is, and what is known of that.
+
+    Attributes
+    ----------
+    at : int or Value
+    low, high : int or None
+    """
+
+    def __init__(self, at: Dim, low: int | None, high: int | None) -> None:
+        self.at = at
+        self.low = at if isinstance(at, int) else low
+        self.high = at if isinstance(at, int) else high
+
+
+def _bound(ctx: Context, given: Any, size: Dim, first: int, last: int) -> _Bound:
+    """Return a bound, counted from the end if negative and clipped to `first .. size + last`, as Python does."""
+    end = total(ctx, (1, size), (1, last))
+    if not isinstance(given, Scalar):
+        at = given.__index__()
+        if isinstance(size, int):
+            return _Bound(max(first, min(at + size if at < 0 else at, size + last)), None, None)
+        made = _extremum(ctx, "maximum", total(ctx, (1, size), (1, at)), first) if at < 0 else at
+        made = _extremum(ctx, "minimum", made, end) if at >= 0 and at > first else made
+        return _Bound(made, first, None)
+    v: Dim = ctx.canonical(given.value)
+    low, high = given.low, given.high
+    if low is None or low < 0:
+        w = v
+
+        def from_end() -> Value:
+            g = ctx.g
+            back = g.add(ctx.dim(w), ctx.dim(size))
+            return g.maximum(g.select(g.less(w, ctx.constant(0, np.int64)), back, w), ctx.constant(first, np.int64))
+
+        v = ctx.shared(("from the end", v, size, first), from_end)
+        low, high = first, None if high is None or not isinstance(size, int) else max(high, size)
+    if not (isinstance(end, int) and high is not None and high <= end):
+        v = _extremum(ctx, "minimum", v, end)
+        high = end if isinstance(end, int) else None
+    return _Bound(v, low, high)
+
+
+def clipped_span(ctx: Context, parts: Sequence[Any], size: Dim) -> Span:
+    """Return the positions that a slice names in an axis; see `slice.indices`.
+
+    Parameters
+    ----------
+    parts : (start, stop, step)
+        None, ints, or int Scalars; the step is known.
+    size : int or Value
+    """
+    size = total(ctx, (1, size))
+    step = 1 if parts[2] is None else parts[2].__index__()
+    if step == 0:
+        raise ValueError("slice step cannot be zero")
+    if step > 0:
+        start = _Bound(0, None, None) if parts[0] is None else _bound(ctx, parts[0], size, 0, 0)
+        stop = _Bound(size, 0, None) if parts[1] is None else _bound(ctx, parts[1], size, 0, 0)
+    else:
+        back = total(ctx, (1, size), (1, -1))
+        start = _Bound(back, -1, None) if parts[0] is None else _bound(ctx, parts[0], size, -1, -1)
+        stop = _Bound(-1, None, None) if parts[1] is None else _bound(ctx, parts[1], size, -1, -1)
+        start, stop = stop, start
+    span = difference(ctx, stop.at, start.at)
+    sure = start.high is not None and stop.low is not None and stop.low >= start.high
+    if not sure:
+        span = _extremum(ctx, "maximum", span, 0)
+    if abs(step) > 1:
+        width = total(ctx, (1, span), (1, abs(step) - 1))
+        if isinstance(width, int):
+            span = width // abs(step)
+        else:
+            key = ("quotient", width, abs(step))
+            value = width
+            span = ctx.shared(key, lambda: ctx.g.floor_divide(value, ctx.constant(abs(step), np.int64)))
+    first = start.at if step > 0 else stop.at
+    return Span(first, step, span)
+
+
+# --- equality
+
+
+def canonical_shape(ctx: Context, shape: Sequence[Dim]) -> tuple[Dim, ...]:
+    """Return a shape in which every dimension is the one that stands for it."""
+    return tuple(d if isinstance(d, int) else ctx.canonical(d) for d in shape)
+
+
+def renamed(ctx: Context, value: Value, shape: Sequence[Dim]) -> Value:
+    """Return a value with dimensions that are known to be equal to its own."""
+    return load(ctx.g, value, [Span(0, 1, d) for d in shape])
+
+
+def unify(ctx: Context, x: Dim, y: Dim, message: str, *operands: Value, broadcast: bool = False) -> None:
+    """Check that two dimensions are equal, let one stand for the other, and begin the evaluation again.
+
+    Parameters
+    ----------
+    message : str
+        Of the ValueError if they are not, over `operands`.
+    broadcast : bool
+        Whether NumPy would accept a 1 that meets another size: that is refused.
+
+    Raises
+    ------
+    Unified
+        Always.
+    """
+    g = ctx.g
+    a, b = ctx.dim(x), ctx.dim(y)
+    equal = g.equal(a, b)
+    if broadcast:
+        one = ctx.constant(1, np.int64)
+        row = TABLE["JG218"]
+        what = row.what.format(what="a size computed by the program turned out to be 1 and is broadcast")
+        neither = g.logical_and(g.not_equal(a, one), g.not_equal(b, one))
+        ctx.check(g.logical_or(equal, neither), UnsupportedError, f"JG218: {what}\n{row.do}")
+    ctx.check(equal, ValueError, message, *operands)
+    ctx.identify(x, y)
+    raise Unified
