@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import jitgrad
-from jitgrad.backend import capi
+from jitgrad.backend import capi, pacing
 from jitgrad.backend.engine import compile_module
 
 FOREVER = 10**13
@@ -274,6 +274,50 @@ def test_what_a_call_reads_outlives_it() -> None:
 
 
 OUTSIDE = np.full(1000, 1.0)
+
+
+# --- chunks
+
+
+def exchanged(x, n):
+    u, v = np.full(5, x), np.zeros(5)
+    for i in range(n):
+        v[1:] = u[:-1] * 0.5
+        v[0] = x + i
+        u, v = v, u
+    return u.sum() + u[3]
+
+
+def searched(x, n):
+    s, k = x, 0
+    while True:
+        s = np.sin(s) + x
+        k += 1
+        if k == n or s > 100.0:
+            break
+    return s * k
+
+
+def kept(x, n):
+    ys = []
+    for i in range(n):
+        ys.append(i * x + np.cos(i * x))
+        for _ in range(i % 3):
+            x = x * 0.99
+    return ys[n - 1] + ys[n // 2]
+
+
+@pytest.mark.parametrize("f", [exchanged, searched, kept], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("chunk", [1, 60, 100])
+def test_a_loop_in_chunks_is_the_same_loop(f: Callable[..., Any], chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    want = [jitgrad.value_and_grad(f)(0.7, n) for n in (1, 2, 50)]
+    monkeypatch.setattr(pacing, "CHUNK", chunk)
+    monkeypatch.setattr(pacing, "FIRST_POLL", 100)
+    monkeypatch.setattr(pacing, "POLL_EVERY", 300)
+    compiled = jitgrad.value_and_grad(f)
+    assert [compiled(0.7, n) for n in (1, 2, 50)] == want
+    assert "jg_poll" in compiled.llvm(0.7, 50)
+    assert want[2][0] == pytest.approx(f(0.7, 50))
 
 
 # --- cost
