@@ -263,7 +263,7 @@ def located(code: str, location: Location | None, what: str, do: str) -> Jitgrad
     return made
 
 
-def raise_at(location: Location | None, exception: BaseException) -> NoReturn:
+def raise_at(location: Location | None, exception: BaseException, *, as_it_is: bool = False) -> NoReturn:
     """Raise an exception of the user's program so that its traceback ends in the user's line.
 
     Parameters
@@ -271,11 +271,16 @@ def raise_at(location: Location | None, exception: BaseException) -> NoReturn:
     location : Location or None
         The line; the calls through which it was inlined become entries of the traceback as well.
     exception : BaseException
+    as_it_is : bool
+        It was raised before, by code that the user's line called: its cause and its traceback stay.
     """
+    if not as_it_is:
+        exception = exception.with_traceback(None)
+        exception.__cause__, exception.__suppress_context__ = None, True
     if location is None:
-        raise exception.with_traceback(None) from None
-    scope: dict[str, Any] = {"_exception": exception.with_traceback(None)}
-    text = "raise _exception from None"
+        raise exception
+    scope: dict[str, Any] = {"_exception": exception}
+    text = "raise _exception"
     for place in location.chain():
         tree = ast.parse(text)
         for node in ast.walk(tree):

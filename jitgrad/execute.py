@@ -184,8 +184,10 @@ def _layout(leaf: Any) -> Any:
 def _raiser(sites: Sequence[Site]) -> Any:
     """Return what raises the exception of an error site, at the user's line."""
 
-    def raise_site(number: int, words: tuple[int, ...]) -> Any:
+    def raise_site(number: int, words: tuple[int, ...], pending: BaseException | None = None) -> Any:
         site = sites[number]
+        if pending is not None:
+            raise_at(site.location, pending, as_it_is=True)
         operands = [_decode(w, d) for w, d in zip(words, site.dtypes, strict=False)]
         text = site.message.format(*operands)
         if not issubclass(site.exception, JitgradError):
@@ -228,7 +230,6 @@ def _call_form(traced: Traced, spec: Any, body: Body | None = None, orders: Sequ
         disjoint=disjoint,
         arena_bytes=0 if body is None else body.arena_bytes,
         error_words=words,
-        release_gil=False,
     )
 
 

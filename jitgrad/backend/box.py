@@ -4,7 +4,7 @@ In: a `CallForm`. Out: the text of
 
     define internal ptr @jg_finish(ptr %in, ptr %kept, ptr %table)
 
-which makes the arrays that the body fills, lends it the arena, runs it (without the GIL if the form says so), turns an
+which makes the arrays that the body fills, lends it the arena, runs it, turns an
 error code into a call of `on_error`, and otherwise builds the result tree. `%kept` holds the input leaves that the
 result refers to. Returns a new reference, or null with an exception set. `entry` writes its two callers.
 
@@ -79,6 +79,10 @@ class _Finish:
         self.repeat_slots: dict[int, list[int]] = {}
         self.chosen: dict[int, str] = {}
         self.leaf = 0
+        # Places of the words that point to memory which the body leaves to us.
+        self.owned = [
+            8 * self.offsets[k] for k, r in enumerate(self.results) if isinstance(r, LateArrayResult) and r.owned
+        ]
         self.uses_arena = form.arena_bytes is None or form.arena_bytes > _STACK_BYTES
         self.block = self.t.alloca("ptr") if self.uses_arena else ""
 
@@ -91,10 +95,7 @@ class _Finish:
             self._check(code, False)
         self._allocate()
         arena = self._take_arena()
-        state = t.api("PyEval_SaveThread", "ptr") if form.release_gil else ""
         code = t.emit(f"call i32 @body(ptr %in, ptr {self.out}, ptr {arena}, ptr {self.err})")
-        if form.release_gil:
-            t.api("PyEval_RestoreThread", "void", f"ptr {state}")
         self._check(code, True)
         self._copy_late()
         self._give_arena_back()
@@ -106,6 +107,11 @@ class _Finish:
             t.start("fail")
             self._give_slots_back()
             t.do("ret ptr null")
+        if self.owned:
+            t.start("fail_with_owned")
+            for place in self.owned:
+                t.api("PyMem_RawFree", "void", f"ptr {t.load('ptr', self.out, place)}")
+            t.branch("fail_in_arena" if self.uses_arena else "fail")
         if self.uses_arena:
             t.start("fail_in_arena")
             self._give_arena_back()
@@ -213,7 +219,7 @@ class _Finish:
     def _copy_late(self) -> None:
         """Make the arrays whose size the body found out, while the arena still lives."""
         t = self.t
-        label = "fail_in_arena" if self.uses_arena else "fail"
+        label = "fail_with_owned" if self.owned else "fail_in_arena" if self.uses_arena else "fail"
         for k, result in enumerate(self.results):
             if not isinstance(result, LateArrayResult):
                 continue
@@ -227,7 +233,8 @@ class _Finish:
             source = t.load("ptr", self.out, at)
             t.api("jg_copy", "void", f"ptr {t.load('ptr', array, ARRAY['data'])}", f"ptr {source}", f"i64 {size}")
             if result.owned:
-                t.api("free", "void", f"ptr {source}")
+                t.api("PyMem_RawFree", "void", f"ptr {source}")
+                t.store("ptr null", self.out, at)
             self._repeat(k, array)
 
     def _box(self, tree: Any) -> str:

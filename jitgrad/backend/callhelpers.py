@@ -53,7 +53,7 @@ def shared_text(table: Table) -> CallText:
 
 def emit_helpers(table: Table) -> str:
     """Return the IR of all of them."""
-    parts = (_array, _new_array, _drop, _error, _take_arena, _give_arena)
+    parts = (_array, _new_array, _drop, _error, _take_arena, _give_arena, _poll, _rejoin)
     return "\n".join(part(table) for part in parts) + _COPY
 
 
@@ -195,9 +195,28 @@ def _drop(table: Table) -> str:
 
 
 def _error(table: Table) -> str:
-    """Turn an error code of a body into what `on_error` makes of it; null for an exception that is set already."""
+    """Turn an error code of a body into what `on_error` makes of it; null for an exception that is set already.
+
+    What a poll was stopped by is set too, and handed to `on_error`, which raises it at the user's line.
+    """
     t = shared_text(table)
+    pending = t.alloca("[3 x ptr]")
+    for part in range(3):
+        t.store("ptr null", pending, 8 * part)
     t.unless(t.emit("icmp sgt i32 %code, 0"), "set")
+    t.branch_if(t.equal("ptr", t.api("PyErr_Occurred", "ptr"), "null"), "take", "stopped")
+    t.start("stopped")
+    parts = [f"ptr {t.at(pending, 8 * part)}" for part in range(3)]
+    t.api("PyErr_Fetch", "void", *parts)
+    t.api("PyErr_NormalizeException", "void", *parts)
+    kind, value, trace = (t.load("ptr", pending, 8 * part) for part in range(3))
+    t.decref(kind)
+    t.branch_if(t.equal("ptr", trace, "null"), "take", "traced")
+    t.start("traced")
+    t.api("PyException_SetTraceback", "i32", f"ptr {value}", f"ptr {trace}")
+    t.decref(trace)
+    t.branch("take")
+    t.start("take")
     operands = t.api("PyTuple_New", "ptr", "i64 %count")
     t.not_null(operands, "set")
     with _Loop(t, "%count") as k:
@@ -208,10 +227,14 @@ def _error(table: Table) -> str:
     site = t.emit(f"sext i32 {t.emit('sub i32 %code, 1')} to i64")
     number = t.api("PyLong_FromLongLong", "ptr", f"i64 {site}")
     t.not_null(number, "drop")
-    place = t.alloca("[2 x ptr]")
+    place = t.alloca("[3 x ptr]")
     t.store(f"ptr {number}", place)
     t.store(f"ptr {operands}", place, 8)
-    result = t.api("PyObject_Vectorcall", "ptr", "ptr %on_error", f"ptr {place}", "i64 2", "ptr null")
+    exception = t.load("ptr", pending, 8)
+    t.store(f"ptr {exception}", place, 16)
+    given = t.emit(f"select i1 {t.equal('ptr', exception, 'null')}, i64 2, i64 3")
+    result = t.api("PyObject_Vectorcall", "ptr", "ptr %on_error", f"ptr {place}", f"i64 {given}", "ptr null")
+    t.decref(exception)
     t.decref(number)
     t.decref(operands)
     t.do(f"ret ptr {result}")
@@ -257,6 +280,36 @@ def _give_arena(table: Table) -> str:
     t.api("PyMem_RawFree", "void", "ptr %block")
     t.do("ret void")
     return t.function("define void @jg_give_arena(ptr %block, ptr %words)", cold=True)
+
+
+def _poll(table: Table) -> str:
+    """Run the handlers of signals and give up the GIL; true, with the GIL, if one of them raised."""
+    t = shared_text(table)
+    _take_gil(t)
+    t.unless(t.equal("i32", t.api("PyErr_CheckSignals", "i32"), 0), "stop")
+    t.store(f"ptr {t.api('PyEval_SaveThread', 'ptr')}", "%state")
+    t.do("ret i1 false")
+    t.start("stop")
+    t.do("ret i1 true")
+    return t.function("define i1 @jg_poll(ptr %state)", cold=True)
+
+
+def _rejoin(table: Table) -> str:
+    """Take the GIL again if it was given up."""
+    t = shared_text(table)
+    _take_gil(t)
+    t.do("ret void")
+    return t.function("define void @jg_rejoin(ptr %state)", cold=True)
+
+
+def _take_gil(t: CallText) -> None:
+    thread = t.load("ptr", "%state")
+    t.branch_if(t.equal("ptr", thread, "null"), "held", "free")
+    t.start("free")
+    t.store("ptr null", "%state")
+    t.api("PyEval_RestoreThread", "void", f"ptr {thread}")
+    t.branch("held")
+    t.start("held")
 
 
 _COPY = """

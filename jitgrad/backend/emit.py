@@ -20,9 +20,10 @@ from jitgrad.backend.emit_nest import Output, emit_nest, evaluate_scalar
 from jitgrad.backend.emit_scalar import Arithmetic, Handle
 from jitgrad.backend.loops import Coord, Expressions, Node, View, c_strides
 from jitgrad.backend.nesting import plan_nest
+from jitgrad.backend.pacing import Pace, declare_runtime
 from jitgrad.backend.scalar_math import MathLibrary
 from jitgrad.backend.schedule import Schedule
-from jitgrad.backend.steps import Step, reduced_axes
+from jitgrad.backend.steps import EXPENSIVE, Step, reduced_axes
 from jitgrad.backend.structure import fusable, is_scalar
 from jitgrad.backend.text import FunctionText, Sym, element_type, literal
 from jitgrad.errors import error
@@ -31,9 +32,7 @@ from jitgrad.graph.primitive import PRIMITIVES
 from jitgrad.graph.types import ListType
 from jitgrad.location import Location
 
-__all__ = ["LOWERS", "MEMORY_SITE", "Emitter", "Site", "add_nodes", "lowers"]
-
-MEMORY_SITE = 0  # reserved: memory that could not be had
+__all__ = ["LOWERS", "Emitter", "Site", "add_nodes", "lowers"]
 
 LOWERS: dict[str, Callable[[Emitter, Op], None]] = {}
 
@@ -74,6 +73,10 @@ class Site:
     location: Location | None
 
 
+def _no_memory(location: Location | None) -> Site:
+    return Site(MemoryError, "out of memory", (), location)
+
+
 class Emitter:
     """Writes one body."""
 
@@ -100,10 +103,11 @@ class Emitter:
         self.lent: set[Buffer] = set()  # buffers of a loop body whose pointer the loop hands round
         self.reserves: dict[Hashable, str] = {}
         self.headers: dict[Slot, str] = {}
-        self.sites: list[Site] = [Site(MemoryError, "out of memory", (), None)]
+        self.sites: list[Site] = []
         self.failures: list[str] = []
         self.notes: list[str] = []
-        self.has_calls = False
+        self.location: Location | None = None  # of what is being written, or what came before
+        self.pace = Pace(self.text, self.leave_stopped)
         self.outside: dict[int, str] = {}  # addresses of arguments of rank 0
 
     # what expressions ask for (`loops.Memory`)
@@ -196,6 +200,7 @@ class Emitter:
     def header(self, slot: Slot) -> str:
         """Return the header of a list: data, length, capacity; empty at entry, freed at exit."""
         if slot not in self.headers:
+            declare_runtime(self.text, "jg_free")
             name = self.text.alloca("{ ptr, i64, i64 }")
             self.text.entry.append(f"  store {{ ptr, i64, i64 }} zeroinitializer, ptr {name}")
             self.headers[slot] = name
@@ -229,7 +234,12 @@ class Emitter:
         """Return memory for a value of a run-time size; that of a result is given to the caller."""
         size: Sym = like.array.dtype.itemsize
         for d in self.shape(like):
-            size = self.text.mul(size, d)
+            # A product that is too large must not come out small.
+            if isinstance(size, int) and isinstance(d, int):
+                size = size * d
+            else:
+                size = self.text.emit(f"call i64 @jg_product(i64 {size}, i64 {d})")
+        self.text.helpers.setdefault("jg_product", _PRODUCT)
         if out < 0:
             return self.reserve(key, size)
         got = self.reserve(("result", out), size)
@@ -244,18 +254,23 @@ class Emitter:
             self.reserves[key] = name
         self.need_memory()
         got = self.text.emit(f"call ptr @jg_reserve(ptr {self.reserves[key]}, i64 {bytes})")
-        self.fail_unless(self.text.emit(f"icmp ne ptr {got}, null"), MEMORY_SITE)
+        self.fail_unless(self.text.emit(f"icmp ne ptr {got}, null"), self.memory_site())
         return got
 
     def need_memory(self) -> None:
         """Declare what run-time memory takes."""
-        self.has_calls = True
-        self.text.declare("ptr @malloc(i64)")
-        self.text.declare("ptr @realloc(ptr, i64)")
-        self.text.declare("void @free(ptr)")
+        declare_runtime(self.text, "jg_malloc", "jg_realloc", "jg_free")
         self.text.helpers.setdefault("jg_reserve", _RESERVE)
 
     # failing
+
+    def memory_site(self) -> int:
+        """Return the site at which memory cannot be had for what is being written."""
+        found = next((k for k, s in enumerate(self.sites) if s == _no_memory(self.location)), -1)
+        if found < 0:
+            found = len(self.sites)
+            self.sites.append(_no_memory(self.location))
+        return found
 
     def fail_unless(self, condition: str, site: int, operands: Sequence[Handle] = ()) -> None:
         """Leave the body through a site unless a condition holds."""
@@ -271,6 +286,13 @@ class Emitter:
         self.failures += self.text.lines
         self.text.lines = held
         self.text.start(fine)
+
+    def leave_stopped(self, stopped: str) -> None:
+        """Leave the body if a poll was stopped by an exception, whose site is then the first operand."""
+        number = len(self.sites)
+        self.sites.append(Site(KeyboardInterrupt, "", (_INT64,), self.location))
+        going = self.text.emit(f"xor i1 {stopped}, true")
+        self.fail_unless(going, number, [self.arithmetic.const(number, _INT64)])
 
     def store_word(self, word: str, x: Handle) -> None:
         """Write a scalar into an 8-byte word: a float by its bits, an integer sign-extended, a bool as 0 or 1."""
@@ -296,6 +318,9 @@ class Emitter:
 
     def op(self, op: Op) -> None:
         """Write a single op."""
+        self.location = op.location or self.location
+        if not op.regions:
+            self.pace.owe(16 if op.name in EXPENSIVE else 1)
         if op.primitive.scalar is not None:
             self.arithmetic.result = op.result.array.dtype
             self.handles[op.result] = op.primitive.scalar(self.arithmetic, *(self.scalar(v) for v in op.operands))
@@ -310,6 +335,7 @@ class Emitter:
 
     def nest(self, step: Step) -> None:
         """Write a loop nest with all its outputs."""
+        self.location = step.ops[0].location or self.location
         domain = [self.size(d) for d in step.domain]
         roots = {op.result for op in step.ops if reduced_axes(op) is None and op.name != "reshape"}
         for op in step.ops:
@@ -342,6 +368,7 @@ class Emitter:
     def finish_nest(self, built: Expressions, outputs: Sequence[Output], reduced: Sequence[int] = ()) -> None:
         """Plan the loops of built expressions and write them."""
         targets = [o.access for o in outputs if o.access is not None]
+        self.pace.nest(built.domain, built.nodes)
         shape = plan_nest(self.text, built, targets, reduced, self.vector_bytes, [o.node for o in outputs])
         self.handles |= emit_nest(self.text, self.arithmetic, shape, built.nodes, outputs, self.scalar)
 
@@ -391,6 +418,16 @@ def add_nodes(built: Expressions, dtype: np.dtype, x: Node, y: Node) -> Node:
     return built.apply(ADD, dtype, [x, y])
 
 
+_PRODUCT = """
+define internal i64 @jg_product(i64 %x, i64 %y) alwaysinline nounwind {
+  %pair = call { i64, i1 } @llvm.umul.with.overflow.i64(i64 %x, i64 %y)
+  %product = extractvalue { i64, i1 } %pair, 0
+  %wide = extractvalue { i64, i1 } %pair, 1
+  %size = select i1 %wide, i64 -1, i64 %product
+  ret i64 %size
+}
+declare { i64, i1 } @llvm.umul.with.overflow.i64(i64, i64)"""
+
 _RESERVE = """
 define internal ptr @jg_reserve(ptr %slot, i64 %bytes) noinline nounwind {
   %old = load ptr, ptr %slot
@@ -403,10 +440,10 @@ define internal ptr @jg_reserve(ptr %slot, i64 %bytes) noinline nounwind {
 same:
   ret ptr %old
 new:
-  call void @free(ptr %old)
+  call void @jg_free(ptr %old)
   %low = icmp ult i64 %bytes, 64
   %size = select i1 %low, i64 64, i64 %bytes
-  %got = call ptr @malloc(i64 %size)
+  %got = call ptr @jg_malloc(i64 %size)
   store ptr %got, ptr %slot
   store i64 %size, ptr %where
   ret ptr %got

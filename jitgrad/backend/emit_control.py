@@ -76,6 +76,26 @@ class _Phi:
     next: str = ""
 
 
+@dataclass(eq=False)
+class _Chunk:
+    """The loop around a loop that counts its work: see `pacing`.
+
+    Attributes
+    ----------
+    label, again : str
+        Its first block, and the one that goes back there.
+    lines : list of str
+        What the first block does besides carrying the state.
+    from_head : bool
+        Whether the loop within is left at its head, or at the end of its body.
+    """
+
+    label: str
+    again: str
+    lines: list[str]
+    from_head: bool
+
+
 class _Loop:
     """The carried state of one loop."""
 
@@ -84,6 +104,8 @@ class _Loop:
         self.plan: LoopPlan = e.plan.loops[op]
         self.inits = inits
         self.phis: dict[object, _Phi] = {}
+        self.before = self.label = ""
+        self.way = 0
 
     def enter(self) -> None:
         """Fill the buffers with which the loop starts."""
@@ -151,11 +173,33 @@ class _Loop:
         assert carried is not None
         return self.e.pointers[carried]
 
-    def write(self, place: int, before: str, after: str) -> None:
-        """Insert the phis at the head of the loop."""
-        self.e.text.lines[place] = "\n".join(
-            f"  {p.register} = phi {p.type} [ {p.first}, %{before} ], [ {p.next}, %{after} ]"
-            for p in self.phis.values()
+    def head(self) -> None:
+        """Go on to the head of the loop; its phis, and how it is reached, are written by `finish`."""
+        text = self.e.text
+        self.before, self.label = text.label, text.fresh("loop")
+        self.way = len(text.lines)
+        text.lines.append("")
+        text.start(self.label)
+        text.lines.append("")
+
+    def finish(self, after: str, chunk: _Chunk | None = None) -> None:
+        """Write the head of the loop, whose body ends in a block; with chunks, the loop around it too."""
+        lines, phis = self.e.text.lines, self.phis.values()
+        entering = chunk.label if chunk else self.before
+        way = [f"  br label %{entering if chunk else self.label}"]
+        if chunk:
+            way += [f"{chunk.label}:"]
+            way += [
+                f"  {p.register}.c = phi {p.type} [ {p.first}, %{self.before} ], "
+                f"[ {p.register if chunk.from_head else p.next}, %{chunk.again} ]"
+                for p in phis
+            ]
+            way += [*chunk.lines, f"  br label %{self.label}"]
+        lines[self.way] = "\n".join(way)
+        lines[self.way + 2] = "\n".join(
+            f"  {p.register} = phi {p.type} [ {p.register + '.c' if chunk else p.first}, %{entering} ], "
+            f"[ {p.next}, %{after} ]"
+            for p in phis
         )
 
     def results(self, op: Op) -> None:
@@ -170,58 +214,107 @@ class _Loop:
 @lowers("for")
 def op_for(e: Emitter, op: Op) -> None:
     """Write a counted loop."""
-    text, body = e.text, op.regions[0]
-    trips = e.scalar(op.operands[0]).text
+    text, pace, body = e.text, e.pace, op.regions[0]
+    trips = e.size(op.operands[0])
     loop = _Loop(e, op, op.operands[1:])
     loop.enter()
     loop.open()
-    head, inside, end = text.fresh("for"), text.fresh("body"), text.fresh("end")
-    before = text.label
-    text.branch(head)
-    text.start(head)
-    place = len(text.lines)
-    text.lines += ["", ""]
-    index = f"%{text.fresh('k')}"
-    text.branch_if(text.emit(f"icmp slt i64 {index}, {trips}"), inside, end)
+    inside, end, index = text.fresh("body"), text.fresh("end"), f"%{text.fresh('k')}"
+    loop.head()
+    counting = len(text.lines)
+    text.lines.append("")
     text.start(inside)
     e.handles[body.args[0]] = Handle(index, body.args[0].array.dtype)
     loop.arguments(body.args[1:])
     loop.use_spares()
-    e.block(body)
-    loop.close(body.yields)
+    with pace.iteration() as work:
+        e.block(body)
+        loop.close(body.yields)
+        e.location = op.location or e.location
+        size = work.chunk
+        if not size:
+            pace.settle()
     following = text.emit(f"add nuw nsw i64 {index}, 1")
-    loop.write(place, before, text.label)
-    text.lines[place + 1] = f"  {index} = phi i64 [ 0, %{before} ], [ {following}, %{text.label} ]"
-    text.branch(head)
+    after = text.label
+    text.branch(loop.label)
+    few = trips if isinstance(trips, int) and trips <= size else 0
+    if not size or few:
+        loop.finish(after)
+        first, limit, done = f"[ 0, %{loop.before} ]", trips, end
+    else:
+        chunk, again, done = text.fresh("chunk"), text.fresh("again"), text.fresh("drained")
+        limit = f"{index}.limit"
+        text.start(done)
+        # The loop within was left at its head, with the index at the limit.
+        pace.pay(text.mul(text.emit(f"sub i64 {index}, {index}.c"), work.owed))
+        text.branch_if(text.emit(f"icmp slt i64 {index}, {trips}"), again, end)
+        text.start(again)
+        pace.poll_if_spent()
+        lines = [
+            f"  {index}.c = phi i64 [ 0, %{loop.before} ], [ {index}.n, %{text.label} ]",
+            f"  {index}.left = sub i64 {trips}, {index}.c",
+            f"  {index}.last = icmp slt i64 {index}.left, {size}",
+            f"  {index}.some = select i1 {index}.last, i64 {index}.left, i64 {size}",
+            f"  {limit} = add nsw i64 {index}.c, {index}.some",
+        ]
+        text.do(f"{index}.n = add nuw nsw i64 {index}.c, {size}")
+        loop.finish(after, _Chunk(chunk, text.label, lines, from_head=True))
+        text.branch(chunk)
+        first = f"[ {index}.c, %{chunk} ]"
+    text.lines[counting] = "\n".join(
+        (
+            f"  {index} = phi i64 {first}, [ {following}, %{after} ]",
+            f"  {index}.more = icmp slt i64 {index}, {limit}",
+            f"  br i1 {index}.more, label %{inside}, label %{done}",
+        )
+    )
     text.start(end)
     loop.results(op)
+    pace.owe(work.owed * few)
 
 
 @lowers("while")
 def op_while(e: Emitter, op: Op) -> None:
     """Write a loop with a condition."""
-    text = e.text
+    text, pace = e.text, e.pace
     cond, body = op.regions
     loop = _Loop(e, op, list(op.operands))
     loop.enter()
     loop.open()
-    head, inside, end = text.fresh("while"), text.fresh("body"), text.fresh("end")
-    before = text.label
-    text.branch(head)
-    text.start(head)
-    place = len(text.lines)
+    inside, end, count = text.fresh("body"), text.fresh("end"), f"%{text.fresh('k')}"
+    loop.head()
+    counting = len(text.lines)
     text.lines.append("")
     loop.arguments(cond.args)
     loop.arguments(body.args)
     loop.use_spares()
-    e.block(cond)
-    text.branch_if(e.scalar(cond.yields[0]).text, inside, end)
-    text.start(inside)
-    e.block(body)
-    loop.close(body.yields)
-    loop.write(place, before, text.label)
-    text.branch(head)
-    text.start(end)
+    with pace.iteration() as work:
+        e.block(cond)
+        text.branch_if(e.scalar(cond.yields[0]).text, inside, end)
+        text.start(inside)
+        e.block(body)
+        loop.close(body.yields)
+        e.location = op.location or e.location
+        size = work.chunk
+        if not size:
+            pace.settle()
+    after = text.label
+    if not size:
+        text.branch(loop.label)
+        loop.finish(after)
+        text.start(end)
+    else:
+        chunk, drained = text.fresh("chunk"), text.fresh("drained")
+        following = text.emit(f"add nuw nsw i64 {count}, 1")
+        text.lines[counting] = f"  {count} = phi i64 [ 0, %{chunk} ], [ {following}, %{after} ]"
+        text.branch_if(text.emit(f"icmp eq i64 {following}, {size}"), drained, loop.label)
+        text.start(drained)
+        pace.pay(size * work.owed)
+        pace.poll_if_spent()
+        loop.finish(after, _Chunk(chunk, text.label, [], from_head=False))
+        text.branch(chunk)
+        text.start(end)
+        pace.pay(text.mul(count, work.owed))
     loop.results(op)
 
 

@@ -7,7 +7,7 @@ the plan says that an op must not write in place, the list is copied first.
 
 from __future__ import annotations
 
-from jitgrad.backend.emit import MEMORY_SITE, Emitter, add_nodes, lowers
+from jitgrad.backend.emit import Emitter, add_nodes, lowers
 from jitgrad.backend.emit_nest import Output
 from jitgrad.backend.emit_scalar import Handle
 from jitgrad.backend.loops import Expressions, View, c_strides
@@ -61,7 +61,7 @@ def _reserve(e: Emitter, header: str, count: Sym, bytes: Sym) -> None:
     e.need_memory()
     e.text.helpers.setdefault("jg_grow", _GROW)
     fine = e.text.emit(f"call i1 @jg_grow(ptr {header}, i64 {count}, i64 {bytes})")
-    e.fail_unless(fine, MEMORY_SITE)
+    e.fail_unless(fine, e.memory_site())
 
 
 def _place(e: Emitter, items: Value, header: str, position: Sym) -> View:
@@ -223,7 +223,7 @@ ask:
   %none = icmp eq i64 %product, 0
   %size = select i1 %none, i64 16, i64 %product
   %old = load ptr, ptr %header
-  %got = call ptr @realloc(ptr %old, i64 %size)
+  %got = call ptr @jg_realloc(ptr %old, i64 %size)
   %failed = icmp eq ptr %got, null
   br i1 %failed, label %bad, label %keep
 keep:

@@ -40,6 +40,7 @@ def op_matmul(e: Emitter, op: Op) -> None:
     if gemm is None or gemv is None:
         _loops(e, op, x, y, out)
         return
+    e.pace.array((*shape, k))
 
     def one(a: str, b: str, c: str) -> None:
         if n == 1:

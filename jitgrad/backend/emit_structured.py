@@ -130,6 +130,7 @@ def op_scatter(e: Emitter, op: Op) -> None:
             x = e.arithmetic.add(e.lanes.load(pointer, view.dtype, 1, 1), x)
         e.lanes.store(pointer, x, 1, 1)
 
+    e.pace.array(e.shape(v), 2)
     _over(e, e.shape(v), body)
 
 
@@ -197,6 +198,7 @@ def op_argument(e: Emitter, op: Op) -> None:
         else:
             e.lanes.store(_address(e, e.view(op.result), at), found, 1, 1)
 
+    e.pace.array(shape, 2)
     _over(e, _rest(shape, axis), one)
 
 
@@ -231,6 +233,7 @@ def op_scan(e: Emitter, op: Op) -> None:
         else:
             e.text.counted(shape[axis], step)
 
+    e.pace.array(shape, 2)
     _over(e, _rest(shape, axis), one)
 
 
@@ -265,6 +268,7 @@ def op_sort(e: Emitter, op: Op) -> None:
 
         e.text.counted(length, put)
 
+    e.pace.array(shape, 64)
     _over(e, _rest(shape, axis), one)
 
 

@@ -34,6 +34,7 @@ __all__ = [
     "Host",
     "Timing",
     "compile_module",
+    "define_late",
     "define_on_demand",
     "define_symbol",
     "host",
@@ -49,8 +50,8 @@ _LOCK = threading.RLock()
 # A prefix of our own, so that no name of another library in the process is ever redefined.
 PREFIX = "jg_"
 
-# What emits the module of an external that is compiled when first needed.
-_ON_DEMAND: dict[str, Callable[[], str]] = {}
+# What finds the address of an external that is first looked for when a module needs it.
+_LATE: dict[str, Callable[[], int]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,19 +120,37 @@ def define_on_demand(name: str, emit: Callable[[], str]) -> None:
     emit : callable
         Returns the text of a module that defines the function and needs no other external.
     """
+
+    def compiled() -> int:
+        code = compile_module(emit(), level="quick")
+        found = code.address(name)
+        code.keep_for_ever()
+        return found
+
+    define_late(name, compiled)
+
+
+def define_late(name: str, find: Callable[[], int]) -> None:
+    """Give emitted code an external function of ours whose address is asked for when a module declares it.
+
+    Parameters
+    ----------
+    name : str
+        Begins with `jg_`.
+    find : callable
+        Returns the address; called once a process.
+    """
     assert name.startswith(PREFIX), name
-    _ON_DEMAND[name] = emit
+    _LATE[name] = find
 
 
 def _have(name: str) -> bool:
-    """Whether a symbol can be found, compiling it if it is one of those on demand."""
+    """Whether a symbol can be found; one that is defined late is defined now."""
     if llvm.address_of_symbol(name):
         return True
-    if name not in _ON_DEMAND:
+    if name not in _LATE:
         return False
-    code = compile_module(_ON_DEMAND[name](), level="quick")
-    define_symbol(name, code.address(name))
-    code.keep_for_ever()
+    define_symbol(name, _LATE[name]())
     return True
 
 
@@ -226,7 +245,7 @@ def load_object(data: bytes) -> Code:
     """
     with _LOCK:
         start = time.perf_counter()
-        for name in _ON_DEMAND:
+        for name in _LATE:
             _have(name)
         module, machine = _parsed("", "full")
         engine = llvm.create_mcjit_compiler(module, machine)

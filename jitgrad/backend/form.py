@@ -23,7 +23,11 @@ The emitted body is one LLVM function:
 `%arena`  scratch memory, 64-byte aligned, contents undefined; `arena_bytes` of it (0: the pointer is not to be used).
 `%err`    `error_words` words for the operands of an error.
 returns   0: all results written. k > 0: error site k - 1, operands in `%err`; `on_error(site, operands)` is called and
-          raises (what it returns otherwise becomes the result of the call). Negative: a Python exception is set.
+          raises (what it returns otherwise becomes the result of the call). If a Python exception is set then, by the
+          handler of a signal, it is taken and handed over as a third argument. Negative: a Python exception is set.
+
+It is entered and left with the GIL, which it may give up meanwhile (see `pacing`): what it reads and writes is kept
+alive by the caller.
 
 Where sizes are known only at run time (a dimension of an `ArrayResult` is None, or `arena_bytes` is None) the module
 also defines
@@ -344,8 +348,6 @@ class CallForm:
         None: from `@plan`.
     error_words : int
         Operands that an error site may store.
-    release_gil : bool
-        The body is long and calls nothing that needs the GIL.
     """
 
     arguments: tuple[Any, ...]
@@ -357,7 +359,6 @@ class CallForm:
     identical: tuple[tuple[int, int], ...] = ()
     arena_bytes: int | None = 0
     error_words: int = 8
-    release_gil: bool = False
 
     @property
     def leaves(self) -> tuple[Leaf, ...]:

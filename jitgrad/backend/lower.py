@@ -69,7 +69,7 @@ class Body:
         One module.
     arena_bytes : int
     sites : list of Site
-        Number 0 is memory that could not be had.
+        Where it can fail.
     externals : list of str
         Symbols that the engine must define.
     level : {'minimal', 'full'}
@@ -245,6 +245,7 @@ def _module(e: Emitter) -> str:
     lines.append("  br label %exit")
     lines += e.failures
     lines.append("exit:")
+    lines += e.pace.at_exit()
     lines.append("  %result = load i32, ptr %code" if e.failures else "  %result = add i32 0, 0")
     lines.append("  %failed = icmp ne i32 %result, 0")
     for k, (key, slot) in enumerate([*e.reserves.items(), *((None, h) for h in e.headers.values())]):
@@ -252,11 +253,9 @@ def _module(e: Emitter) -> str:
         if isinstance(key, tuple):
             # A result's memory is the caller's, unless there is no result.
             lines.append(f"  %mine{k} = select i1 %failed, ptr %free{k}, ptr null")
-        lines.append(f"  call void @free(ptr {'%mine' if isinstance(key, tuple) else '%free'}{k})")
+        lines.append(f"  call void @jg_free(ptr {'%mine' if isinstance(key, tuple) else '%free'}{k})")
     lines.append("  ret i32 %result")
     lines.append("}")
-    if e.headers and not e.has_calls:
-        lines.insert(0, "declare void @free(ptr)")
     lines += e.text.helpers.values()
     lines.append(e.library.definitions())
     lines += LOOP_METADATA

@@ -38,11 +38,8 @@ from jitgrad.backend.form import (
 
 __all__ = ["run_in_python"]
 
-_BODY = {
-    held: kind(ctypes.c_int32, *[ctypes.c_void_p] * 4)
-    # A body that may call back into Python keeps the GIL and reports exceptions.
-    for held, kind in ((True, ctypes.PYFUNCTYPE), (False, ctypes.CFUNCTYPE))
-}
+# A body is entered and left with the GIL, and may leave an exception.
+_BODY = ctypes.PYFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 4)
 _PLAN = ctypes.PYFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 3)
 _PYTHON = {"bool": bool, "int": int, "float": float, "complex": complex}
 
@@ -72,11 +69,19 @@ def run_in_python(form: CallForm, code: Code, on_error: Callable[..., Any], leav
     size = int(sizes[0]) if form.arena_bytes is None else form.arena_bytes
     arena = np.empty(size + 64, np.uint8)
     place = (arena.ctypes.data + 63) & -64
-    body = _BODY[not form.release_gil](code.address("body"))
-    status = body(inputs.ctypes.data, outputs.ctypes.data, place, errors.ctypes.data)
+    body = _BODY(code.address("body"))
+    try:
+        status = body(inputs.ctypes.data, outputs.ctypes.data, place, errors.ctypes.data)
+    except BaseException as stopped:  # by the handler of a signal, at the site that the first word says
+        return on_error(int(errors[0]), (), stopped)
     if status:
         return on_error(status - 1, tuple(errors[: form.error_words].tolist()))
-    return _Boxing(form, outputs, arrays, leaves).box(form.result)
+    try:
+        return _Boxing(form, outputs, arrays, leaves).box(form.result)
+    finally:
+        for k, result in enumerate(results):
+            if isinstance(result, LateArrayResult) and result.owned:
+                ctypes.pythonapi.PyMem_RawFree(ctypes.c_void_p(int(outputs[form.output_offsets[k]])))
 
 
 def _unbox(leaf: ArrayLeaf | ScalarLeaf, value: Any, words: np.ndarray) -> None:
@@ -179,8 +184,6 @@ class _Boxing:
         if isinstance(tree, LateArrayResult):
             made = np.empty(shape, tree.dtype, tree.order)  # type: ignore[call-overload]
             ctypes.memmove(made.ctypes.data, int(words[0]), math.prod(shape) * tree.dtype.itemsize)
-            if tree.owned:
-                ctypes.CFUNCTYPE(None, ctypes.c_void_p)(address("free"))(int(words[0]))
             self.arrays[k] = made
             return made
         assert isinstance(tree, ViewResult)

@@ -348,11 +348,15 @@ class Evaluator(Branches):
         return Outcome({})
 
     def _message(self, found: BaseException) -> tuple[str, list[Value]]:
+        """Return what `str` shows of an exception, and the numbers in it that are known at run time only."""
         operands: list[Value] = []
         parts: list[str] = []
-        for arg in found.args[:1]:
+        several = len(found.args) > 1
+        for k, arg in enumerate(found.args):
+            quote = "'" if several and isinstance(arg, Text) else ""
+            parts.append(("(" if several and not k else ", " if k else "") + quote)
             for part in arg.parts if isinstance(arg, Text) else (arg,):
-                shown = ""
+                shown = "!r" if several and not quote else ""
                 if isinstance(part, Formatted):
                     shown = f"!{part.conversion}" if part.conversion else ""
                     shown += f":{part.spec}" if isinstance(part.spec, str) and part.spec else ""
@@ -363,7 +367,9 @@ class Evaluator(Branches):
                 elif isinstance(part, Abstract) or (is_numeric(part) and not is_known(part)):
                     parts.append(f"<{describe(part)}>")
                 else:
-                    parts.append(str(part).replace("{", "{{").replace("}", "}}"))
+                    text = repr(part) if shown else str(part)
+                    parts.append(text.replace("{", "{{").replace("}", "}}"))
+            parts.append(quote + (")" if several and k == len(found.args) - 1 else ""))
         return "".join(parts), operands
 
     # --- what other rooms ask

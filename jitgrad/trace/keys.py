@@ -107,8 +107,8 @@ def expand_ellipsis(ctx: Context, items: list[Any], rank: int) -> list[Any]:
     return items[:at] + fill + items[at + 1 :]
 
 
-def index_int(ctx: Context, item: Any, size: Dim, axis: int) -> int | Value:
-    """Return an integer index of an axis as a position counted from 0, checked."""
+def index_int(ctx: Context, item: Any, size: Dim, axis: int, message: str = "") -> int | Value:
+    """Return an integer index of an axis as a position counted from 0, checked; NumPy's message is the default."""
     if not isinstance(item, Scalar | Ref | TaggedRef):
         at = item.__index__()
         if isinstance(size, int):
@@ -134,7 +134,7 @@ def index_int(ctx: Context, item: Any, size: Dim, axis: int) -> int | Value:
         inside = g.less(where, n)
         if low is None or low < 0:
             inside = g.logical_and(g.greater_equal(where, ctx.constant(0, np.int64)), inside)
-        message = f"index {{0}} is out of bounds for axis {axis} with size {{1}}"
+        message = message or f"index {{0}} is out of bounds for axis {axis} with size {{1}}"
         ctx.check(inside, IndexError, message, value, n)
     return where
 

@@ -47,11 +47,15 @@ def joined(ctx: Context, xs: Sequence[Any], axis: int, dtype: Any = None, functi
     wanted = result_dtype(ctx, *xs) if dtype is None else dtype
     raw = [as_array(ctx, x) for x in xs]
     first = raw[0]
-    for v in raw[1:]:
+    for at, v in enumerate(raw[1:], 1):
         if v.array.rank != first.array.rank:
             rehearse(lambda *d: np.concatenate(d, axis), raw)
         for k, (a, b) in enumerate(zip(first.shape, v.shape, strict=True)):
-            if k != axis and not same_dim(ctx, a, b, "a size of np.concatenate"):
+            message = (
+                "all the input array dimensions except for the concatenation axis must match exactly, but along "
+                f"dimension {k}, the array at index 0 has size {{0}} and the array at index {at} has size {{1}}"
+            )
+            if k != axis and not same_dim(ctx, a, b, message):
                 rehearse(lambda *d: np.concatenate(d, axis), raw)
     values = [cast(ctx, v, wanted) for v in raw]
     for v in values:
@@ -95,9 +99,10 @@ def stacked(
     shapes = [shape_of(ctx, x) for x in xs]
     if any(len(s) != len(shapes[0]) for s in shapes):
         raise ValueError("all input arrays must have the same shape")
+    message = "all input arrays must have the same shape"
     for s in shapes[1:]:
-        if not all(same_dim(ctx, a, b, "a size of np.stack") for a, b in zip(shapes[0], s, strict=True)):
-            raise ValueError("all input arrays must have the same shape")
+        if not all(same_dim(ctx, a, b, message) for a, b in zip(shapes[0], s, strict=True)):
+            raise ValueError(message)
     at = axis_argument(ctx, axis, len(shapes[0]) + 1)
     made = joined(ctx, [expand_dims(ctx, x, at) for x in xs], at, known_dtype(ctx, dtype))
     return ctx.fresh(made) if out is None else store_result(ctx, "stack", made, out)

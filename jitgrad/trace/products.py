@@ -24,6 +24,8 @@ __all__ = [
     "trace_value", "vdot",
 ]  # fmt: skip
 
+_SIZES = "sizes of a product differ: {0} and {1}"
+
 
 def _reduce(ctx: Context, value: Value, axes: Sequence[int]) -> Value:
     if not axes:
@@ -57,7 +59,11 @@ def matmul_values(ctx: Context, a: Value, b: Value) -> Value:
     if not a.array.rank or not b.array.rank:
         rehearse(np.matmul, [a, b])
     inner = b.shape[0] if b.array.rank == 1 else b.shape[-2]
-    if not same_dim(ctx, a.shape[-1], inner, "a size of a matrix product"):
+    message = (
+        f"matmul: Input operand 1 has a mismatch in its core dimension 0, with gufunc signature {np.matmul.signature} "
+        "(size {1} is different from {0})"
+    )
+    if not same_dim(ctx, a.shape[-1], inner, message):
         rehearse(np.matmul, [a, b])
     g = ctx.g
     if a.array.rank == 1 and b.array.rank == 1:
@@ -80,7 +86,7 @@ def dot(ctx: Context, x: Any, y: Any) -> Any:
         return promotion.ufunc(ctx, np.multiply, x, y)
     a, b = promoted(ctx, x, y)
     axis = max(b.array.rank - 2, 0)
-    if not same_dim(ctx, a.shape[-1], b.shape[axis], "a size of a product"):
+    if not same_dim(ctx, a.shape[-1], b.shape[axis], _SIZES):
         rehearse(np.dot, [a, b])
     if b.array.rank <= 2:
         return ctx.result(matmul_values(ctx, a, b))
@@ -93,7 +99,7 @@ def vdot(ctx: Context, x: Any, y: Any) -> Any:
     if a.array.dtype.kind == "c":
         raise ctx.error("JG216", name="np.vdot", dtypes="complex")
     a, b = (reshape_to(ctx.g, v, (size_of(ctx, v.shape),)) for v in (a, b))
-    if not same_dim(ctx, a.shape[0], b.shape[0], "a size of a product"):
+    if not same_dim(ctx, a.shape[0], b.shape[0], _SIZES):
         rehearse(np.vdot, [a, b])
     return ctx.result(matmul_values(ctx, a, b))
 
@@ -104,7 +110,7 @@ def inner(ctx: Context, x: Any, y: Any) -> Any:
     if not arrays.shape_of(ctx, x) or not arrays.shape_of(ctx, y):
         return promotion.ufunc(ctx, np.multiply, x, y)
     a, b = promoted(ctx, x, y)
-    if not same_dim(ctx, a.shape[-1], b.shape[-1], "a size of a product"):
+    if not same_dim(ctx, a.shape[-1], b.shape[-1], _SIZES):
         rehearse(np.inner, [a, b])
     return ctx.result(contract(ctx, a, b, [a.array.rank - 1], [b.array.rank - 1]))
 
@@ -148,7 +154,7 @@ def tensordot(ctx: Context, x: Any, y: Any, axes: Any = 2) -> Any:
             for p, v in zip(pair, (a, b), strict=True)
         )
     if len(first) != len(second) or not all(
-        same_dim(ctx, a.shape[i], b.shape[j], "a size of a product") for i, j in zip(first, second, strict=True)
+        same_dim(ctx, a.shape[i], b.shape[j], _SIZES) for i, j in zip(first, second, strict=True)
     ):
         raise ValueError("shape-mismatch for sum")
     normal_axes(first, a.array.rank)
@@ -170,7 +176,7 @@ def einsum(ctx: Context, subscripts: str, operands: Sequence[Any]) -> Any:
         for letter, d in zip(term, value.shape, strict=True):
             if letter not in sizes or (isinstance(sizes[letter], int) and sizes[letter] == 1):
                 sizes[letter] = d
-            elif not (isinstance(d, int) and d == 1) and not same_dim(ctx, d, sizes[letter], "a size in np.einsum"):
+            elif not (isinstance(d, int) and d == 1) and not same_dim(ctx, d, sizes[letter], _SIZES):
                 rehearse(lambda *dummies: np.einsum(subscripts, *dummies), values)
     parts = [_single(ctx, t, v, sizes) for t, v in zip(terms, values, strict=True)]
     for pair in _path(subscripts, values):

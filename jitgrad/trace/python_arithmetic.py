@@ -38,7 +38,16 @@ def _texts_of_division_by_zero() -> dict[tuple[str, str], str]:
     return texts
 
 
+def _text_of_overflow() -> str:
+    """Return what the running version says of a power that is too large."""
+    try:
+        return str(operator.pow(10.0, 1000.0))
+    except OverflowError as error:
+        return str(error)
+
+
 _BY_ZERO = _texts_of_division_by_zero()
+_TOO_LARGE = _text_of_overflow()
 
 
 def mixed_dtype(kinds: Iterable[tuple[str, np.dtype]]) -> np.dtype | None:
@@ -139,24 +148,38 @@ def mixed_binary(ctx: Context, op: str, x: Any, y: Any) -> Any:
         name = {"/": "divide", "//": "floor_divide", "%": "remainder"}[op]
     elif op == "**":
         if not isinstance(y, Scalar) and y == 2:
-            return Scalar(g.multiply(a, a), "mixed", is_numpy=flag)
+            made = g.multiply(a, a)
+            ctx.check(g.logical_or(flag, _no_overflow(g, made, a)), OverflowError, _TOO_LARGE)
+            return Scalar(made, "mixed", is_numpy=flag)
         zero = g.logical_and(g.equal(a, 0.0), g.less(b, 0.0))
         text = "0.0 cannot be raised to a negative power"
         ctx.check(g.logical_or(flag, g.logical_not(zero)), ZeroDivisionError, text)
         odd = g.logical_and(g.less(a, 0.0), g.not_equal(g.floor(b), b))
         text = "a negative number to a fractional power is complex in Python"
         ctx.check(g.logical_or(flag, g.logical_not(odd)), NotImplementedError, text)
-        name = "power"
+        made = g.power(a, b)
+        ctx.check(g.logical_or(flag, _no_overflow(g, made, a, b)), OverflowError, _TOO_LARGE)
+        return Scalar(made, "mixed", is_numpy=flag)
     else:
         name = {"+": "add", "-": "subtract", "*": "multiply"}[op]
     return Scalar(g.emit(name, [a, b]).result, "mixed", is_numpy=flag)
+
+
+def _no_overflow(g: Any, made: Value, *operands: Value) -> Value:
+    """Return whether a power is finite, or comes of operands that are not."""
+    fine = g.logical_not(g.isinf(made))
+    for x in operands:
+        fine = g.logical_or(fine, g.isinf(x))
+    return fine
 
 
 def _python_power(ctx: Context, x: Any, y: Any, a: Value, b: Value) -> Any:
     g = ctx.g
     if not isinstance(y, Scalar):
         if y == 2:
-            return Scalar(g.multiply(a, a), "float")
+            made = g.multiply(a, a)
+            ctx.check(_no_overflow(g, made, a), OverflowError, _TOO_LARGE)
+            return Scalar(made, "float")
         if y < 0:
             ctx.check(g.not_equal(a, 0.0), ZeroDivisionError, "0.0 cannot be raised to a negative power")
         if float(y) != math.floor(y):
@@ -168,7 +191,9 @@ def _python_power(ctx: Context, x: Any, y: Any, a: Value, b: Value) -> Any:
         odd = g.logical_and(g.less(a, 0.0), g.not_equal(g.floor(b), b))
         message = "a negative number to a fractional power is complex in Python"
         ctx.check(g.logical_not(odd), NotImplementedError, message)
-    return Scalar(g.power(a, b), "float")
+    made = g.power(a, b)
+    ctx.check(_no_overflow(g, made, a, b), OverflowError, _TOO_LARGE)
+    return Scalar(made, "float")
 
 
 def bounds_of(x: Any) -> tuple[int, int]:

@@ -153,7 +153,7 @@ def _masks_located(ctx: Context, items: list[Any], shape: Sequence[Dim]) -> list
             raise ctx.error("JG219", what="a bool used as an index")
         first = sum(k is not None for k in made)
         for k, (d, size) in enumerate(zip(mask.shape, shape[first:], strict=False)):
-            if not same_dim(ctx, d, size, "a boolean index: a size"):
+            if not same_dim(ctx, d, size, "a boolean index of {0} elements for an axis of {1}"):
                 raise IndexError(
                     f"boolean index did not match indexed array along axis {first + k}; size of axis is {size} but "
                     f"size of corresponding boolean axis is {d}"
@@ -320,7 +320,7 @@ def _grown_get(ctx: Context, cell: Cell, items: Value, key: Any) -> Any:
     if isinstance(key, slice | SliceOf):
         raise ctx.error("JG221", what="a slice of a list that grew in a loop")
     length = ctx.g.list_length(items)
-    at = index_int(ctx, key, length, 0)
+    at = index_int(ctx, key, length, 0, "list index out of range")
     value = ctx.g.list_get(items, ctx.dim(at))
     return ctx.list_item(cell, value)
 

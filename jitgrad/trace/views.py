@@ -23,6 +23,8 @@ from jitgrad.trace.sizes import rehearse, same_dim, size_of, static_dim
 
 __all__ = ["fitted", "is_contiguous", "permuted", "read_only", "reordered", "reshaped"]
 
+_RESHAPE = "cannot reshape an array of {0} elements into one of {1}"
+
 
 def reordered(ctx: Context, x: Any, order: Sequence[int | None]) -> Any:
     """Return the view whose axis k is axis `order[k]` of x, None being a new axis; axes left out have length 1."""
@@ -139,7 +141,7 @@ def fitted(ctx: Context, x: Any, shape: Sequence[Dim]) -> tuple[Dim, ...]:
         if found is not None:
             made[free[0]] = found
             return tuple(made)
-    elif tuple(old) == tuple(made) or same_dim(ctx, size_of(ctx, old), size_of(ctx, made), "a size in a reshape"):
+    elif tuple(old) == tuple(made) or same_dim(ctx, size_of(ctx, old), size_of(ctx, made), _RESHAPE):
         return tuple(made)
     known = [d if isinstance(d, int) else static_dim(ctx, d, "a size in a reshape") for d in shape]
     rehearse(lambda dummy: np.reshape(dummy, known), [read(ctx, x)])

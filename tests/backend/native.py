@@ -73,7 +73,7 @@ class Native:
         self.engine = llvm.create_mcjit_compiler(module, machine)
         self.engine.finalize_object()
         self.address = self.engine.get_function_address("body")
-        self.function = ctypes.CFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 4)(self.address)
+        self.function = ctypes.PYFUNCTYPE(ctypes.c_int32, *[ctypes.c_void_p] * 4)(self.address)
 
     def __call__(self, *args: Any, shapes: Sequence[tuple[int, ...]] | None = None) -> list[np.ndarray]:
         """Run the body and return its results; raises what the failed check names.
@@ -144,7 +144,7 @@ def _get(word: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return word[0].astype(dtype)
 
 
-_free = ctypes.CDLL(None).free
+_free = ctypes.pythonapi.PyMem_RawFree
 _free.argtypes = [ctypes.c_void_p]
 
 

@@ -85,11 +85,21 @@ def test_arena_is_kept_warm_and_large_ones_are_freed() -> None:
     assert large._words[0] == 0
 
 
+POLL = """
+    declare i1 @jg_poll(ptr)
+    declare void @jg_rejoin(ptr)
+"""
+
+
 def test_threads() -> None:
     body = (
-        HEAD
+        POLL
+        + HEAD
         + """
       %x = load i64, ptr %in
+      %state = alloca ptr
+      store ptr null, ptr %state
+      %stopped = call i1 @jg_poll(ptr %state)
       br label %loop
     loop:
       %i = phi i64 [ 0, %0 ], [ %i1, %loop ]
@@ -102,11 +112,12 @@ def test_threads() -> None:
       br i1 %on, label %loop, label %done
     done:
       store i64 %i1, ptr %out
+      call void @jg_rejoin(ptr %state)
       ret i32 0
     }
     """
     )
-    form = CallForm((INT,), NumberResult("int", I8), arena_bytes=20000, release_gil=True)
+    form = CallForm((INT,), NumberResult("int", I8), arena_bytes=20000)
     target = Target(made(form, body))
     found: list[int] = []
 
@@ -128,14 +139,19 @@ def test_long_bodies_let_other_threads_run() -> None:
         """
     declare i32 @usleep(i32)
     """
+        + POLL
         + HEAD
         + """
+      %state = alloca ptr
+      store ptr null, ptr %state
+      %stopped = call i1 @jg_poll(ptr %state)
       %r = call i32 @usleep(i32 300000)
+      call void @jg_rejoin(ptr %state)
       ret i32 0
     }
     """
     )
-    target = Target(made(CallForm((), ConstantResult(1), release_gil=True), body))
+    target = Target(made(CallForm((), ConstantResult(1)), body))
     seen = 0
     thread = threading.Thread(target=target)
     thread.start()
