@@ -1,13 +1,11 @@
-"""What it costs to build an adjoint: linear in the number of ops, and a few microseconds for each."""
+"""What it costs to build an adjoint: linear in the number of ops, and some calls for each. Nothing is timed here."""
 
 from __future__ import annotations
 
-import gc
-import time
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 
-import numpy as np
 import pytest
 
 from jitgrad.graph.builder import Builder
@@ -22,29 +20,21 @@ def summed(g: Builder, v: Value) -> Value:
     return g.reduce_sum(v, axes=tuple(range(v.array.rank)))
 
 
-def least(run: Callable[[], object], repeats: int) -> float:
-    """Return the least processor time of some runs."""
-    best = np.inf
-    for _ in range(repeats):
-        start = time.process_time()
-        run()
-        best = min(best, time.process_time() - start)
-    return best
+def calls(run: Callable[[], object]) -> int:
+    """Return how many calls of Python functions and built-ins a run makes: its cost, on any machine."""
+    count = 0
 
+    def see(frame: object, event: str, arg: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
 
-def ordinary(run: Callable[[], object], repeats: int) -> float:
-    """Return the processor time of a run on a machine that makes 25 million additions a second; without collections."""
-
-    def count() -> None:
-        x = 0
-        for i in range(250_000):
-            x += i
-
-    gc.disable()
+    run()  # what is looked up once
+    sys.setprofile(see)
     try:
-        return min(least(run, 1) / least(count, 1) for _ in range(repeats)) * 0.01
+        run()
     finally:
-        gc.enable()
+        sys.setprofile(None)
+    return count
 
 
 def chain(n: int) -> Graph:
@@ -58,16 +48,14 @@ def chain(n: int) -> Graph:
 
 
 def test_construction_is_linear() -> None:
-    graphs = chain(300), chain(2400)
-    small, large = (least(partial(adjoint, graph, [0]), 3) for graph in graphs)
-    assert large < 32 * small  # quadratic would be 64
+    small, large = (calls(partial(adjoint, chain(n), [0])) for n in (300, 2400))
+    assert large < 10 * small
 
 
-@pytest.mark.parametrize(("size", "limit"), [(30, 1.5e-3), (1000, 30e-3)])
 @pytest.mark.parametrize("derive", [adjoint, tangent])
-def test_straight_lines_take_microseconds_an_op(derive: Callable[..., Graph], size: int, limit: float) -> None:
-    graph = chain(size)
-    assert ordinary(partial(derive, graph, [0]), 20) < limit
+def test_straight_lines_take_few_calls_an_op(derive: Callable[..., Graph]) -> None:
+    """A call takes some 50 ns: 200 are the ten microseconds that an op may cost."""
+    assert calls(partial(derive, chain(999), [0])) < 200 * 999
 
 
 def test_long_loop_bodies_are_linear_too() -> None:
@@ -79,10 +67,5 @@ def test_long_loop_bodies_are_linear_too() -> None:
 
         return program([FLOAT64], lambda g, x: loop(g, 3, [x], lambda k, y: step(g, y)))
 
-    def seconds(graph: Graph) -> float:
-        start = time.process_time()
-        adjoint(graph, [0])
-        return time.process_time() - start
-
-    graphs = [build(300), build(2400)]
-    assert seconds(graphs[1]) < 32 * min(seconds(graphs[0]) for _ in range(3))
+    small, large = (calls(partial(adjoint, build(n), [0])) for n in (300, 2400))
+    assert large < 10 * small
