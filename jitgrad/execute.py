@@ -305,8 +305,11 @@ class _Results:
             self._next()
             return form.SameResult(self.traced.leaves.index(tree.leaf))
         if isinstance(tree, ViewResult):
-            self._next()
-            same = form.SameResult(self.traced.leaves.index(tree.leaf))
+            if isinstance(tree.base, LeafResult):
+                same = self.result(tree.base)
+            else:
+                self._next()
+                same = form.SameResult(self.traced.leaves.index(tree.base))
             numbers = tuple(self.result(n) for n in tree.numbers)
             return form.CallResult(lambda array, *given: view_of(array, tree, given), (same, *numbers))
         if isinstance(tree, ChoiceResult):
@@ -379,7 +382,8 @@ def build_result(tree: Any, values: Sequence[Any], leaves: Sequence[Any]) -> Any
     if isinstance(tree, ArgumentResult):
         return leaves[tree.leaf]
     if isinstance(tree, ViewResult):
-        return view_of(leaves[tree.leaf], tree, [int(values[n.index]) for n in tree.numbers])
+        base = values[tree.base.index] if isinstance(tree.base, LeafResult) else leaves[tree.base]
+        return view_of(base, tree, [int(values[n.index]) for n in tree.numbers])
     children = [build_result(c, values, leaves) for c in tree.children]
     if isinstance(tree, TupleResult):
         return tuple(children) if tree.cls is tuple else tree.cls(*children)

@@ -154,7 +154,7 @@ def _put_back(ctx: Context, base: Value, link: Link, part: Value) -> Value:
 
 def another(ctx: Context, x: Any) -> Any:
     """Return a view of all of an array: another object than the array, for those who see arguments."""
-    if not isinstance(x, Ref) or x.view or not ctx.observe_arguments or x.cell.argument is None:
+    if not isinstance(x, Ref) or x.view or not ctx.observe_arguments:
         return x
     return Ref(x.cell, (whole(shape_of(ctx, x)),))
 

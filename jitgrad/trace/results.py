@@ -49,18 +49,19 @@ class Nth:
 
 @dataclass(frozen=True, slots=True)
 class ViewResult:
-    """A view of leaf `leaf` of the arguments.
+    """A view of an argument, or of a new array of which several views are returned.
 
     Attributes
     ----------
-    leaf : int
+    base : int or LeafResult
+        A leaf of the arguments, or the array.
     view : tuple of Box or Reshape
         Numbers known only at run time are `Nth` of `numbers`.
     numbers : tuple of LeafResult
         What those are.
     """
 
-    leaf: int
+    base: int | LeafResult
     view: View
     numbers: tuple[LeafResult, ...]
 

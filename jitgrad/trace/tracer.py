@@ -183,6 +183,7 @@ class _Trace:
         self.yields: list[Value] = []
         self.orders: dict[int, int] = {}
         self.rank_0: set[int] = set()
+        self.shared: set[Cell] = set()
 
     def run(self, args: Sequence[Spec], kwargs: dict[str, Spec]) -> Traced:
         names = _parameter_names(self.transform.function, len(args))
@@ -221,7 +222,10 @@ class _Trace:
         """Return how to rebuild the result; a call that always raises has none, but may do things before."""
         ctx = self.ctx
         try:
-            return self.result(apply_transform(ctx, self.transform, given, named))
+            made = apply_transform(ctx, self.transform, given, named)
+            if self.transform.kind == "jit":
+                self.find_shared(made)
+            return self.result(made)
         except DeadEnd:
             return StaticResult(None)
         except Exception as exception:
@@ -297,6 +301,22 @@ class _Trace:
 
     # --- results
 
+    def find_shared(self, x: Any) -> None:
+        """Note the new arrays of which several views are returned: those share memory."""
+        seen: dict[Cell, set[Ref]] = {}
+        todo = [x]
+        visited: set[Cell] = set()
+        while todo:
+            x = todo.pop()
+            if isinstance(x, Ref):
+                seen.setdefault(x.cell, set()).add(x)
+            elif isinstance(x, tuple):
+                todo.extend(x)
+            elif isinstance(x, ListRef | DictRef | Record) and x.cell not in visited:
+                visited.add(x.cell)
+                todo.append(self.ctx.heap[x.cell])
+        self.shared = {cell for cell, refs in seen.items() if len(refs) > 1}
+
     def result(self, x: Any) -> Any:
         """Return how to rebuild a result; its leaves become yields of the graph."""
         ctx = self.ctx
@@ -369,7 +389,11 @@ class _Trace:
             ctx.results[x] = seen
         return seen
 
-    def _new_array(self, x: Any) -> LeafResult:
+    def _new_array(self, x: Any) -> Any:
+        if isinstance(x, Ref) and x.view and x.cell in self.shared:
+            whole = self._array(Ref(x.cell))
+            if isinstance(whole, LeafResult):
+                return self._view(whole, x)
         made = self._leaf(read(self.ctx, x), "array")
         if isinstance(x, Ref) and x.cell.like is not None:
             self.orders[made.index] = x.cell.like
@@ -379,8 +403,9 @@ class _Trace:
         """Return how to get an argument, or a view of it."""
         leaf = x.cell.argument
         assert leaf is not None
-        if not x.view:
-            return ArgumentResult(leaf)
+        return self._view(leaf, x) if x.view else ArgumentResult(leaf)
+
+    def _view(self, base: int | LeafResult, x: Ref) -> ViewResult:
         numbers: list[LeafResult] = []
 
         def fixed(number: Any) -> Any:
@@ -389,7 +414,7 @@ class _Trace:
             numbers.append(self._leaf(number, "int"))
             return Nth(len(numbers) - 1)
 
-        return ViewResult(leaf, tuple(with_numbers(link, fixed) for link in x.view), tuple(numbers))
+        return ViewResult(base, tuple(with_numbers(link, fixed) for link in x.view), tuple(numbers))
 
 
 def _plain(x: tuple[Any, ...]) -> bool:

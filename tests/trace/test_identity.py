@@ -15,6 +15,7 @@ import pytest
 
 import jitgrad
 from jitgrad.execute import Interpreted
+from jitgrad.options import OPTIONS
 from jitgrad.trace.guards import look_up
 from tests.trace.calling import assert_same
 
@@ -295,3 +296,46 @@ def test_nothing_is_carried_where_nobody_sees_arguments() -> None:
     text = jitgrad.grad(lambda a, n: scaled_by_for(a, n).sum()).graph(A, 2)
     assert "int64[])" not in text.split("yield")[0].split("for")[-1].replace("%k: int64[]", "")
     np.testing.assert_array_equal(jitgrad.grad(lambda a, n: scaled_by_for(a, n).sum())(A, 0), np.ones(4))
+
+
+# --- results that share memory with each other
+
+
+def new_and_its_view(x: np.ndarray, k: int) -> Any:
+    b = x * 2.0
+    return b, b[::-1]
+
+
+def views_alone(x: np.ndarray, k: int) -> Any:
+    b = x * 2.0
+    return b[k:], [b[:k], b.T], {"all": b[:]}
+
+
+def of_a_computed_size(x: np.ndarray, k: int) -> Any:
+    b = np.zeros(k + 2)
+    b[1] = x[0]
+    return b, b[1:], b[::2], b
+
+
+def reshaped_views(x: np.ndarray, k: int) -> Any:
+    b = x * 2.0
+    return b.reshape(2, 2), b, b.reshape(2, 2).T
+
+
+def parts(x: Any) -> list[Any]:
+    children = x.values() if isinstance(x, dict) else x if isinstance(x, tuple | list) else None
+    return [x] if children is None else [p for c in children for p in parts(c)]
+
+
+@pytest.mark.parametrize("interpreted", [False, True])
+@pytest.mark.parametrize("function", [new_and_its_view, views_alone, of_a_computed_size, reshaped_views])
+def test_results_share_memory_as_in_python(
+    function: Callable[..., Any], interpreted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(OPTIONS, "interpret", interpreted)
+    compiled = jitgrad.jit(function)
+    for k in (1, 2, 1):
+        want, got = parts(function(A, k)), parts(compiled(A, k))
+        assert all(np.array_equal(x, y) for x, y in zip(want, got, strict=True))
+        for relation in (np.shares_memory, lambda x, y: x is y):
+            assert [[relation(x, y) for x in want] for y in want] == [[relation(x, y) for x in got] for y in got]
