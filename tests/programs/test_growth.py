@@ -59,14 +59,7 @@ assert bank_science and bank_short and bank_sizes and bank_states and bank_store
 COUNTS = {"days", "limit", "most", "passes", "periods", "rounds", "steps", "sweeps"}
 
 # Known defects, with why. A program that has lost its defect must be taken off.
-SHARES_LESS = {
-    "alias_or_copy": "views of an array made inside, returned beside it, are copies",
-    "wrapped_tensors": "as alias_or_copy",
-}
-NOT_A_NUMBER = {
-    "descent_with_a_schedule": "the cotangent of an arm not taken is zero without a mask, and meets an infinite slope",
-    "recurrent_network": "as descent_with_a_schedule",
-}
+SHARES_LESS = {"wrapped_tensors": "views of an array made inside, returned beside it, are copies"}
 
 each_program = pytest.mark.parametrize("p", PROGRAMS, ids=lambda p: p.name)
 each_differentiable = pytest.mark.parametrize("p", [p for p in PROGRAMS if p.wrt], ids=lambda p: p.name)
@@ -266,7 +259,6 @@ def test_hard_points(p: Program) -> None:
     pull = Transformed(Transform("pull", p.function))
     push = Transformed(Transform("push", p.function))
     rng = np.random.default_rng(3)
-    wrong = []
     for args in hard_points(p.inputs[0]):
         try:
             value, _ = followed(p.function, args)
@@ -285,6 +277,4 @@ def test_hard_points(p: Program) -> None:
         forward = inner(w, push(copy.deepcopy(args), t)[1])
         tolerance = 1e-3 * max(1.0, abs(want))
         assert abs(forward - want) <= tolerance, f"forward {forward}, differences {want} at {args}"
-        if not abs(reverse - want) <= tolerance:
-            wrong.append(f"reverse {reverse}, differences {want} at {args}")
-    assert bool(wrong) == (p.name in NOT_A_NUMBER), wrong
+        assert abs(reverse - want) <= tolerance, f"reverse {reverse}, differences {want} at {args}"

@@ -1,0 +1,80 @@
+"""`python -m tests.mutants [name...]`: plant each bug in a copy of the package and say which test finds it.
+
+Each bug is planted alone, in a copy; the tests chosen for it are run there until one fails, then the wider net. The
+command fails if a bug survives, if one no longer fits the package, or if the tests fail without any bug.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from tests.mutants.plant import NET, Copy, misfits
+from tests.mutants.table import MUTANTS
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class _Crew:
+    """Some copies of the package, each used by one thread at a time."""
+
+    def __init__(self, directory: Path, workers: int) -> None:
+        self.copies = [Copy(directory / str(k)) for k in range(workers)]
+        self.pool = ThreadPoolExecutor(workers)
+
+    def each(self, work: Callable[[Copy, T], R], items: Iterable[T]) -> Iterator[R]:
+        """Yield what the work gives for each item, in their order."""
+
+        def with_copy(item: T) -> R:
+            copy = self.copies.pop()
+            try:
+                return work(copy, item)
+            finally:
+                self.copies.append(copy)
+
+        return self.pool.map(with_copy, items)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run from the command line; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", help="only mutants with one of these words in their names")
+    parser.add_argument("--seconds", type=float, default=240.0, help="the most that the tests of one mutant may take")
+    parser.add_argument("--workers", type=int, default=2)
+    given = parser.parse_args(arguments)
+    chosen = [m for m in MUTANTS if not given.names or any(word in m.name for word in given.names)]
+    if not chosen:
+        parser.error(f"no mutant has a name with {' or '.join(given.names)}")
+    wrong = misfits(MUTANTS)
+    for line in wrong:
+        print(line)
+    if wrong:
+        return 2
+    start = time.monotonic()
+    counts: collections.Counter[str] = collections.Counter()
+    with tempfile.TemporaryDirectory() as directory:
+        crew = _Crew(Path(directory), given.workers)
+        tests = dict.fromkeys((*NET, *(t for m in chosen for t in m.tests)))
+        for verdict in crew.each(lambda copy, test: copy.run([test], given.seconds), tests):
+            if verdict.word != "SURVIVED":
+                print(f"the tests fail without any bug: {verdict.by}")
+                return 2
+        print(f"{len(chosen)} mutants; without any, the tests pass in {time.monotonic() - start:.0f} s", flush=True)
+        found = crew.each(lambda copy, mutant: copy.find(mutant, given.seconds), chosen)
+        for mutant, verdict in zip(chosen, found, strict=True):
+            counts[verdict.word] += 1
+            print(f"{verdict.word:8} {verdict.seconds:4.0f} s  {mutant.name}: {verdict.by}", flush=True)
+    print(", ".join(f"{n} {word}" for word, n in sorted(counts.items())), f"in {time.monotonic() - start:.0f} s")
+    return 0 if set(counts) == {"caught"} else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

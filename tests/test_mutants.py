@@ -1,0 +1,64 @@
+"""The command that plants bugs, on one bug; all of them take minutes: `python -m tests.mutants`."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+import jitgrad
+from tests.mutants.__main__ import main
+from tests.mutants.plant import Copy, misfits
+from tests.mutants.table import MUTANTS, Mutant
+
+BUG = next(m for m in MUTANTS if m.name == "the cotangent of what a store overwrote is not zeroed")
+TESTS = ("graph/test_tangent.py", "graph/test_adjoint.py")
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Copy:
+    return Copy(tmp_path_factory.mktemp("mutants") / "copy")
+
+
+def test_every_mutant_fits_the_package() -> None:
+    assert misfits(MUTANTS) == []
+    assert len(MUTANTS) >= 20
+    assert len({m.name for m in MUTANTS}) == len(MUTANTS)
+
+
+def test_the_tests_of_every_mutant_exist() -> None:
+    here = Path(__file__).parent
+    assert [t for m in MUTANTS for t in m.tests if not (here / t).exists()] == []
+
+
+def test_a_mutant_is_caught_and_mended(copy: Copy) -> None:
+    planted = copy.root / "jitgrad" / BUG.file
+    before = planted.read_bytes()
+    verdict = copy.find(dataclasses.replace(BUG, tests=("graph/test_diff_programs.py",)), 200.0)
+    assert verdict.word == "caught", verdict
+    assert verdict.by.startswith("tests/graph/test_diff_programs.py::")
+    assert planted.read_bytes() == before
+    assert BUG.old in (Path(jitgrad.__file__).parent / BUG.file).read_text(), "the work tree was changed"
+
+
+def test_without_a_bug_nothing_is_caught(copy: Copy) -> None:
+    assert copy.run(["graph/test_tangent.py"], 200.0).word == "SURVIVED"
+
+
+def test_a_package_that_cannot_be_imported_is_no_catch(copy: Copy) -> None:
+    broken = dataclasses.replace(BUG, new="    return (")
+    assert copy.find(broken, 200.0).word == "BROKEN"
+
+
+def test_a_mutant_that_no_longer_fits_is_an_error(copy: Copy) -> None:
+    gone = Mutant("gone", BUG.file, "text that is nowhere", "", TESTS)
+    missing = Mutant("missing", "no/such/file.py", "x", "", TESTS)
+    assert len(misfits([gone, missing, BUG])) == 2
+    with pytest.raises(LookupError):
+        copy.find(gone, 200.0)
+
+
+def test_names_must_be_known() -> None:
+    with pytest.raises(SystemExit):
+        main(["no such name"])
