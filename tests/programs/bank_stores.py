@@ -284,7 +284,7 @@ def fill_sort_and_clip(x: np.ndarray) -> Any:
     return a, b, c, d, e
 
 
-@program((A,), (C,), (B,), wrt=0)
+@program((A,), (C,), (B,), wrt=0, builds=True)
 def alias_or_copy(x: np.ndarray) -> Any:
     """A second name changes with the first; a copy does not."""
     b = x * 2.0
