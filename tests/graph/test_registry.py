@@ -7,9 +7,6 @@ the walk fails. On the newest supported Python it is complete, on the others a s
 from __future__ import annotations
 
 import itertools
-import os
-import random
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -27,8 +24,8 @@ from jitgrad.graph.types import ArrayType, GraphTypeError
 from tests.backend.native import Native, layout_of
 from tests.graph.registry_elementwise import DTYPES, accepts, arity, examples, loops, meaning, smooth_points
 from tests.graph.registry_examples import EXAMPLES, Example
+from tests.sampling import sampled
 
-FULL = sys.version_info[:2] == (3, 13) or "JITGRAD_FULL_WALK" in os.environ
 STEP = 1e-6
 
 # What diff knows by name, in place of a declared derivative.
@@ -75,13 +72,6 @@ def runs(executor: str, e: Example) -> bool:
     with np.errstate(all="ignore"):
         numbers = [*e.operands, e.meaning(*e.operands)]
     return all(np.asarray(x).dtype.kind in COMPILED_KINDS for x in numbers)
-
-
-def sampled(items: Sequence[Any]) -> list[Any]:
-    """Return all items, or the tenth of them that this Python runs."""
-    if FULL:
-        return list(items)
-    return random.Random(str(sys.version_info[:2])).sample(list(items), max(1, len(items) // 10))
 
 
 def rng_of(name: str) -> np.random.Generator:
