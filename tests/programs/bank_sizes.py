@@ -254,3 +254,102 @@ def pascal(n: int) -> Any:
     ones = np.ones(n, dtype=bool)
     ones[: n // 2] = False
     return row, int(row.sum()), int(ones.sum()), row.dtype == np.int64
+
+
+@program((0.5, 4), (1.5, 1), (-0.3, 9), (2.0, 0), wrt=0)
+def powers(x: float, n: int) -> Any:
+    """An array whose length is an argument."""
+    out = np.zeros(n)
+    p = 1.0
+    for i in range(n):
+        out[i] = p
+        p *= x
+    doubled = np.concatenate((out, out[::-1]))
+    size = out.size + len(doubled) + doubled.shape[0]
+    return out.sum() + doubled @ doubled, size
+
+
+@program((A,), (C,), (-B,), (np.array([1.0, 2.0]),), wrt=0)
+def selected_by_sign(x: np.ndarray) -> Any:
+    """Boolean selection: sums, sizes and a store back."""
+    positive = x[x > 0]
+    negative = x[x < 0]
+    n = len(positive)
+    y = x.copy()
+    y[x > 0] = np.sqrt(positive)
+    y[x < 0] = negative**2
+    mean = positive.sum() / n if n > 0 else 0.0
+    return y, float(mean), n, negative.size
+
+
+@program(
+    (np.array([0, 2, 3, 5]), np.array([0, 2, 1, 0, 2]), A, B),
+    (np.array([0, 0, 1]), np.array([1]), A[:1], B),
+    (np.array([0, 1, 2, 3, 3]), np.array([2, 1, 0]), B, B),
+    wrt=(2, 3),
+)
+def sparse_rows(start: np.ndarray, column: np.ndarray, value: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """A sparse matrix times a vector: each row is a slice of run-time bounds."""
+    rows = len(start) - 1
+    y = np.zeros(rows)
+    for i in range(rows):
+        first, last = start[i], start[i + 1]
+        if first == last:
+            continue
+        y[i] = value[first:last] @ x[column[first:last]]
+    return y
+
+
+@program((C, 0.5), (A, -1.0), (B, 9.0), (B, 0.3), wrt=0)
+def leading_run(x: np.ndarray, limit: float) -> Any:
+    """A prefix whose end a while loop finds."""
+    end = 0
+    while end < len(x) and x[end] < limit:
+        end += 1
+    head = x[:end]
+    tail = x[end:]
+    score = np.sum(head**2) - np.sum(np.abs(tail))
+    if len(head) > len(tail):
+        score += head[-1]
+    elif len(tail) > 0:
+        score *= tail[0]
+    return float(score), end
+
+
+@program((C, 4), (A, 2), (B, 9), wrt=0)
+def list_appended_in_while(x: np.ndarray, most: int) -> Any:
+    """Values appended as data decides, then gone through again."""
+    kept = []
+    skipped = 0.0
+    i = 0
+    while i < len(x) and len(kept) < most:
+        v = x[i] * 2.0
+        if v > 0:
+            kept.append(v)
+        else:
+            skipped += v
+        i += 1
+    kept.append(x[0] + skipped)
+    total = 0.0
+    for k, v in enumerate(kept):
+        total += v / (k + 1)
+    return np.sum(np.array(kept) ** 2), total, len(kept), kept[0]
+
+
+@program((C, 4.0), (A, 2.0), (B, 9.0), wrt=0)
+def list_appended_in_a_loop_left_early(x: np.ndarray, most: float) -> Any:
+    """Values appended as data decides, then gone through again."""
+    kept = []
+    load = 0.0
+    i = 0
+    while i < len(x) and load < most:
+        v = x[i] * 2.0
+        if v > 0:
+            kept.append(v)
+            load += 1.5
+        i += 1
+    kept.append(x[0])
+    total = 0.0
+    for k, v in enumerate(kept):
+        total += v / (k + 1)
+    return np.sum(np.array(kept) ** 2), total, len(kept), kept[0]

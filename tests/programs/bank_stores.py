@@ -457,3 +457,28 @@ def single_precision_stores(x: np.ndarray, k: float) -> Any:
     z = np.zeros(len(x))
     z[:] = y
     return y, z
+
+
+@program((A, 1.0), (C, 0.5), (B, 10.0), wrt=(0, 1))
+def masked_stores(x: np.ndarray, limit: float) -> np.ndarray:
+    y = x * 2.0
+    y[x > limit] = limit
+    y[x < 0] *= -1.0
+    y[(x > 0) & (x < limit)] += 0.25
+    y[~(x > 0)] -= limit
+    inside = np.abs(x) < limit
+    y[inside] = 3.0 * limit
+    inside[0] = True
+    y[inside] /= 2.0
+    return y
+
+
+@program((A, C[:5].copy(), 3), (B, B[::-1].copy(), 4), (A, C[:5].copy(), 0))
+def swap_the_callers_buffers(u: np.ndarray, v: np.ndarray, steps: int) -> np.ndarray:
+    """Time steps between two arrays of the caller, both left changed."""
+    for step in range(steps):
+        v[1:-1] = 0.5 * (u[:-2] + u[2:])
+        v[0] = float(step)
+        v[-1] = -v[1]
+        u, v = v, u
+    return u
