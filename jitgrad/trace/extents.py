@@ -155,6 +155,16 @@ def _bound(ctx: Context, given: Any, size: Dim, first: int, last: int) -> _Bound
     return _Bound(v, low, high)
 
 
+def _cut(parts: Sequence[Any]) -> tuple[int, int] | None:
+    """Return how many elements a slice with known bounds leaves out at either end, None if it counts otherwise."""
+    if any(isinstance(p, Scalar) for p in parts[:2]):
+        return None
+    start, stop = (None if p is None else p.__index__() for p in parts[:2])
+    if (start is not None and start < 0) or (stop is not None and stop >= 0):
+        return None
+    return start or 0, -(stop or 0)
+
+
 def clipped_span(ctx: Context, parts: Sequence[Any], size: Dim) -> Span:
     """Return the positions that a slice names in an axis; see `slice.indices`.
 
@@ -168,6 +178,10 @@ def clipped_span(ctx: Context, parts: Sequence[Any], size: Dim) -> Span:
     step = 1 if parts[2] is None else parts[2].__index__()
     if step == 0:
         raise ValueError("slice step cannot be zero")
+    cut = _cut(parts) if step == 1 else None
+    if cut is not None and not isinstance(size, int):
+        # x[a:-b] has n - a - b elements or none: the same size wherever as many are cut off.
+        return Span(cut[0], 1, _extremum(ctx, "maximum", total(ctx, (1, size), (1, -sum(cut))), 0))
     if step > 0:
         start = _Bound(0, None, None) if parts[0] is None else _bound(ctx, parts[0], size, 0, 0)
         stop = _Bound(size, 0, None) if parts[1] is None else _bound(ctx, parts[1], size, 0, 0)

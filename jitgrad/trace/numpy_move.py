@@ -17,6 +17,7 @@ from jitgrad.trace.abstract import Scalar
 from jitgrad.trace.arrays import as_array, shape_of
 from jitgrad.trace.calls import handles, method
 from jitgrad.trace.context import Context
+from jitgrad.trace.extents import clipped_span
 from jitgrad.trace.numpy_create import iota
 from jitgrad.trace.numpy_join import joined
 from jitgrad.trace.numpy_shape import array_of
@@ -161,7 +162,7 @@ def _roll_axis(ctx: Context, value: Value, shift: Any, axis: int) -> Value:
     return made
 
 
-def _piece(ctx: Context, value: Value, axis: int, start: int, length: int, step: int = 1) -> Value:
+def _piece(ctx: Context, value: Value, axis: int, start: int, length: Any, step: int = 1) -> Value:
     index = [Span(0, 1, d) for d in value.shape]
     index[axis] = Span(start, step, length)
     return load(ctx.g, value, index)
@@ -189,10 +190,11 @@ def _diff(
         x = ctx.fresh(joined(ctx, [*ends[0], x, *ends[1]], at))
     value = as_array(ctx, x)
     for _ in range(times):
-        size = static_dim(ctx, value.shape[at], "a size of np.diff")
-        if size == 0:
+        size = value.shape[at]
+        if isinstance(size, int) and size == 0:
             break
-        high, low = _piece(ctx, value, at, 1, size - 1), _piece(ctx, value, at, 0, size - 1)
+        less = clipped_span(ctx, (1, None, None), size).length
+        high, low = _piece(ctx, value, at, 1, less), _piece(ctx, value, at, 0, less)
         value = ctx.g.emit("not_equal" if value.array.dtype == np.bool_ else "subtract", [high, low]).result
     return ctx.fresh(value)
 

@@ -61,6 +61,12 @@ def window(a, k, m):
     return (part * np.arange(len(part))).sum() + part.size
 
 
+@case((A, 8), (A, 3), (A, 2), (A, 1), (A, 0))
+def stencil_of_a_part(a, n):
+    u = a[:n]
+    return u[2:] - 2.0 * u[1:-1] + u[:-2], np.diff(u), np.diff(u, 2), u[3:], u[:-3] * u[3:]
+
+
 @case((A, 1), (A, 6), (A, 0))
 def stored_to(a, k):
     b = a.copy()
@@ -272,3 +278,11 @@ def test_a_loop_over_slices_is_not_written_out() -> None:
         a = np.eye(n) + 1.0
         sizes.append(len(jitgrad.grad(lambda a: total(cholesky(a))).graph(a).splitlines()))
     assert sizes[0] == sizes[1]
+
+
+def test_parts_of_one_size_need_no_check() -> None:
+    def f(a: np.ndarray, n: int) -> np.ndarray:
+        u = a[:n]
+        return u[2:] - 2.0 * u[1:-1] + u[:-2]
+
+    assert "check" not in jitgrad.jit(f).graph(A, 8)
