@@ -1,4 +1,8 @@
-"""Cases: one program a file. A case has a `title` and `makers()`: name to a function that makes the call to time."""
+"""Cases: one program or a few a file, each with its ways to be computed.
+
+In: plain NumPy programs, the same as an expert writes them for JAX, and gradients written by hand. Out: `Case` objects,
+whose makers give calls without arguments. Nothing here checks or times.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +12,73 @@ from typing import Any
 
 Maker = Callable[[], Callable[[], Any]]
 
+# Ways that compute the program itself; all others compute its gradient.
+PRIMALS = ("python", "jit", "njit")
+
 
 @dataclass
 class Case:
-    """A named case; `ways` maps "jitgrad", "jax", "numpy" (written by hand), "numba", "autograd" to makers."""
+    """One program with its arguments.
+
+    Parameters
+    ----------
+    title : str
+    ways : dict of str to Maker
+        Of the gradient: "jitgrad", "jax", "autograd", "numpy" (by hand), "numba" (by hand, the machine's limit). Of the
+        program itself: "jit" (ours), "njit" (Numba), "python" (plain NumPy, checked against and not timed).
+    tolerance : float
+        Largest difference between two ways, relative to the largest element.
+    """
 
     title: str
     ways: dict[str, Maker]
+    tolerance: float = 1e-8
 
-    def makers(self) -> dict[str, Maker]:
-        """Return the ways to compute the gradient; the first one is the reference."""
-        return self.ways
+
+def program_case(
+    title: str,
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    *,
+    argnums: Any = 0,
+    jax: Callable[..., Any] | None = None,
+    autograd: Callable[..., Any] | None = None,
+    by_hand: Callable[..., Any],
+    tolerance: float = 1e-8,
+) -> Case:
+    """Return the case of a program with all its ways.
+
+    Parameters
+    ----------
+    title : str
+    function : callable
+        The plain NumPy program, that Numba compiles too; returns a float.
+    args : tuple
+    argnums : int or tuple of int
+        What it is differentiated by.
+    jax : callable, optional
+        `jax(*args)`, as an expert writes it: with `lax.scan`, `fori_loop` or `while_loop`; ints of `args` are static.
+        Imports JAX itself.
+    autograd : callable, optional
+        `autograd(anp, *args)`; where the program stores into arrays there is none.
+    by_hand : callable
+        The gradient with plain loops, for Numba: takes `args`, returns an array, or a tuple of them in the order of
+        `argnums`.
+    tolerance : float
+    """
+    ways = {
+        "jitgrad": jitgrad_way(function, args, argnums),
+        "numba": numba_way(by_hand, args),
+        "jit": jit_way(function, args),
+        "njit": numba_way(function, args),
+        "python": lambda: lambda: function(*args),
+    }
+    if jax is not None:
+        given = jax
+        ways["jax"] = jax_way(lambda _, *xs: given(*xs), args, argnums)
+    if autograd is not None:
+        ways["autograd"] = autograd_way(autograd, args, argnums)
+    return Case(title, ways, tolerance)
 
 
 def jitgrad_way(function: Callable[..., Any], args: tuple[Any, ...], argnums: Any = 0) -> Maker:
@@ -33,15 +93,28 @@ def jitgrad_way(function: Callable[..., Any], args: tuple[Any, ...], argnums: An
     return make
 
 
+def jit_way(function: Callable[..., Any], args: tuple[Any, ...]) -> Maker:
+    """Return the maker that compiles the program itself with jitgrad."""
+
+    def make() -> Callable[[], Any]:
+        import jitgrad
+
+        f = jitgrad.jit(function)
+        return lambda: f(*args)
+
+    return make
+
+
 def jax_way(function: Callable[..., Any], args: tuple[Any, ...], argnums: Any = 0) -> Maker:
-    """Return the maker that differentiates `function(np, *args)` with JAX, waiting for the result."""
+    """Return the maker that differentiates `function(np, *args)` with JAX, ints static, waiting for the result."""
 
     def make() -> Callable[[], Any]:
         import jax
         import jax.numpy as jnp
 
-        g = jax.jit(jax.grad(lambda *xs: function(jnp, *xs), argnums=argnums))
-        given = jax.device_put(args)
+        static = tuple(k for k, a in enumerate(args) if type(a) is int)
+        g = jax.jit(jax.grad(lambda *xs: function(jnp, *xs), argnums=argnums), static_argnums=static)
+        given = [a if k in static else jax.device_put(a) for k, a in enumerate(args)]
         return lambda: jax.block_until_ready(g(*given))
 
     return make
@@ -61,12 +134,12 @@ def autograd_way(function: Callable[..., Any], args: tuple[Any, ...], argnum: An
 
 
 def numba_way(function: Callable[..., Any], args: tuple[Any, ...]) -> Maker:
-    """Return the maker that compiles a gradient written by hand with Numba."""
+    """Return the maker that compiles a function with Numba, divisions unchecked."""
 
     def make() -> Callable[[], Any]:
         import numba
 
-        g = numba.njit(function)
+        g = numba.njit(error_model="numpy")(function)
         return lambda: g(*args)
 
     return make
