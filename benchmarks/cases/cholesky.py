@@ -82,8 +82,8 @@ def cholesky_by_hand(a: np.ndarray) -> np.ndarray:
             for k in range(j):
                 s += f[rest, k] * row[k]
             f[rest, j] = (f[rest, j] - s) * inverse
-    # Every adjoint of a factor's element sums products of factors with the gradient g found so far. With g symmetric
-    # and its diagonal doubled, column j is -g[j + 1 :, j + 1 :] @ f[j + 1 :, j] / f[j, j]; nothing else is read or updated.
+    # An adjoint of a factor's element sums products of factors with the gradient g found so far. With g symmetric and
+    # its diagonal doubled, column j is -g[j + 1 :, j + 1 :] @ f[j + 1 :, j] / f[j, j]; nothing else is read.
     g = np.empty((n, n))
     u = np.empty(n)
     t = np.empty(n)
