@@ -42,7 +42,7 @@ __all__ = [
     "resolve",
 ]
 
-LEVELS = ("minimal", "full", "quick")
+LEVELS = ("minimal", "loops", "full", "quick")
 
 # One compile at a time: llvmlite's own lock covers single calls only, and the symbol table of LLVM is global.
 _LOCK = threading.RLock()
@@ -213,7 +213,7 @@ def compile_module(ir: str, *, level: str = "full", externals: Mapping[str, int]
     Parameters
     ----------
     ir : str
-    level : {'minimal', 'full', 'quick'}
+    level : {'minimal', 'loops', 'full', 'quick'}
     externals : mapping of str to int, optional
         Symbols to define first, see `define_symbol`.
 
@@ -309,11 +309,11 @@ def _optimise(
 def _run_passes(module: llvm.ModuleRef, machine: llvm.TargetMachine, level: str) -> None:
     if level not in LEVELS:
         raise error("JG900", what=f"there is no level of optimisation {level!r}")
-    options = llvm.create_pipeline_tuning_options(speed_level=2)
-    options.loop_vectorization = True
-    options.slp_vectorization = True
+    options = llvm.create_pipeline_tuning_options(speed_level=2 if level == "full" else 1)
+    options.loop_vectorization = options.loop_unrolling = options.loop_interleaving = level == "full"
+    options.slp_vectorization = False
     builder = llvm.create_pass_builder(machine, options)
-    if level == "full":
+    if level in ("full", "loops"):
         passes = builder.getModulePassManager()
     else:
         passes = llvm.create_new_module_pass_manager()

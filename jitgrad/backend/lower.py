@@ -33,7 +33,7 @@ from jitgrad.backend.structure import is_scalar
 from jitgrad.backend.text import LOOP_METADATA
 from jitgrad.backend.visible import visible_stores
 from jitgrad.errors import error
-from jitgrad.graph.ir import Graph, Value
+from jitgrad.graph.ir import Graph, Op, Value
 from jitgrad.graph.types import ArrayType, ListType
 
 __all__ = ["Body", "Layout", "Site", "Target", "lower"]
@@ -72,8 +72,8 @@ class Body:
         Where it can fail.
     externals : list of str
         Symbols that the engine must define.
-    level : {'minimal', 'full'}
-        Which passes suit: few for explicit vectors, LLVM's own optimiser where the user's loops are.
+    level : {'minimal', 'loops', 'full'}
+        Which passes suit: few for explicit vectors alone, more around loops, all where LLVM may find vectors.
     notes : str
         The schedule and every copy, for people.
     """
@@ -138,15 +138,35 @@ def _lower(
             e.handles[arg] = e.load_word(word, arg.array.dtype)
     e.block(graph)
     _finish(e, graph, writes, result_layouts)
-    loops = any(op.name in ("for", "while") for op in graph.walk())
     return Body(
         _module(e),
         plan.arena_bytes,
         e.sites,
         list(e.text.externals),
-        "full" if loops else "minimal",
+        _level(graph),
         "\n".join([*_describe(schedule), *plan.notes]),
     )
+
+
+def _level(graph: Graph) -> str:
+    """Return which passes a body needs: see `Body.level`."""
+    loops = [op for op in graph.walk() if op.name in ("for", "while")]
+    if not loops:
+        return "minimal"
+    return "full" if any(map(_of_elements, loops)) else "loops"
+
+
+def _of_elements(loop: Op) -> bool:
+    """Whether a loop does nothing but compute scalars and store them at places that it counts through."""
+    (*_, body) = loop.regions
+    stores = False
+    for op in body.walk():
+        if op.name in ("for", "while"):
+            return False
+        stores = stores or op.name in ("store", "addto", "scatter", "scatter_add")
+        if op.name not in ("store", "addto") and not all(map(is_scalar, op.results)):
+            return False
+    return stores and loop.name == "for"
 
 
 @contextmanager

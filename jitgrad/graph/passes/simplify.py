@@ -320,7 +320,9 @@ def _survey(graph: Graph, r: Context) -> None:
             if op.regions:
                 r.written.update(op.operands)
                 if op.primitive.name == "for":
-                    r.loops[op.regions[0].args[0]] = op
+                    index = op.regions[0].args[0]
+                    r.order[index] = len(r.loops)
+                    r.loops[index] = op
             elif op.primitive.name in _WRITES:
                 r.written.add(op.operands[0])
         for v in block.yields:

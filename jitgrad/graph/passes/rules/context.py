@@ -41,6 +41,10 @@ class Context:
         Run-time dimensions of the graph's arguments, which are not negative.
     loops : dict of Value to Op
         The index of each `for` to the op, whose first operand is the trip count.
+    order : dict of Value to int
+        Numbers the indices in `loops`, outer loops first.
+    sums : dict of Value to object
+        What `ranges` found out about sums of integers.
     """
 
     def __init__(self, g: Builder) -> None:
@@ -49,6 +53,8 @@ class Context:
         self.written: set[Value] = set()
         self.sizes: set[Value] = set()
         self.loops: dict[Value, Op] = {}
+        self.order: dict[Value, int] = {}
+        self.sums: dict[Value, Any] = {}
 
     def literal(self, value: Value) -> np.ndarray | None:
         """Return the contents of a constant."""

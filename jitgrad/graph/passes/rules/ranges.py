@@ -1,13 +1,14 @@
 """What is known of an integer: `0 <= k < n` of a loop's index, that sizes are not negative, remainders, small sums.
 
 In: an int64 scalar. Out: bounds that hold whenever it is computed. Comparisons that they decide become constants, so
-that the wrapping of negative indices and most index checks of `for i in range(len(a))` vanish. Sums that might leave
-int64 have no bounds: they wrap.
+that the wrapping of negative indices and most index checks of nested loops over parts of arrays vanish. Sums that might
+leave int64 have no bounds: they wrap.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,8 +20,25 @@ __all__ = ["RULES", "is_below", "range_of"]
 
 _LEAST, _MOST = -(2**63), 2**63 - 1
 _DEPTH = 4
+# A sum of more terms than this is one number of which nothing is known.
+_TERMS = 8
 
 _Range = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Sum:
+    """`constant + sum(factor * value)`, over the integers."""
+
+    terms: dict[Value, int]
+    constant: int = 0
+
+    def plus(self, other: _Sum, factor: int = 1) -> _Sum:
+        """Return this sum plus `factor` times another."""
+        terms = dict(self.terms)
+        for v, k in other.terms.items():
+            terms[v] = terms.get(v, 0) + factor * k
+        return _Sum({v: k for v, k in terms.items() if k}, self.constant + factor * other.constant)
 
 
 def range_of(r: Context, value: Value, depth: int = _DEPTH) -> _Range:
@@ -28,6 +46,14 @@ def range_of(r: Context, value: Value, depth: int = _DEPTH) -> _Range:
     literal = r.literal(value)
     if literal is not None:
         return int(literal), int(literal)
+    found = _sum_of(r, value, depth)
+    if value not in found.terms:
+        return _bound(r, found, -1, depth), _bound(r, found, 1, depth)
+    return _range_of_term(r, value, depth)
+
+
+def _range_of_term(r: Context, value: Value, depth: int) -> _Range:
+    """Return the bounds of a value that is no sum of others."""
     if value in r.sizes:
         return 0, _MOST
     loop = r.loops.get(value)
@@ -38,26 +64,66 @@ def range_of(r: Context, value: Value, depth: int = _DEPTH) -> _Range:
     return (_LEAST, _MOST) if op is None or bounds is None else bounds(r, op, depth - 1)
 
 
+def _sum_of(r: Context, value: Value, depth: int = _DEPTH) -> _Sum:
+    """Return an int64 scalar as a sum of values that are no sums, as far as none of the additions can wrap."""
+    known = r.sums.get(value)
+    if known is not None:
+        return known
+    literal = r.literal(value)
+    if literal is not None:
+        return _Sum({}, int(literal))
+    alone = _Sum({value: 1})
+    op = value.op
+    if op is None or value.type != INT64 or op.primitive.name not in ("add", "subtract", "multiply", "negative"):
+        return alone
+    if depth == 0:
+        return alone  # not remembered: asked for itself, it may be known
+    x, *rest = (_sum_of(r, v, depth - 1) for v in op.operands)
+    if op.primitive.name == "negative":
+        made = _Sum({}).plus(x, -1)
+    elif op.primitive.name == "multiply":
+        (y,) = rest
+        if x.terms and y.terms:
+            return alone
+        made = _Sum({}).plus(x, y.constant) if x.terms else _Sum({}).plus(y, x.constant)
+    else:
+        made = x.plus(rest[0], 1 if op.primitive.name == "add" else -1)
+    fits = len(made.terms) <= _TERMS
+    fits = fits and _bound(r, made, -1, depth - 1) >= _LEAST and _bound(r, made, 1, depth - 1) <= _MOST
+    found = made if fits else alone
+    if fits or depth == _DEPTH:
+        r.sums[value] = found
+    return found
+
+
+def _bound(r: Context, given: _Sum, side: int, depth: int = _DEPTH) -> int:
+    """Return an upper (`side` 1) or lower (-1) bound of a sum.
+
+    The index of a loop is replaced by its own bound, which is a sum as well, innermost first: of `i + j` with `j` below
+    `n - i` that gives `n - 1`, where bounds that are numbers would give twice as much.
+    """
+    while depth > 0:
+        inner = max((v for v in given.terms if v in r.loops), key=r.order.__getitem__, default=None)
+        if inner is None:
+            break
+        factor = given.terms[inner]
+        last = _Sum({}, 0)
+        if factor * side > 0:
+            last = _sum_of(r, r.loops[inner].operands[0], depth - 1).plus(_Sum({}, -1))
+        given = given.plus(_Sum({inner: 1}), -factor).plus(last, factor)
+    found = given.constant
+    for v, factor in given.terms.items():
+        low, high = _range_of_term(r, v, max(depth - 1, 0))
+        found += factor * (high if factor * side > 0 else low)
+    return found
+
+
 def _within(low: int, high: int) -> _Range:
     return (low, high) if low >= _LEAST and high <= _MOST else (_LEAST, _MOST)
 
 
 def _are_int64(op: Op) -> bool:
     return all(v.type == INT64 for v in op.operands)
-
-
-def _add(r: Context, op: Op, depth: int) -> _Range:
-    if not _are_int64(op):
-        return _LEAST, _MOST
-    (a, b), (c, d) = (range_of(r, v, depth) for v in op.operands)
-    return _within(a + c, b + d)
-
-
-def _subtract(r: Context, op: Op, depth: int) -> _Range:
-    if not _are_int64(op):
-        return _LEAST, _MOST
-    (a, b), (c, d) = (range_of(r, v, depth) for v in op.operands)
-    return _within(a - d, b - c)
 
 
 def _remainder(r: Context, op: Op, depth: int) -> _Range:
@@ -100,26 +166,31 @@ def _cast(r: Context, op: Op, depth: int) -> _Range:
 
 
 _BOUNDS: dict[str, Callable[[Context, Op, int], _Range]] = {
-    "add": _add,
     "cast": _cast,
     "list_length": lambda r, op, depth: (0, _MOST),
     "maximum": _maximum,
     "minimum": _minimum,
     "remainder": _remainder,
     "select": _select,
-    "subtract": _subtract,
 }
 
 
 def is_below(r: Context, x: Value, y: Value) -> bool | None:
     """Whether x < y always (True), never (False), or that is not known (None)."""
-    loop = r.loops.get(x)
-    if loop is not None and loop.operands[0] is y:
+    if x.type != INT64 or y.type != INT64:
+        (a, b), (c, d) = range_of(r, x), range_of(r, y)
+        return True if b < c else False if a >= d else None
+    gap = _sum_of(r, y).plus(_sum_of(r, x), -1)
+    if _bound(r, gap, -1) > 0:
         return True
-    (a, b), (c, d) = range_of(r, x), range_of(r, y)
-    if b < c:
-        return True
-    return False if a >= d else None
+    return False if _bound(r, gap, 1) <= 0 else None
+
+
+def _note(r: Context, op: Op) -> Value | None:
+    """Find out what an op sums where it stands, so that those that use it need not look far."""
+    if op.results[0].type == INT64:
+        _sum_of(r, op.results[0])
+    return None
 
 
 def _compare(r: Context, op: Op) -> Value | None:
@@ -165,6 +236,7 @@ def _remainder_of_small(r: Context, op: Op) -> Value | None:
 
 RULES: dict[str, Rule] = {
     "absolute": _absolute,
+    "add": _note,
     "equal": _compare,
     "greater": _compare,
     "greater_equal": _compare,
@@ -172,6 +244,9 @@ RULES: dict[str, Rule] = {
     "less_equal": _compare,
     "maximum": _extremum,
     "minimum": _extremum,
+    "multiply": _note,
+    "negative": _note,
     "not_equal": _compare,
     "remainder": _remainder_of_small,
+    "subtract": _note,
 }
