@@ -87,7 +87,7 @@ def plan_nest(
         if lanes in dims:
             dims.remove(lanes)
             dims.append(lanes)
-    width = _width(nodes, merged[lanes], vector_bytes, lanes) if lanes is not None else 1
+    width = _width(nodes, outputs, merged[lanes], vector_bytes, lanes) if lanes is not None else 1
     if lanes is not None:
         bit = 1 << lanes
         for n in nodes:
@@ -180,14 +180,20 @@ def _by_stride(dims: list[int], outputs: Sequence[Access], inputs: Sequence[Acce
     return sorted(dims, key=lambda k: -sum(abs(int(a.steps[k])) for a in accesses))
 
 
-def _width(nodes: Sequence[Node], size: Sym, vector_bytes: int, lanes: int) -> int:
-    """Return how many lanes to work on at once."""
+def _width(nodes: Sequence[Node], outputs: Sequence[Access], size: Sym, vector_bytes: int, lanes: int) -> int:
+    """Return how many lanes to work on at once.
+
+    Where elements are gathered one by one, or a tail of any length needs masks, many lanes make long code that is no
+    faster: columns of a matrix took 4 to 10 times as long to compile, and longer to run.
+    """
     bit = 1 << lanes
     moving = [n for n in nodes if n.dims & bit]
     bytes = max((n.dtype.itemsize for n in moving), default=8)
     costly = any(n.kind == "apply" and n.payload.name in EXPENSIVE for n in moving)
     crowded = len(moving) > 12
-    registers = 2 if costly or crowded else 4
+    accesses = [n.access for n in moving if n.access is not None] + list(outputs)
+    apart = any(a.steps[lanes] not in (-1, 0, 1) for a in accesses) or any(n.kind == "gather" for n in moving)
+    registers = 1 if apart else 2 if costly or crowded or not isinstance(size, int) else 4
     width = min(max(registers * vector_bytes // bytes, 1), 32)
     if isinstance(size, int):
         while width > 1 and width // 2 >= size:
