@@ -46,7 +46,7 @@ def newton_autograd(anp: Any, e: Any, m: Any, tolerance: float) -> Any:
 
 
 def newton_by_hand(e: float, m: float, tolerance: float) -> tuple[float, float]:
-    # Kept: sine, cosine, the denominator's inverse, the step. Newton's method takes far fewer trips than there are rows.
+    # Kept: sine, cosine, the denominator's inverse, the step; there are far fewer trips than rows.
     tape = np.empty((100, 4))
     x = m
     step = 1.0
