@@ -38,21 +38,25 @@ def logistic_map_jax(x: Any, r: Any, tolerance: Any) -> Any:
 
 
 def logistic_map_by_hand(x: float, r: float, tolerance: float) -> tuple[float, float]:
-    # Kept: the states, in an array that grows.
-    size = 1024
+    # Kept: the states, in an array that grows. It is replaced outside the inner loop, which so holds only its address.
+    size = 8192
     tape = np.empty(size)
     n = 0
     old = x + 1.0
-    while abs(x - old) > tolerance:
-        if n == size:
-            size *= 8
+    going = abs(x - old) > tolerance
+    while going:
+        stop = size
+        while going and n < stop:
+            tape[n] = x
+            n += 1
+            old = x
+            x = r * x * (1.0 - x)
+            going = abs(x - old) > tolerance
+        if going:
+            size *= 4
             longer = np.empty(size)
             longer[:n] = tape
             tape = longer
-        tape[n] = x
-        n += 1
-        old = x
-        x = r * x * (1.0 - x)
     # The chain of cotangents is one fused operation a step; what else there is does not wait for it.
     g = 0.0
     gr = 0.0
