@@ -176,17 +176,24 @@ MUTANTS = (
     ),
     Mutant(
         "a read goes past a store to a place that may be the same",
-        "graph/passes/rules/memory.py",
-        "return p is q and (i - j) % 2**64 != 0",
-        "return p is not q or (i - j) % 2**64 != 0",
-        ("programs/test_small.py", *_PASSES),
+        "graph/passes/rules/places.py",
+        "    return low > 0 or high < 0\n",
+        "    return low >= 0 or high < 0\n",
+        ("programs/test_small.py", "graph/test_dependence.py", *_PASSES),
     ),
     Mutant(
         "parts that touch at their ends are thought apart",
-        "graph/passes/rules/memory.py",
-        "    return low > high\n",
-        "    return low >= high\n",
+        "graph/passes/rules/places.py",
+        "return max(min(p), min(q)) > min(max(p), max(q))",
+        "return max(min(p), min(q)) >= min(max(p), max(q))",
         _STORES,
+    ),
+    Mutant(
+        "a store is dead though the next iteration reads it",
+        "graph/passes/dead_stores.py",
+        "moved = {index: Sum({index: 1, more: 1}, 1)}",
+        "moved = {index: Sum({index: 1, more: 1}, 2)}",
+        ("graph/test_dependence.py",),
     ),
     # --- buffers
     Mutant(

@@ -19,7 +19,9 @@ from jitgrad.graph.diff.lists import reshape_elements
 from jitgrad.graph.diff.reverse import Reverse
 from jitgrad.graph.ir import Block, Graph, Value, clone_block, substitute_type
 from jitgrad.graph.ops.shape import reshape_to
+from jitgrad.graph.passes import prepare
 from jitgrad.graph.passes.dce import dce
+from jitgrad.graph.passes.dead_stores import dead_stores
 from jitgrad.graph.passes.rewriting import dims_of
 from jitgrad.graph.types import INT64, ArrayType, ListType
 
@@ -55,6 +57,10 @@ def adjoint(block: Block, wrt: Sequence[int], *, name: str = "adjoint", seeded: 
     DifferentiationError
         JG301 if the derivative passes through an op that has none.
     """
+    source, yields = _copy(block, name)
+    source.yields = yields
+    prepare(source)
+    block = source
     choice = _Adjoint(block, wrt, name, seeded, None)
     if not choice.undone:
         return choice.graph
@@ -114,8 +120,10 @@ class _Adjoint:
             cts.append(reverse.zeros_for(top, arg) if cot is None else cot.value)
         nest.finish()
         self.graph.yields = [*yields, *cts]
-        # Tapes and restored arrays were built before it was known who reads them; this makes them free.
+        # Tapes and restored arrays were built before it was known who reads them; these make them free.
         dce(self.graph)
+        if self.reverse.undo.done and dead_stores(self.graph):
+            dce(self.graph)
         self._measure()
 
     def _measure(self) -> None:

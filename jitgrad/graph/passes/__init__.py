@@ -1,6 +1,6 @@
 """The passes over graphs, and the order they run in.
 
-    graph -> dce -> (simplify -> cse -> licm -> dce) until nothing changes -> graph
+    graph -> dce -> (simplify -> cse -> licm -> promote -> dce) until nothing changes -> graph
 
 In: a graph that verifies. Out: the same graph object, which computes the same bits and raises the same errors with
 fewer ops. A pass is a function `name(graph) -> bool` (whether it changed something) in a file of its own; each is
@@ -14,10 +14,11 @@ from collections.abc import Callable
 from jitgrad.graph.ir import Graph
 from jitgrad.graph.passes.cse import cse
 from jitgrad.graph.passes.dce import dce
-from jitgrad.graph.passes.licm import licm
-from jitgrad.graph.passes.simplify import simplify
+from jitgrad.graph.passes.licm import licm, licm_integers
+from jitgrad.graph.passes.promote import promote
+from jitgrad.graph.passes.simplify import simplify, simplify_integers
 
-__all__ = ["PASSES", "cse", "dce", "licm", "optimise", "simplify"]
+__all__ = ["PASSES", "cse", "dce", "licm", "optimise", "prepare", "promote", "simplify"]
 
 PASSES: tuple[Callable[[Graph], bool], ...] = (
     # Facts about constants and decided branches first: they make ops equal, invariant and dead.
@@ -26,6 +27,8 @@ PASSES: tuple[Callable[[Graph], bool], ...] = (
     cse,
     # After cse, so that one copy moves out of a loop and not each.
     licm,
+    # After cse and licm: an element's place must be the same value wherever it is used, and come from outside the loop.
+    promote,
     # Last in each round: what the others replaced is still there, and would be counted as used by the next simplify.
     dce,
 )
@@ -43,3 +46,17 @@ def optimise(graph: Graph) -> None:
         quiet = 0 if PASSES[k % len(PASSES)](graph) else quiet + 1
         if quiet == len(PASSES):
             return
+
+
+def prepare(graph: Graph) -> None:
+    """Make a graph that will be differentiated store less: what is overwritten must be kept for the way back.
+
+    Nothing is rewritten that a derivative could notice: places become comparable, elements are carried in registers.
+    """
+    if not any(op.name == "for" for op in graph.walk()):
+        return
+    simplify_integers(graph)
+    cse(graph)
+    licm_integers(graph)
+    while promote(graph):
+        cse(graph)

@@ -29,7 +29,7 @@ from jitgrad.graph.passes.rewriting import KEPT_EFFECTS, attr_dims, dims_of
 from jitgrad.graph.primitive import PRIMITIVES
 from jitgrad.graph.types import ArrayType, Type
 
-__all__ = ["licm"]
+__all__ = ["licm", "licm_integers"]
 
 _CHEAP, _COSTLY, _GUARDED, _PINNED = range(4)
 _VIEWS = frozenset({"constant", "reshape", "transpose", "broadcast", "iota"})
@@ -127,8 +127,14 @@ def licm(graph: Graph) -> bool:
     return _Motion().run(graph)
 
 
+def licm_integers(graph: Graph) -> bool:
+    """Move cheap arithmetic of integers only, which no derivative depends on."""
+    return _Motion(integers_only=True).run(graph)
+
+
 class _Motion:
-    def __init__(self) -> None:
+    def __init__(self, integers_only: bool = False) -> None:
+        self.integers_only = integers_only
         self.depth: dict[Value, int] = {}
         self.frames: list[_Frame] = []
         self.changed = False
@@ -176,7 +182,7 @@ class _Motion:
 
     def leave(self, frame: _Frame) -> None:
         for v in frame.block.yields:
-            frame.used |= 1 << self.depth[v]
+            frame.used |= 1 << self.depth.get(v, 0)
         self.frames.pop()
         if self.frames:
             parent = self.frames[-1]
@@ -189,18 +195,20 @@ class _Motion:
         depth = self.depth
         used = 0
         for v in op.operands:
-            used |= 1 << depth[v]
+            used |= 1 << depth.get(v, 0)  # a block may use values of blocks around it
         for result in op.results:
             for d in dims_of(result.type):
                 if not isinstance(d, int):
-                    used |= 1 << depth[d]
+                    used |= 1 << depth.get(d, 0)
         if op.attrs:
             for d in attr_dims(op):
-                used |= 1 << depth[d]
+                used |= 1 << depth.get(d, 0)
         return used
 
     def place(self, op: Op, used: int, kind: int) -> None:
         """Append an op where it belongs, and note the depth of its results."""
+        if self.integers_only and (kind != _CHEAP or any(r.type.is_float for r in op.results)):
+            kind = _PINNED
         at = target = len(self.frames) - 1
         lowest = max(used.bit_length() - 1, 0)
         guarded_by: _Frame | None = None

@@ -25,7 +25,7 @@ from jitgrad.graph.passes.rules import arithmetic, choice, memory, ranges, shape
 from jitgrad.graph.passes.rules.context import Context, Rule, made_by
 from jitgrad.graph.types import ArrayType
 
-__all__ = ["simplify"]
+__all__ = ["simplify", "simplify_integers", "survey"]
 
 _TABLES = (arithmetic.RULES, choice.RULES, memory.RULES, shapes.RULES, ranges.RULES)
 # Of one primitive, the rules in the order of the tables.
@@ -39,6 +39,7 @@ _FOLDED_SIZE = 64
 _FOLDED_MOVES = frozenset({"load", "reshape", "transpose", "concatenate"})
 # A rule's result is simplified again at once, at most this often; the rest is for the next sweep.
 _AGAIN = 8
+_MOVES = frozenset({"load", "store"})
 _WRITES = frozenset({"store", "addto", "scatter", "scatter_add", "list_push", "list_pop", "list_set", "list_addto"})
 
 # An `if` whose arms hold at most this many of these ops becomes selects: both arms together then cost about as much as
@@ -54,6 +55,11 @@ _SELECTABLE = frozenset(
 def simplify(graph: Graph) -> bool:
     """Apply the rules in one sweep; linear in the number of ops."""
     return _Sweep(graph).run()
+
+
+def simplify_integers(graph: Graph) -> bool:
+    """Apply only the rules that no derivative depends on: of integers and bools, and of what is read and stored."""
+    return _Sweep(graph, integers_only=True).run()
 
 
 class _Frame:
@@ -83,12 +89,13 @@ class _Frame:
 
 
 class _Sweep:
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, integers_only: bool = False) -> None:
         self.graph = graph
+        self.integers_only = integers_only
         self.replaced = Replacements()
         self.changed = False
         self.r = Context(Builder(graph))
-        _survey(graph, self.r)
+        survey(graph, self.r)
         self.stack: list[_Frame] = []
 
     def run(self) -> bool:
@@ -143,7 +150,7 @@ class _Sweep:
                 target.ops.append(op)
             return
         results = op.results
-        if len(results) != 1:
+        if len(results) != 1 or (self.integers_only and results[0].type.is_float and op.name not in _MOVES):
             target.ops.append(op)
             return
         old = results[0]
@@ -267,7 +274,7 @@ class _Sweep:
         self.r.g.location = op.location
         if op.name == "if" and op.results:
             self.merge_equal_results(op)
-            if op.results and self.becomes_select(op, target):
+            if op.results and not self.integers_only and self.becomes_select(op, target):
                 return
         elif op.name == "while":
             literal = self.r.literal(op.regions[0].yields[0])
@@ -308,7 +315,7 @@ class _Sweep:
         return True
 
 
-def _survey(graph: Graph, r: Context) -> None:
+def survey(graph: Graph, r: Context) -> None:
     """Note what the rules ask about values."""
     uses = r.uses
     for arg in graph.args:

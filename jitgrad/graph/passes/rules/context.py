@@ -43,6 +43,8 @@ class Context:
         The index of each `for` to the op, whose first operand is the trip count.
     order : dict of Value to int
         Numbers the indices in `loops`, outer loops first.
+    lasts : dict of Value to object
+        For indices of loops that are only thought of: the sum that is the last of them.
     sums : dict of Value to object
         What `ranges` found out about sums of integers.
     """
@@ -54,6 +56,7 @@ class Context:
         self.sizes: set[Value] = set()
         self.loops: dict[Value, Op] = {}
         self.order: dict[Value, int] = {}
+        self.lasts: dict[Value, Any] = {}
         self.sums: dict[Value, Any] = {}
 
     def literal(self, value: Value) -> np.ndarray | None:

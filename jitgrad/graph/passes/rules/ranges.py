@@ -12,14 +12,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jitgrad.graph.ir import Op, Value
+from jitgrad.graph.ir import Block, Op, Value
+from jitgrad.graph.passes.rewriting import blocks_within
 from jitgrad.graph.passes.rules.context import Context, Rule
-from jitgrad.graph.types import INT64
+from jitgrad.graph.types import INT64, Dim
 
-__all__ = ["RULES", "is_below", "range_of"]
+__all__ = ["RULES", "Sum", "bound", "bounds_of", "is_below", "last_of", "range_of", "sum_of", "survey_sums"]
 
 _LEAST, _MOST = -(2**63), 2**63 - 1
 _DEPTH = 4
+_SUMS = frozenset({"add", "subtract", "multiply", "negative"})
 # A sum of more terms than this is one number of which nothing is known.
 _TERMS = 8
 
@@ -27,18 +29,18 @@ _Range = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class _Sum:
+class Sum:
     """`constant + sum(factor * value)`, over the integers."""
 
     terms: dict[Value, int]
     constant: int = 0
 
-    def plus(self, other: _Sum, factor: int = 1) -> _Sum:
+    def plus(self, other: Sum, factor: int = 1) -> Sum:
         """Return this sum plus `factor` times another."""
         terms = dict(self.terms)
         for v, k in other.terms.items():
             terms[v] = terms.get(v, 0) + factor * k
-        return _Sum({v: k for v, k in terms.items() if k}, self.constant + factor * other.constant)
+        return Sum({v: k for v, k in terms.items() if k}, self.constant + factor * other.constant)
 
 
 def range_of(r: Context, value: Value, depth: int = _DEPTH) -> _Range:
@@ -46,9 +48,9 @@ def range_of(r: Context, value: Value, depth: int = _DEPTH) -> _Range:
     literal = r.literal(value)
     if literal is not None:
         return int(literal), int(literal)
-    found = _sum_of(r, value, depth)
+    found = sum_of(r, value, depth)
     if value not in found.terms:
-        return _bound(r, found, -1, depth), _bound(r, found, 1, depth)
+        return bound(r, found, -1, depth), bound(r, found, 1, depth)
     return _range_of_term(r, value, depth)
 
 
@@ -64,58 +66,76 @@ def _range_of_term(r: Context, value: Value, depth: int) -> _Range:
     return (_LEAST, _MOST) if op is None or bounds is None else bounds(r, op, depth - 1)
 
 
-def _sum_of(r: Context, value: Value, depth: int = _DEPTH) -> _Sum:
+def bounds_of(r: Context, x: Dim, *less: Dim) -> _Range:
+    """Return bounds of `x` minus all of `less`: int64 scalars or Python's ints."""
+    found = _as_sum(r, x)
+    for y in less:
+        found = found.plus(_as_sum(r, y), -1)
+    return bound(r, found, -1), bound(r, found, 1)
+
+
+def _as_sum(r: Context, x: Dim) -> Sum:
+    return Sum({}, x) if isinstance(x, int) else sum_of(r, x)
+
+
+def sum_of(r: Context, value: Value, depth: int = _DEPTH) -> Sum:
     """Return an int64 scalar as a sum of values that are no sums, as far as none of the additions can wrap."""
     known = r.sums.get(value)
     if known is not None:
         return known
     literal = r.literal(value)
     if literal is not None:
-        return _Sum({}, int(literal))
-    alone = _Sum({value: 1})
+        return Sum({}, int(literal))
+    alone = Sum({value: 1})
     op = value.op
-    if op is None or value.type != INT64 or op.primitive.name not in ("add", "subtract", "multiply", "negative"):
+    if op is None or value.type != INT64 or op.primitive.name not in _SUMS:
         return alone
     if depth == 0:
         return alone  # not remembered: asked for itself, it may be known
-    x, *rest = (_sum_of(r, v, depth - 1) for v in op.operands)
+    x, *rest = (sum_of(r, v, depth - 1) for v in op.operands)
     if op.primitive.name == "negative":
-        made = _Sum({}).plus(x, -1)
+        made = Sum({}).plus(x, -1)
     elif op.primitive.name == "multiply":
         (y,) = rest
         if x.terms and y.terms:
             return alone
-        made = _Sum({}).plus(x, y.constant) if x.terms else _Sum({}).plus(y, x.constant)
+        made = Sum({}).plus(x, y.constant) if x.terms else Sum({}).plus(y, x.constant)
     else:
         made = x.plus(rest[0], 1 if op.primitive.name == "add" else -1)
     fits = len(made.terms) <= _TERMS
-    fits = fits and _bound(r, made, -1, depth - 1) >= _LEAST and _bound(r, made, 1, depth - 1) <= _MOST
+    fits = fits and bound(r, made, -1, depth - 1) >= _LEAST and bound(r, made, 1, depth - 1) <= _MOST
     found = made if fits else alone
     if fits or depth == _DEPTH:
         r.sums[value] = found
     return found
 
 
-def _bound(r: Context, given: _Sum, side: int, depth: int = _DEPTH) -> int:
+def bound(r: Context, given: Sum, side: int, depth: int = _DEPTH) -> int:
     """Return an upper (`side` 1) or lower (-1) bound of a sum.
 
     The index of a loop is replaced by its own bound, which is a sum as well, innermost first: of `i + j` with `j` below
     `n - i` that gives `n - 1`, where bounds that are numbers would give twice as much.
     """
     while depth > 0:
-        inner = max((v for v in given.terms if v in r.loops), key=r.order.__getitem__, default=None)
+        inner = max((v for v in given.terms if v in r.order), key=r.order.__getitem__, default=None)
         if inner is None:
             break
         factor = given.terms[inner]
-        last = _Sum({}, 0)
+        last = Sum({}, 0)
         if factor * side > 0:
-            last = _sum_of(r, r.loops[inner].operands[0], depth - 1).plus(_Sum({}, -1))
-        given = given.plus(_Sum({inner: 1}), -factor).plus(last, factor)
+            last = last_of(r, inner, depth - 1)
+        given = given.plus(Sum({inner: 1}), -factor).plus(last, factor)
     found = given.constant
     for v, factor in given.terms.items():
         low, high = _range_of_term(r, v, max(depth - 1, 0))
         found += factor * (high if factor * side > 0 else low)
     return found
+
+
+def last_of(r: Context, index: Value, depth: int = _DEPTH) -> Sum:
+    """Return the index of a loop's last iteration."""
+    known = r.lasts.get(index)
+    return sum_of(r, r.loops[index].operands[0], depth).plus(Sum({}, -1)) if known is None else known
 
 
 def _within(low: int, high: int) -> _Range:
@@ -180,16 +200,24 @@ def is_below(r: Context, x: Value, y: Value) -> bool | None:
     if x.type != INT64 or y.type != INT64:
         (a, b), (c, d) = range_of(r, x), range_of(r, y)
         return True if b < c else False if a >= d else None
-    gap = _sum_of(r, y).plus(_sum_of(r, x), -1)
-    if _bound(r, gap, -1) > 0:
+    gap = sum_of(r, y).plus(sum_of(r, x), -1)
+    if bound(r, gap, -1) > 0:
         return True
-    return False if _bound(r, gap, 1) <= 0 else None
+    return False if bound(r, gap, 1) <= 0 else None
+
+
+def survey_sums(r: Context, block: Block) -> None:
+    """Find out all sums of a block in order, so that later questions need not look far."""
+    for inner in blocks_within(block):
+        for op in inner.ops:
+            if op.primitive.name in _SUMS and op.results[0].type == INT64:
+                sum_of(r, op.results[0])
 
 
 def _note(r: Context, op: Op) -> Value | None:
     """Find out what an op sums where it stands, so that those that use it need not look far."""
     if op.results[0].type == INT64:
-        _sum_of(r, op.results[0])
+        sum_of(r, op.results[0])
     return None
 
 

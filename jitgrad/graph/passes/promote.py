@@ -1,0 +1,155 @@
+"""Elements that a loop stores again and again become scalars that it carries.
+
+    for k in range(n): c[i, j] += a[i, k] * b[k, j]
+
+reads and writes one element of `c` in every iteration. Here it is read once before the loop, carried, and written once
+behind it. Before differentiation that is worth most: an element that is overwritten must be kept for the way back, a
+sum need not. It is done where nothing else in the loop can touch the element: other parts of the same array that are
+read or written must lie elsewhere, which `rules/ranges.py` decides for places that are sums of loop indices.
+
+In: a graph. Out: the same graph, which computes the same bits. The element's place must be in range whether the loop
+runs or not. Stores that the caller sees (`visible`) are left alone: a long loop may be interrupted.
+"""
+
+from __future__ import annotations
+
+from jitgrad.graph.builder import Builder
+from jitgrad.graph.ir import Block, Graph, Op, Value
+from jitgrad.graph.ops.index import Entry, Pick, index_of
+from jitgrad.graph.passes.accesses import Carried, carried_array
+from jitgrad.graph.passes.rewriting import Replacements, blocks_within
+from jitgrad.graph.passes.rules.context import Context
+from jitgrad.graph.passes.rules.places import apart
+from jitgrad.graph.passes.rules.ranges import bounds_of, survey_sums
+from jitgrad.graph.passes.simplify import survey
+from jitgrad.graph.primitive import PRIMITIVES
+from jitgrad.graph.types import ArrayType
+
+__all__ = ["promote"]
+
+
+def promote(graph: Graph) -> bool:
+    """Carry elements in registers; about linear in the number of ops."""
+    loops = [(block, op) for block in blocks_within(graph) for op in block.ops if op.name == "for"]
+    if not loops:
+        return False
+    r = Context(Builder(graph))
+    survey(graph, r)
+    survey_sums(r, graph)
+    changed = False
+    # Inner loops first: what they read before them and write behind them, an outer loop may carry in its turn.
+    for block, loop in reversed(loops):
+        changed |= _Loop(r, block, loop).run()
+    return changed
+
+
+class _Loop:
+    def __init__(self, r: Context, block: Block, loop: Op) -> None:
+        self.r = r
+        self.block = block
+        self.loop = loop
+        (self.body,) = loop.regions
+        self.inside = {v for b in blocks_within(self.body) for op in b.ops for v in op.results}
+        self.inside |= {v for b in blocks_within(self.body) for v in b.args}
+
+    def run(self) -> bool:
+        changed = False
+        for k in range(len(self.loop.results)):
+            type = self.loop.results[k].type
+            carried = carried_array(self.loop, k) if isinstance(type, ArrayType) and type.shape else None
+            if carried is None or any(s.op.attrs.get("visible") for s in carried.stores):
+                continue
+            if any(v in carried.versions for op in self.body.ops if op.name == "if" for v in op.results):
+                continue  # what the element is would have to be chosen too
+            tried: set[tuple[Entry, ...]] = set()
+            for access in carried.stores:
+                op = access.op
+                place = index_of(op)
+                if len(access.path) > 1 or op.operands[1].shape or place in tried:
+                    continue
+                tried.add(place)
+                if self.is_fixed(place, op.operands[0]) and self.is_alone(carried, place):
+                    self.rewrite(carried, place)
+                    changed = True
+                    break  # the accesses have changed: another element waits for the next round
+        return changed
+
+    def is_fixed(self, place: tuple[Entry, ...], array: Value) -> bool:
+        """Whether a place is one element, the same in every iteration, and surely of the array."""
+        for e, size in zip(place, array.shape, strict=True):
+            if not isinstance(e, Pick) or e.at is None or e.at in self.inside:
+                return False
+            low, _ = bounds_of(self.r, e.at)
+            gap, _ = bounds_of(self.r, size, e.at)
+            if low < 0 or gap < 1:
+                return False
+        return True
+
+    def is_alone(self, carried: Carried, place: tuple[Entry, ...]) -> bool:
+        """Whether every other access is surely to other elements; those to this very element stand in the body."""
+        return all(
+            (other == place and len(access.path) == 1) or apart(self.r, place, other)
+            for access in (*carried.loads, *carried.stores)
+            for other in (index_of(access.op),)
+        )
+
+    def rewrite(self, carried: Carried, place: tuple[Entry, ...]) -> None:
+        """Carry the element at a place."""
+        loop, body, k = self.loop, self.body, carried.position
+        like = next(s.op for s in carried.stores if index_of(s.op) == place)
+        attrs, ints = {"index": like.attrs["index"]}, like.operands[2:]
+        at = self.block.ops.index(loop)
+        g = Builder(Block(), like.location)
+        before = g.emit("load", [loop.operands[k + 1], *ints], attrs).result
+        self.block.ops[at:at] = g.block.ops
+
+        element = body.add_arg(before.type, like.operands[1].name)
+        # What the element is, by the version of the array.
+        now = {body.args[k + 1]: element}
+        last = body.yields[k]
+        replaced = Replacements()
+        old, body.ops = body.ops, []
+        for op in old:
+            array = op.operands[0] if op.operands else None
+            mine = array in now and op.name in ("load", "store", "addto")
+            same = mine and index_of(op) == place
+            # A loop within leaves the element alone.
+            handed_on = {
+                r: now[v] for r, v in zip(op.results, op.operands[1:], strict=False) if op.regions and v in now
+            }
+            replaced.in_op(op)
+            for region in op.regions:
+                _replace_within(region, replaced)
+            now |= handed_on
+            if mine and op.name != "load":
+                assert array is not None
+                value = now[array]
+                if same and op.name == "addto":
+                    g.block, g.location = body, op.location
+                    value = g.add(value, op.operands[1])
+                now[op.result] = op.operands[1] if same and op.name == "store" else value
+            if not same:
+                body.ops.append(op)
+            else:
+                assert array is not None
+                replaced.add(op.result, now[array] if op.name == "load" else array)
+        body.yields = [*replaced.in_values(body.yields), replaced.find(now[last])]
+
+        loop.operands.append(before)
+        after = Value(before.type, loop, len(loop.results), element.name)
+        loop.results.append(after)
+        # The store behind the loop takes over the value that the rest of the program uses.
+        result = loop.results[k]
+        loop.results[k] = Value(result.type, loop, k, result.name)
+        write = Op(PRIMITIVES["store"], [loop.results[k], after, *ints], attrs, (), (), like.location)
+        write.results = [result]
+        result.owner, result.index = write, 0
+        self.block.ops.insert(self.block.ops.index(loop) + 1, write)
+
+
+def _replace_within(block: Block, replaced: Replacements) -> None:
+    for inner in blocks_within(block):
+        replaced.in_block(inner)
+        for op in inner.ops:
+            replaced.in_op(op)
+        inner.yields = replaced.in_values(inner.yields)
