@@ -44,6 +44,7 @@ def program_case(
     jax: Callable[..., Any] | None = None,
     autograd: Callable[..., Any] | None = None,
     by_hand: Callable[..., Any],
+    njit: Callable[..., Any] | None = None,
     tolerance: float = 1e-8,
 ) -> Case:
     """Return the case of a program with all its ways.
@@ -52,7 +53,7 @@ def program_case(
     ----------
     title : str
     function : callable
-        The plain NumPy program, that Numba compiles too; returns a float.
+        The plain NumPy program, that Numba compiles too unless `njit` is given; returns a float.
     args : tuple
     argnums : int or tuple of int
         What it is differentiated by.
@@ -64,13 +65,15 @@ def program_case(
     by_hand : callable
         The gradient with plain loops, for Numba: takes `args`, returns an array, or a tuple of them in the order of
         `argnums`. Its sums may be reassociated and its products fused.
+    njit : callable, optional
+        The program as Numba compiles it, where it cannot compile `function`.
     tolerance : float
     """
     ways = {
         "jitgrad": jitgrad_way(function, args, argnums),
         "numba": numba_way(by_hand, args, fast=True),
         "jit": jit_way(function, args),
-        "njit": numba_way(function, args),
+        "njit": numba_way(njit or function, args),
         "python": lambda: lambda: function(*args),
     }
     if jax is not None:
