@@ -14,6 +14,7 @@ from jitgrad.errors import error
 from jitgrad.graph.builder import Builder
 from jitgrad.graph.diff.activity import active_values
 from jitgrad.graph.diff.cotangent import Cot
+from jitgrad.graph.diff.cut import NO_PLAN, Plan, choose
 from jitgrad.graph.diff.frames import Frame, Nest, run
 from jitgrad.graph.diff.lists import reshape_elements
 from jitgrad.graph.diff.reverse import Reverse
@@ -57,20 +58,32 @@ def adjoint(block: Block, wrt: Sequence[int], *, name: str = "adjoint", seeded: 
     DifferentiationError
         JG301 if the derivative passes through an op that has none.
     """
-    source, yields = _copy(block, name)
+    source, yields, _ = _copy(block, name)
     source.yields = yields
     prepare(source)
-    block = source
+    found = _cheaper_undo(source, wrt, name, seeded)
+    plan = found.better_plan(source)
+    if plan is not None:
+        planned = _Adjoint(source, wrt, name, seeded, found.undo, plan)
+        if sum(planned.costs.values()) < sum(found.costs.values()):
+            found = planned
+    return found.graph
+
+
+def _cheaper_undo(block: Block, wrt: Sequence[int], name: str, seeded: Sequence[int] | None) -> _Adjoint:
+    """Return the adjoint that undoes stores where that keeps less.
+
+    Undoing stores keeps what is overwritten, a tape what is loaded: the cheaper is taken for each loop nest, at a tie
+    the tape, which needs no copy of an array that is a result as well.
+    """
     choice = _Adjoint(block, wrt, name, seeded, None)
     if not choice.undone:
-        return choice.graph
-    # Undoing stores keeps what is overwritten, a tape what is loaded: take the cheaper for each loop nest. At a tie the
-    # tape, which needs no copy of an array that is a result as well.
+        return choice
     tape = _Adjoint(block, wrt, name, seeded, frozenset())
     cheaper = frozenset(k for k in choice.undone if choice.costs.get(k, 0.0) < tape.costs.get(k, 0.0))
     if cheaper == choice.undone:
-        return choice.graph
-    return tape.graph if not cheaper else _Adjoint(block, wrt, name, seeded, cheaper).graph
+        return choice
+    return tape if not cheaper else _Adjoint(block, wrt, name, seeded, cheaper)
 
 
 class _Adjoint:
@@ -80,6 +93,8 @@ class _Adjoint:
     ----------
     undo : frozenset of int, or None
         Positions of the ops of the block inside which stores are undone; None for all.
+    plan : Plan
+        Values of the block to save, and to make again.
 
     Attributes
     ----------
@@ -91,9 +106,18 @@ class _Adjoint:
     """
 
     def __init__(
-        self, block: Block, wrt: Sequence[int], name: str, seeded: Sequence[int] | None, undo: frozenset[int] | None
+        self,
+        block: Block,
+        wrt: Sequence[int],
+        name: str,
+        seeded: Sequence[int] | None,
+        undo: frozenset[int] | None,
+        plan: Plan = NO_PLAN,
     ) -> None:
-        self.graph, yields = _copy(block, name)
+        self.undo = undo
+        self.graph, yields, mapping = _copy(block, name)
+        self._origin = {new: old for old, new in mapping.items()}
+        plan = Plan(*(frozenset(mapping[v] for v in values) for values in (plan.saved, plan.again)))
         primal = list(self.graph.ops)
         self._position = position = {op: k for k, op in enumerate(primal) if op.regions}
         if seeded is None:
@@ -104,7 +128,7 @@ class _Adjoint:
                 raise error("JG900", what=f"a derivative with respect to or of {value.type} was asked for")
         active = active_values(self.graph, inputs, [yields[k] for k in seeded])
         g, nest = Builder(self.graph), Nest(self.graph)
-        self.reverse = reverse = Reverse(g, nest, active, lambda op: undo is None or position[op] in undo)
+        self.reverse = reverse = Reverse(g, nest, active, lambda op: undo is None or position[op] in undo, plan)
         top = Frame(self.graph, None, self.graph)
         reverse.residuals.frames[self.graph] = top
         for k in seeded:
@@ -126,13 +150,23 @@ class _Adjoint:
             dce(self.graph)
         self._measure()
 
+    def better_plan(self, source: Graph) -> Plan | None:
+        """Return what had better be saved than what was, None if that is good enough."""
+        origin = self._origin
+        asked = [origin[v] for v in self._saved if v in origin]
+        if len(asked) < 2:
+            return None
+        return choose(Nest(source), asked, {origin[v] for v in self.reverse.residuals.reread if v in origin})
+
     def _measure(self) -> None:
         self.costs: dict[int, float] = {}
+        self._saved: list[Value] = []
         kept = {r for op in self._position for r in op.results}
         for site in self.reverse.residuals.sites:
             if site.final in kept:
                 at = self._position[site.outermost]
                 self.costs[at] = self.costs.get(at, 0.0) + site.cost
+                self._saved.append(site.value)
         done = self.reverse.undo.done
         living = set(self.graph.walk()) if done else set()
         self.undone = frozenset(self._position[outer] for outer, version in done if version.op in living)
@@ -157,11 +191,11 @@ def _seed(g: Builder, graph: Graph, y: Value) -> Value:
     return reshape_to(g, ct, element.shape) if isinstance(y.type, ArrayType) else reshape_elements(g, ct, element)
 
 
-def _copy(block: Block, name: str) -> tuple[Graph, list[Value]]:
+def _copy(block: Block, name: str) -> tuple[Graph, list[Value], dict[Value, Value]]:
     graph = Graph(name)
     mapping: dict[Value, Value] = {}
     for arg in block.args:
         mapping[arg] = graph.add_arg(arg.type, arg.name)
     for arg in graph.args:
         arg.type = substitute_type(arg.type, mapping)
-    return graph, clone_block(block, graph, mapping)
+    return graph, clone_block(block, graph, mapping), mapping

@@ -24,6 +24,7 @@ from typing import overload
 import numpy as np
 
 from jitgrad.graph.builder import Builder
+from jitgrad.graph.diff.cut import CHEAP, NO_PLAN, Plan
 from jitgrad.graph.diff.frames import Frame, Nest
 from jitgrad.graph.diff.tapes import Site, anything, bytes_of, push_all, read_all, size_of, undefined
 from jitgrad.graph.ir import Block, Op, Value, substitute_type
@@ -32,8 +33,6 @@ from jitgrad.graph.types import INT64, ArrayType, Dim, ListType, Type
 
 __all__ = ["Residuals"]
 
-# Made again rather than saved, besides elementwise ops.
-_CHEAP = frozenset({"broadcast", "constant", "iota", "reshape", "transpose", "undef"})
 # Read again where the container is at hand.
 _READS = frozenset({"list_get", "list_length", "load"})
 # Versions of arrays that change: only what is at hand counts, they are never made again for the sake of a read.
@@ -48,11 +47,22 @@ class Residuals:
     nest : Nest
     g : Builder
         The builder of the reverse code; its block is switched here while a value is made in another frame.
+    plan : Plan
+        What has been decided for all values together (`cut.py`): it comes before rules 3 to 5.
+
+    Attributes
+    ----------
+    sites : list of Site
+        What is saved.
+    reread : set of Value
+        Loads among what saved values were computed from, whose arrays were at hand when the value was asked for.
     """
 
-    def __init__(self, nest: Nest, g: Builder) -> None:
+    def __init__(self, nest: Nest, g: Builder, plan: Plan = NO_PLAN) -> None:
         self.nest = nest
         self.g = g
+        self.plan = plan
+        self.reread: set[Value] = set()
         self.frames: dict[Block, Frame] = {}
         self.sites: list[Site] = []
         self._counts: dict[Op, Dim | None] = {}
@@ -148,7 +158,7 @@ class Residuals:
                 frame.memo[x] = self.iteration(frame)
                 continue
             op = x.op
-            if op is None or self._leaf(frame, x) is x or self._parts(frame, op) is None:
+            if x in self.plan.saved or op is None or (x not in self.plan.again and self._must_save(frame, x, op)):
                 frame.memo[x] = self._save(frame, x)
                 continue
             needs = [*op.operands, *(d for d in x.shape if isinstance(d, Value))]
@@ -168,6 +178,27 @@ class Residuals:
         assert made is not None
         return made
 
+    def _must_save(self, frame: Frame, value: Value, op: Op) -> bool:
+        if self._leaf(frame, value) is not value and self._parts(frame, op) is not None:
+            return False
+        self._note_reads(frame, value)
+        return True
+
+    def _note_reads(self, frame: Frame, value: Value) -> None:
+        """Note the loads behind a value that can be repeated now."""
+        stack, seen = [value], {value}
+        while stack:
+            op = stack.pop().op
+            if op is None or not (op.primitive.is_elementwise or op.name in CHEAP or op.name == "load"):
+                continue
+            parts = op.operands
+            if op.name == "load" and self.at_hand(frame, op.operands[0]) is not None:
+                self.reread.add(op.result)
+                parts = op.operands[1:]
+            new = [p for p in parts if p not in seen and p in self.nest.home]
+            seen.update(new)
+            stack += new
+
     def _is_index(self, frame: Frame, value: Value) -> bool:
         if value.owner is not frame.forward or value.index != 0 or not frame.is_loop:
             return False
@@ -185,7 +216,7 @@ class Residuals:
 
     def _parts(self, frame: Frame, op: Op) -> list[Value] | None:
         """Return the operands that must be had for making an op's result again, None if it cannot be made."""
-        if op.primitive.is_elementwise or op.name in _CHEAP:
+        if op.primitive.is_elementwise or op.name in CHEAP:
             return op.operands
         if op.name not in _READS:
             return None
@@ -195,7 +226,7 @@ class Residuals:
         maker = base.op
         if maker is None or maker.name in _VERSIONS or isinstance(base.type, ListType):
             return None
-        if self.nest.home[base] is not frame.forward or maker.primitive.is_elementwise or maker.name in _CHEAP:
+        if self.nest.home[base] is not frame.forward or maker.primitive.is_elementwise or maker.name in CHEAP:
             return op.operands
         return None
 

@@ -21,6 +21,7 @@ import numpy as np
 
 from jitgrad.graph.builder import Builder
 from jitgrad.graph.diff.cotangent import Cot, all_masks, constant_of, joined_mask, mask_of
+from jitgrad.graph.diff.cut import NO_PLAN, Plan
 from jitgrad.graph.diff.frames import Frame, Nest, Step
 from jitgrad.graph.diff.reverse_ops import ReverseOps
 from jitgrad.graph.diff.tapes import Site
@@ -40,10 +41,14 @@ class Reverse(ReverseOps):
         As in `ReverseOps`.
     undoes : callable
         Whether stores inside an op at the outermost level are undone, where that is possible.
+    plan : Plan
+        What to save.
     """
 
-    def __init__(self, g: Builder, nest: Nest, active: set[Value], undoes: Callable[[Op], bool]) -> None:
-        super().__init__(g, nest, active)
+    def __init__(
+        self, g: Builder, nest: Nest, active: set[Value], undoes: Callable[[Op], bool], plan: Plan = NO_PLAN
+    ) -> None:
+        super().__init__(g, nest, active, plan)
         self.undo = Undo(self.residuals)
         self._undoes = undoes
 

@@ -15,6 +15,7 @@ from jitgrad.errors import error
 from jitgrad.graph.builder import Builder
 from jitgrad.graph.diff.activity import derivative_operands
 from jitgrad.graph.diff.cotangent import Cot, add_cots, apply_partial, down
+from jitgrad.graph.diff.cut import Plan
 from jitgrad.graph.diff.frames import Frame, Nest
 from jitgrad.graph.diff.lists import LIST_OPS, add_lists, vjp_list, zero_list
 from jitgrad.graph.diff.residuals import Residuals
@@ -38,13 +39,15 @@ class ReverseOps:
         The primal.
     active : set of Value
         The primal values that need cotangents.
+    plan : Plan
+        What to save.
     """
 
-    def __init__(self, g: Builder, nest: Nest, active: set[Value]) -> None:
+    def __init__(self, g: Builder, nest: Nest, active: set[Value], plan: Plan) -> None:
         self.g = g
         self.nest = nest
         self.active = active
-        self.residuals = Residuals(nest, g)
+        self.residuals = Residuals(nest, g, plan)
 
     # --- cotangents
 
