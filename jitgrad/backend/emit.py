@@ -323,7 +323,11 @@ class Emitter:
             self.pace.owe(16 if op.name in EXPENSIVE else 1)
         if op.primitive.scalar is not None:
             self.arithmetic.result = op.result.array.dtype
-            self.handles[op.result] = op.primitive.scalar(self.arithmetic, *(self.scalar(v) for v in op.operands))
+            given = [self.scalar(v) for v in op.operands]
+            if op.attrs.get("any_order"):
+                self.handles[op.result] = self.arithmetic.in_any_order(op.name, *given)
+            else:
+                self.handles[op.result] = op.primitive.scalar(self.arithmetic, *given)
         elif fusable(op):
             built = Expressions(self, self.text, ())
             goal = built.evaluate(op, ())

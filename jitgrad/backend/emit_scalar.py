@@ -115,6 +115,10 @@ class Arithmetic:
         """Return x + y (bools: or)."""
         return self._binary({"f": "fadd", "b": "or"}.get(x.dtype.kind, "add"), x, y)
 
+    def in_any_order(self, name: str, x: Handle, y: Handle) -> Handle:
+        """Return x + y or x - y ("add", "subtract") as part of a float sum that LLVM may regroup."""
+        return self._binary(f"f{name[:3]} reassoc", x, y)
+
     def sub(self, x: Handle, y: Handle) -> Handle:
         """Return x - y."""
         return self._binary({"f": "fsub", "b": "xor"}.get(x.dtype.kind, "sub"), x, y)

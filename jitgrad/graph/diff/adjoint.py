@@ -18,6 +18,7 @@ from jitgrad.graph.diff.cut import NO_PLAN, Plan, choose
 from jitgrad.graph.diff.frames import Frame, Nest, run
 from jitgrad.graph.diff.lists import reshape_elements
 from jitgrad.graph.diff.reverse import Reverse
+from jitgrad.graph.diff.sums import mark_sums
 from jitgrad.graph.ir import Block, Graph, Value, clone_block, substitute_type
 from jitgrad.graph.ops.shape import reshape_to
 from jitgrad.graph.passes import prepare
@@ -148,6 +149,10 @@ class _Adjoint:
         dce(self.graph)
         if self.reverse.undo.done and dead_stores(self.graph):
             dce(self.graph)
+        own = set(primal)
+        for op in self.graph.ops:
+            if op not in own and op.regions:
+                mark_sums(op)
         self._measure()
 
     def better_plan(self, source: Graph) -> Plan | None:

@@ -7,8 +7,11 @@ behind it. Before differentiation that is worth most: an element that is overwri
 sum need not. It is done where nothing else in the loop can touch the element: other parts of the same array that are
 read or written must lie elsewhere, which `rules/ranges.py` decides for places that are sums of loop indices.
 
-In: a graph. Out: the same graph, which computes the same bits. The element's place must be in range whether the loop
-runs or not. Stores that the caller sees (`visible`) are left alone: a long loop may be interrupted.
+An `addto`, which only derivatives have, may also be summed on its own where other names may lead to the same element,
+if all that is done to it is to add: the order of these sums is ours (attribute `any_order`; LLVM makes vectors then).
+
+In: a graph. Out: the same graph, which computes the same bits but for that. The element's place must be in range
+whether the loop runs or not. Stores that the caller sees (`visible`) are left alone: a long loop may be interrupted.
 """
 
 from __future__ import annotations
@@ -68,8 +71,11 @@ class _Loop:
                 if len(access.path) > 1 or op.operands[1].shape or place in tried:
                     continue
                 tried.add(place)
-                if self.is_fixed(place, op.operands[0]) and self.is_alone(carried, place):
-                    self.rewrite(carried, place)
+                if not self.is_fixed(place, op.operands[0]):
+                    continue
+                alone = self.is_alone(carried, place)
+                if alone or (op.name == "addto" and self.only_adds(carried, place)):
+                    self.rewrite(carried, place, from_zero=not alone)
                     changed = True
                     break  # the accesses have changed: another element waits for the next round
         return changed
@@ -93,14 +99,27 @@ class _Loop:
             for other in (index_of(access.op),)
         )
 
-    def rewrite(self, carried: Carried, place: tuple[Entry, ...]) -> None:
-        """Carry the element at a place."""
+    def only_adds(self, carried: Carried, place: tuple[Entry, ...]) -> bool:
+        """Whether nothing in the loop reads the element or replaces it, by whatever name; things are added to it.
+
+        Sums into cotangents may be taken in any order, so that those to this place can be added up on their own.
+        """
+        return all(
+            access.op.name == "addto" or apart(self.r, place, index_of(access.op))
+            for access in (*carried.loads, *carried.stores)
+        )
+
+    def rewrite(self, carried: Carried, place: tuple[Entry, ...], from_zero: bool) -> None:
+        """Carry the element at a place, or what is added to it."""
         loop, body, k = self.loop, self.body, carried.position
         like = next(s.op for s in carried.stores if index_of(s.op) == place)
         attrs, ints = {"index": like.attrs["index"]}, like.operands[2:]
         at = self.block.ops.index(loop)
         g = Builder(Block(), like.location)
-        before = g.emit("load", [loop.operands[k + 1], *ints], attrs).result
+        if from_zero:
+            before = g.constant(0, loop.operands[k + 1].array.dtype)
+        else:
+            before = g.emit("load", [loop.operands[k + 1], *ints], attrs).result
         self.block.ops[at:at] = g.block.ops
 
         element = body.add_arg(before.type, like.operands[1].name)
@@ -126,7 +145,7 @@ class _Loop:
                 value = now[array]
                 if same and op.name == "addto":
                     g.block, g.location = body, op.location
-                    value = g.add(value, op.operands[1])
+                    value = g.add(value, op.operands[1], any_order=True)
                 now[op.result] = op.operands[1] if same and op.name == "store" else value
             if not same:
                 body.ops.append(op)
@@ -141,7 +160,9 @@ class _Loop:
         # The store behind the loop takes over the value that the rest of the program uses.
         result = loop.results[k]
         loop.results[k] = Value(result.type, loop, k, result.name)
-        write = Op(PRIMITIVES["store"], [loop.results[k], after, *ints], attrs, (), (), like.location)
+        write = Op(
+            PRIMITIVES["addto" if from_zero else "store"], [loop.results[k], after, *ints], attrs, (), (), like.location
+        )
         write.results = [result]
         result.owner, result.index = write, 0
         self.block.ops.insert(self.block.ops.index(loop) + 1, write)

@@ -165,6 +165,8 @@ class _Sweep:
             if len(target.ops) == before or made is not target.ops[-1] or made.name == "constant":
                 self.replace(old, value)
                 return
+            if op.attrs.get("any_order") and made.name in ("add", "subtract"):
+                made.attrs["any_order"] = True
             # The rule made a new op: it takes the place of the old one, and may be simplified in its turn.
             target.ops.pop()
             op = made
