@@ -1,6 +1,6 @@
 """The passes over graphs, and the order they run in.
 
-    graph -> dce -> (simplify -> cse -> licm -> promote -> dce) until nothing changes -> graph
+    graph -> dce -> (simplify -> cse -> licm -> promote -> dce) until nothing changes -> gather_sums -> again -> graph
 
 In: a graph that verifies. Out: the same graph object, which computes the same bits and raises the same errors with
 fewer ops. A pass is a function `name(graph) -> bool` (whether it changed something) in a file of its own; each is
@@ -14,11 +14,12 @@ from collections.abc import Callable
 from jitgrad.graph.ir import Graph
 from jitgrad.graph.passes.cse import cse
 from jitgrad.graph.passes.dce import dce
+from jitgrad.graph.passes.gather import gather_sums
 from jitgrad.graph.passes.licm import licm, licm_integers
 from jitgrad.graph.passes.promote import promote
 from jitgrad.graph.passes.simplify import simplify, simplify_integers
 
-__all__ = ["PASSES", "cse", "dce", "licm", "optimise", "prepare", "promote", "simplify"]
+__all__ = ["PASSES", "cse", "dce", "gather_sums", "licm", "optimise", "prepare", "promote", "simplify"]
 
 PASSES: tuple[Callable[[Graph], bool], ...] = (
     # Facts about constants and decided branches first: they make ops equal, invariant and dead.
@@ -41,6 +42,12 @@ def optimise(graph: Graph) -> None:
     """Run the passes to a fixpoint."""
     # First of all: front ends and derivatives build far more than the results need.
     dce(graph)
+    _until_quiet(graph)
+    if gather_sums(graph):
+        _until_quiet(graph)
+
+
+def _until_quiet(graph: Graph) -> None:
     quiet = 0
     for k in range(_ROUNDS * len(PASSES)):
         quiet = 0 if PASSES[k % len(PASSES)](graph) else quiet + 1
