@@ -17,6 +17,7 @@ from jitgrad.graph.passes.dce import dce
 from jitgrad.graph.passes.gather import gather_sums
 from jitgrad.graph.passes.licm import licm, licm_integers
 from jitgrad.graph.passes.promote import promote
+from jitgrad.graph.passes.scalars import small_arrays_to_scalars
 from jitgrad.graph.passes.simplify import simplify, simplify_integers
 
 __all__ = ["PASSES", "cse", "dce", "gather_sums", "licm", "optimise", "prepare", "promote", "simplify"]
@@ -42,6 +43,8 @@ def optimise(graph: Graph) -> None:
     """Run the passes to a fixpoint."""
     # First of all: front ends and derivatives build far more than the results need.
     dce(graph)
+    if small_arrays_to_scalars(graph):
+        dce(graph)
     _until_quiet(graph)
     if gather_sums(graph):
         _until_quiet(graph)
@@ -62,6 +65,7 @@ def prepare(graph: Graph) -> None:
     """
     if not any(op.name == "for" for op in graph.walk()):
         return
+    small_arrays_to_scalars(graph)
     simplify_integers(graph)
     cse(graph)
     licm_integers(graph)
