@@ -23,7 +23,7 @@ from jitgrad.graph.passes import PASSES, optimise
 from jitgrad.graph.printer import print_graph
 from jitgrad.graph.verify import verify
 from jitgrad.options import OPTIONS
-from jitgrad.pytree import DictSpec, TupleSpec, alike, leaves_of, spec_of
+from jitgrad.pytree import ArraySpec, DictSpec, TupleSpec, alike, leaves_of, spec_of, with_shapes
 from jitgrad.trace.guards import holds, look_up, source_text
 from jitgrad.trace.tracer import Traced, trace
 from jitgrad.transform import Transform
@@ -42,16 +42,19 @@ class Specialisation:
     ----------
     traced : Traced
     executable : Executable
+    spec : TupleSpec
+        Of the calls it is for: that which was asked for, but with known sizes where the program needs the number.
     signature : str
         For people.
     stage_ms : dict of str to float
         Milliseconds that each stage took.
     """
 
-    def __init__(self, traced: Traced, executable: Executable, signature: str, stage_ms: dict[str, float]) -> None:
+    def __init__(self, traced: Traced, executable: Executable, spec: TupleSpec, stage_ms: dict[str, float]) -> None:
         self.traced = traced
         self.executable = executable
-        self.signature = signature
+        self.spec = spec
+        self.signature = ", ".join(_leaf_text(leaf) for leaf in leaves_of(spec))
         self.stage_ms = stage_ms
         self.notes = traced.notes
         self._statics = list(traced.statics.items())
@@ -128,7 +131,7 @@ def specialise(transform: Transform, spec: Any, leaves: list[Any]) -> Specialisa
     ----------
     transform : Transform
     spec : TupleSpec
-        Of `(args, kwargs)`.
+        Of `(args, kwargs)`; a `Size` in a shape stands for any size.
     leaves : list
         The call's values: an int among them is compiled in if the program's shape hangs on it.
     """
@@ -143,9 +146,20 @@ def specialise(transform: Transform, spec: Any, leaves: list[Any]) -> Specialisa
     # Before lowering: what simplification exposes (dead primal code, equal reads) must not be compiled.
     _stage("optimise", times, lambda: _optimise(traced, leaves), lambda _: traced.graph)
     _drop_unchanged(traced)
-    executable = make_executable(traced, spec, times)
-    text = ", ".join(_leaf_text(leaf) for leaf in leaves_of(spec))
-    return Specialisation(traced, executable, text, times)
+    spec = _settled(spec, traced, leaves)
+    return Specialisation(traced, make_executable(traced, spec, times), spec, times)
+
+
+def _settled(spec: TupleSpec, traced: Traced, leaves: list[Any]) -> TupleSpec:
+    """Return the spec of the calls that a graph is for: a size that it does not take is that of this call."""
+    shapes = []
+    for leaf, value in zip(leaves_of(spec), leaves, strict=True):
+        if isinstance(leaf, ArraySpec):
+            given = zip(leaf.shape, value.shape, strict=True)
+            shapes.append(tuple(d if isinstance(d, int) or d in traced.sizes else n for d, n in given))
+    made = with_shapes(spec, iter(shapes))
+    assert isinstance(made, TupleSpec)
+    return made
 
 
 def _optimise(traced: Traced, leaves: list[Any]) -> None:
@@ -153,7 +167,7 @@ def _optimise(traced: Traced, leaves: list[Any]) -> None:
     if OPTIONS.verify != "values":
         optimise(traced.graph)
         return
-    inputs = [leaves[k] for k in traced.leaves] + [look_up(h.source) for h in traced.hidden]
+    inputs = traced.with_sizes([leaves[k] for k in traced.leaves] + [look_up(h.source) for h in traced.hidden])
     want = _outcome(traced.graph, inputs)
     changed = True
     while changed:
@@ -191,7 +205,7 @@ def _drop_unchanged(traced: Traced) -> None:
 def _leaf_text(leaf: Any) -> str:
     if getattr(leaf, "kind", "numpy") != "numpy":
         return str(leaf.kind)
-    return f"{np.dtype(leaf.dtype).name}{list(getattr(leaf, 'shape', ()))}"
+    return f"{np.dtype(leaf.dtype).name}[{', '.join(map(str, getattr(leaf, 'shape', ())))}]"
 
 
 def _stage(name: str, times: dict[str, float], run: Callable[[], T], graph_of: Callable[[T], Graph]) -> T:

@@ -8,7 +8,7 @@ what every theme needs: registers of scalars, pointers of buffers, views of valu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,9 +88,11 @@ class Emitter:
         result_orders: Sequence[str],
         vector_bytes: int,
         fma: bool,
+        early: Collection[int] = (),
     ) -> None:
         self.schedule = schedule
         self.result_orders = result_orders
+        self.early = early  # results of a run-time size whose memory is there at entry
         self.plan = plan
         self.strides = strides
         self.vector_bytes = vector_bytes
@@ -185,7 +187,7 @@ class Emitter:
         elif buffer.kind == "constant":
             assert value is not None and value.op is not None
             name = self._global(value.op.attrs["value"])
-        elif buffer.kind == "slot" and buffer.slot.out >= 0 and buffer.slot.bytes is not None:
+        elif buffer.kind == "slot" and buffer.slot.out >= 0 and self._is_early(buffer.slot):
             entry.append(f"  {name}w = getelementptr i64, ptr %out, i64 {buffer.slot.out}")
             entry.append(f"  {name} = load ptr, ptr {name}w")
         elif buffer.kind == "slot" and isinstance(buffer.slot.array, ListType):
@@ -226,9 +228,13 @@ class Emitter:
         """Make sure that a buffer exists that is to hold a value of some type."""
         if buffer.kind != "slot" or buffer in self.lent:
             return
-        if isinstance(buffer.slot.array, ListType) or buffer.slot.array.is_static:
+        if isinstance(buffer.slot.array, ListType) or self._is_early(buffer.slot):
             return
         self.pointers[buffer] = self._reserve_for(like, buffer.slot, buffer.slot.out)
+
+    def _is_early(self, slot: Slot) -> bool:
+        """Whether memory of some size is there at entry."""
+        return slot.bytes is not None or slot.out in self.early
 
     def _reserve_for(self, like: Value, key: Hashable, out: int) -> str:
         """Return memory for a value of a run-time size; that of a result is given to the caller."""
@@ -394,7 +400,7 @@ class Emitter:
         buffer = self.plan.place[value]
         if buffer.kind == "slot" and buffer.slot.out == position:
             return
-        if value.array.is_static:
+        if value.array.is_static or position in self.early:
             name = f"%{self.text.fresh('p')}"
             self.text.entry.append(f"  {name}w = getelementptr i64, ptr %out, i64 {position}")
             self.text.entry.append(f"  {name} = load ptr, ptr {name}w")

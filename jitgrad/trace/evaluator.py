@@ -36,9 +36,9 @@ from jitgrad.trace.abstract import (
 from jitgrad.trace.arrays import describe, is_array, is_numeric
 from jitgrad.trace.attributes import attribute
 from jitgrad.trace.blocks import BasicBlock
-from jitgrad.trace.branches import Branches, DeadEnd, NeedStatic, Restart, is_of_the_program, shared_variables
+from jitgrad.trace.branches import Branches, DeadEnd, Restart, is_of_the_program, shared_variables
 from jitgrad.trace.calls import HANDLERS, Native, bind, call_known, class_of, is_known, to_func
-from jitgrad.trace.context import Context
+from jitgrad.trace.context import Context, NeedStatic
 from jitgrad.trace.fitting import NeedUnroll
 from jitgrad.trace.frame import Frame, Outcome
 from jitgrad.trace.guards import Outside, is_trusted
@@ -67,8 +67,6 @@ class Evaluator(Branches):
     ----------
     outside : Outside
         What was read from globals, closures and attributes.
-    argument_leaf : dict of Value to int
-        Graph arguments that are numbers, and which leaf of the call they are.
     counters : dict of Value to loop key
         Indices of the loops being traced.
     counted_loops : dict of Op to loop key
@@ -82,7 +80,6 @@ class Evaluator(Branches):
         self.outside = Outside(self, lambda x: transform_of(x) is not None)
         self.observe_arguments = observe_arguments
         self.unrolled = set() if unrolled is None else unrolled
-        self.argument_leaf: dict[Value, int] = {}
         self.counters: dict[Value, Any] = {}
         self.counted_loops: dict[Any, Any] = {}
         self.closure_cells: dict[int, tuple[types.CellType, Cell]] = {}

@@ -21,7 +21,7 @@ from jitgrad.graph.types import Dim
 from jitgrad.trace.abstract import Scalar
 from jitgrad.trace.context import Context, Unified
 
-__all__ = ["canonical_shape", "clipped_span", "difference", "product", "renamed", "total", "unify"]
+__all__ = ["canonical_shape", "clipped_span", "difference", "least", "product", "renamed", "total", "unify"]
 
 _DEPTH = 8  # of sums that are looked into
 
@@ -101,10 +101,48 @@ def product(ctx: Context, shape: Sequence[Dim]) -> Dim:
     return made
 
 
+def least(ctx: Context, d: Dim) -> int | None:
+    """Return a number that a dimension is not smaller than, by what is known of the sizes of arguments."""
+    if isinstance(d, int):
+        return d
+    if not ctx.least_sizes:
+        return None
+    d = ctx.canonical(d)
+    terms: dict[Value, int] = {}
+    low = _linear(d, 1, terms)
+    for v, factor in terms.items():
+        part = _least_of(ctx, v)
+        if part is None or factor < 0:
+            return None
+        low += factor * part
+    return low
+
+
+def _least_of(ctx: Context, v: Value) -> int | None:
+    if v in ctx.least_sizes:
+        return ctx.least_sizes[v]
+    if v.op is None or v.op.name not in ("maximum", "minimum", "multiply", "floor_divide"):
+        return None
+    x, y = (least(ctx, operand) for operand in v.op.operands)
+    if v.op.name == "maximum" and (x is None or y is None):
+        return y if x is None else x
+    if x is None or y is None or min(x, y) < 0:
+        return None
+    if v.op.name == "floor_divide":
+        divisor = v.op.operands[1]
+        return x // y if y > 0 and divisor.op is not None and divisor.op.name == "constant" else None
+    return {"maximum": max(x, y), "minimum": min(x, y), "multiply": x * y}[v.op.name]
+
+
 def _extremum(ctx: Context, name: str, x: Dim, y: Dim) -> Dim:
     apart = difference(ctx, x, y)
     if isinstance(apart, int):
         return x if (apart <= 0) == (name == "minimum") else y
+    if ctx.least_sizes:
+        for greater, smaller in ((x, y), (y, x)):
+            low = least(ctx, difference(ctx, greater, smaller))
+            if low is not None and low >= 0:
+                return greater if name == "maximum" else smaller
     key = frozenset([x, y])
     return ctx.shared((name, key), lambda: ctx.g.emit(name, [ctx.dim(x), ctx.dim(y)]).result)
 
@@ -237,11 +275,16 @@ def unify(ctx: Context, x: Dim, y: Dim, message: str, *operands: Value, broadcas
     g = ctx.g
     a, b = ctx.dim(x), ctx.dim(y)
     equal = g.equal(a, b)
-    if broadcast:
+    ones = [v for v, d in ((a, x), (b, y)) if (least(ctx, d) or 0) < 2 or not ctx.least_sizes] if broadcast else []
+    if ones:
+        for v in ones:
+            ctx.note_sizes(v, "an array may be broadcast along it")
         one = ctx.constant(1, np.int64)
         row = TABLE["JG218"]
         what = row.what.format(what="a size computed by the program turned out to be 1 and is broadcast")
-        neither = g.logical_and(g.not_equal(a, one), g.not_equal(b, one))
+        neither = g.not_equal(ones[0], one)
+        for v in ones[1:]:
+            neither = g.logical_and(neither, g.not_equal(v, one))
         ctx.check(g.logical_or(equal, neither), UnsupportedError, f"JG218: {what}\n{row.do}")
     ctx.check(equal, ValueError, message, *operands)
     ctx.identify(x, y)
