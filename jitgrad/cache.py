@@ -69,8 +69,8 @@ class Cache:
         family = self.families.setdefault(key, Family())
         wanted = family.see(spec, sizes)
         reason = self._reason(spec, wanted, leaves)
-        made = self._general(wanted, spec, leaves)
-        family.compiled(wanted, made.spec)
+        made = self._general(family, wanted, spec, leaves)
+        family.compiled(wanted, made.spec, made.refusals)
         known = self.made.setdefault(made.spec, [])
         known.insert(0, made)
         self.history.append({"signature": made.signature, "reason": reason, "ms": made.stage_ms, "notes": made.notes})
@@ -82,19 +82,23 @@ class Cache:
             )
         return made
 
-    def _general(self, wanted: Any, spec: Any, leaves: list[Any]) -> Specialisation:
+    def _general(self, family: Family, wanted: Any, spec: Any, leaves: list[Any]) -> Specialisation:
         """Compile with the run-time sizes that are wanted, or without if that is refused."""
         if wanted == spec:
             return specialise(self.transform, spec, leaves)
+        why = "calls might be refused that are not if the size is known"
         try:
-            return specialise(self.transform, wanted, leaves)
+            made = specialise(self.transform, wanted, leaves)
+            if made.refusals <= family.refusals:
+                return made
         except Exception as refused:
             # Also what the program itself raises: it is to come from the compile that knows the sizes.
             if OPTIONS.debug or isinstance(refused, InternalError):
                 raise
-            made = specialise(self.transform, spec, leaves)
-            made.notes.append(f"compiled for this size alone: {refused}")
-            return made
+            why = str(refused)
+        made = specialise(self.transform, spec, leaves)
+        made.notes.append(f"compiled for this size alone: {why}")
+        return made
 
     def _reason(self, spec: Any, wanted: Any, leaves: list[Any]) -> str:
         known = self.made.get(wanted) or self.made.get(spec)

@@ -56,10 +56,13 @@ class Family:
     ----------
     patterns : list of (sizes, spec)
         What was compiled with run-time sizes, newest first.
+    refusals : set
+        How calls may be refused at run time by what was compiled for known sizes.
     """
 
     def __init__(self) -> None:
         self.patterns: list[tuple[Pattern, Any]] = []
+        self.refusals: set[Any] = set()
         self._seen: list[Sizes] = []
         self._needed: set[int] = set()  # axes whose size a program has to know
 
@@ -83,7 +86,7 @@ class Family:
                 made[axis] = Size(number, least)
         return _with_sizes(spec, tuple(made)) if columns else spec
 
-    def compiled(self, asked: Any, got: Any) -> None:
+    def compiled(self, asked: Any, got: Any, refusals: set[Any]) -> None:
         """Note what a compile for `asked` came to: in `got`, sizes that the program has to know are known."""
         before, after = family_of(asked)[1], family_of(got)[1]
         self._needed |= {
@@ -91,6 +94,8 @@ class Family:
         }
         if any(isinstance(n, Size) for n in after):
             self.patterns = [(after, got), *((p, s) for p, s in self.patterns if s != got)]
+        else:
+            self.refusals |= refusals
 
 
 def _fits(pattern: Pattern, sizes: Sizes) -> bool:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from jitgrad.errors import ArgumentError, error
+from jitgrad.errors import ArgumentError, JitgradError, error
 from jitgrad.execute import Executable, make_executable
 from jitgrad.graph.interpret import interpret
 from jitgrad.graph.ir import Graph
@@ -59,6 +59,13 @@ class Specialisation:
         self.notes = traced.notes
         self._statics = list(traced.statics.items())
         self._hidden = [(h.source, spec_of(look_up(h.source))) for h in traced.hidden]
+
+    @property
+    def refusals(self) -> set[tuple[str, str]]:
+        """Where a call may be refused by data at run time, and how."""
+        checks = [op for op in self.traced.graph.walk() if op.name == "check"]
+        kinds = (JitgradError, NotImplementedError)
+        return {(str(op.location), op.attrs["message"]) for op in checks if issubclass(op.attrs["exception"], kinds)}
 
     def fits(self, leaves: list[Any]) -> bool:
         """Whether the values compiled in are those of a call, and nothing it read from outside has changed."""

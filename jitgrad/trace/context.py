@@ -90,6 +90,8 @@ class Context:
         Graph arguments that are numbers, and which leaf or size of the call they are.
     least_sizes : dict of Value to int
         Run-time sizes of the arguments, and how large each is at least.
+    trips : dict of Value to Value
+        Indices of counted loops, and the number of trips.
     arm_start : dict of Cell to contents
         The heap at the beginning of the innermost arm of a branch.
     """
@@ -109,6 +111,7 @@ class Context:
         self.arm_start: dict[Cell, Any] = self.heap
         self.argument_leaf: dict[Value, int | Size] = {}
         self.least_sizes: dict[Value, int] = {}
+        self.trips: dict[Value, Value] = {}
         # Kinds of the numbers in lists that grow: their cells hold one graph value, which knows no kind.
         self.list_kinds: dict[Cell, str] = {}
 

@@ -83,7 +83,7 @@ def items_of(ctx: Context, x: Any, why: str) -> tuple[Any, ...]:
 
 def dim_scalar(ctx: Context, d: Dim) -> Any:
     """Return a dimension as the int that Python code sees."""
-    return d if isinstance(d, int) else Scalar(d, "int", max(0, least(ctx, d) or 0), None)
+    return d if isinstance(d, int) else Scalar(d, "int", max(0, least(ctx, (1, d)) or 0), None)
 
 
 def dim_argument(ctx: Context, x: Any) -> Dim:
