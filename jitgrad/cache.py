@@ -88,7 +88,7 @@ class Cache:
             return specialise(self.transform, spec, leaves)
         why = "calls might be refused that are not if the size is known"
         try:
-            made = specialise(self.transform, wanted, leaves)
+            made = specialise(self.transform, wanted, leaves, family.refusals)
             if made.refusals <= family.refusals:
                 return made
         except Exception as refused:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
 import numpy as np
@@ -131,7 +131,9 @@ class Specialisation:
         return self.executable.asm_text
 
 
-def specialise(transform: Transform, spec: Any, leaves: list[Any]) -> Specialisation:
+def specialise(
+    transform: Transform, spec: Any, leaves: list[Any], accepted: Collection[tuple[str, str]] = ()
+) -> Specialisation:
     """Compile a transform for the signature of a call.
 
     Parameters
@@ -141,6 +143,8 @@ def specialise(transform: Transform, spec: Any, leaves: list[Any]) -> Specialisa
         Of `(args, kwargs)`; a `Size` in a shape stands for any size.
     leaves : list
         The call's values: an int among them is compiled in if the program's shape hangs on it.
+    accepted : collection of (str, str)
+        The `refusals` of other specialisations, which this one may have too although a size is not known.
     """
     times: dict[str, float] = {}
     assert isinstance(spec, TupleSpec)
@@ -149,7 +153,7 @@ def specialise(transform: Transform, spec: Any, leaves: list[Any]) -> Specialisa
     named = dict(zip(kwargs.keys, kwargs.children, strict=True))
 
     # Derivatives are taken here too: a transform is applied where its function is traced.
-    traced = _stage("trace", times, lambda: trace(transform, args.children, named, leaves), lambda t: t.graph)
+    traced = _stage("trace", times, lambda: trace(transform, args.children, named, leaves, accepted), lambda t: t.graph)
     # Before lowering: what simplification exposes (dead primal code, equal reads) must not be compiled.
     _stage("optimise", times, lambda: _optimise(traced, leaves), lambda _: traced.graph)
     _drop_unchanged(traced)

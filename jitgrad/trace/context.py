@@ -6,7 +6,7 @@ error at the current line and how to make graph values from numbers; it knows no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -92,6 +92,8 @@ class Context:
         Run-time sizes of the arguments, and how large each is at least.
     trips : dict of Value to Value
         Indices of counted loops, and the number of trips.
+    accepted : collection of (str, str)
+        Checks, by location and message, that may refuse a call at run time although sizes of arguments take part.
     arm_start : dict of Cell to contents
         The heap at the beginning of the innermost arm of a branch.
     """
@@ -112,6 +114,7 @@ class Context:
         self.argument_leaf: dict[Value, int | Size] = {}
         self.least_sizes: dict[Value, int] = {}
         self.trips: dict[Value, Value] = {}
+        self.accepted: Collection[tuple[str, str]] = ()
         # Kinds of the numbers in lists that grow: their cells hold one graph value, which knows no kind.
         self.list_kinds: dict[Cell, str] = {}
 
@@ -148,9 +151,18 @@ class Context:
         """Make a run-time int known, by unrolling the loop that counts it or by guarding it; else raise."""
         raise NotImplementedError
 
-    def note_sizes(self, d: Value, why: str) -> None:
-        """Make the run-time sizes of arguments known from which a dimension is computed, if there are any."""
-        todo, seen = [d], set()
+    def note_refusal(self, message: str, *values: Value) -> None:
+        """Note that a check of some values is to be emitted which refuses a call.
+
+        Such a check must not come from sizes of arguments being known only at run time: they are made known.
+        """
+        if (str(self.location), message) in self.accepted:
+            return
+        self.know_sizes(message.partition("\n")[0], *values)
+
+    def know_sizes(self, why: str, *values: Value) -> None:
+        """Make the sizes of arguments known from which some values are computed, if there are any."""
+        todo, seen = list(values), set()
         while todo:
             v = todo.pop()
             if v in self.least_sizes:

@@ -33,11 +33,11 @@ from jitgrad.trace.abstract import (
     Record,
     Scalar,
 )
-from jitgrad.trace.arrays import describe, is_array, is_numeric
+from jitgrad.trace.arrays import is_array
 from jitgrad.trace.attributes import attribute
 from jitgrad.trace.blocks import BasicBlock
 from jitgrad.trace.branches import Branches, DeadEnd, Restart, is_of_the_program, shared_variables
-from jitgrad.trace.calls import HANDLERS, Native, bind, call_known, class_of, is_known, to_func
+from jitgrad.trace.calls import HANDLERS, Native, bind, call_known, class_of, to_func
 from jitgrad.trace.context import Context, NeedStatic
 from jitgrad.trace.fitting import NeedUnroll
 from jitgrad.trace.frame import Frame, Outcome
@@ -49,7 +49,7 @@ from jitgrad.trace.library import by_name
 from jitgrad.trace.loops import next_of, run_loop
 from jitgrad.trace.merge import Obligations
 from jitgrad.trace.regions import RETURN, BlockNode, Goto, structure
-from jitgrad.trace.texts import Formatted, Text
+from jitgrad.trace.texts import message_of
 from jitgrad.trace.transforms import Lifted, apply_transform, make_transform
 from jitgrad.transform import MAKERS, transform_of
 
@@ -338,36 +338,11 @@ class Evaluator(Branches):
             raise self.error("JG227", name=found.cls.__name__)
         if not isinstance(found, BaseException):
             raise TypeError("exceptions must derive from BaseException")
-        message, operands = self._message(found)
+        message, operands = message_of(self, found)
         if self.depth == 0 and not operands:
             raise found
         self.fail(type(found), message, *operands)
         return Outcome({})
-
-    def _message(self, found: BaseException) -> tuple[str, list[Value]]:
-        """Return what `str` shows of an exception, and the numbers in it that are known at run time only."""
-        operands: list[Value] = []
-        parts: list[str] = []
-        several = len(found.args) > 1
-        for k, arg in enumerate(found.args):
-            quote = "'" if several and isinstance(arg, Text) else ""
-            parts.append(("(" if several and not k else ", " if k else "") + quote)
-            for part in arg.parts if isinstance(arg, Text) else (arg,):
-                shown = "!r" if several and not quote else ""
-                if isinstance(part, Formatted):
-                    shown = f"!{part.conversion}" if part.conversion else ""
-                    shown += f":{part.spec}" if isinstance(part.spec, str) and part.spec else ""
-                    part = part.value
-                if isinstance(part, Scalar):
-                    parts.append(f"{{{len(operands)}{shown}}}")
-                    operands.append(part.value)
-                elif isinstance(part, Abstract) or (is_numeric(part) and not is_known(part)):
-                    parts.append(f"<{describe(part)}>")
-                else:
-                    text = repr(part) if shown else str(part)
-                    parts.append(text.replace("{", "{{").replace("}", "}}"))
-            parts.append(quote + (")" if several and k == len(found.args) - 1 else ""))
-        return "".join(parts), operands
 
     # --- what other rooms ask
 

@@ -290,15 +290,15 @@ def unify(ctx: Context, x: Dim, y: Dim, message: str, *operands: Value, broadcas
     equal = g.equal(a, b)
     ones = [v for v, d in ((a, x), (b, y)) if not surely(ctx, 2, (1, d)) or not ctx.least_sizes] if broadcast else []
     if ones:
-        for v in ones:
-            ctx.note_sizes(v, "an array may be broadcast along it")
         one = ctx.constant(1, np.int64)
         row = TABLE["JG218"]
         what = row.what.format(what="a size computed by the program turned out to be 1 and is broadcast")
         neither = g.not_equal(ones[0], one)
         for v in ones[1:]:
             neither = g.logical_and(neither, g.not_equal(v, one))
-        ctx.check(g.logical_or(equal, neither), UnsupportedError, f"JG218: {what}\n{row.do}")
+        refusal = f"JG218: {what}\n{row.do}"
+        ctx.note_refusal(refusal, *ones)
+        ctx.check(g.logical_or(equal, neither), UnsupportedError, refusal)
     ctx.check(equal, ValueError, message, *operands)
     ctx.identify(x, y)
     raise Unified

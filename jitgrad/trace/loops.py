@@ -234,7 +234,7 @@ def _check_conversions(ev: Any, header: Header, runs: bool, trips: Value | None)
     names = ", ".join(sorted(set(header.converted.values())))
     message = f"a loop that changes the type of {names} ran zero times"
     if trips is not None:
-        ev.note_sizes(trips, f"a loop that changes the type of {names} may run zero times")
+        ev.note_refusal(message, trips)
         ev.check(ev.g.greater(trips, ev.constant(0, np.int64)), NotImplementedError, message)
 
 

@@ -8,7 +8,7 @@ finds out that an int must be known or that a merge must be a tagged choice.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -125,7 +125,13 @@ class Traced:
         return [*inputs, *(np.int64(inputs[argument].shape[axis]) for argument, axis in self.sizes.values())]
 
 
-def trace(transform: Transform, args: Sequence[Spec], kwargs: dict[str, Spec], values: Sequence[Any]) -> Traced:
+def trace(
+    transform: Transform,
+    args: Sequence[Spec],
+    kwargs: dict[str, Spec],
+    values: Sequence[Any],
+    accepted: Collection[tuple[str, str]] = (),
+) -> Traced:
     """Trace a call.
 
     Parameters
@@ -135,6 +141,8 @@ def trace(transform: Transform, args: Sequence[Spec], kwargs: dict[str, Spec], v
         Specs of the arguments. A `Size` in them stays one if the program can do without the number.
     values : sequence
         The leaves' values in this call, for those that must become static.
+    accepted : collection of (str, str)
+        Checks that may refuse a call at run time, see `Context`.
 
     Raises
     ------
@@ -151,6 +159,7 @@ def trace(transform: Transform, args: Sequence[Spec], kwargs: dict[str, Spec], v
     for _ in range(200):
         try:
             attempt = _Trace(transform, obligations, statics, known, unrolled, values, notes)
+            attempt.ctx.accepted = accepted
             return attempt.run(args, kwargs)
         except Restart as restart:
             obligations.related.clear()
