@@ -248,8 +248,9 @@ class _Entry(Checks):
         t = self.t
         shared = any(isinstance(n, SharedSize) for n in leaf.shape)
         free = sum(not isinstance(n, int) for n in leaf.shape)
+        facts = t.run(array_facts(leaf))
         place = t.alloca(f"[{1 + free + len(leaf.shape)} x i64]") if shared else t.at(self.words, at)
-        fits = t.api("jg_array", "i1", f"ptr {pointer}", f"ptr {t.run(array_facts(leaf))}", f"ptr {place}")
+        fits = t.api("jg_array", "i1", f"ptr {pointer}", f"ptr {facts}", f"ptr {place}")
         t.unless(fits, "no")
         if shared:
             self._shared_sizes(leaf, place, at)
