@@ -36,6 +36,7 @@ __all__ = ["item_of", "next_of", "run_loop"]
 _UNROLL_LIMIT = 10_000
 # Trips of an unrolled loop that data may end: each nests one branch deeper.
 _DECIDED_LIMIT = 100
+_DECIDED_BY_SIZES = 3
 
 
 # --- iterators
@@ -164,12 +165,14 @@ def _unrolled(ev: Any, node: LoopNode, frame: Frame) -> Outcome:
     again = Continue(node.header)
     outcome = ev.walk(node.body, frame)
     trips = decided = 1
+    # Where sizes of arguments are not known, it is likely they that decide: with known ones there are few trips.
+    most = _DECIDED_LIMIT if not ev.least_sizes else _DECIDED_BY_SIZES
     while again in outcome.states:
         trips += 1
         decided += len(outcome.states) > 1
-        if trips > _UNROLL_LIMIT or decided > _DECIDED_LIMIT:
+        if trips > _UNROLL_LIMIT or decided > most:
             ev.at(frame, frame.tree.flow.blocks[node.header].location)
-            raise ev.error("JG229", limit=_UNROLL_LIMIT if trips > _UNROLL_LIMIT else _DECIDED_LIMIT)
+            raise ev.error("JG229", limit=_UNROLL_LIMIT if trips > _UNROLL_LIMIT else most)
         outcome = ev.dispatch(outcome, again, frame, lambda: ev.walk(node.body, frame))
     return outcome
 
