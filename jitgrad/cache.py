@@ -58,7 +58,7 @@ class Cache:
         key, sizes = family_of(spec)
         family = self.families.get(key)
         for general in family.fitting(sizes) if family is not None else ():
-            for found in self.made[general]:
+            for found in self.made.get(general, ()):
                 if found.fits(leaves):
                     return found
         return None
@@ -69,7 +69,11 @@ class Cache:
         family = self.families.setdefault(key, Family())
         wanted = family.see(spec, sizes)
         reason = self._reason(spec, wanted, leaves)
-        made = self._general(family, wanted, spec, leaves)
+        try:
+            made = self._general(family, wanted, spec, leaves)
+        except BaseException:
+            family.forget(sizes)
+            raise
         family.compiled(wanted, made.spec, made.refusals)
         known = self.made.setdefault(made.spec, [])
         known.insert(0, made)
@@ -95,7 +99,7 @@ class Cache:
             # Also what the program itself raises: it is to come from the compile that knows the sizes.
             if OPTIONS.debug or isinstance(refused, InternalError):
                 raise
-            why = str(refused)
+            why = str(refused).partition("\n")[0]
         made = specialise(self.transform, spec, leaves)
         made.notes.append(f"compiled for this size alone: {why}")
         return made

@@ -74,17 +74,29 @@ class Family:
         """Note a call that nothing serves yet; return the spec to compile for, its own or one with run-time sizes."""
         if sizes not in self._seen:
             self._seen = [*self._seen[-_REMEMBERED:], sizes]
-        columns: dict[Sizes, list[int]] = {}
+        groups: list[list[int]] = []
         for axis, size in enumerate(sizes):
-            column = tuple(seen[axis] for seen in self._seen)
-            if size >= 2 and axis not in self._needed and len({n for n in column if n >= 2}) >= _VARIES:
-                columns.setdefault(column, []).append(axis)
+            column = {seen[axis] for seen in self._seen if seen[axis] >= 2}
+            if size >= 2 and axis not in self._needed and len(column) >= _VARIES:
+                group = next((g for g in groups if self._are_one(g[0], axis)), None)
+                if group is None:
+                    groups.append([axis])
+                else:
+                    group.append(axis)
         made: list[int | Size] = list(sizes)
-        for number, (column, axes) in enumerate(columns.items()):
-            least = min(_LEAST, *(n for n in column if n >= 2))
+        for number, axes in enumerate(groups):
+            least = min(_LEAST, *(seen[k] for seen in self._seen for k in axes if seen[k] >= 2))
             for axis in axes:
                 made[axis] = Size(number, least)
-        return _with_sizes(spec, tuple(made)) if columns else spec
+        return _with_sizes(spec, tuple(made)) if groups else spec
+
+    def _are_one(self, j: int, k: int) -> bool:
+        """Whether two axes had equal sizes in every call, but for the sizes that are always known."""
+        return all(seen[j] == seen[k] or min(seen[j], seen[k]) < 2 for seen in self._seen)
+
+    def forget(self, sizes: Sizes) -> None:
+        """Forget a call that came to nothing: sizes in it may be wrong."""
+        self._seen = [seen for seen in self._seen if seen != sizes]
 
     def compiled(self, asked: Any, got: Any, refusals: set[Any]) -> None:
         """Note what a compile for `asked` came to: in `got`, sizes that the program has to know are known."""

@@ -90,6 +90,8 @@ class Context:
         Graph arguments that are numbers, and which leaf or size of the call they are.
     least_sizes : dict of Value to int
         Run-time sizes of the arguments, and how large each is at least.
+    sizes_now : dict of Value to int
+        What they are in the call for which the trace is made.
     trips : dict of Value to Value
         Indices of counted loops, and the number of trips.
     accepted : collection of (str, str)
@@ -113,6 +115,7 @@ class Context:
         self.arm_start: dict[Cell, Any] = self.heap
         self.argument_leaf: dict[Value, int | Size] = {}
         self.least_sizes: dict[Value, int] = {}
+        self.sizes_now: dict[Value, int] = {}
         self.trips: dict[Value, Value] = {}
         self.accepted: Collection[tuple[str, str]] = ()
         # Kinds of the numbers in lists that grow: their cells hold one graph value, which knows no kind.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import sys
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -352,6 +352,9 @@ class Evaluator(Branches):
             row = TABLE["JG245"]
             what = row.what.format(name=exception.__name__, text=message)
             exception, message = UnsupportedError, f"JG245: {what}\n{row.do}"
+        if self.least_sizes and self._fold(cond, self.sizes_now) is False:
+            # It fails in this very call: known sizes give NumPy's own exception, or another course.
+            self.know_sizes("one that fits is needed", cond)
         super().check(cond, exception, message, *operands)
 
     def conflict(self, cell: Cell) -> None:
@@ -430,8 +433,10 @@ class Evaluator(Branches):
                 todo.extend(v.op.operands)
         raise self.error("JG228", why=why)
 
-    def _fold(self, value: Value) -> Any:
+    def _fold(self, value: Value, known: Mapping[Value, Any] = types.MappingProxyType({})) -> Any:
         """Return the Python number that a value surely is, None if it is not known."""
+        if value in known:
+            return known[value]
         op = value.op
         if op is None or op.regions or op.primitive.evaluate is None or len(op.results) != 1:
             return None
@@ -439,7 +444,7 @@ class Evaluator(Branches):
             return op.attrs["value"].item() if op.attrs["value"].ndim == 0 else None
         if value.array.rank or not op.primitive.is_elementwise:
             return None
-        parts = [self._fold(v) for v in op.operands]
+        parts = [self._fold(v, known) for v in op.operands]
         if any(p is None for p in parts):
             return None
         arrays = [np.asarray(p, v.array.dtype) for p, v in zip(parts, op.operands, strict=True)]

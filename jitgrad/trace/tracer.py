@@ -343,6 +343,7 @@ class _Trace:
                     self.sizes[d] = value, (len(self.leaves), axis)
                     self.ctx.argument_leaf[value] = d
                     self.ctx.least_sizes[value] = d.least
+                    self.ctx.sizes_now[value] = int(self.values[leaf].shape[axis])
                 made.append(self.sizes[d][0])
             else:
                 made.append(d)
