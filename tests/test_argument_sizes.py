@@ -227,6 +227,35 @@ def test_sizes_that_disagree_raise_what_numpy_raises() -> None:
         same(g(*numbers(n, n)), jitgrad.value_and_grad(f)(*numbers(n, n)), 1e-14)
 
 
+PRODUCTS: list[Callable[[np.ndarray, np.ndarray], Any]] = [
+    lambda x, y: np.dot(x, y),
+    lambda x, y: np.outer(x, x) @ y,
+    lambda x, y: np.einsum("i,i", x, y),
+    lambda x, y: x.reshape(len(y), 1),
+    lambda x, y: x[y > 1.0],
+    lambda x, y: np.stack([x, y]),
+    lambda x, y: np.broadcast_to(x, (2, len(y))),
+]
+
+
+@pytest.mark.parametrize("f", PRODUCTS)
+def test_messages_are_those_of_known_sizes(f: Any) -> None:
+    compiled = jitgrad.jit(f)
+    for n, m in ((3, 3), (3, 4), (4, 4), (5, 5), (6, 5), (6, 6), (9, 9), (9, 6), (17, 17), (2, 9)):
+        same(outcome(compiled, numbers(n, m)), outcome(f, numbers(n, m)), 1e-13)
+    assert compiled.stats()["compiled"] == 3
+
+
+def test_a_cotangent_of_another_size_is_refused() -> None:
+    pull = Transformed(Transform("pull", lambda x: x * x))
+    for n in SIZES:
+        x = numbers(n)[0]
+        same(pull((x,), x), (2 * x * x,), 1e-14)
+        with pytest.raises(jitgrad.ArgumentError, match="JG106"):
+            pull((x,), numbers(n + 1)[0])
+    assert pull.stats()["compiled"] == 3
+
+
 @pytest.mark.parametrize("n", [0, 1, 2])
 def test_small_sizes_are_known(n: int) -> None:
     def f(x: np.ndarray, y: np.ndarray) -> Any:
