@@ -42,6 +42,14 @@ class Cache:
         """Return the specialisation that a call uses, compiling it if there is none."""
         return self._find(*flatten((args, kwargs)))
 
+    def raised(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Note that a call raised an exception when it ran."""
+        key, sizes = family_of(flatten((args, kwargs))[0])
+        family = self.families.get(key)
+        if family is not None:
+            with self.lock:
+                family.forget(sizes)
+
     def _find(self, spec: Any, leaves: list[Any]) -> Specialisation:
         found = self._made_for(spec, leaves)
         if found is not None:

@@ -64,6 +64,7 @@ class Family:
         self.patterns: list[tuple[Pattern, Any]] = []
         self.refusals: set[Any] = set()
         self._seen: list[Sizes] = []
+        self._raised: list[Sizes] = []
         self._needed: set[int] = set()  # axes whose size a program has to know
 
     def fitting(self, sizes: Sizes) -> list[Any]:
@@ -72,6 +73,8 @@ class Family:
 
     def see(self, spec: Any, sizes: Sizes) -> Any:
         """Note a call that nothing serves yet; return the spec to compile for, its own or one with run-time sizes."""
+        if sizes in self._raised:
+            return spec
         if sizes not in self._seen:
             self._seen = [*self._seen[-_REMEMBERED:], sizes]
         groups: list[list[int]] = []
@@ -95,8 +98,9 @@ class Family:
         return all(seen[j] == seen[k] or min(seen[j], seen[k]) < 2 for seen in self._seen)
 
     def forget(self, sizes: Sizes) -> None:
-        """Forget a call that came to nothing: sizes in it may be wrong."""
+        """Note that a call raised: its sizes may be a mistake, and say nothing of others."""
         self._seen = [seen for seen in self._seen if seen != sizes]
+        self._raised = [*self._raised[-_REMEMBERED:], sizes]
 
     def compiled(self, asked: Any, got: Any, refusals: set[Any]) -> None:
         """Note what a compile for `asked` came to: in `got`, sizes that the program has to know are known."""

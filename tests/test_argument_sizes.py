@@ -246,6 +246,22 @@ def test_messages_are_those_of_known_sizes(f: Any) -> None:
     assert compiled.stats()["compiled"] == 3
 
 
+def test_a_call_that_raises_says_nothing_of_sizes() -> None:
+    def f(x: np.ndarray, y: np.ndarray) -> Any:
+        if len(x) != len(y):
+            raise ValueError("lengths differ")
+        return x @ y
+
+    compiled = jitgrad.jit(f)
+    for n, m in ((3, 3), (3, 4), (4, 4), (4, 5), (5, 6), (5, 5), (3, 4), (6, 6), (9, 6), (17, 17), (5, 6)):
+        same(outcome(compiled, numbers(n, m)), outcome(f, numbers(n, m)), 1e-13)
+    assert compiled.stats()["signatures"][-1]["signature"] == "float64[n], float64[n]"
+    count = compiled.stats()["compiled"]
+    for n, m in ((3, 4), (4, 5), (5, 6), (9, 6), (12, 12)):
+        same(outcome(compiled, numbers(n, m)), outcome(f, numbers(n, m)), 1e-13)
+    assert compiled.stats()["compiled"] == count
+
+
 def test_a_cotangent_of_another_size_is_refused() -> None:
     pull = Transformed(Transform("pull", lambda x: x * x))
     for n in SIZES:

@@ -259,7 +259,9 @@ class Emitter:
             self.text.entry.append(f"  store {{ ptr, i64 }} zeroinitializer, ptr {name}")
             self.reserves[key] = name
         self.need_memory()
-        got = self.text.emit(f"call ptr @jg_reserve(ptr {self.reserves[key]}, i64 {bytes})")
+        # What is given away is freed by its address; the rest begins at a cache line, as the arena does.
+        slack = 0 if isinstance(key, tuple) else 63
+        got = self.text.emit(f"call ptr @jg_reserve(ptr {self.reserves[key]}, i64 {bytes}, i64 {slack})")
         self.fail_unless(self.text.emit(f"icmp ne ptr {got}, null"), self.memory_site())
         return got
 
@@ -435,22 +437,31 @@ define internal i64 @jg_product(i64 %x, i64 %y) alwaysinline nounwind {
 declare { i64, i1 } @llvm.umul.with.overflow.i64(i64, i64)"""
 
 _RESERVE = """
-define internal ptr @jg_reserve(ptr %slot, i64 %bytes) noinline nounwind {
+define internal ptr @jg_reserve(ptr %slot, i64 %bytes, i64 %slack) noinline nounwind {
+start:
   %old = load ptr, ptr %slot
   %where = getelementptr i8, ptr %slot, i64 8
   %have = load i64, ptr %where
   %some = icmp ne ptr %old, null
   %enough = icmp uge i64 %have, %bytes
   %keep = and i1 %some, %enough
-  br i1 %keep, label %same, label %new
-same:
-  ret ptr %old
+  br i1 %keep, label %done, label %new
 new:
   call void @jg_free(ptr %old)
   %low = icmp ult i64 %bytes, 64
   %size = select i1 %low, i64 64, i64 %bytes
-  %got = call ptr @jg_malloc(i64 %size)
+  %all = call i64 @llvm.uadd.sat.i64(i64 %size, i64 %slack)
+  %got = call ptr @jg_malloc(i64 %all)
   store ptr %got, ptr %slot
   store i64 %size, ptr %where
-  ret ptr %got
-}"""
+  br label %done
+done:
+  %raw = phi ptr [ %old, %start ], [ %got, %new ]
+  %at = ptrtoint ptr %raw to i64
+  %past = add i64 %at, %slack
+  %mask = xor i64 %slack, -1
+  %place = and i64 %past, %mask
+  %found = inttoptr i64 %place to ptr
+  ret ptr %found
+}
+declare i64 @llvm.uadd.sat.i64(i64, i64)"""
