@@ -105,7 +105,7 @@ class Cache:
                 return made
         except Exception as refused:
             # Also what the program itself raises: it is to come from the compile that knows the sizes.
-            if OPTIONS.debug or isinstance(refused, InternalError):
+            if isinstance(refused, InternalError) and (OPTIONS.debug or OPTIONS.verify):
                 raise
             why = str(refused).partition("\n")[0]
         made = specialise(self.transform, spec, leaves)
