@@ -389,6 +389,20 @@ def test_what_the_program_raises_for_every_size() -> None:
                 g(x)
 
 
+@pytest.mark.parametrize("kind", ["jit", "pull", "push"])
+def test_what_raises_on_every_path_with_a_size_in_it(kind: str) -> None:
+    def f(x: np.ndarray) -> Any:
+        if len(x) > 0:
+            raise ValueError(f"a length of {len(x)}")
+        return x
+
+    g = Transformed(Transform(kind, f))
+    for n in SIZES:
+        x = numbers(n)[0]
+        with pytest.raises(ValueError, match=f"a length of {n}"):
+            g(x) if kind == "jit" else g((x,), x if kind == "pull" else (x,))
+
+
 def test_texts_that_show_sizes() -> None:
     def f(x: np.ndarray, y: np.ndarray, how: int) -> Any:
         if how == 0:
