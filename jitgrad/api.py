@@ -45,7 +45,11 @@ class Transformed:
             # The entry has no check that an array is still read-only.
             if found.executable.native is not None and not found.traced.read_only:
                 install(self, found.executable.native)
-            return found.run(leaves)
+            try:
+                return found.run(leaves)
+            except Exception:
+                self.cache.raised(args, kwargs)
+                raise
         except JitgradError as refused:
             if OPTIONS.debug:
                 raise

@@ -21,6 +21,7 @@ from jitgrad.backend.specialisation import Specialisation as NativeCode
 from jitgrad.backend.specialisation import link
 from jitgrad.errors import JitgradError, error, located, raise_at
 from jitgrad.graph.interpret import interpret
+from jitgrad.graph.ir import Graph
 from jitgrad.graph.ops.memory import Pick
 from jitgrad.options import OPTIONS
 from jitgrad.pytree import (
@@ -29,6 +30,7 @@ from jitgrad.pytree import (
     ListSpec,
     NumberSpec,
     ObjectSpec,
+    Size,
     StaticSpec,
     TupleSpec,
     rebuild_object,
@@ -69,7 +71,7 @@ class Executable:
         Parameters
         ----------
         inputs : sequence
-            One a graph argument.
+            The leaves that are graph arguments, then the hidden inputs.
         leaves : sequence
             All leaves of the call's arguments, for results that are arguments.
         """
@@ -88,7 +90,8 @@ class Interpreted(Executable):
         shown = {a for a, _ in self.traced.writes}
         memory = [x if k in shown else None for k, x in enumerate(inputs)]
         copies = [x.copy() if k in shown else x for k, x in enumerate(inputs)]
-        values = [np.array(v) for v in interpret(self.traced.graph, copies, memory)]
+        memory += [None] * len(self.traced.sizes)
+        values = [np.array(v) for v in interpret(self.traced.graph, self.traced.with_sizes(copies), memory)]
         for argument, position in self.traced.writes:
             inputs[argument][...] = values[position]
         return build_result(self.traced.result, values, leaves)
@@ -165,7 +168,14 @@ def make_executable(traced: Traced, spec: Any, times: dict[str, float]) -> Execu
     features = host().features
     target = Target(vector_bytes=64 if "+avx512f" in features else 32, fma="+fma" in features)
     orders = _orders(traced, inputs)
-    body = lower(traced.graph, layouts, orders, traced.writes, features=target)
+    body = lower(
+        traced.graph,
+        layouts + ["C"] * len(traced.sizes),
+        orders,
+        traced.writes,
+        features=target,
+        early=_early_results(traced.graph, traced.result),
+    )
     times["lower"] = (time.perf_counter() - start) * 1e3
     start = time.perf_counter()
     call = _call_form(traced, spec, body, orders)
@@ -216,11 +226,10 @@ def _call_form(traced: Traced, spec: Any, body: Body | None = None, orders: Sequ
     arguments = [_argument(c, traced, position, written) for c in (*args.children, *kwargs.children)]
     stored = {i - len(traced.leaves) for i, _ in traced.writes}
     hidden = tuple(form.HiddenInput(h.source, _hidden_leaf(h, k in stored)) for k, h in enumerate(traced.hidden))
-    count = len(traced.graph.args)
     arrays = [i for i, a in enumerate(traced.graph.args) if a.array.rank]
     disjoint = tuple((i, j) for i, _ in traced.writes for j in arrays if i != j)
     words = max([8, *(len(s.dtypes) for s in body.sites)]) if body is not None else 8
-    assert count == len(traced.leaves) + len(hidden)
+    assert len(traced.graph.args) == len(traced.leaves) + len(hidden) + len(traced.sizes)
     return form.CallForm(
         tuple(arguments),
         form.ConstantResult(None) if body is None else _Results(traced, orders).result(traced.result),
@@ -241,7 +250,7 @@ def _argument(spec: Any, traced: Traced, position: list[int], written: set[int])
             return form.StaticLeaf(traced.statics[leaf], "equal")
         if isinstance(spec, NumberSpec):
             return form.ScalarLeaf(spec.kind, spec.dtype)
-        return form.ArrayLeaf(spec.dtype, spec.shape, spec.layout, writeable=leaf in written)
+        return form.ArrayLeaf(spec.dtype, _sizes(spec.shape, traced), spec.layout, writeable=leaf in written)
     if isinstance(spec, StaticSpec):
         return form.StaticLeaf(spec.value, "equal")
     if isinstance(spec, TupleSpec | ListSpec | DictSpec | ObjectSpec):
@@ -254,6 +263,12 @@ def _argument(spec: Any, traced: Traced, position: list[int], written: set[int])
             return form.DictTree(spec.keys, children)
         return form.ObjectTree(spec.cls, spec.names, children)
     return form.StaticLeaf(spec.value, "is")
+
+
+def _sizes(shape: Sequence[Any], traced: Traced) -> tuple[Any, ...]:
+    """Return a shape for the entry."""
+    numbers = list(traced.sizes)
+    return tuple(form.SharedSize(numbers.index(d), d.least) if isinstance(d, Size) else d for d in shape)
 
 
 def _hidden_leaf(hidden: Any, stored: bool) -> form.Leaf:
@@ -341,13 +356,26 @@ class _Results:
         if tree.kind == "array":
             self.seen[tree.index] = place
             order = self.orders[tree.index] if t.rank else "C"
-            if not t.is_static:
+            if tree.late and not t.is_static:
                 return form.LateArrayResult(t.dtype, t.rank, order, owned=True)
-            return form.ArrayResult(t.dtype, t.shape, order)  # type: ignore[arg-type]
+            args, numbers = self.traced.graph.args, list(self.traced.sizes)
+            sizes = dict(zip(args[len(args) - len(numbers) :], numbers, strict=True))
+            shape = [d if isinstance(d, int) else sizes[d] for d in t.shape]
+            return form.ArrayResult(t.dtype, _sizes(shape, self.traced), order)
         return form.NumberResult(tree.kind, t.dtype)
 
 
 # --- results in Python
+
+
+def _early_results(graph: Graph, tree: Any) -> set[int]:
+    """Return the yields that are arrays whose run-time size the arguments have, so that the entry can make them."""
+    if isinstance(tree, LeafResult):
+        early = tree.kind == "array" and not tree.late and not graph.yields[tree.index].array.is_static
+        return {tree.index} if early else set()
+    if isinstance(tree, ViewResult):
+        return _early_results(graph, tree.base) if isinstance(tree.base, LeafResult) else set()
+    return {k for child in getattr(tree, "children", ()) for k in _early_results(graph, child)}
 
 
 def view_of(array: np.ndarray, tree: ViewResult, numbers: Sequence[int]) -> np.ndarray:

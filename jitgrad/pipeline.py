@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
 import numpy as np
 
-from jitgrad.errors import ArgumentError, error
+from jitgrad.errors import ArgumentError, JitgradError, error
 from jitgrad.execute import Executable, make_executable
 from jitgrad.graph.interpret import interpret
 from jitgrad.graph.ir import Graph
@@ -23,7 +23,7 @@ from jitgrad.graph.passes import PASSES, optimise
 from jitgrad.graph.printer import print_graph
 from jitgrad.graph.verify import verify
 from jitgrad.options import OPTIONS
-from jitgrad.pytree import DictSpec, TupleSpec, alike, leaves_of, spec_of
+from jitgrad.pytree import ArraySpec, DictSpec, TupleSpec, alike, leaves_of, spec_of, with_shapes
 from jitgrad.trace.guards import holds, look_up, source_text
 from jitgrad.trace.tracer import Traced, trace
 from jitgrad.transform import Transform
@@ -42,20 +42,30 @@ class Specialisation:
     ----------
     traced : Traced
     executable : Executable
+    spec : TupleSpec
+        Of the calls it is for: that which was asked for, but with known sizes where the program needs the number.
     signature : str
         For people.
     stage_ms : dict of str to float
         Milliseconds that each stage took.
     """
 
-    def __init__(self, traced: Traced, executable: Executable, signature: str, stage_ms: dict[str, float]) -> None:
+    def __init__(self, traced: Traced, executable: Executable, spec: TupleSpec, stage_ms: dict[str, float]) -> None:
         self.traced = traced
         self.executable = executable
-        self.signature = signature
+        self.spec = spec
+        self.signature = ", ".join(_leaf_text(leaf) for leaf in leaves_of(spec))
         self.stage_ms = stage_ms
         self.notes = traced.notes
         self._statics = list(traced.statics.items())
         self._hidden = [(h.source, spec_of(look_up(h.source))) for h in traced.hidden]
+
+    @property
+    def refusals(self) -> set[tuple[str, str]]:
+        """Where a call may be refused by data at run time, and how."""
+        checks = [op for op in self.traced.graph.walk() if op.name == "check"]
+        kinds = (JitgradError, NotImplementedError)
+        return {(str(op.location), op.attrs["message"]) for op in checks if issubclass(op.attrs["exception"], kinds)}
 
     def fits(self, leaves: list[Any]) -> bool:
         """Whether the values compiled in are those of a call, and nothing it read from outside has changed."""
@@ -121,16 +131,20 @@ class Specialisation:
         return self.executable.asm_text
 
 
-def specialise(transform: Transform, spec: Any, leaves: list[Any]) -> Specialisation:
+def specialise(
+    transform: Transform, spec: Any, leaves: list[Any], accepted: Collection[tuple[str, str]] = ()
+) -> Specialisation:
     """Compile a transform for the signature of a call.
 
     Parameters
     ----------
     transform : Transform
     spec : TupleSpec
-        Of `(args, kwargs)`.
+        Of `(args, kwargs)`; a `Size` in a shape stands for any size.
     leaves : list
         The call's values: an int among them is compiled in if the program's shape hangs on it.
+    accepted : collection of (str, str)
+        The `refusals` of other specialisations, which this one may have too although a size is not known.
     """
     times: dict[str, float] = {}
     assert isinstance(spec, TupleSpec)
@@ -139,13 +153,24 @@ def specialise(transform: Transform, spec: Any, leaves: list[Any]) -> Specialisa
     named = dict(zip(kwargs.keys, kwargs.children, strict=True))
 
     # Derivatives are taken here too: a transform is applied where its function is traced.
-    traced = _stage("trace", times, lambda: trace(transform, args.children, named, leaves), lambda t: t.graph)
+    traced = _stage("trace", times, lambda: trace(transform, args.children, named, leaves, accepted), lambda t: t.graph)
     # Before lowering: what simplification exposes (dead primal code, equal reads) must not be compiled.
     _stage("optimise", times, lambda: _optimise(traced, leaves), lambda _: traced.graph)
     _drop_unchanged(traced)
-    executable = make_executable(traced, spec, times)
-    text = ", ".join(_leaf_text(leaf) for leaf in leaves_of(spec))
-    return Specialisation(traced, executable, text, times)
+    spec = _settled(spec, traced, leaves)
+    return Specialisation(traced, make_executable(traced, spec, times), spec, times)
+
+
+def _settled(spec: TupleSpec, traced: Traced, leaves: list[Any]) -> TupleSpec:
+    """Return the spec of the calls that a graph is for: a size that it does not take is that of this call."""
+    shapes = []
+    for leaf, value in zip(leaves_of(spec), leaves, strict=True):
+        if isinstance(leaf, ArraySpec):
+            given = zip(leaf.shape, value.shape, strict=True)
+            shapes.append(tuple(d if isinstance(d, int) or d in traced.sizes else n for d, n in given))
+    made = with_shapes(spec, iter(shapes))
+    assert isinstance(made, TupleSpec)
+    return made
 
 
 def _optimise(traced: Traced, leaves: list[Any]) -> None:
@@ -153,7 +178,7 @@ def _optimise(traced: Traced, leaves: list[Any]) -> None:
     if OPTIONS.verify != "values":
         optimise(traced.graph)
         return
-    inputs = [leaves[k] for k in traced.leaves] + [look_up(h.source) for h in traced.hidden]
+    inputs = traced.with_sizes([leaves[k] for k in traced.leaves] + [look_up(h.source) for h in traced.hidden])
     want = _outcome(traced.graph, inputs)
     changed = True
     while changed:
@@ -191,7 +216,7 @@ def _drop_unchanged(traced: Traced) -> None:
 def _leaf_text(leaf: Any) -> str:
     if getattr(leaf, "kind", "numpy") != "numpy":
         return str(leaf.kind)
-    return f"{np.dtype(leaf.dtype).name}{list(getattr(leaf, 'shape', ()))}"
+    return f"{np.dtype(leaf.dtype).name}[{', '.join(map(str, getattr(leaf, 'shape', ())))}]"
 
 
 def _stage(name: str, times: dict[str, float], run: Callable[[], T], graph_of: Callable[[T], Graph]) -> T:

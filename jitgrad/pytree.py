@@ -12,7 +12,7 @@ import enum
 import struct
 import types
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -20,17 +20,32 @@ import numpy as np
 from jitgrad.errors import error
 
 __all__ = [
-    "ArraySpec", "DictSpec", "ListSpec", "NumberSpec", "ObjectSpec", "OpaqueSpec", "Spec", "StaticSpec", "TupleSpec",
-    "alike", "attributes_of", "flatten", "is_leaf", "leaves_of", "rebuild_object", "spec_of", "unflatten",
+    "ArraySpec", "DictSpec", "ListSpec", "NumberSpec", "ObjectSpec", "OpaqueSpec", "Size", "Spec", "StaticSpec",
+    "TupleSpec", "alike", "attributes_of", "flatten", "is_leaf", "leaves_of", "rebuild_object", "spec_of", "unflatten",
+    "with_shapes",
 ]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
+class Size:
+    """A size that is known only at run time: one number wherever it stands in a call, of at least `least`."""
+
+    number: int
+    least: int = 2
+
+    def __str__(self) -> str:
+        return _SIZE_NAMES[self.number] if self.number < len(_SIZE_NAMES) else f"n{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
 class ArraySpec:
-    """An ndarray leaf; `layout` is "C", "F" or a tuple of strides in elements."""
+    """An ndarray leaf; `layout` is "C", "F" or a tuple of strides in elements.
+
+    The spec of an object has known sizes; one made to stand for many may have a `Size` where they differ.
+    """
 
     dtype: np.dtype
-    shape: tuple[int, ...]
+    shape: tuple[int | Size, ...]
     layout: Any = "C"
 
 
@@ -102,6 +117,7 @@ class ObjectSpec:
 
 Spec: TypeAlias = ArraySpec | NumberSpec | StaticSpec | OpaqueSpec | TupleSpec | ListSpec | DictSpec | ObjectSpec
 
+_SIZE_NAMES = "nmpqrstuvw"
 _NUMBERS: dict[type, str] = {bool: "bool", int: "int", float: "float", complex: "complex"}
 _STATIC = (str, bytes, enum.Enum, np.dtype, slice, range, type(None), type(Ellipsis), frozenset)
 _OPAQUE = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType, type, np.ufunc)
@@ -260,3 +276,11 @@ def leaves_of(spec: Any) -> list[Any]:
     if is_leaf(spec):
         return [spec]
     return [leaf for child in getattr(spec, "children", ()) for leaf in leaves_of(child)]
+
+
+def with_shapes(spec: Any, shapes: Iterator[tuple[int | Size, ...]]) -> Any:
+    """Return a spec with other shapes of its arrays, in order."""
+    if isinstance(spec, ArraySpec):
+        return replace(spec, shape=next(shapes))
+    children = getattr(spec, "children", None)
+    return spec if children is None else replace(spec, children=tuple(with_shapes(c, shapes) for c in children))

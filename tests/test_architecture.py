@@ -21,7 +21,14 @@ TESTS = Path(__file__).parent
 
 # A room may import rooms of lower rank, and its own.
 RANKS = [
-    ("jitgrad.location", "jitgrad.errors", "jitgrad.options", "jitgrad.pytree", "jitgrad.transform"),
+    (
+        "jitgrad.location",
+        "jitgrad.errors",
+        "jitgrad.options",
+        "jitgrad.pytree",
+        "jitgrad.transform",
+        "jitgrad.families",
+    ),
     ("jitgrad.graph",),
     ("jitgrad.trace", "jitgrad.backend"),
     ("jitgrad.execute", "jitgrad.pipeline"),

@@ -35,6 +35,7 @@ from jitgrad.backend.form import (
     ObjectResult,
     RepeatResult,
     SameResult,
+    SharedSize,
     TupleResult,
     ViewResult,
     result_leaves,
@@ -171,11 +172,27 @@ class _Finish:
             if not isinstance(result, ArrayResult):
                 continue
             sizes = t.at(self.sizes, place)
+            if any(isinstance(n, SharedSize) for n in result.shape):
+                sizes = self._gathered(result, place)
             place += 8 * result.shape.count(None)
             slot = self.array_slots[k] = self._slot()
             array = self._new_array(result.dtype, result.shape, result.order, sizes, slot, "fail")
             self._repeat(k, array)
             t.store(f"ptr {t.load('ptr', array, ARRAY['data'])}", self.out, 8 * self.offsets[k])
+
+    def _gathered(self, result: ArrayResult, place: int) -> str:
+        """Return where the run-time sizes of an array follow each other, those from the arguments among them."""
+        t, at = self.t, 8 * self.form.input_offsets[-1]
+        free = [n for n in result.shape if not isinstance(n, int)]
+        sizes = t.alloca(f"[{len(free)} x i64]")
+        for k, n in enumerate(free):
+            if n is None:
+                size = t.load("i64", self.sizes, place)
+                place += 8
+            else:
+                size = t.load("i64", "%in", at + 8 * n.number)
+            t.store(f"i64 {size}", sizes, 8 * k)
+        return sizes
 
     def _repeat(self, k: int, array: str) -> None:
         """Hold the further references that repeats of a result will be."""
@@ -187,11 +204,11 @@ class _Finish:
                 self.repeat_slots.setdefault(k, []).append(slot)
 
     def _new_array(
-        self, dtype: np.dtype, shape: tuple[int | None, ...], order: str, sizes: str, slot: int, label: str
+        self, dtype: np.dtype, shape: tuple[int | SharedSize | None, ...], order: str, sizes: str, slot: int, label: str
     ) -> str:
-        """Make an array, whose None dimensions follow each other at `sizes`, and put it into a slot."""
+        """Make an array, whose run-time sizes follow each other at `sizes`, and put it into a slot."""
         t = self.t
-        dims = [-1 if n is None else n for n in shape]
+        dims = [n if isinstance(n, int) else -1 for n in shape]
         facts = t.run([(np.ndarray,), (dtype,), len(dims), 2 if order == "F" else 0, *dims])
         array = t.api("jg_new_array", "ptr", f"ptr {facts}", f"ptr {sizes}")
         t.not_null(array, label)

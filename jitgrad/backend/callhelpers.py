@@ -39,7 +39,7 @@ def array_facts(leaf: ArrayLeaf) -> list[Any]:
         mode = _STRIDED
     else:
         strides = [int(s) * size for s in leaf.layout]
-    dims = [-1 if n is None else n for n in leaf.shape]
+    dims = [n if isinstance(n, int) else -1 for n in leaf.shape]
     head = [(np.ndarray,), (leaf.dtype,), leaf.dtype.num, len(dims), flags, mode, size.bit_length() - 1]
     return [*head, *dims, *strides]
 

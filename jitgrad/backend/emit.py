@@ -8,7 +8,7 @@ what every theme needs: registers of scalars, pointers of buffers, views of valu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,9 +88,11 @@ class Emitter:
         result_orders: Sequence[str],
         vector_bytes: int,
         fma: bool,
+        early: Collection[int] = (),
     ) -> None:
         self.schedule = schedule
         self.result_orders = result_orders
+        self.early = early  # results of a run-time size whose memory is there at entry
         self.plan = plan
         self.strides = strides
         self.vector_bytes = vector_bytes
@@ -185,7 +187,7 @@ class Emitter:
         elif buffer.kind == "constant":
             assert value is not None and value.op is not None
             name = self._global(value.op.attrs["value"])
-        elif buffer.kind == "slot" and buffer.slot.out >= 0 and buffer.slot.bytes is not None:
+        elif buffer.kind == "slot" and buffer.slot.out >= 0 and self._is_early(buffer.slot):
             entry.append(f"  {name}w = getelementptr i64, ptr %out, i64 {buffer.slot.out}")
             entry.append(f"  {name} = load ptr, ptr {name}w")
         elif buffer.kind == "slot" and isinstance(buffer.slot.array, ListType):
@@ -226,9 +228,13 @@ class Emitter:
         """Make sure that a buffer exists that is to hold a value of some type."""
         if buffer.kind != "slot" or buffer in self.lent:
             return
-        if isinstance(buffer.slot.array, ListType) or buffer.slot.array.is_static:
+        if isinstance(buffer.slot.array, ListType) or self._is_early(buffer.slot):
             return
         self.pointers[buffer] = self._reserve_for(like, buffer.slot, buffer.slot.out)
+
+    def _is_early(self, slot: Slot) -> bool:
+        """Whether memory of some size is there at entry."""
+        return slot.bytes is not None or slot.out in self.early
 
     def _reserve_for(self, like: Value, key: Hashable, out: int) -> str:
         """Return memory for a value of a run-time size; that of a result is given to the caller."""
@@ -253,7 +259,9 @@ class Emitter:
             self.text.entry.append(f"  store {{ ptr, i64 }} zeroinitializer, ptr {name}")
             self.reserves[key] = name
         self.need_memory()
-        got = self.text.emit(f"call ptr @jg_reserve(ptr {self.reserves[key]}, i64 {bytes})")
+        # What is given away is freed by its address; the rest begins at a cache line, as the arena does.
+        slack = 0 if isinstance(key, tuple) else 63
+        got = self.text.emit(f"call ptr @jg_reserve(ptr {self.reserves[key]}, i64 {bytes}, i64 {slack})")
         self.fail_unless(self.text.emit(f"icmp ne ptr {got}, null"), self.memory_site())
         return got
 
@@ -398,7 +406,7 @@ class Emitter:
         buffer = self.plan.place[value]
         if buffer.kind == "slot" and buffer.slot.out == position:
             return
-        if value.array.is_static:
+        if value.array.is_static or position in self.early:
             name = f"%{self.text.fresh('p')}"
             self.text.entry.append(f"  {name}w = getelementptr i64, ptr %out, i64 {position}")
             self.text.entry.append(f"  {name} = load ptr, ptr {name}w")
@@ -433,22 +441,31 @@ define internal i64 @jg_product(i64 %x, i64 %y) alwaysinline nounwind {
 declare { i64, i1 } @llvm.umul.with.overflow.i64(i64, i64)"""
 
 _RESERVE = """
-define internal ptr @jg_reserve(ptr %slot, i64 %bytes) noinline nounwind {
+define internal ptr @jg_reserve(ptr %slot, i64 %bytes, i64 %slack) noinline nounwind {
+start:
   %old = load ptr, ptr %slot
   %where = getelementptr i8, ptr %slot, i64 8
   %have = load i64, ptr %where
   %some = icmp ne ptr %old, null
   %enough = icmp uge i64 %have, %bytes
   %keep = and i1 %some, %enough
-  br i1 %keep, label %same, label %new
-same:
-  ret ptr %old
+  br i1 %keep, label %done, label %new
 new:
   call void @jg_free(ptr %old)
   %low = icmp ult i64 %bytes, 64
   %size = select i1 %low, i64 64, i64 %bytes
-  %got = call ptr @jg_malloc(i64 %size)
+  %all = call i64 @llvm.uadd.sat.i64(i64 %size, i64 %slack)
+  %got = call ptr @jg_malloc(i64 %all)
   store ptr %got, ptr %slot
   store i64 %size, ptr %where
-  ret ptr %got
-}"""
+  br label %done
+done:
+  %raw = phi ptr [ %old, %start ], [ %got, %new ]
+  %at = ptrtoint ptr %raw to i64
+  %past = add i64 %at, %slack
+  %mask = xor i64 %slack, -1
+  %place = and i64 %past, %mask
+  %found = inttoptr i64 %place to ptr
+  ret ptr %found
+}
+declare i64 @llvm.uadd.sat.i64(i64, i64)"""

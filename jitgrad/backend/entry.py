@@ -45,6 +45,7 @@ from jitgrad.backend.form import (
     ObjectTree,
     SameResult,
     ScalarLeaf,
+    SharedSize,
     StaticLeaf,
     TupleTree,
     ViewResult,
@@ -74,7 +75,8 @@ class _Entry(Checks):
         self.offsets = form.input_offsets
         self.leaf = 0
         self.leaves: list[str] = []
-        self.words = self.t.alloca(f"[{max(self.offsets[-1], 1)} x i64]", 16)
+        self.words = self.t.alloca(f"[{max(self.offsets[-1] + form.sizes, 1)} x i64]", 16)
+        self.known_sizes: set[int] = set()
         self.kept = self.t.alloca(f"[{max(len(form.leaves), 1)} x ptr]")
         self.returned = {r.leaf for r in result_leaves(form.result) if isinstance(r, SameResult | ViewResult)}
 
@@ -244,10 +246,38 @@ class _Entry(Checks):
     def _array(self, leaf: ArrayLeaf, pointer: str, at: int) -> None:
         # One shared function reads the facts: it costs the call a few nanoseconds, and each compile 5 ms less.
         t = self.t
-        fits = t.api(
-            "jg_array", "i1", f"ptr {pointer}", f"ptr {t.run(array_facts(leaf))}", f"ptr {t.at(self.words, at)}"
-        )
+        shared = any(isinstance(n, SharedSize) for n in leaf.shape)
+        free = sum(not isinstance(n, int) for n in leaf.shape)
+        facts = t.run(array_facts(leaf))
+        place = t.alloca(f"[{1 + free + len(leaf.shape)} x i64]") if shared else t.at(self.words, at)
+        fits = t.api("jg_array", "i1", f"ptr {pointer}", f"ptr {facts}", f"ptr {place}")
         t.unless(fits, "no")
+        if shared:
+            self._shared_sizes(leaf, place, at)
+
+    def _shared_sizes(self, leaf: ArrayLeaf, found: str, at: int) -> None:
+        """Put the words of an array, some of which are shared sizes, where they belong."""
+        t = self.t
+        t.store(f"i64 {t.load('i64', found)}", self.words, at)
+        own, read = 1, 1
+        for n in leaf.shape:
+            if isinstance(n, int):
+                continue
+            size = t.load("i64", found, 8 * read)
+            read += 1
+            if n is None:
+                t.store(f"i64 {size}", self.words, at + 8 * own)
+                own += 1
+                continue
+            word = 8 * (self.offsets[-1] + n.number)
+            if n.number in self.known_sizes:
+                t.unless(t.equal("i64", size, t.load("i64", self.words, word)), "no")
+                continue
+            self.known_sizes.add(n.number)
+            t.unless(t.emit(f"icmp sge i64 {size}, {n.least}"), "no")
+            t.store(f"i64 {size}", self.words, word)
+        for k in range(len(leaf.shape) if leaf.layout == "strided" else 0):
+            t.store(f"i64 {t.load('i64', found, 8 * (read + k))}", self.words, at + 8 * (own + k))
 
     def _scalar(self, leaf: ScalarLeaf, pointer: str, at: int) -> None:
         t = self.t

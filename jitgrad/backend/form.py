@@ -13,7 +13,8 @@ The emitted body is one LLVM function:
           Array: its data pointer; one word for each dimension that is None; for layout "strided" one word a dimension,
           the strides in elements. Number: one word holding the value (double bits; int64; 0 or 1; a float32's bits in
           the low 4 bytes; narrow integers extended to 64 bits by their own signedness; complex64 as two packed
-          floats); complex128 and Python's complex take two words, real and imaginary part.
+          floats); complex128 and Python's complex take two words, real and imaginary part. After all leaves, one word
+          for each `SharedSize`.
 `%out`    words of 8 bytes, result leaf after result leaf.
           `ArrayResult`: the entry has put the data pointer of a fresh array there, the body writes through it.
           `LateArrayResult`: the body puts a data pointer (arena memory will do; the entry copies) and one word a
@@ -49,12 +50,20 @@ import numpy as np
 __all__ = [
     "Argument", "ArrayLeaf", "ArrayResult", "CallForm", "CallResult", "ChoiceResult", "ChoiceTag", "ConstantResult",
     "DictResult", "DictTree", "Fact", "HiddenInput", "LateArrayResult", "Leaf", "ListResult", "ListTree",
-    "NumberResult", "ObjectResult", "ObjectTree", "RepeatResult", "Result", "SameResult", "ScalarLeaf", "StaticLeaf",
-    "TupleResult", "TupleTree", "ViewResult", "result_leaves",
+    "NumberResult", "ObjectResult", "ObjectTree", "RepeatResult", "Result", "SameResult", "ScalarLeaf", "SharedSize",
+    "StaticLeaf", "TupleResult", "TupleTree", "ViewResult", "result_leaves",
 ]  # fmt: skip
 
 
 # --- arguments
+
+
+@dataclass(frozen=True, slots=True)
+class SharedSize:
+    """A run-time size with a number: the same wherever it stands in a form, and at least `least`."""
+
+    number: int
+    least: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +73,7 @@ class ArrayLeaf:
     Parameters
     ----------
     dtype : numpy.dtype
-    shape : tuple of int or None
+    shape : tuple of int, None or SharedSize
         None is a run-time size, passed to the body as a word.
     layout : "C", "F", "strided" or tuple of int
         Contiguous in C or Fortran order; strides passed as words; or these strides, in elements. A stride of a
@@ -74,7 +83,7 @@ class ArrayLeaf:
     """
 
     dtype: np.dtype
-    shape: tuple[int | None, ...]
+    shape: tuple[int | SharedSize | None, ...]
     layout: Any = "C"
     writeable: bool = False
 
@@ -186,10 +195,10 @@ class HiddenInput:
 
 @dataclass(frozen=True, slots=True)
 class ArrayResult:
-    """A fresh array; a None dimension comes from `@plan`."""
+    """A fresh array; a None dimension comes from `@plan`, a `SharedSize` from the arguments."""
 
     dtype: np.dtype
-    shape: tuple[int | None, ...]
+    shape: tuple[int | SharedSize | None, ...]
     order: str = "C"
 
     @property
@@ -370,8 +379,14 @@ class CallForm:
 
     @property
     def input_offsets(self) -> tuple[int, ...]:
-        """First word of each input leaf; one more entry, the number of words."""
+        """First word of each input leaf; one more entry, the number of their words."""
         return _offsets([leaf.words for leaf in self.leaves])
+
+    @property
+    def sizes(self) -> int:
+        """How many numbers of `SharedSize` there are; their words follow those of the leaves."""
+        shapes = [leaf.shape for leaf in self.leaves if isinstance(leaf, ArrayLeaf)]
+        return max((d.number + 1 for shape in shapes for d in shape if isinstance(d, SharedSize)), default=0)
 
     @property
     def output_offsets(self) -> tuple[int, ...]:

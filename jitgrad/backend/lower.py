@@ -6,8 +6,9 @@ In: an optimised graph, the memory layout of its arguments, the layout wanted fo
 
 `%in`     one 8-byte word an argument: the data pointer of an array, the value of a scalar (bits of a float, float32 in
           the low four bytes; a sign-extended integer; 0 or 1 of a bool).
-`%out`    one word a yield: the pointer of an array that the body fills, or the word in which it leaves a scalar. Yields
-          that go back into an argument have no word.
+`%out`    one word a yield: the pointer of an array that the body fills, or the word in which it leaves a scalar. The
+          body puts the pointer of an array there whose size it computes. Yields that go back into an argument have no
+          word.
 `%arena`  scratch of `Body.arena_bytes`, aligned to 64 bytes.
 `%err`    operands of the check that failed; the return code is then 1 + its number in `Body.sites`, else 0.
 
@@ -18,7 +19,7 @@ This room knows neither the call (`entry`) nor how text becomes machine code (`e
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import prod
@@ -93,6 +94,7 @@ def lower(
     writes: Sequence[tuple[int, int]] = (),
     *,
     features: Target = Target(),
+    early: Collection[int] = (),
 ) -> Body:
     """Return the body of a graph.
 
@@ -107,6 +109,8 @@ def lower(
     writes : sequence of (argument, yield)
         The yield's value must end up in the memory of the argument.
     features : Target
+    early : collection of int
+        Yields of a run-time size whose memory is there at entry, as that of yields of a known size is.
 
     Raises
     ------
@@ -114,7 +118,7 @@ def lower(
         If the graph uses a dtype or an op that has no lowering.
     """
     with _deep_enough(graph):
-        return _lower(graph, layouts, result_layouts, writes, features)
+        return _lower(graph, layouts, result_layouts, writes, features, early)
 
 
 def _lower(
@@ -123,12 +127,13 @@ def _lower(
     result_layouts: Sequence[str],
     writes: Sequence[tuple[int, int]],
     features: Target,
+    early: Collection[int],
 ) -> Body:
     _check_types(graph)
     explicit = {a: s for a, lie in zip(graph.args, layouts, strict=True) if (s := _strides(a, lie)) is not None}
     schedule = Schedule(graph, explicit.get, visible_stores(graph, writes), {k for _, k in writes})
     plan = bufferise(schedule, result_layouts, dict(writes))
-    e = Emitter(schedule, plan, explicit.get, result_layouts, features.vector_bytes, features.fma)
+    e = Emitter(schedule, plan, explicit.get, result_layouts, features.vector_bytes, features.fma, early)
     for i, arg in enumerate(graph.args):
         if is_scalar(arg):
             word = e.text.address("%in", "i64", i)

@@ -31,6 +31,7 @@ from jitgrad.backend.form import (
     RepeatResult,
     SameResult,
     ScalarLeaf,
+    SharedSize,
     TupleResult,
     ViewResult,
     result_leaves,
@@ -48,25 +49,30 @@ def run_in_python(form: CallForm, code: Code, on_error: Callable[..., Any], leav
     """Return the result of a call; see `Specialisation.run`."""
     if type(leaves) is not tuple or len(leaves) != len(form.leaves):
         raise TypeError("the leaves of a call are not of the form that was compiled")
-    inputs = np.zeros(max(form.input_offsets[-1], 1), np.int64)
+    inputs = np.zeros(max(form.input_offsets[-1] + form.sizes, 1), np.int64)
+    sizes: dict[int, int] = {}
     for leaf, value, at in zip(form.leaves, leaves, form.input_offsets, strict=False):
-        _unbox(leaf, value, inputs[at : at + leaf.words])
+        _unbox(leaf, value, inputs[at : at + leaf.words], sizes)
+    for number, size in sizes.items():
+        inputs[form.input_offsets[-1] + number] = size
     errors = np.zeros(max(form.error_words, 1), np.int64)
-    sizes = np.zeros(max(form.plan_words, 1), np.int64)
+    planned = np.zeros(max(form.plan_words, 1), np.int64)
     if form.plan_words:
-        status = _PLAN(code.address("plan"))(inputs.ctypes.data, sizes.ctypes.data, errors.ctypes.data)
+        status = _PLAN(code.address("plan"))(inputs.ctypes.data, planned.ctypes.data, errors.ctypes.data)
         if status:
             return on_error(status - 1, tuple(errors[: form.error_words].tolist()))
-    rest = iter(sizes[form.arena_bytes is None :].tolist())
+    rest = iter(planned[form.arena_bytes is None :].tolist())
     results = result_leaves(form.result)
     outputs = np.zeros(max(form.output_offsets[-1], 1), np.int64)
     arrays: dict[int, np.ndarray] = {}
     for k, result in enumerate(results):
         if isinstance(result, ArrayResult):
-            shape = tuple(next(rest) if n is None else n for n in result.shape)
+            shape = tuple(
+                next(rest) if n is None else sizes[n.number] if isinstance(n, SharedSize) else n for n in result.shape
+            )
             arrays[k] = np.empty(shape, result.dtype, result.order)  # type: ignore[call-overload]
             outputs[form.output_offsets[k]] = arrays[k].ctypes.data
-    size = int(sizes[0]) if form.arena_bytes is None else form.arena_bytes
+    size = int(planned[0]) if form.arena_bytes is None else form.arena_bytes
     arena = np.empty(size + 64, np.uint8)
     place = (arena.ctypes.data + 63) & -64
     body = _BODY(code.address("body"))
@@ -84,9 +90,9 @@ def run_in_python(form: CallForm, code: Code, on_error: Callable[..., Any], leav
                 ctypes.pythonapi.PyMem_RawFree(ctypes.c_void_p(int(outputs[form.output_offsets[k]])))
 
 
-def _unbox(leaf: ArrayLeaf | ScalarLeaf, value: Any, words: np.ndarray) -> None:
-    """Write the words of one leaf."""
-    fits = _array_fits(leaf, value) if isinstance(leaf, ArrayLeaf) else _scalar_fits(leaf, value)
+def _unbox(leaf: ArrayLeaf | ScalarLeaf, value: Any, words: np.ndarray, shared: dict[int, int]) -> None:
+    """Write the words of one leaf; note the sizes that several share."""
+    fits = _array_fits(leaf, value, shared) if isinstance(leaf, ArrayLeaf) else _scalar_fits(leaf, value)
     if not fits:
         raise TypeError("the leaves of a call are not of the form that was compiled")
     if isinstance(leaf, ArrayLeaf):
@@ -105,7 +111,7 @@ def _scalar_fits(leaf: ScalarLeaf, value: Any) -> bool:
     return type(value) is (leaf.dtype.type if leaf.kind == "numpy" else _PYTHON[leaf.kind])
 
 
-def _array_fits(leaf: ArrayLeaf, value: Any) -> bool:
+def _array_fits(leaf: ArrayLeaf, value: Any, shared: dict[int, int]) -> bool:
     if type(value) is not np.ndarray or value.dtype != leaf.dtype or value.ndim != len(leaf.shape):
         return False
     flags, size = value.flags, value.itemsize
@@ -119,7 +125,10 @@ def _array_fits(leaf: ArrayLeaf, value: Any) -> bool:
         strides
         and flags.aligned
         and (flags.writeable or not leaf.writeable)
-        and all(n in (None, m) for n, m in zip(leaf.shape, value.shape, strict=True))
+        and all(
+            m >= n.least and shared.setdefault(n.number, m) == m if isinstance(n, SharedSize) else n in (None, m)
+            for n, m in zip(leaf.shape, value.shape, strict=True)
+        )
     )
 
 

@@ -18,13 +18,13 @@ from jitgrad.errors import JitgradError
 from jitgrad.graph.ir import Block, Graph, Value, clone_block
 from jitgrad.graph.types import GraphTypeError
 from jitgrad.trace.abstract import AnyOf, Cell, Func, ListRef, Poison, SliceOf
-from jitgrad.trace.context import Context, Unified
+from jitgrad.trace.context import Context, NeedStatic, Unified
 from jitgrad.trace.fitting import LoopSignal
 from jitgrad.trace.frame import Frame, Outcome, State
 from jitgrad.trace.inspection import reachable, undefined
 from jitgrad.trace.merge import Edge, Merger, Obligations
 
-__all__ = ["Branches", "DeadEnd", "NeedStatic", "Restart", "is_of_the_program", "shared_variables"]
+__all__ = ["Branches", "DeadEnd", "Restart", "is_of_the_program", "shared_variables"]
 
 
 class Restart(Exception):
@@ -33,15 +33,6 @@ class Restart(Exception):
     def __init__(self, keys: set[Any], why: str) -> None:
         super().__init__(why)
         self.keys = keys
-        self.why = why
-
-
-class NeedStatic(Exception):
-    """The trace must begin again with an int argument known."""
-
-    def __init__(self, leaf: int, why: str) -> None:
-        super().__init__(why)
-        self.leaf = leaf
         self.why = why
 
 

@@ -6,7 +6,7 @@ error at the current line and how to make graph values from numbers; it knows no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,9 +18,10 @@ from jitgrad.graph.ir import Block, Graph, Value
 from jitgrad.graph.ops.memory import Pick, load
 from jitgrad.graph.types import ArrayType, Dim
 from jitgrad.location import Location
+from jitgrad.pytree import Size
 from jitgrad.trace.abstract import AnyOf, Cell, Poison, Ref, Scalar
 
-__all__ = ["PACKED", "PYTHON_DTYPES", "Context", "Unified", "kind_of_python"]
+__all__ = ["PACKED", "PYTHON_DTYPES", "Context", "NeedStatic", "Unified", "kind_of_python"]
 
 PYTHON_DTYPES: dict[str, np.dtype] = {
     "bool": np.dtype(np.bool_),
@@ -45,6 +46,15 @@ def kind_of_python(value: Any) -> str | None:
 
 class Unified(Exception):
     """Two dimensions were found to be one; what met them is to be evaluated again."""
+
+
+class NeedStatic(Exception):
+    """The trace must begin again with an int argument, or a size of an argument, known."""
+
+    def __init__(self, leaf: int | Size, why: str) -> None:
+        super().__init__(why)
+        self.leaf = leaf
+        self.why = why
 
 
 class _Scope:
@@ -76,6 +86,16 @@ class Context:
         Arrays whose contents the caller sees, and the graph arguments that they are.
     read_only, refused_stores : set of Cell
         Those that may not be stored to in this call, and those of them where it was tried.
+    argument_leaf : dict of Value to int or Size
+        Graph arguments that are numbers, and which leaf or size of the call they are.
+    least_sizes : dict of Value to int
+        Run-time sizes of the arguments, and how large each is at least.
+    sizes_now : dict of Value to int
+        What they are in the call for which the trace is made.
+    trips : dict of Value to Value
+        Indices of counted loops, and the number of trips.
+    accepted : collection of (str, str)
+        Checks, by location and message, that may refuse a call at run time although sizes of arguments take part.
     arm_start : dict of Cell to contents
         The heap at the beginning of the innermost arm of a branch.
     """
@@ -93,6 +113,11 @@ class Context:
         self.read_only: set[Cell] = set()
         self.refused_stores: set[Cell] = set()
         self.arm_start: dict[Cell, Any] = self.heap
+        self.argument_leaf: dict[Value, int | Size] = {}
+        self.least_sizes: dict[Value, int] = {}
+        self.sizes_now: dict[Value, int] = {}
+        self.trips: dict[Value, Value] = {}
+        self.accepted: Collection[tuple[str, str]] = ()
         # Kinds of the numbers in lists that grow: their cells hold one graph value, which knows no kind.
         self.list_kinds: dict[Cell, str] = {}
 
@@ -128,6 +153,26 @@ class Context:
     def note_static(self, value: Any, why: str) -> int:
         """Make a run-time int known, by unrolling the loop that counts it or by guarding it; else raise."""
         raise NotImplementedError
+
+    def note_refusal(self, message: str, *values: Value) -> None:
+        """Note that a check of some values is to be emitted which refuses a call.
+
+        Such a check must not come from sizes of arguments being known only at run time: they are made known.
+        """
+        if (str(self.location), message) in self.accepted:
+            return
+        self.know_sizes(message.partition("\n")[0], *values)
+
+    def know_sizes(self, why: str, *values: Value) -> None:
+        """Make the sizes of arguments known from which some values are computed, if there are any."""
+        todo, seen = list(values), set()
+        while todo:
+            v = todo.pop()
+            if v in self.least_sizes:
+                raise NeedStatic(self.argument_leaf[v], why)
+            if v not in seen and v.op is not None and not v.op.regions:
+                todo.extend(v.op.operands)
+            seen.add(v)
 
     def refuse(self, found: Poison, name: str) -> None:
         """Raise for a value that two paths left in forms that cannot be one; unroll the loop that did it if it can be.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import sys
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -33,12 +33,12 @@ from jitgrad.trace.abstract import (
     Record,
     Scalar,
 )
-from jitgrad.trace.arrays import describe, is_array, is_numeric
+from jitgrad.trace.arrays import is_array
 from jitgrad.trace.attributes import attribute
 from jitgrad.trace.blocks import BasicBlock
-from jitgrad.trace.branches import Branches, DeadEnd, NeedStatic, Restart, is_of_the_program, shared_variables
-from jitgrad.trace.calls import HANDLERS, Native, bind, call_known, class_of, is_known, to_func
-from jitgrad.trace.context import Context
+from jitgrad.trace.branches import Branches, DeadEnd, Restart, is_of_the_program, shared_variables
+from jitgrad.trace.calls import HANDLERS, Native, bind, call_known, class_of, to_func
+from jitgrad.trace.context import Context, NeedStatic
 from jitgrad.trace.fitting import NeedUnroll
 from jitgrad.trace.frame import Frame, Outcome
 from jitgrad.trace.guards import Outside, is_trusted
@@ -49,7 +49,7 @@ from jitgrad.trace.library import by_name
 from jitgrad.trace.loops import next_of, run_loop
 from jitgrad.trace.merge import Obligations
 from jitgrad.trace.regions import RETURN, BlockNode, Goto, structure
-from jitgrad.trace.texts import Formatted, Text
+from jitgrad.trace.texts import message_of
 from jitgrad.trace.transforms import Lifted, apply_transform, make_transform
 from jitgrad.transform import MAKERS, transform_of
 
@@ -67,8 +67,6 @@ class Evaluator(Branches):
     ----------
     outside : Outside
         What was read from globals, closures and attributes.
-    argument_leaf : dict of Value to int
-        Graph arguments that are numbers, and which leaf of the call they are.
     counters : dict of Value to loop key
         Indices of the loops being traced.
     counted_loops : dict of Op to loop key
@@ -82,7 +80,6 @@ class Evaluator(Branches):
         self.outside = Outside(self, lambda x: transform_of(x) is not None)
         self.observe_arguments = observe_arguments
         self.unrolled = set() if unrolled is None else unrolled
-        self.argument_leaf: dict[Value, int] = {}
         self.counters: dict[Value, Any] = {}
         self.counted_loops: dict[Any, Any] = {}
         self.closure_cells: dict[int, tuple[types.CellType, Cell]] = {}
@@ -341,36 +338,11 @@ class Evaluator(Branches):
             raise self.error("JG227", name=found.cls.__name__)
         if not isinstance(found, BaseException):
             raise TypeError("exceptions must derive from BaseException")
-        message, operands = self._message(found)
+        message, operands = message_of(self, found)
         if self.depth == 0 and not operands:
             raise found
         self.fail(type(found), message, *operands)
         return Outcome({})
-
-    def _message(self, found: BaseException) -> tuple[str, list[Value]]:
-        """Return what `str` shows of an exception, and the numbers in it that are known at run time only."""
-        operands: list[Value] = []
-        parts: list[str] = []
-        several = len(found.args) > 1
-        for k, arg in enumerate(found.args):
-            quote = "'" if several and isinstance(arg, Text) else ""
-            parts.append(("(" if several and not k else ", " if k else "") + quote)
-            for part in arg.parts if isinstance(arg, Text) else (arg,):
-                shown = "!r" if several and not quote else ""
-                if isinstance(part, Formatted):
-                    shown = f"!{part.conversion}" if part.conversion else ""
-                    shown += f":{part.spec}" if isinstance(part.spec, str) and part.spec else ""
-                    part = part.value
-                if isinstance(part, Scalar):
-                    parts.append(f"{{{len(operands)}{shown}}}")
-                    operands.append(part.value)
-                elif isinstance(part, Abstract) or (is_numeric(part) and not is_known(part)):
-                    parts.append(f"<{describe(part)}>")
-                else:
-                    text = repr(part) if shown else str(part)
-                    parts.append(text.replace("{", "{{").replace("}", "}}"))
-            parts.append(quote + (")" if several and k == len(found.args) - 1 else ""))
-        return "".join(parts), operands
 
     # --- what other rooms ask
 
@@ -380,6 +352,9 @@ class Evaluator(Branches):
             row = TABLE["JG245"]
             what = row.what.format(name=exception.__name__, text=message)
             exception, message = UnsupportedError, f"JG245: {what}\n{row.do}"
+        if self.least_sizes and self._fold(cond, self.sizes_now) is False:
+            # It fails in this very call: known sizes give NumPy's own exception, or another course.
+            self.know_sizes("one that fits is needed", cond)
         super().check(cond, exception, message, *operands)
 
     def conflict(self, cell: Cell) -> None:
@@ -458,8 +433,10 @@ class Evaluator(Branches):
                 todo.extend(v.op.operands)
         raise self.error("JG228", why=why)
 
-    def _fold(self, value: Value) -> Any:
+    def _fold(self, value: Value, known: Mapping[Value, Any] = types.MappingProxyType({})) -> Any:
         """Return the Python number that a value surely is, None if it is not known."""
+        if value in known:
+            return known[value]
         op = value.op
         if op is None or op.regions or op.primitive.evaluate is None or len(op.results) != 1:
             return None
@@ -467,7 +444,7 @@ class Evaluator(Branches):
             return op.attrs["value"].item() if op.attrs["value"].ndim == 0 else None
         if value.array.rank or not op.primitive.is_elementwise:
             return None
-        parts = [self._fold(v) for v in op.operands]
+        parts = [self._fold(v, known) for v in op.operands]
         if any(p is None for p in parts):
             return None
         arrays = [np.asarray(p, v.array.dtype) for p, v in zip(parts, op.operands, strict=True)]

@@ -21,7 +21,7 @@ from jitgrad.graph.types import Dim
 from jitgrad.trace.abstract import Scalar
 from jitgrad.trace.context import Context, Unified
 
-__all__ = ["canonical_shape", "clipped_span", "difference", "product", "renamed", "total", "unify"]
+__all__ = ["canonical_shape", "clipped_span", "difference", "least", "product", "renamed", "surely", "total", "unify"]
 
 _DEPTH = 8  # of sums that are looked into
 
@@ -101,10 +101,61 @@ def product(ctx: Context, shape: Sequence[Dim]) -> Dim:
     return made
 
 
+def least(ctx: Context, *parts: tuple[int, Dim]) -> int | None:
+    """Return what a sum of multiples of dimensions is not smaller than, by what is known of the sizes of arguments.
+
+    An index of a loop that is being traced is at least 0 and less than the number of trips.
+    """
+    if not ctx.least_sizes:
+        return parts[0][1] if len(parts) == 1 and parts[0][0] == 1 and isinstance(parts[0][1], int) else None
+    terms: dict[Value, int] = {}
+    low = sum(_linear(d if isinstance(d, int) else ctx.canonical(d), factor, terms) for factor, d in parts)
+    for _ in range(_DEPTH):
+        index = next((v for v, factor in terms.items() if factor < 0 and v in ctx.trips), None)
+        if index is None:
+            break
+        factor = terms.pop(index)
+        low += _linear(ctx.trips[index], factor, terms) - factor
+    for v, factor in terms.items():
+        part = _least_of(ctx, v) if factor else 0
+        if part is None or factor < 0:
+            return None
+        low += factor * part
+    return low
+
+
+def surely(ctx: Context, bound: int, *parts: tuple[int, Dim]) -> bool:
+    """Whether a sum of multiples of dimensions is known to be `bound` or more."""
+    low = least(ctx, *parts)
+    return low is not None and low >= bound
+
+
+def _least_of(ctx: Context, v: Value) -> int | None:
+    if v in ctx.least_sizes:
+        return ctx.least_sizes[v]
+    if v in ctx.trips:
+        return 0
+    if v.op is None or v.op.name not in ("maximum", "minimum", "multiply", "floor_divide"):
+        return None
+    x, y = (least(ctx, (1, operand)) for operand in v.op.operands)
+    if v.op.name == "maximum" and (x is None or y is None):
+        return y if x is None else x
+    if x is None or y is None or min(x, y) < 0:
+        return None
+    if v.op.name == "floor_divide":
+        divisor = v.op.operands[1]
+        return x // y if y > 0 and divisor.op is not None and divisor.op.name == "constant" else None
+    return {"maximum": max(x, y), "minimum": min(x, y), "multiply": x * y}[v.op.name]
+
+
 def _extremum(ctx: Context, name: str, x: Dim, y: Dim) -> Dim:
     apart = difference(ctx, x, y)
     if isinstance(apart, int):
         return x if (apart <= 0) == (name == "minimum") else y
+    if ctx.least_sizes:
+        for greater, smaller in ((x, y), (y, x)):
+            if surely(ctx, 0, (1, greater), (-1, smaller)):
+                return greater if name == "maximum" else smaller
     key = frozenset([x, y])
     return ctx.shared((name, key), lambda: ctx.g.emit(name, [ctx.dim(x), ctx.dim(y)]).result)
 
@@ -237,12 +288,17 @@ def unify(ctx: Context, x: Dim, y: Dim, message: str, *operands: Value, broadcas
     g = ctx.g
     a, b = ctx.dim(x), ctx.dim(y)
     equal = g.equal(a, b)
-    if broadcast:
+    ones = [v for v, d in ((a, x), (b, y)) if not surely(ctx, 2, (1, d)) or not ctx.least_sizes] if broadcast else []
+    if ones:
         one = ctx.constant(1, np.int64)
         row = TABLE["JG218"]
         what = row.what.format(what="a size computed by the program turned out to be 1 and is broadcast")
-        neither = g.logical_and(g.not_equal(a, one), g.not_equal(b, one))
-        ctx.check(g.logical_or(equal, neither), UnsupportedError, f"JG218: {what}\n{row.do}")
+        neither = g.not_equal(ones[0], one)
+        for v in ones[1:]:
+            neither = g.logical_and(neither, g.not_equal(v, one))
+        refusal = f"JG218: {what}\n{row.do}"
+        ctx.note_refusal(refusal, *ones)
+        ctx.check(g.logical_or(equal, neither), UnsupportedError, refusal)
     ctx.check(equal, ValueError, message, *operands)
     ctx.identify(x, y)
     raise Unified

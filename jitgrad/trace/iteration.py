@@ -132,7 +132,7 @@ def _rows(ctx: Context, x: Any) -> IterRows:
     shape = shape_of(ctx, x)
     if not shape:
         raise TypeError("iteration over a 0-d array")
-    return IterRows(_row_of(x), (x,), dim_scalar(shape[0]))
+    return IterRows(_row_of(x), (x,), dim_scalar(ctx, shape[0]))
 
 
 def _row_of(x: Any) -> Callable[[Context, Any], Any]:

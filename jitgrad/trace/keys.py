@@ -17,7 +17,7 @@ from jitgrad.graph.types import Dim
 from jitgrad.trace.abstract import Box, ListRef, Ref, Scalar, SliceOf, TaggedRef, compose
 from jitgrad.trace.arrays import another, as_array, cast, dtype_of, is_array, read, shape_of
 from jitgrad.trace.context import Context
-from jitgrad.trace.extents import clipped_span
+from jitgrad.trace.extents import clipped_span, surely
 
 __all__ = [
     "basic_box", "box_view", "expand_ellipsis", "index_int", "is_advanced", "is_bool_index", "key_items", "view_of",
@@ -127,9 +127,12 @@ def index_int(ctx: Context, item: Any, size: Dim, axis: int, message: str = "") 
     g = ctx.g
     n = ctx.dim(size)
     where = value
+    if (low is None or low < 0) and surely(ctx, 0, (1, value)):
+        low = 0
     if low is None or low < 0:
         where = g.select(g.less(value, ctx.constant(0, np.int64)), g.add(value, n), value)
     proved = isinstance(size, int) and low is not None and high is not None and low >= -size and high < size
+    proved = proved or (low is not None and low >= 0 and surely(ctx, 1, (1, size), (-1, value)))
     if not proved:
         inside = g.less(where, n)
         if low is None or low < 0:

@@ -23,6 +23,7 @@ from jitgrad.graph.types import INT64
 from jitgrad.trace.abstract import IterRange, IterRows, IterSequence, Maybe, Poison, Scalar
 from jitgrad.trace.alternatives import narrowed
 from jitgrad.trace.arrays import scalar_value
+from jitgrad.trace.extents import surely
 from jitgrad.trace.fitting import NeedPeel, NeedUnroll, NeverRepeats, NotThisForm
 from jitgrad.trace.frame import Frame, Outcome, State
 from jitgrad.trace.header import Header
@@ -35,6 +36,7 @@ __all__ = ["item_of", "next_of", "run_loop"]
 _UNROLL_LIMIT = 10_000
 # Trips of an unrolled loop that data may end: each nests one branch deeper.
 _DECIDED_LIMIT = 100
+_DECIDED_BY_SIZES = 3
 
 
 # --- iterators
@@ -163,12 +165,14 @@ def _unrolled(ev: Any, node: LoopNode, frame: Frame) -> Outcome:
     again = Continue(node.header)
     outcome = ev.walk(node.body, frame)
     trips = decided = 1
+    # Where sizes of arguments are not known, it is likely they that decide: with known ones there are few trips.
+    most = _DECIDED_LIMIT if not ev.least_sizes else _DECIDED_BY_SIZES
     while again in outcome.states:
         trips += 1
         decided += len(outcome.states) > 1
-        if trips > _UNROLL_LIMIT or decided > _DECIDED_LIMIT:
+        if trips > _UNROLL_LIMIT or decided > most:
             ev.at(frame, frame.tree.flow.blocks[node.header].location)
-            raise ev.error("JG229", limit=_UNROLL_LIMIT if trips > _UNROLL_LIMIT else _DECIDED_LIMIT)
+            raise ev.error("JG229", limit=_UNROLL_LIMIT if trips > _UNROLL_LIMIT else most)
         outcome = ev.dispatch(outcome, again, frame, lambda: ev.walk(node.body, frame))
     return outcome
 
@@ -233,6 +237,7 @@ def _check_conversions(ev: Any, header: Header, runs: bool, trips: Value | None)
     names = ", ".join(sorted(set(header.converted.values())))
     message = f"a loop that changes the type of {names} ran zero times"
     if trips is not None:
+        ev.note_refusal(message, trips)
         ev.check(ev.g.greater(trips, ev.constant(0, np.int64)), NotImplementedError, message)
 
 
@@ -247,6 +252,7 @@ def _counted(ev: Any, node: LoopNode, frame: Frame, key: Any, header: Header) ->
     block = Block()
     index = block.add_arg(INT64, "k")
     ev.counters[index] = key
+    ev.trips[index] = trips
     at = header.entry.stack
     at[-1] = replace(iterator, position=0)
 
@@ -275,9 +281,10 @@ def _counted(ev: Any, node: LoopNode, frame: Frame, key: Any, header: Header) ->
     op = ev.g.emit("for", [trips, *header.inits], {}, [block])
     if isinstance(iterator.count, int) and isinstance(iterator.position, int):
         ev.counted_loops[op] = key
-    _check_conversions(ev, header, _runs_value(iterator), trips)
+    runs = _runs(iterator) or surely(ev, 1, (1, trips))
+    _check_conversions(ev, header, runs, trips)
     state = _finish(op, header)
-    if _runs_value(iterator):
+    if runs:
         state.locals = {k: _after_a_trip(ev, header, k, v) for k, v in state.locals.items()}
         state.heap.update({c.which: at for c, at in header.which_after.items() if c.which is not None})
     ev.enter(frame, state)
@@ -291,10 +298,6 @@ def _after_a_trip(ev: Any, header: Header, name: str, v: Any) -> Any:
         return v.value
     after = header.after.get(("L", name))
     return v if after is None else narrowed(ev, v, after)
-
-
-def _runs_value(iterator: Any) -> bool:
-    return isinstance(iterator.count, int) and isinstance(iterator.position, int) and iterator.count > iterator.position
 
 
 def _tested(ev: Any, node: LoopNode, frame: Frame, key: Any, header: Header) -> Outcome | None:

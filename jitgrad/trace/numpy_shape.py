@@ -266,7 +266,7 @@ def _broadcast_arrays(ctx: Context, *args: Any, subok: bool = False) -> Any:
 @handles(np.broadcast_shapes)
 def _broadcast_shapes(ctx: Context, *shapes: Any) -> Any:
     dims = [shape_argument(ctx, s) for s in shapes]
-    return tuple(dim_scalar(d) for d in broadcast_dims(ctx, *dims))
+    return tuple(dim_scalar(ctx, d) for d in broadcast_dims(ctx, *dims))
 
 
 # --- what an array is
@@ -274,7 +274,7 @@ def _broadcast_shapes(ctx: Context, *shapes: Any) -> Any:
 
 @attribute_of_array("shape")
 def _shape(ctx: Context, x: Any) -> Any:
-    return tuple(dim_scalar(d) for d in shape_of(ctx, x if not isinstance(x, np.ndarray) else array_of(ctx, x)))
+    return tuple(dim_scalar(ctx, d) for d in shape_of(ctx, x if not isinstance(x, np.ndarray) else array_of(ctx, x)))
 
 
 @attribute_of_array("ndim")
@@ -284,7 +284,7 @@ def _ndim(ctx: Context, x: Any) -> int:
 
 @attribute_of_array("size")
 def _size(ctx: Context, x: Any) -> Any:
-    return dim_scalar(size_of(ctx, shape_of(ctx, x if not isinstance(x, np.ndarray) else array_of(ctx, x))))
+    return dim_scalar(ctx, size_of(ctx, shape_of(ctx, x if not isinstance(x, np.ndarray) else array_of(ctx, x))))
 
 
 @handles(np.shape)

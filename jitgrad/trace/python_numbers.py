@@ -82,7 +82,7 @@ def length(ctx: Context, x: Any) -> Any:
         shape = arrays.shape_of(ctx, x)
         if not shape:
             raise TypeError("len() of unsized object")
-        return dim_scalar(shape[0])
+        return dim_scalar(ctx, shape[0])
     if isinstance(x, ListRef | DictRef):
         items = ctx.heap[x.cell]
         return Scalar(ctx.g.list_length(items), "int", 0, None) if isinstance(items, Value) else len(items)

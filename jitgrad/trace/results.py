@@ -19,10 +19,14 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class LeafResult:
-    """A new array or number: yield `index` of the graph; `kind` is "array", "numpy" or a Python kind."""
+    """A new array or number: yield `index` of the graph; `kind` is "array", "numpy" or a Python kind.
+
+    `late`: the program computes the size of the array, which the next yields are.
+    """
 
     index: int
     kind: str
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True)

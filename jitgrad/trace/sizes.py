@@ -18,7 +18,7 @@ from jitgrad.trace.abstract import External, IndexRange, ListRef, Ref, Scalar, T
 from jitgrad.trace.arrays import as_array, cast, dtype_of, is_numeric, kind, scalar_value
 from jitgrad.trace.attributes import opened
 from jitgrad.trace.context import Context
-from jitgrad.trace.extents import product, total, unify
+from jitgrad.trace.extents import least, product, total, unify
 
 __all__ = [
     "axes_argument", "axis_argument", "dim_argument", "dim_scalar", "items_of", "known_argument", "normal_axes",
@@ -81,9 +81,9 @@ def items_of(ctx: Context, x: Any, why: str) -> tuple[Any, ...]:
 # --- dimensions
 
 
-def dim_scalar(d: Dim) -> Any:
+def dim_scalar(ctx: Context, d: Dim) -> Any:
     """Return a dimension as the int that Python code sees."""
-    return d if isinstance(d, int) else Scalar(d, "int", 0, None)
+    return d if isinstance(d, int) else Scalar(d, "int", max(0, least(ctx, (1, d)) or 0), None)
 
 
 def dim_argument(ctx: Context, x: Any) -> Dim:

@@ -8,7 +8,7 @@ finds out that an int must be known or that a merge must be a tagged choice.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from jitgrad.errors import JitgradError, UnsupportedError, error, raise_at
 from jitgrad.graph.ir import Graph, Value
-from jitgrad.graph.types import ArrayType, GraphTypeError
+from jitgrad.graph.types import INT64, ArrayType, Dim, GraphTypeError
 from jitgrad.options import OPTIONS
 from jitgrad.pytree import (
     ArraySpec,
@@ -25,6 +25,7 @@ from jitgrad.pytree import (
     NumberSpec,
     ObjectSpec,
     OpaqueSpec,
+    Size,
     Spec,
     StaticSpec,
     TupleSpec,
@@ -46,7 +47,8 @@ from jitgrad.trace.abstract import (
 )
 from jitgrad.trace.alternatives import single_choices
 from jitgrad.trace.arrays import as_array, read
-from jitgrad.trace.branches import DeadEnd, NeedStatic, Restart, is_of_the_program
+from jitgrad.trace.branches import DeadEnd, Restart, is_of_the_program
+from jitgrad.trace.context import NeedStatic
 from jitgrad.trace.evaluator import Evaluator
 from jitgrad.trace.fitting import LoopSignal
 from jitgrad.trace.guards import Guard, Hidden
@@ -82,7 +84,8 @@ class Traced:
     Attributes
     ----------
     graph : Graph
-        Arguments: the numeric leaves of the call's arguments that are not static, in order, then the hidden inputs.
+        Arguments: the numeric leaves of the call's arguments that are not static, in order, then the hidden inputs,
+        then the run-time sizes.
     leaves : list of int
         For each of the first graph arguments, which leaf of the call it is.
     statics : dict of int to object
@@ -100,6 +103,8 @@ class Traced:
         Yields that are arrays although a number would have their type.
     read_only : set of int
         Graph arguments to which the program stores, and for which these are not writeable: that raises.
+    sizes : dict of Size to (int, int)
+        In the order of the graph's arguments that they are; (graph argument, axis) is a place where each stands.
     """
 
     graph: Graph
@@ -113,18 +118,31 @@ class Traced:
     orders: dict[int, int] = field(default_factory=dict)
     arrays_of_rank_0: set[int] = field(default_factory=set)
     read_only: set[int] = field(default_factory=set)
+    sizes: dict[Size, tuple[int, int]] = field(default_factory=dict)
+
+    def with_sizes(self, inputs: Sequence[Any]) -> list[Any]:
+        """Return leaves and hidden inputs with the sizes that are graph arguments of their own."""
+        return [*inputs, *(np.int64(inputs[argument].shape[axis]) for argument, axis in self.sizes.values())]
 
 
-def trace(transform: Transform, args: Sequence[Spec], kwargs: dict[str, Spec], values: Sequence[Any]) -> Traced:
+def trace(
+    transform: Transform,
+    args: Sequence[Spec],
+    kwargs: dict[str, Spec],
+    values: Sequence[Any],
+    accepted: Collection[tuple[str, str]] = (),
+) -> Traced:
     """Trace a call.
 
     Parameters
     ----------
     transform : Transform
     args, kwargs
-        Specs of the arguments.
+        Specs of the arguments. A `Size` in them stays one if the program can do without the number.
     values : sequence
         The leaves' values in this call, for those that must become static.
+    accepted : collection of (str, str)
+        Checks that may refuse a call at run time, see `Context`.
 
     Raises
     ------
@@ -135,20 +153,26 @@ def trace(transform: Transform, args: Sequence[Spec], kwargs: dict[str, Spec], v
     """
     obligations = Obligations()
     statics: dict[int, Any] = {}
+    known: set[Size] = set()
     unrolled: set[Any] = set()
     notes: list[str] = []
     for _ in range(200):
         try:
-            attempt = _Trace(transform, obligations, statics, unrolled, values, notes)
+            attempt = _Trace(transform, obligations, statics, known, unrolled, values, notes)
+            attempt.ctx.accepted = accepted
             return attempt.run(args, kwargs)
         except Restart as restart:
             obligations.related.clear()
             obligations.tagged |= restart.keys
             notes.append(f"traced again: {restart.why}")
         except NeedStatic as need:
-            statics[need.leaf] = values[need.leaf]
             obligations.related.clear()
-            notes.append(f"argument {need.leaf} is static: {need.why}")
+            if isinstance(need.leaf, Size):
+                known.add(need.leaf)
+                notes.append(f"the size {need.leaf} is static: {need.why}")
+            else:
+                statics[need.leaf] = values[need.leaf]
+                notes.append(f"argument {need.leaf} is static: {need.why}")
         except (JitgradError, GraphTypeError, LoopSignal, AssertionError, RecursionError):
             raise
         except Exception as exception:
@@ -165,6 +189,7 @@ class _Trace:
         transform: Transform,
         obligations: Obligations,
         statics: dict[int, Any],
+        known: set[Size],
         unrolled: set[Any],
         values: Sequence[Any],
         notes: list[str],
@@ -174,6 +199,8 @@ class _Trace:
         self.graph = Graph("".join(c if c.isalnum() or c == "_" else "_" for c in name))
         self.ctx = Evaluator(self.graph, obligations, observe_arguments=transform.kind == "jit", unrolled=unrolled)
         self.statics = statics
+        self.known = known
+        self.sizes: dict[Size, tuple[Value, tuple[int, int]]] = {}
         self.values = values
         self.notes = notes
         self.count = 0
@@ -203,6 +230,9 @@ class _Trace:
                     writes.append((initial.index, len(self.yields)))
                     self.yields.append(content)
         self.graph.yields = self.yields
+        for value, _ in self.sizes.values():
+            value.index = len(self.graph.args)
+            self.graph.args.append(value)
         hidden = [h for h, _ in ctx.outside.hidden]
         return Traced(
             self.graph,
@@ -216,6 +246,7 @@ class _Trace:
             self.orders,
             self.rank_0,
             {ctx.visible[c].index for c in ctx.refused_stores},
+            {size: place for size, (_, place) in self.sizes.items()},
         )
 
     def outcome(self, given: list[Any], named: dict[str, Any]) -> Any:
@@ -227,6 +258,9 @@ class _Trace:
                 self.find_shared(made)
             return self.result(made)
         except DeadEnd:
+            if self.sizes:
+                # A derivative of what only raises has no place for the check that does; with known sizes it is raised.
+                raise NeedStatic(next(iter(self.sizes)), "every path raises") from None
             return StaticResult(None)
         except Exception as exception:
             acts = any(op.primitive.effects for op in self.graph.ops) or any(
@@ -261,7 +295,7 @@ class _Trace:
             self.count += 1
             if leaf in self.statics:
                 return self.statics[leaf]
-            shape = spec.shape if isinstance(spec, ArraySpec) else ()
+            shape = self.shape(spec, leaf) if isinstance(spec, ArraySpec) else ()
             value = self.graph.add_arg(ArrayType(spec.dtype, shape), name)
             self.leaves.append(leaf)
             if isinstance(spec, NumberSpec):
@@ -298,6 +332,25 @@ class _Trace:
         ctx.heap[record.cell] = tuple((n, self.abstract(c, n)) for n, c in zip(spec.names, spec.children, strict=True))
         self.containers.append((record.cell, ctx.heap[record.cell]))
         return record
+
+    def shape(self, spec: ArraySpec, leaf: int) -> tuple[Dim, ...]:
+        """Return the shape of an array argument, in which a run-time size is an argument of the graph of its own."""
+        made: list[Dim] = []
+        for axis, d in enumerate(spec.shape):
+            if isinstance(d, Size) and d in self.known:
+                made.append(int(self.values[leaf].shape[axis]))
+            elif isinstance(d, Size):
+                if d not in self.sizes:
+                    # It joins the graph's arguments in the end, after the hidden inputs that the trace finds.
+                    value = Value(INT64, self.graph, -1, str(d))
+                    self.sizes[d] = value, (len(self.leaves), axis)
+                    self.ctx.argument_leaf[value] = d
+                    self.ctx.least_sizes[value] = d.least
+                    self.ctx.sizes_now[value] = int(self.values[leaf].shape[axis])
+                made.append(self.sizes[d][0])
+            else:
+                made.append(d)
+        return tuple(made)
 
     # --- results
 
@@ -367,10 +420,11 @@ class _Trace:
         self.yields.append(value)
         if kind == "array" and not value.shape:
             self.rank_0.add(index)
-        if not value.array.is_static:
+        late = any(isinstance(d, Value) and d not in self.ctx.least_sizes for d in value.shape)
+        if late:
             # The entry learns the size from the body.
             self.yields += [self.ctx.dim(d) for d in value.shape]
-        return LeafResult(index, kind)
+        return LeafResult(index, kind, late)
 
     def _array(self, x: Any) -> Any:
         ctx = self.ctx

@@ -19,6 +19,7 @@ from jitgrad.backend.form import (
     NumberResult,
     ObjectTree,
     ScalarLeaf,
+    SharedSize,
     StaticLeaf,
     TupleResult,
     TupleTree,
@@ -206,6 +207,33 @@ def test_sizes_and_strides_are_words() -> None:
     form = CallForm((leaf,), TupleResult((NumberResult("int", I8),) * count))
     x = np.zeros((6, 4, 10))[::2, :, ::-5]
     assert made(form, copy_words(count)).run((x,)) == (x.ctypes.data, 3, 2, 80, 10, -5)
+
+
+@pytest.mark.usefixtures("path")
+def test_shared_sizes_are_words_after_those_of_the_leaves() -> None:
+    n, m = SharedSize(0, 2), SharedSize(1)
+    leaves = (ArrayLeaf(F8, (n, None, m), "strided"), ArrayLeaf(F8, (m, 3, n)))
+    result = TupleResult((NumberResult("int", I8),) * 8)
+    form = CallForm(leaves, result)
+    x, y = np.zeros((4, 5, 6))[::2], np.zeros((6, 3, 2))
+    run = made(form, copy_words(8)).run
+    assert run((x, y)) == (x.ctypes.data, 5, 60, 6, 1, y.ctypes.data, 2, 6)
+    for wrong in (np.zeros((5, 3, 2)), np.zeros((6, 3, 3)), np.zeros((6, 4, 2))):
+        with pytest.raises(TypeError):
+            run((x, wrong))
+    with pytest.raises(TypeError):
+        run((np.zeros((1, 5, 6)), np.zeros((6, 3, 1))))
+    fresh = CallForm(leaves, ArrayResult(F8, (m, 7, n), "F"))
+    found = made(fresh, NOTHING).run((x, y))
+    assert found.shape == (6, 7, 2) and found.flags.f_contiguous
+
+
+def test_shared_sizes_are_checked_by_the_entry() -> None:
+    n = SharedSize(0, 2)
+    form = CallForm((ArrayLeaf(F8, (n, n)), ListTree((ArrayLeaf(F8, (n,)),))), ConstantResult(1))
+    assert not declines(form, np.zeros((3, 3)), [np.zeros(3)])
+    for shape, size in (((3, 4), 3), ((3, 3), 4), ((1, 1), 1), ((0, 0), 0)):
+        assert declines(form, np.zeros(shape), [np.zeros(size)])
 
 
 TREES: list[tuple[Any, Any, list[Any]]] = [
