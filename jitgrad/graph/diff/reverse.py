@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from jitgrad.graph.builder import Builder
-from jitgrad.graph.diff.cotangent import Cot, all_masks, constant_of, joined_mask, mask_of
+from jitgrad.graph.diff.cancellation import constant_of
+from jitgrad.graph.diff.cotangent import Cot, all_masks, joined_mask, mask_of
 from jitgrad.graph.diff.frames import Frame, Nest, Step
 from jitgrad.graph.diff.reverse_ops import ReverseOps
 from jitgrad.graph.diff.tapes import Site
