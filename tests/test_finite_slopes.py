@@ -92,7 +92,7 @@ EVEN: list[tuple[Function, float]] = [
     (lambda x: np.sqrt(np.square(x)), -1.0),
     (lambda x: x * np.sqrt(x**2), 3.0),
     (lambda x: x * np.sqrt(x**4), 6.75),
-    (lambda x: x**3 * np.sqrt(x**6), 68.34375),
+    (lambda x: x**3 * np.sqrt(x**6), 45.5625),
 ]
 
 

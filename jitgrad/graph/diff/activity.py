@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from jitgrad.graph.ir import Block, Op, Value
 from jitgrad.graph.primitive import Linear, Partials
 
-__all__ = ["active_values", "derivative_operands"]
+__all__ = ["active_values", "derivative_operands", "edges_within", "reach"]
 
 # List ops: positions of the operands on which their result depends differentiably.
 _LIST_OPERANDS: dict[str, tuple[int, ...]] = {
@@ -50,6 +50,12 @@ def active_values(block: Block, inputs: Iterable[Value], outputs: Iterable[Value
     """
     if not any(op.regions for op in block.ops):
         return _straight_line(block, set(inputs), set(outputs))
+    after, before = edges_within(block)
+    return reach(after, inputs) & reach(before, outputs)
+
+
+def edges_within(block: Block) -> tuple[dict[Value, list[Value]], dict[Value, list[Value]]]:
+    """Return, for each value, those that depend on it directly and differentiably, and those on which it depends."""
     after: dict[Value, list[Value]] = {}
     before: dict[Value, list[Value]] = {}
     pending = [block]
@@ -63,7 +69,7 @@ def active_values(block: Block, inputs: Iterable[Value], outputs: Iterable[Value
             for source, target in edges:
                 after.setdefault(source, []).append(target)
                 before.setdefault(target, []).append(source)
-    return _reach(after, inputs) & _reach(before, outputs)
+    return after, before
 
 
 def _straight_line(block: Block, varied: set[Value], useful: set[Value]) -> set[Value]:
@@ -87,7 +93,8 @@ def _straight_line(block: Block, varied: set[Value], useful: set[Value]) -> set[
     return varied & useful
 
 
-def _reach(edges: dict[Value, list[Value]], roots: Iterable[Value]) -> set[Value]:
+def reach(edges: dict[Value, list[Value]], roots: Iterable[Value]) -> set[Value]:
+    """Return what can be reached along edges, the roots included."""
     found = set(roots)
     pending = list(found)
     while pending:

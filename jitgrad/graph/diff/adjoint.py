@@ -17,6 +17,7 @@ from jitgrad.graph.diff.cotangent import Cot
 from jitgrad.graph.diff.frames import Frame, Nest, run
 from jitgrad.graph.diff.lists import reshape_elements
 from jitgrad.graph.diff.reverse import Reverse
+from jitgrad.graph.diff.steep import steep_values
 from jitgrad.graph.ir import Block, Graph, Value, clone_block, substitute_type
 from jitgrad.graph.ops.shape import reshape_to
 from jitgrad.graph.passes.dce import dce
@@ -98,7 +99,9 @@ class _Adjoint:
                 raise error("JG900", what=f"a derivative with respect to or of {value.type} was asked for")
         active = active_values(self.graph, inputs, [yields[k] for k in seeded])
         g, nest = Builder(self.graph), Nest(self.graph)
-        self.reverse = reverse = Reverse(g, nest, active, lambda op: undo is None or position[op] in undo)
+        self.reverse = reverse = Reverse(
+            g, nest, active, steep_values(self.graph, active), lambda op: undo is None or position[op] in undo
+        )
         top = Frame(self.graph, None, self.graph)
         reverse.residuals.frames[self.graph] = top
         for k in seeded:

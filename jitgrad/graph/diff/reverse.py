@@ -37,14 +37,21 @@ class Reverse(ReverseOps):
 
     Parameters
     ----------
-    g, nest, active
+    g, nest, active, steep
         As in `ReverseOps`.
     undoes : callable
         Whether stores inside an op at the outermost level are undone, where that is possible.
     """
 
-    def __init__(self, g: Builder, nest: Nest, active: set[Value], undoes: Callable[[Op], bool]) -> None:
-        super().__init__(g, nest, active)
+    def __init__(
+        self,
+        g: Builder,
+        nest: Nest,
+        active: set[Value],
+        steep: tuple[set[Value], set[Value]],
+        undoes: Callable[[Op], bool],
+    ) -> None:
+        super().__init__(g, nest, active, steep)
         self.undo = Undo(self.residuals)
         self._undoes = undoes
 
@@ -172,7 +179,9 @@ class Reverse(ReverseOps):
         for i, arg in enumerate(args):
             if flows and (arg in self.active or cots[i] is not None):
                 type = self.residuals.type_of(frame, arg.type)
-                cot = self.carry(inner, ("ct", i), type, self.carried_mask(inner, type, cots[i]), arg.name)
+                cot = self.carry(
+                    inner, ("ct", i), type, self.carried_mask(inner, [arg, results[i]], type, cots[i]), arg.name
+                )
                 if yields[i] in self.active:
                     self.accumulate(inner, yields[i], cot)
         yield self.block(inner)

@@ -14,13 +14,13 @@ from typing import Any
 from jitgrad.errors import error
 from jitgrad.graph.builder import Builder
 from jitgrad.graph.diff.activity import derivative_operands
-from jitgrad.graph.diff.cotangent import Cot, add_cots, apply_partial, down
+from jitgrad.graph.diff.cotangent import Cot, add_cots, apply_partial, down, mask_of
 from jitgrad.graph.diff.frames import Frame, Nest
 from jitgrad.graph.diff.lists import LIST_OPS, add_lists, vjp_list, zero_list
 from jitgrad.graph.diff.residuals import Residuals
-from jitgrad.graph.diff.rules import move_mask, run_rule
+from jitgrad.graph.diff.rules import mix_mask, move_mask, run_rule
 from jitgrad.graph.ir import Op, Value
-from jitgrad.graph.ops.shape import broadcast_to, zeros
+from jitgrad.graph.ops.shape import broadcast_to, filled, zeros
 from jitgrad.graph.primitive import Linear, Masked, NoGradient, Partial, Partials, Rules
 from jitgrad.graph.types import BOOL, ArrayType, Dim, ListType
 
@@ -38,12 +38,15 @@ class ReverseOps:
         The primal.
     active : set of Value
         The primal values that need cotangents.
+    steep : tuple of set of Value
+        Those whose cotangents need masks, and those of them that are used in parts (`steep.py`).
     """
 
-    def __init__(self, g: Builder, nest: Nest, active: set[Value]) -> None:
+    def __init__(self, g: Builder, nest: Nest, active: set[Value], steep: tuple[set[Value], set[Value]]) -> None:
         self.g = g
         self.nest = nest
         self.active = active
+        self.steep, self.parted = steep
         self.residuals = Residuals(nest, g)
 
     # --- cotangents
@@ -64,17 +67,25 @@ class ReverseOps:
             if f.is_loop:
                 assert f.parent is not None
                 type = self.residuals.type_of(f.parent, value.type)
-                found = self.carry(f, value, type, self.carried_mask(f, type, found), value.name)
+                found = self.carry(f, value, type, self.carried_mask(f, [value], type, found), value.name)
                 f.cots[value] = found
         return found
 
-    @staticmethod
-    def carried_mask(loop: Frame, type: Any, before: Cot | None) -> tuple[Dim, ...] | None:
-        """Return the shape of the mask with which a loop carries a cotangent that is `before` when it enters."""
-        if not isinstance(type, ArrayType) or (before is not None and before.mask is None):
+    def carried_mask(self, loop: Frame, values: list[Value], type: Any, before: Cot | None) -> tuple[Dim, ...] | None:
+        """Return the shape of the mask with which a loop carries a cotangent that is `before` when it enters.
+
+        It is that of a captured value, or of two: a result of the loop and the argument of its body.
+        """
+        if not isinstance(type, ArrayType):
             return None
-        if loop.masked == "array":
+        # The body may make a new value of one that it carries, whose cotangent is zero from there on.
+        replaced = len(values) > 1 and any(v in self.steep for v in values)
+        if before is not None and before.mask is None and not replaced:
+            return None
+        if loop.masked == "array" or any(v in self.parted for v in values):
             return type.shape
+        if replaced and (before is None or before.mask is None):
+            return ()
         if before is not None and before.mask is not None and before.mask.shape:
             return None
         # It stays a zero if the loop does not run, or not the branch in it that uses the value.
@@ -167,10 +178,14 @@ class ReverseOps:
             self._read(frame, op, cot)
             return
         for i in reversed(needed):  # a store's value is read from the cotangent before that part is zeroed
+            if i == 0 and op.name == "store":
+                cot = self._whole(frame, op, cot)
             transpose = partial(_transpose, derivative, i, cot.value)
             made = run_rule(self.residuals, frame, op, transpose)
             # A bool for all of the result is one for all of the operand.
             mask = cot.mask if cot.mask is None or not cot.mask.shape else self._moved(frame, op, i, cot.mask)
+            if mask is None and cot.mask is not None and op.operands[i] in self.steep:
+                mask = self._mixed(frame, op, i, cot.mask)
             self.accumulate(frame, op.operands[i], Cot(made[0], mask))
 
     def _moved(self, frame: Frame, op: Op, i: int, mask: Value | None) -> Value | None:
@@ -181,6 +196,9 @@ class ReverseOps:
         full = broadcast_to(self.g, mask, shape.shape)
         return run_rule(self.residuals, frame, op, lambda g, o: [move_mask(g, i, full, o)])[0]
 
+    def _mixed(self, frame: Frame, op: Op, i: int, mask: Value) -> Value | None:
+        return run_rule(self.residuals, frame, op, lambda g, o: [mix_mask(g, i, mask, o)])[0]
+
     def _read(self, frame: Frame, op: Op, cot: Cot) -> None:
         """Add to the part of an array's cotangent that was read: in place, at the cost of the part."""
         g, base = self.g, op.operands[0]
@@ -188,7 +206,9 @@ class ReverseOps:
         name = "addto" if op.name == "load" else "scatter_add"
         prior = self.current(frame, base)
         mask = None
-        if prior is not None and prior.mask is not None and not prior.mask.shape and base.shape:
+        if base in self.parted:
+            mask = self._read_mask(frame, op, cot, prior, ints)
+        elif prior is not None and prior.mask is not None and not prior.mask.shape and base.shape:
             mask = None if cot.mask is None or cot.mask.shape else g.logical_or(prior.mask, cot.mask)
         elif cot.mask is not None and (prior is None or prior.mask is not None):
             mask = self._moved(frame, op, 0, cot.mask)
@@ -199,10 +219,35 @@ class ReverseOps:
         if base.name:
             frame.cots[base].value.name = f"{base.name}.ct"
 
+    def _read_mask(self, frame: Frame, op: Op, cot: Cot, prior: Cot | None, ints: list[Value]) -> Value | None:
+        """Return the mask of the cotangent of an array a part of which was read: true there too, made in place."""
+        if prior is not None and prior.mask is None:
+            return None
+        g, base = self.g, op.operands[0]
+        shape = self.residuals.type_of(frame, base.array).shape
+        mask = mask_of(g, prior, shape)
+        if op.name == "load":
+            part = mask_of(g, cot, cot.value.shape)
+            if prior is not None and cot.mask is not None:
+                part = g.logical_or(g.emit("load", [mask, *ints], op.attrs).result, part)
+            return g.emit("store", [mask, part, *ints], op.attrs).result
+        if cot.mask is None:
+            return g.scatter(mask, filled(g, BOOL.with_shape(cot.value.shape), True), *ints)
+        moved = self._moved(frame, op, 0, cot.mask)
+        return None if moved is None else g.logical_or(mask, moved)
+
+    def _whole(self, frame: Frame, op: Op, cot: Cot) -> Cot:
+        """Return the cotangent of a store's result with a mask, if its array needs one: what is stored over is zero."""
+        if op.operands[0] not in self.parted or (cot.mask is not None and cot.mask.shape):
+            return cot
+        return Cot(cot.value, mask_of(self.g, cot, self.residuals.type_of(frame, op.result.array).shape))
+
     def _rules(self, frame: Frame, op: Op, cots: list[Cot | None], needed: list[int], derivative: Rules) -> None:
         wanted = set(needed)
         given: list[Cot | None] = []
         for cot, result in zip(cots, op.results, strict=True):
+            if cot is not None and op.name == "scatter":
+                cot = self._whole(frame, op, cot)
             if cot is not None and cot.mask is not None and cot.mask.shape != result.shape:
                 shape = self.residuals.type_of(frame, result.array).shape
                 cot = Cot(cot.value, broadcast_to(self.g, cot.mask, shape))
