@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from jitgrad.graph.ir import Block, Op, Value
 from jitgrad.graph.primitive import Linear, Partials
 
-__all__ = ["active_values", "derivative_operands", "edges_within", "reach"]
+__all__ = ["active_values", "derivative_operands", "edges_within", "reach", "region_edges"]
 
 # List ops: positions of the operands on which their result depends differentiably.
 _LIST_OPERANDS: dict[str, tuple[int, ...]] = {
@@ -63,7 +63,7 @@ def edges_within(block: Block) -> tuple[dict[Value, list[Value]], dict[Value, li
         for op in pending.pop().ops:
             if op.regions:
                 pending.extend(op.regions)
-                edges = _region_edges(op)
+                edges = region_edges(op)
             else:
                 edges = _op_edges(op)
             for source, target in edges:
@@ -113,7 +113,8 @@ def _op_edges(op: Op) -> Iterator[tuple[Value, Value]]:
                 yield op.operands[i], result
 
 
-def _region_edges(op: Op) -> Iterator[tuple[Value, Value]]:
+def region_edges(op: Op) -> Iterator[tuple[Value, Value]]:
+    """Yield pairs of floating-point values of which an op with regions hands the first on as the second."""
     if op.name == "if":
         for region in op.regions:
             for source, result in zip(region.yields, op.results, strict=True):

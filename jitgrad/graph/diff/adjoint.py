@@ -114,7 +114,8 @@ class _Adjoint:
         cts = []
         for arg in inputs:
             cot = top.cots.get(arg)
-            cts.append(reverse.zeros_for(top, arg) if cot is None else cot.value)
+            found = reverse.zeros_for(top, arg) if cot is None else cot.value
+            cts.append(g.add(found, 0.0) if arg in reverse.parted else found)
         nest.finish()
         self.graph.yields = [*yields, *cts]
         # Tapes and restored arrays were built before it was known who reads them; this makes them free.

@@ -227,6 +227,16 @@ def _of_division(g: Builder, op: Op, factor: Value, depth: int) -> _Found | None
     return found[0], arithmetic(g, "divide", one, below)
 
 
+def _of_choice(g: Builder, op: Op, factor: Value, depth: int) -> _Found | None:
+    """Divide what a mask was applied to: select(mask, x, 0)."""
+    mask, x, y = op.operands
+    found = _quotient(g, x, factor, depth - 1) if constant_of(y) == 0 else None
+    if found is None:
+        return None
+    one = g.constant(1, x.array.dtype) if found[1] is None else found[1]
+    return found[0], g.select(mask, one, y)
+
+
 def _of_exponential(g: Builder, op: Op, factor: Value, depth: int) -> _Found | None:
     """Divide exp(y * log(factor) + rest) by the factor: factor**(y - 1) * exp(rest)."""
     rest: list[tuple[str, Value]] = []
@@ -298,6 +308,7 @@ _QUOTIENTS = {
     "multiply": _of_product,
     "negative": _of_negative,
     "power": _of_exponential,
+    "select": _of_choice,
     "subtract": _of_sum,
 }
 

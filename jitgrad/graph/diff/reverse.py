@@ -87,7 +87,7 @@ class Reverse(ReverseOps):
             g.block = arm.block
             for y, r, cot in zip(region.yields, results, cots, strict=False):
                 if cot is not None and y in self.active:
-                    self.accumulate(arm, y, cot)
+                    self.accumulate(arm, y, cot, marked=r in self.parted)
                 found = self.residuals.at_hand(frame, r)
                 if found is not None and y in self.nest.home:
                     arm.memo[y] = found  # whatever this arm yields is what came out
@@ -121,7 +121,7 @@ class Reverse(ReverseOps):
             before = self.current(frame, key)
             found = [arm.cots.get(key, before) for arm in arms]
             type = self.residuals.type_of(frame, key.type)
-            mask = joined_mask(found, type) if isinstance(type, ArrayType) else None
+            mask = joined_mask(found, type) if isinstance(type, ArrayType) and key not in self.parted else None
             for arm, ys, cot in zip(arms, yields, found, strict=True):
                 g.block = arm.block
                 ys.append(self.zeros_for(frame, key) if cot is None else cot.value)
@@ -183,7 +183,7 @@ class Reverse(ReverseOps):
                     inner, ("ct", i), type, self.carried_mask(inner, [arg, results[i]], type, cots[i]), arg.name
                 )
                 if yields[i] in self.active:
-                    self.accumulate(inner, yields[i], cot)
+                    self.accumulate(inner, yields[i], cot, marked=arg in self.parted)
         yield self.block(inner)
         for key, _, _ in list(inner.carried):
             if isinstance(key, tuple) and key[0] == "ct" and isinstance(args[key[1]].type, ListType):
@@ -268,4 +268,4 @@ class Reverse(ReverseOps):
                 entering.append((inits[key[1]], Cot(value, None if mask is None else next(rest))))
         for init, cot in entering:  # only now: an initial value may be captured as well, and its accumulator came back
             if init in self.active:
-                self.accumulate(frame, init, cot)
+                self.accumulate(frame, init, cot, marked=init in self.parted)

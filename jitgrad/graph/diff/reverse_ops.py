@@ -14,17 +14,24 @@ from typing import Any
 from jitgrad.errors import error
 from jitgrad.graph.builder import Builder
 from jitgrad.graph.diff.activity import derivative_operands
-from jitgrad.graph.diff.cotangent import Cot, add_cots, apply_partial, down, mask_of
+from jitgrad.graph.diff.cotangent import Cot, add_cots, apply_partial, down
 from jitgrad.graph.diff.frames import Frame, Nest
 from jitgrad.graph.diff.lists import LIST_OPS, add_lists, vjp_list, zero_list
+from jitgrad.graph.diff.marks import mark, unmark, unused
 from jitgrad.graph.diff.residuals import Residuals
 from jitgrad.graph.diff.rules import mix_mask, move_mask, run_rule
 from jitgrad.graph.ir import Op, Value
-from jitgrad.graph.ops.shape import broadcast_to, filled, zeros
+from jitgrad.graph.ops.shape import broadcast_to, zeros
 from jitgrad.graph.primitive import Linear, Masked, NoGradient, Partial, Partials, Rules
 from jitgrad.graph.types import BOOL, ArrayType, Dim, ListType
 
 __all__ = ["ReverseOps"]
+
+# Ops that put a part into an array, and hand on a marked cotangent at the cost of the part.
+_PARTS = frozenset({"addto", "scatter_add", "store"})
+
+# Ops that choose among their operands.
+_CHOICES = frozenset({"clip", "fmax", "fmin", "maximum", "minimum", "select"})
 
 
 class ReverseOps:
@@ -78,11 +85,12 @@ class ReverseOps:
         """
         if not isinstance(type, ArrayType):
             return None
-        # The body may make a new value of one that it carries, whose cotangent is zero from there on.
-        replaced = len(values) > 1 and any(v in self.steep for v in values)
+        if any(v in self.parted for v in values):
+            return None
+        replaced = self._replaced(loop, values)
         if before is not None and before.mask is None and not replaced:
             return None
-        if loop.masked == "array" or any(v in self.parted for v in values):
+        if loop.masked == "array":
             return type.shape
         if replaced and (before is None or before.mask is None):
             return ()
@@ -91,14 +99,23 @@ class ReverseOps:
         # It stays a zero if the loop does not run, or not the branch in it that uses the value.
         return None if loop.sure and not loop.masked else ()
 
+    def _replaced(self, loop: Frame, values: list[Value]) -> bool:
+        """Return whether a body may make a new value of one that it carries, so that the cotangent is zero before."""
+        if len(values) < 2 or not any(v in self.steep for v in values):
+            return False
+        argument = values[0]
+        return argument not in self.active or any(op.regions or op.primitive.name in _CHOICES for op in loop.ops)
+
     def carry(self, frame: Frame, key: Any, type: Any, mask_shape: tuple[Dim, ...] | None, name: str) -> Cot:
         arg = frame.block.add_arg(type, f"{name}.ct" if name else "")
         mask = None if mask_shape is None else frame.block.add_arg(BOOL.with_shape(mask_shape))
         frame.carried.append((key, arg, mask))
         return Cot(arg, mask)
 
-    def accumulate(self, frame: Frame, value: Value, cot: Cot) -> None:
-        """Add to the cotangent of a primal value."""
+    def accumulate(self, frame: Frame, value: Value, cot: Cot, *, marked: bool = False) -> None:
+        """Add to the cotangent of a primal value; that of a parted one is in the marked form already if `marked`."""
+        if value in self.parted and not marked:
+            cot = Cot(mark(self.g, cot))
         prior = self.current(frame, value)
         if prior is not None:
             if isinstance(value.type, ListType):
@@ -113,7 +130,7 @@ class ReverseOps:
         """Return zeros of the type (of a list: and the length) of a primal value."""
         type = self.residuals.type_of(frame, value.type)
         if isinstance(type, ArrayType):
-            return zeros(self.g, type)
+            return unused(self.g, type) if value in self.parted else zeros(self.g, type)
         items = self.residuals.at_hand(frame, value)
         if items is not None:
             return self.g.list_zeros(items)
@@ -124,6 +141,13 @@ class ReverseOps:
     # --- ops
 
     def op(self, frame: Frame, op: Op, cots: list[Cot | None]) -> None:
+        """Hand the cotangents of an op's results on to its operands."""
+        if op.results and op.result in self.parted:
+            assert cots[0] is not None
+            if op.primitive.name in _PARTS:
+                self._part(frame, op, cots[0].value)
+                return
+            cots = [unmark(self.g, cots[0].value)]
         derivative, active = op.primitive.derivative, self.active
         if isinstance(derivative, Partials):
             self._partials(frame, op, cots[0], [v in active for v in op.operands], derivative)
@@ -178,8 +202,6 @@ class ReverseOps:
             self._read(frame, op, cot)
             return
         for i in reversed(needed):  # a store's value is read from the cotangent before that part is zeroed
-            if i == 0 and op.name == "store":
-                cot = self._whole(frame, op, cot)
             transpose = partial(_transpose, derivative, i, cot.value)
             made = run_rule(self.residuals, frame, op, transpose)
             # A bool for all of the result is one for all of the operand.
@@ -207,7 +229,7 @@ class ReverseOps:
         prior = self.current(frame, base)
         mask = None
         if base in self.parted:
-            mask = self._read_mask(frame, op, cot, prior, ints)
+            cot = Cot(mark(g, cot))
         elif prior is not None and prior.mask is not None and not prior.mask.shape and base.shape:
             mask = None if cot.mask is None or cot.mask.shape else g.logical_or(prior.mask, cot.mask)
         elif cot.mask is not None and (prior is None or prior.mask is not None):
@@ -219,35 +241,26 @@ class ReverseOps:
         if base.name:
             frame.cots[base].value.name = f"{base.name}.ct"
 
-    def _read_mask(self, frame: Frame, op: Op, cot: Cot, prior: Cot | None, ints: list[Value]) -> Value | None:
-        """Return the mask of the cotangent of an array a part of which was read: true there too, made in place."""
-        if prior is not None and prior.mask is None:
-            return None
-        g, base = self.g, op.operands[0]
-        shape = self.residuals.type_of(frame, base.array).shape
-        mask = mask_of(g, prior, shape)
-        if op.name == "load":
-            part = mask_of(g, cot, cot.value.shape)
-            if prior is not None and cot.mask is not None:
-                part = g.logical_or(g.emit("load", [mask, *ints], op.attrs).result, part)
-            return g.emit("store", [mask, part, *ints], op.attrs).result
-        if cot.mask is None:
-            return g.scatter(mask, filled(g, BOOL.with_shape(cot.value.shape), True), *ints)
-        moved = self._moved(frame, op, 0, cot.mask)
-        return None if moved is None else g.logical_or(mask, moved)
-
-    def _whole(self, frame: Frame, op: Op, cot: Cot) -> Cot:
-        """Return the cotangent of a store's result with a mask, if its array needs one: what is stored over is zero."""
-        if op.operands[0] not in self.parted or (cot.mask is not None and cot.mask.shape):
-            return cot
-        return Cot(cot.value, mask_of(self.g, cot, self.residuals.type_of(frame, op.result.array).shape))
+    def _part(self, frame: Frame, op: Op, ct: Value) -> None:
+        """Hand a marked cotangent on to the operands of an op that stores or adds a part."""
+        g, (base, part) = self.g, op.operands[:2]
+        ints = [self.residuals.get(frame, v) for v in op.operands[2:]]
+        if part in self.active:
+            read = g.emit("load" if op.name in ("store", "addto") else "gather", [ct, *ints], op.attrs).result
+            if part in self.parted:
+                self.accumulate(frame, part, Cot(read), marked=True)
+            else:
+                self.accumulate(frame, part, unmark(g, read))
+        if base in self.active:
+            if op.name == "store":
+                nothing = unused(g, self.residuals.type_of(frame, part.type))
+                ct = g.emit("store", [ct, nothing, *ints], op.attrs).result
+            self.accumulate(frame, base, Cot(ct), marked=True)
 
     def _rules(self, frame: Frame, op: Op, cots: list[Cot | None], needed: list[int], derivative: Rules) -> None:
         wanted = set(needed)
         given: list[Cot | None] = []
         for cot, result in zip(cots, op.results, strict=True):
-            if cot is not None and op.name == "scatter":
-                cot = self._whole(frame, op, cot)
             if cot is not None and cot.mask is not None and cot.mask.shape != result.shape:
                 shape = self.residuals.type_of(frame, result.array).shape
                 cot = Cot(cot.value, broadcast_to(self.g, cot.mask, shape))

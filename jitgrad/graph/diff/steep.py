@@ -8,14 +8,20 @@ over, and all that flows there. Both sets are empty for programs without such sl
 
 from __future__ import annotations
 
-from jitgrad.graph.diff.activity import edges_within, reach
+from collections.abc import Iterable, Iterator
+
+from jitgrad.graph.diff.activity import edges_within, reach, region_edges
 from jitgrad.graph.ir import Block, Value
 from jitgrad.graph.primitive import Partials
+from jitgrad.graph.types import ArrayType
 
 __all__ = ["steep_values"]
 
 # Ops that use a part of their first operand.
 _PARTS = frozenset({"gather", "load", "scatter", "store"})
+
+# Ops that put a part into their first operand.
+_STORES = frozenset({"addto", "scatter_add", "store"})
 
 
 def steep_values(block: Block, active: set[Value]) -> tuple[set[Value], set[Value]]:
@@ -36,4 +42,41 @@ def steep_values(block: Block, active: set[Value]) -> tuple[set[Value], set[Valu
         return set(), set()
     after, before = edges_within(block)
     steep = reach(after, roots) & active
-    return steep, reach(before, parts) & steep
+    used = reach(before, parts) & steep
+    parted = {v for v in used.intersection((*parts, *_crossing(block))) if _is_array(v)}
+    if parted:
+        _close(block, active, parted)
+    return steep, parted
+
+
+def _crossing(block: Block) -> Iterator[Value]:
+    """Yield values that are used in a region inside of their own, or that regions hand on."""
+    for inner in block.blocks():
+        if inner is block:
+            continue
+        own = {*inner.args, *(r for op in inner.ops for r in op.results)}
+        yield from inner.args
+        for op in inner.ops:
+            yield from (v for v in op.operands if v not in own)
+            if op.regions:
+                yield from op.results
+
+
+def _close(block: Block, active: set[Value], parted: set[Value]) -> None:
+    """Add what shares a cotangent with a parted value: what loops and branches hand on, what parts are stored to."""
+    links: dict[Value, list[Value]] = {}
+    for op in block.walk():
+        pairs: Iterable[tuple[Value, Value]] = ()
+        if op.regions:
+            pairs = region_edges(op)
+        elif op.primitive.name in _STORES:
+            pairs = [(op.operands[0], op.result)]
+        for x, y in pairs:
+            if x in active or y in active:
+                links.setdefault(x, []).append(y)
+                links.setdefault(y, []).append(x)
+    parted |= reach(links, [v for v in parted if v in links])
+
+
+def _is_array(value: Value) -> bool:
+    return isinstance(value.type, ArrayType) and bool(value.type.shape) and value.type.dtype.kind == "f"
