@@ -1,6 +1,7 @@
 """Where a function is differentiable its derivative is finite, though a factor of the chain rule is infinite there.
 
-Factors cancel (`cbrt(x)**3`), in both modes, on whole arrays and one by one in a loop.
+Factors cancel (`cbrt(x)**3`), in both modes, on whole arrays and one by one in a loop; the root of a sum of squares has
+a kink at 0, where its derivative is 0 as that of a norm.
 """
 
 from __future__ import annotations
@@ -101,3 +102,61 @@ def test_an_even_root_of_an_even_power_has_a_sign(f: Function, want: float) -> N
     """sqrt(x**2) is |x| and no power of x; sqrt(x**6) is |x|**3."""
     assert np.isclose(jitgrad.grad(f)(-1.5), want, rtol=1e-12)
     assert np.isclose(jitgrad.jvp(f, (-1.5,), (1.0,))[1], want, rtol=1e-12)
+
+
+# --- roots of sums of squares
+
+
+def length(x):
+    return np.sqrt((x**2).sum())
+
+
+def length_by_a_product(x):
+    return (x @ x) ** 0.5
+
+
+def length_by_numbers(x):
+    return math.sqrt(x[0] * x[0] + 2.0 * x[1] ** 4 + np.square(x[2]) / 3.0)
+
+
+def magnitudes(x):
+    return np.sqrt(x**2).sum()
+
+
+def deviation(x):
+    return np.sqrt(np.mean((x - x.mean()) ** 2))
+
+
+def distances(x):
+    d = x[:, None] - x[None, :]
+    return np.sqrt((d[..., None] ** 2).sum(-1)).sum()
+
+
+def distances_in_loops(x):
+    t = 0.0
+    for i in range(len(x)):
+        for j in range(len(x)):
+            d = x[i] - x[j]
+            t += np.sqrt(d * d)
+    return t
+
+
+@pytest.mark.parametrize(
+    "f",
+    [length, length_by_a_product, length_by_numbers, magnitudes, deviation, distances, distances_in_loops],
+)
+def test_the_root_of_a_sum_of_squares_is_flat_at_its_kink(f: Function) -> None:
+    zero, x, h = np.zeros(3), np.array([1.0, -2.0, 0.5]), 1e-6
+    assert np.array_equal(jitgrad.grad(f)(zero), zero)
+    assert jitgrad.jvp(f, (zero,), (x,))[1] == 0.0
+    gradient = jitgrad.grad(f)(x)
+    assert np.allclose(gradient, [(f(x + h * e) - f(x - h * e)) / (2 * h) for e in np.eye(3)], atol=1e-7)
+    assert np.isclose(jitgrad.jvp(f, (x,), (x,))[1], gradient @ x)
+
+
+@pytest.mark.parametrize("way", [whole, one_by_one])
+def test_the_root_of_the_square_of_a_root_is_no_kink(way: Callable[[Function], Function]) -> None:
+    """sqrt(sqrt(x)**4) is x: what is squared is steep itself."""
+    f = way(lambda x: np.sqrt(np.sqrt(x) ** 4))
+    assert np.array_equal(jitgrad.grad(f)(np.zeros(2)), [1.0, 1.0])
+    assert jitgrad.jvp(f, (np.zeros(2),), (np.ones(2),))[1] == 2.0

@@ -115,7 +115,7 @@ class _Adjoint:
         for arg in inputs:
             cot = top.cots.get(arg)
             found = reverse.zeros_for(top, arg) if cot is None else cot.value
-            cts.append(g.add(found, 0.0) if arg in reverse.parted else found)
+            cts.append(g.add(found, 0.0) if arg in reverse.parted and isinstance(arg.type, ArrayType) else found)
         nest.finish()
         self.graph.yields = [*yields, *cts]
         # Tapes and restored arrays were built before it was known who reads them; this makes them free.

@@ -22,7 +22,7 @@ from jitgrad.graph.ir import Op, Value
 from jitgrad.graph.ops.shape import broadcast_to
 from jitgrad.graph.primitive import PRIMITIVES
 
-__all__ = ["arithmetic", "constant_of", "scale", "times", "unspread"]
+__all__ = ["arithmetic", "constant_of", "same", "scale", "times", "unspread"]
 
 # How many ops deep a factor is looked for.
 _DEPTH = 4
@@ -150,7 +150,7 @@ def _cancelled(g: Builder, ct: Value, factor: Value) -> tuple[float, Value | Non
     return number, at, reduce(partial(arithmetic, g, "multiply"), left) if left else None
 
 
-def _same(x: Value, y: Value, depth: int = _DEPTH) -> bool:
+def same(x: Value, y: Value, depth: int = _DEPTH) -> bool:
     """Return whether two values are equal, made by equal ops: a program may compute one root twice."""
     if x is y:
         return True
@@ -163,7 +163,7 @@ def _same(x: Value, y: Value, depth: int = _DEPTH) -> bool:
         return bool(np.array_equal(a.attrs["value"], b.attrs["value"]))
     if a.name == "undef" or attrs_key(a.attrs) != attrs_key(b.attrs):
         return False
-    return all(_same(v, w, depth - 1) for v, w in zip(a.operands, b.operands, strict=True))
+    return all(same(v, w, depth - 1) for v, w in zip(a.operands, b.operands, strict=True))
 
 
 def _factors(value: Value, depth: int = _DEPTH) -> list[Value]:
@@ -176,7 +176,7 @@ def _factors(value: Value, depth: int = _DEPTH) -> list[Value]:
 
 def _quotient(g: Builder, ct: Value, factor: Value, depth: int = _DEPTH) -> _Found | None:
     """Return a number and a value (None for 1) such that ct was built as number * value * factor, or None."""
-    if _same(ct, factor):
+    if same(ct, factor):
         return 1.0, None
     op = ct.op
     if op is not None and depth and op.name in _QUOTIENTS:
@@ -275,10 +275,10 @@ def _exponent(at: Value, factor: Value, logarithm: str) -> float | Value | None:
     if op is None:
         return None
     if op.name == logarithm:
-        return 1.0 if _same(op.operands[0], factor) else None
+        return 1.0 if same(op.operands[0], factor) else None
     if op.name == "multiply":
         for y, log in (op.operands, op.operands[::-1]):
-            if log.op is not None and log.op.name == logarithm and _same(log.op.operands[0], factor):
+            if log.op is not None and log.op.name == logarithm and same(log.op.operands[0], factor):
                 number = constant_of(y)
                 return y if number is None else float(number)
     return None
@@ -340,9 +340,9 @@ def _power_quotient(g: Builder, ct: Value, factor: Value) -> _Found | None:
     """Divide one power of a base by another."""
     for base, above in _powers(ct):
         for other, below in _powers(factor):
-            if _same(base, other):
+            if same(base, other):
                 return 1.0, _power(g, base, above - below)
-        if factor.op is not None and factor.op.name == "cbrt" and _same(factor.op.operands[0], base):
+        if factor.op is not None and factor.op.name == "cbrt" and same(factor.op.operands[0], base):
             root = arithmetic(g, "multiply", factor, factor)
             rest = _power(g, base, above - 1.0)
             return 1.0, root if rest is None else arithmetic(g, "multiply", rest, root)

@@ -14,8 +14,9 @@ from typing import Any
 from jitgrad.errors import error
 from jitgrad.graph.builder import Builder
 from jitgrad.graph.diff.activity import derivative_operands
-from jitgrad.graph.diff.cotangent import Cot, add_cots, apply_partial, down
+from jitgrad.graph.diff.cotangent import Cot, add_cots, apply_partial, down, mask_of
 from jitgrad.graph.diff.frames import Frame, Nest
+from jitgrad.graph.diff.kinks import partials_of
 from jitgrad.graph.diff.lists import LIST_OPS, add_lists, vjp_list, zero_list
 from jitgrad.graph.diff.marks import mark, unmark, unused
 from jitgrad.graph.diff.residuals import Residuals
@@ -114,7 +115,7 @@ class ReverseOps:
 
     def accumulate(self, frame: Frame, value: Value, cot: Cot, *, marked: bool = False) -> None:
         """Add to the cotangent of a primal value; that of a parted one is in the marked form already if `marked`."""
-        if value in self.parted and not marked:
+        if value in self.parted and not marked and not isinstance(value.type, ListType):
             cot = Cot(mark(self.g, cot))
         prior = self.current(frame, value)
         if prior is not None:
@@ -131,12 +132,15 @@ class ReverseOps:
         type = self.residuals.type_of(frame, value.type)
         if isinstance(type, ArrayType):
             return unused(self.g, type) if value in self.parted else zeros(self.g, type)
+        marked = value in self.parted
         items = self.residuals.at_hand(frame, value)
+        if marked and items is not None:
+            return zero_list(self.g, type, self.g.list_length(items), -0.0)
         if items is not None:
             return self.g.list_zeros(items)
         with self.nest.insert_after(value) as g:
             length = g.list_length(value)
-        return zero_list(self.g, type, self.residuals.get(frame, length))
+        return zero_list(self.g, type, self.residuals.get(frame, length), -0.0 if marked else 0.0)
 
     # --- ops
 
@@ -147,7 +151,8 @@ class ReverseOps:
             if op.primitive.name in _PARTS:
                 self._part(frame, op, cots[0].value)
                 return
-            cots = [unmark(self.g, cots[0].value)]
+            if not isinstance(op.result.type, ListType):
+                cots = [unmark(self.g, cots[0].value)]
         derivative, active = op.primitive.derivative, self.active
         if isinstance(derivative, Partials):
             self._partials(frame, op, cots[0], [v in active for v in op.operands], derivative)
@@ -169,7 +174,7 @@ class ReverseOps:
         assert cot is not None
 
         def rule(g: Builder, o: Op) -> list[Any]:
-            partials = derivative.rule(g, o.result, *o.operands)
+            partials = partials_of(g, derivative, op, o, self.steep)
             return [p if w else None for p, w in zip(partials, wanted, strict=True)]
 
         g = self.g
@@ -261,6 +266,9 @@ class ReverseOps:
         wanted = set(needed)
         given: list[Cot | None] = []
         for cot, result in zip(cots, op.results, strict=True):
+            if op.name == "scatter" and cot is not None and cot.mask is None and op.operands[0] in self.steep:
+                # What is stored over gets a zero that must be told from others.
+                cot = Cot(cot.value, mask_of(self.g, cot, self.residuals.type_of(frame, result.array).shape))
             if cot is not None and cot.mask is not None and cot.mask.shape != result.shape:
                 shape = self.residuals.type_of(frame, result.array).shape
                 cot = Cot(cot.value, broadcast_to(self.g, cot.mask, shape))
@@ -285,10 +293,17 @@ class ReverseOps:
             if op.name == "list_get":
                 prior = self.current(frame, operand)
                 total = self.zeros_for(frame, operand) if prior is None else prior.value
-                frame.cots[operand] = Cot(g.list_addto(total, get(op.operands[1]), cot.value))
+                added = mark(g, cot) if operand in self.parted else cot.value
+                frame.cots[operand] = Cot(g.list_addto(total, get(op.operands[1]), added))
                 continue
-            made = vjp_list(g, op, cot.value, i, get, lambda v: self.zeros_for(frame, v))
-            self.accumulate(frame, operand, Cot(made))
+            into, of_list = operand in self.parted, isinstance(op.result.type, ListType)
+            ct = mark(g, cot) if into and not of_list else cot.value
+            made = vjp_list(g, op, ct, i, get, lambda v: self.zeros_for(frame, v), -0.0 if into else 0.0)
+            marked = of_list and op.result in self.parted
+            if marked and not into and not isinstance(operand.type, ListType):
+                self.accumulate(frame, operand, unmark(g, made))
+            else:
+                self.accumulate(frame, operand, Cot(made), marked=marked)
 
 
 def _transpose(derivative: Linear, i: int, ct: Value, g: Builder, op: Op) -> list[Value]:

@@ -13,15 +13,15 @@ from collections.abc import Iterable, Iterator
 from jitgrad.graph.diff.activity import edges_within, reach, region_edges
 from jitgrad.graph.ir import Block, Value
 from jitgrad.graph.primitive import Partials
-from jitgrad.graph.types import ArrayType
+from jitgrad.graph.types import ListType
 
 __all__ = ["steep_values"]
 
 # Ops that use a part of their first operand.
-_PARTS = frozenset({"gather", "load", "scatter", "store"})
+_PARTS = frozenset({"gather", "list_get", "list_pop", "list_set", "load", "scatter", "store"})
 
 # Ops that put a part into their first operand.
-_STORES = frozenset({"addto", "scatter_add", "store"})
+_STORES = frozenset({"addto", "list_addto", "list_pop", "list_push", "list_set", "scatter_add", "store"})
 
 
 def steep_values(block: Block, active: set[Value]) -> tuple[set[Value], set[Value]]:
@@ -43,7 +43,7 @@ def steep_values(block: Block, active: set[Value]) -> tuple[set[Value], set[Valu
     after, before = edges_within(block)
     steep = reach(after, roots) & active
     used = reach(before, parts) & steep
-    parted = {v for v in used.intersection((*parts, *_crossing(block))) if _is_array(v)}
+    parted = {v for v in used.intersection((*parts, *_crossing(block))) if _has_parts(v)}
     if parted:
         _close(block, active, parted)
     return steep, parted
@@ -78,5 +78,8 @@ def _close(block: Block, active: set[Value], parted: set[Value]) -> None:
     parted |= reach(links, [v for v in parted if v in links])
 
 
-def _is_array(value: Value) -> bool:
-    return isinstance(value.type, ArrayType) and bool(value.type.shape) and value.type.dtype.kind == "f"
+def _has_parts(value: Value) -> bool:
+    type = value.type
+    if isinstance(type, ListType):
+        return type.element.dtype.kind == "f"
+    return bool(type.shape) and type.dtype.kind == "f"
