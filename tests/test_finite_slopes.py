@@ -160,3 +160,15 @@ def test_the_root_of_the_square_of_a_root_is_no_kink(way: Callable[[Function], F
     f = way(lambda x: np.sqrt(np.sqrt(x) ** 4))
     assert np.array_equal(jitgrad.grad(f)(np.zeros(2)), [1.0, 1.0])
     assert jitgrad.jvp(f, (np.zeros(2),), (np.ones(2),))[1] == 2.0
+
+
+def test_a_number_and_an_array_share_a_factor() -> None:
+    """The tangent of a number is multiplied by an array, and factors cancel: the product has the array's shape."""
+
+    def f(x):
+        r = np.sqrt(np.sum(x * x)) + 0.1
+        return x / r**3
+
+    x, t, h = np.array([1.0, -2.0, 0.5]), np.array([0.3, 1.0, -0.7]), 1e-6
+    differences = (f(x + h * t) - f(x - h * t)) / (2 * h)
+    assert np.allclose(jitgrad.jvp(f, (x,), (t,))[1], differences, rtol=1e-6)

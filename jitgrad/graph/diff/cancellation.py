@@ -21,6 +21,7 @@ from jitgrad.graph.equality import attrs_key
 from jitgrad.graph.ir import Op, Value
 from jitgrad.graph.ops.shape import broadcast_to
 from jitgrad.graph.primitive import PRIMITIVES
+from jitgrad.graph.types import broadcast_shapes
 
 __all__ = ["arithmetic", "constant_of", "same", "scale", "times", "unspread"]
 
@@ -89,7 +90,7 @@ def _scale(g: Builder, ct: Value, slope: Value) -> Value:
                 made = arithmetic(g, "multiply", made, factor)
         if found[2] is not None:
             made = arithmetic(g, "divide", made, found[2])
-        return broadcast_to(g, made, ct.shape)
+        return broadcast_to(g, made, broadcast_shapes(ct.shape, slope.shape))
     if op is not None and op.name == "divide":
         above, below = op.operands
         number = constant_of(above)
@@ -104,7 +105,7 @@ def _scale(g: Builder, ct: Value, slope: Value) -> Value:
                 made = times(g, value, rest * number)
             if left is not None:
                 made = arithmetic(g, "divide", made, left)
-            return broadcast_to(g, made, ct.shape)
+            return broadcast_to(g, made, broadcast_shapes(ct.shape, slope.shape))
     termwise = _termwise(g, ct, slope)
     if termwise is not None:
         return termwise
