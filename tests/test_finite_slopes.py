@@ -37,6 +37,8 @@ AT_ZERO: dict[str, tuple[Function, float]] = {
     "x cbrt(x)": (lambda x: x * np.cbrt(x), 0.0),
     "x x cbrt(x)": (lambda x: x * x * np.cbrt(x), 0.0),
     "sqrt(x**4)": (lambda x: np.sqrt(x**4), 0.0),
+    "cbrt(x**3)": (lambda x: np.cbrt(x**3), 1.0),
+    "cbrt(x**6)": (lambda x: np.cbrt(x**6), 0.0),
     "exp(log)": (lambda x: np.exp(np.log(x)), 1.0),
     "exp2(log2)": (lambda x: np.exp2(np.log2(x)), 1.0),
     "10**log10": (lambda x: 10.0 ** np.log10(x), 1.0),
@@ -94,6 +96,9 @@ EVEN: list[tuple[Function, float]] = [
     (lambda x: x * np.sqrt(x**2), 3.0),
     (lambda x: x * np.sqrt(x**4), 6.75),
     (lambda x: x**3 * np.sqrt(x**6), 45.5625),
+    (lambda x: np.cbrt(x**3), 1.0),
+    (lambda x: np.cbrt(x**6), -3.0),
+    (lambda x: np.cbrt(x**9), 6.75),
 ]
 
 

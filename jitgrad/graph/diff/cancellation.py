@@ -327,6 +327,11 @@ def _powers(value: Value) -> Iterator[tuple[Value, float]]:
         if exponent is None:
             return
         base, outer = op.operands[0], float(exponent)
+    elif op.name == "cbrt":
+        for inner, exponent in _powers(op.operands[0]):
+            if exponent % 3.0 == 0.0:  # with its sign: the cube root of b**3 is b
+                yield inner, exponent / 3.0
+        return
     elif op.name in _EXPONENTS:
         base, outer = op.operands[0], _EXPONENTS[op.name]
     else:
