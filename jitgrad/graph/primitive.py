@@ -54,6 +54,8 @@ __all__ = [
     "Primitive",
     "Rules",
     "ScalarBuilder",
+    "always",
+    "by_arrays",
     "elementwise",
     "primitive",
 ]
@@ -98,9 +100,16 @@ class Partials:
     """`rule(g, out, *operands)` returns one partial an operand (a Value, a Masked, or ONE, MINUS_ONE, ZERO).
 
     `rule` is called with only what it names; partials of inactive operands are dead code and vanish.
+
+    Attributes
+    ----------
+    steep : callable, optional
+        Whether a partial of an op may be infinite, or none, at a point where its operands are finite. Cotangents that
+        are zero because a program reads only a part of an array then carry masks on their way to it.
     """
 
     rule: Callable[..., tuple[Value | Partial | Masked, ...]]
+    steep: Callable[[Op], bool] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +278,19 @@ def primitive(
     made = Primitive(name, type_rule, evaluate, derivative, numpy, scalar, effects, domain)
     PRIMITIVES[name] = made
     return made
+
+
+def always(op: Op) -> bool:
+    """Return True: `steep` of ops that are finite where their partials are not, such as sqrt at 0."""
+    return True
+
+
+def by_arrays(op: Op) -> bool:
+    """Return whether an op works on whole arrays: `steep` of ops that are infinite where their partials are.
+
+    Element by element, programs that divide by zero or take its logarithm do so behind a test of their own.
+    """
+    return bool(op.result.shape)
 
 
 def elementwise(

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from jitgrad.graph.ir import Block, Op, Value
 from jitgrad.graph.primitive import Linear, Partials
 
-__all__ = ["active_values", "derivative_operands"]
+__all__ = ["active_values", "derivative_operands", "edges_within", "reach", "region_edges"]
 
 # List ops: positions of the operands on which their result depends differentiably.
 _LIST_OPERANDS: dict[str, tuple[int, ...]] = {
@@ -50,6 +50,12 @@ def active_values(block: Block, inputs: Iterable[Value], outputs: Iterable[Value
     """
     if not any(op.regions for op in block.ops):
         return _straight_line(block, set(inputs), set(outputs))
+    after, before = edges_within(block)
+    return reach(after, inputs) & reach(before, outputs)
+
+
+def edges_within(block: Block) -> tuple[dict[Value, list[Value]], dict[Value, list[Value]]]:
+    """Return, for each value, those that depend on it directly and differentiably, and those on which it depends."""
     after: dict[Value, list[Value]] = {}
     before: dict[Value, list[Value]] = {}
     pending = [block]
@@ -57,13 +63,13 @@ def active_values(block: Block, inputs: Iterable[Value], outputs: Iterable[Value
         for op in pending.pop().ops:
             if op.regions:
                 pending.extend(op.regions)
-                edges = _region_edges(op)
+                edges = region_edges(op)
             else:
                 edges = _op_edges(op)
             for source, target in edges:
                 after.setdefault(source, []).append(target)
                 before.setdefault(target, []).append(source)
-    return _reach(after, inputs) & _reach(before, outputs)
+    return after, before
 
 
 def _straight_line(block: Block, varied: set[Value], useful: set[Value]) -> set[Value]:
@@ -87,7 +93,8 @@ def _straight_line(block: Block, varied: set[Value], useful: set[Value]) -> set[
     return varied & useful
 
 
-def _reach(edges: dict[Value, list[Value]], roots: Iterable[Value]) -> set[Value]:
+def reach(edges: dict[Value, list[Value]], roots: Iterable[Value]) -> set[Value]:
+    """Return what can be reached along edges, the roots included."""
     found = set(roots)
     pending = list(found)
     while pending:
@@ -106,7 +113,8 @@ def _op_edges(op: Op) -> Iterator[tuple[Value, Value]]:
                 yield op.operands[i], result
 
 
-def _region_edges(op: Op) -> Iterator[tuple[Value, Value]]:
+def region_edges(op: Op) -> Iterator[tuple[Value, Value]]:
+    """Yield pairs of floating-point values of which an op with regions hands the first on as the second."""
     if op.name == "if":
         for region in op.regions:
             for source, result in zip(region.yields, op.results, strict=True):

@@ -18,6 +18,7 @@ from jitgrad.graph.diff.cut import NO_PLAN, Plan, choose
 from jitgrad.graph.diff.frames import Frame, Nest, run
 from jitgrad.graph.diff.lists import reshape_elements
 from jitgrad.graph.diff.reverse import Reverse
+from jitgrad.graph.diff.steep import steep_values
 from jitgrad.graph.diff.sums import mark_sums
 from jitgrad.graph.ir import Block, Graph, Value, clone_block, substitute_type
 from jitgrad.graph.ops.shape import reshape_to
@@ -129,7 +130,14 @@ class _Adjoint:
                 raise error("JG900", what=f"a derivative with respect to or of {value.type} was asked for")
         active = active_values(self.graph, inputs, [yields[k] for k in seeded])
         g, nest = Builder(self.graph), Nest(self.graph)
-        self.reverse = reverse = Reverse(g, nest, active, lambda op: undo is None or position[op] in undo, plan)
+        self.reverse = reverse = Reverse(
+            g,
+            nest,
+            active,
+            steep_values(self.graph, active),
+            lambda op: undo is None or position[op] in undo,
+            plan,
+        )
         top = Frame(self.graph, None, self.graph)
         reverse.residuals.frames[self.graph] = top
         for k in seeded:
@@ -142,7 +150,8 @@ class _Adjoint:
         cts = []
         for arg in inputs:
             cot = top.cots.get(arg)
-            cts.append(reverse.zeros_for(top, arg) if cot is None else cot.value)
+            found = reverse.zeros_for(top, arg) if cot is None else cot.value
+            cts.append(g.add(found, 0.0) if arg in reverse.parted and isinstance(arg.type, ArrayType) else found)
         nest.finish()
         self.graph.yields = [*yields, *cts]
         # Tapes and restored arrays were built before it was known who reads them; these make them free.

@@ -12,7 +12,7 @@ import numpy as np
 
 from jitgrad.graph.builder import Builder
 from jitgrad.graph.ir import Op, Value
-from jitgrad.graph.ops.shape import reshape_to, zeros
+from jitgrad.graph.ops.shape import filled, reshape_to, zeros
 from jitgrad.graph.types import INT64, ArrayType, ListType
 
 __all__ = ["LIST_OPS", "add_lists", "jvp_list", "reshape_elements", "vjp_list", "zero_list"]
@@ -28,11 +28,11 @@ def _element(items: Value) -> ArrayType:
     return items.type.element
 
 
-def zero_list(g: Builder, type: ListType, length: Value) -> Value:
-    """Return a list of `length` zeros of the element type."""
+def zero_list(g: Builder, type: ListType, length: Value, zero: float = 0.0) -> Value:
+    """Return a list of `length` zeros of the element type, with the sign of `zero`."""
     first = g.list_empty(type=type)
     with g.region([INT64, type], ["k", "zeros"]) as body:
-        body.yields = [g.list_push(body.args[1], zeros(g, type.element))]
+        body.yields = [g.list_push(body.args[1], filled(g, type.element, zero))]
     return g.emit("for", [length, first], regions=[body]).result
 
 
@@ -54,7 +54,13 @@ def reshape_elements(g: Builder, items: Value, element: ArrayType) -> Value:
 
 
 def vjp_list(
-    g: Builder, op: Op, ct: Value, i: int, get: Callable[[Value], Value], zeros_for: Callable[[Value], Value]
+    g: Builder,
+    op: Op,
+    ct: Value,
+    i: int,
+    get: Callable[[Value], Value],
+    zeros_for: Callable[[Value], Value],
+    zero: float = 0.0,
 ) -> Value:
     """Return the cotangent of operand i of a list op.
 
@@ -70,6 +76,8 @@ def vjp_list(
         Makes a primal value available.
     zeros_for : callable
         Returns zeros of the type (and the length) of a primal value.
+    zero : float
+        What elements get that did not reach the result: -0.0 in marked cotangents.
     """
     operand = op.operands[i]
     if op.name == "list_push":
@@ -77,12 +85,12 @@ def vjp_list(
         return g.list_get(ct, last) if i == 1 else g.list_pop(ct)
     if op.name == "list_pop":
         # The last element did not reach the result; the operand tells its shape alone.
-        return g.list_push(ct, zeros(g, _element(ct)))
+        return g.list_push(ct, filled(g, _element(ct), zero))
     if op.name == "list_get":
         return g.list_addto(zeros_for(operand), get(op.operands[1]), ct)
     if op.name == "list_set":
         position = get(op.operands[1])
-        return g.list_get(ct, position) if i == 2 else g.list_set(ct, position, zeros(g, _element(ct)))
+        return g.list_get(ct, position) if i == 2 else g.list_set(ct, position, filled(g, _element(ct), zero))
     if op.name == "list_addto":
         return g.list_get(ct, get(op.operands[1])) if i == 2 else ct
     if op.name == "list_to_array":

@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from jitgrad.graph.builder import Builder
-from jitgrad.graph.diff.cotangent import Cot, all_masks, constant_of, joined_mask, mask_of
+from jitgrad.graph.diff.cancellation import constant_of
+from jitgrad.graph.diff.cotangent import Cot, all_masks, joined_mask, mask_of
 from jitgrad.graph.diff.cut import NO_PLAN, Plan
 from jitgrad.graph.diff.frames import Frame, Nest, Step
 from jitgrad.graph.diff.reverse_ops import ReverseOps
@@ -37,7 +38,7 @@ class Reverse(ReverseOps):
 
     Parameters
     ----------
-    g, nest, active
+    g, nest, active, steep
         As in `ReverseOps`.
     undoes : callable
         Whether stores inside an op at the outermost level are undone, where that is possible.
@@ -46,9 +47,15 @@ class Reverse(ReverseOps):
     """
 
     def __init__(
-        self, g: Builder, nest: Nest, active: set[Value], undoes: Callable[[Op], bool], plan: Plan = NO_PLAN
+        self,
+        g: Builder,
+        nest: Nest,
+        active: set[Value],
+        steep: tuple[set[Value], set[Value]],
+        undoes: Callable[[Op], bool],
+        plan: Plan = NO_PLAN,
     ) -> None:
-        super().__init__(g, nest, active, plan)
+        super().__init__(g, nest, active, steep, plan)
         self.undo = Undo(self.residuals)
         self._undoes = undoes
 
@@ -84,7 +91,7 @@ class Reverse(ReverseOps):
             g.block = arm.block
             for y, r, cot in zip(region.yields, results, cots, strict=False):
                 if cot is not None and y in self.active:
-                    self.accumulate(arm, y, cot)
+                    self.accumulate(arm, y, cot, marked=r in self.parted)
                 found = self.residuals.at_hand(frame, r)
                 if found is not None and y in self.nest.home:
                     arm.memo[y] = found  # whatever this arm yields is what came out
@@ -118,7 +125,7 @@ class Reverse(ReverseOps):
             before = self.current(frame, key)
             found = [arm.cots.get(key, before) for arm in arms]
             type = self.residuals.type_of(frame, key.type)
-            mask = joined_mask(found, type) if isinstance(type, ArrayType) else None
+            mask = joined_mask(found, type) if isinstance(type, ArrayType) and key not in self.parted else None
             for arm, ys, cot in zip(arms, yields, found, strict=True):
                 g.block = arm.block
                 ys.append(self.zeros_for(frame, key) if cot is None else cot.value)
@@ -176,9 +183,11 @@ class Reverse(ReverseOps):
         for i, arg in enumerate(args):
             if flows and (arg in self.active or cots[i] is not None):
                 type = self.residuals.type_of(frame, arg.type)
-                cot = self.carry(inner, ("ct", i), type, self.carried_mask(inner, type, cots[i]), arg.name)
+                cot = self.carry(
+                    inner, ("ct", i), type, self.carried_mask(inner, [arg, results[i]], type, cots[i]), arg.name
+                )
                 if yields[i] in self.active:
-                    self.accumulate(inner, yields[i], cot)
+                    self.accumulate(inner, yields[i], cot, marked=arg in self.parted)
         yield self.block(inner)
         for key, _, _ in list(inner.carried):
             if isinstance(key, tuple) and key[0] == "ct" and isinstance(args[key[1]].type, ListType):
@@ -263,4 +272,4 @@ class Reverse(ReverseOps):
                 entering.append((inits[key[1]], Cot(value, None if mask is None else next(rest))))
         for init, cot in entering:  # only now: an initial value may be captured as well, and its accumulator came back
             if init in self.active:
-                self.accumulate(frame, init, cot)
+                self.accumulate(frame, init, cot, marked=init in self.parted)

@@ -14,18 +14,26 @@ from typing import Any
 from jitgrad.errors import error
 from jitgrad.graph.builder import Builder
 from jitgrad.graph.diff.activity import derivative_operands
-from jitgrad.graph.diff.cotangent import Cot, add_cots, apply_partial, down
+from jitgrad.graph.diff.cotangent import Cot, add_cots, apply_partial, down, mask_of
 from jitgrad.graph.diff.cut import Plan
 from jitgrad.graph.diff.frames import Frame, Nest
+from jitgrad.graph.diff.kinks import partials_of
 from jitgrad.graph.diff.lists import LIST_OPS, add_lists, vjp_list, zero_list
+from jitgrad.graph.diff.marks import mark, unmark, unused
 from jitgrad.graph.diff.residuals import Residuals
-from jitgrad.graph.diff.rules import move_mask, run_rule
+from jitgrad.graph.diff.rules import mix_mask, move_mask, run_rule
 from jitgrad.graph.ir import Op, Value
 from jitgrad.graph.ops.shape import broadcast_to, zeros
 from jitgrad.graph.primitive import Linear, Masked, NoGradient, Partial, Partials, Rules
 from jitgrad.graph.types import BOOL, ArrayType, Dim, ListType
 
 __all__ = ["ReverseOps"]
+
+# Ops that put a part into an array, and hand on a marked cotangent at the cost of the part.
+_PARTS = frozenset({"addto", "scatter_add", "store"})
+
+# Ops that choose among their operands.
+_CHOICES = frozenset({"clip", "fmax", "fmin", "maximum", "minimum", "select"})
 
 
 class ReverseOps:
@@ -39,14 +47,19 @@ class ReverseOps:
         The primal.
     active : set of Value
         The primal values that need cotangents.
+    steep : tuple of set of Value
+        Those whose cotangents need masks, and those of them that are used in parts (`steep.py`).
     plan : Plan
         What to save.
     """
 
-    def __init__(self, g: Builder, nest: Nest, active: set[Value], plan: Plan) -> None:
+    def __init__(
+        self, g: Builder, nest: Nest, active: set[Value], steep: tuple[set[Value], set[Value]], plan: Plan
+    ) -> None:
         self.g = g
         self.nest = nest
         self.active = active
+        self.steep, self.parted = steep
         self.residuals = Residuals(nest, g, plan)
 
     # --- cotangents
@@ -67,21 +80,37 @@ class ReverseOps:
             if f.is_loop:
                 assert f.parent is not None
                 type = self.residuals.type_of(f.parent, value.type)
-                found = self.carry(f, value, type, self.carried_mask(f, type, found), value.name)
+                found = self.carry(f, value, type, self.carried_mask(f, [value], type, found), value.name)
                 f.cots[value] = found
         return found
 
-    @staticmethod
-    def carried_mask(loop: Frame, type: Any, before: Cot | None) -> tuple[Dim, ...] | None:
-        """Return the shape of the mask with which a loop carries a cotangent that is `before` when it enters."""
-        if not isinstance(type, ArrayType) or (before is not None and before.mask is None):
+    def carried_mask(self, loop: Frame, values: list[Value], type: Any, before: Cot | None) -> tuple[Dim, ...] | None:
+        """Return the shape of the mask with which a loop carries a cotangent that is `before` when it enters.
+
+        It is that of a captured value, or of two: a result of the loop and the argument of its body.
+        """
+        if not isinstance(type, ArrayType):
+            return None
+        if any(v in self.parted for v in values):
+            return None
+        replaced = self._replaced(loop, values)
+        if before is not None and before.mask is None and not replaced:
             return None
         if loop.masked == "array":
             return type.shape
+        if replaced and (before is None or before.mask is None):
+            return ()
         if before is not None and before.mask is not None and before.mask.shape:
             return None
         # It stays a zero if the loop does not run, or not the branch in it that uses the value.
         return None if loop.sure and not loop.masked else ()
+
+    def _replaced(self, loop: Frame, values: list[Value]) -> bool:
+        """Return whether a body may make a new value of one that it carries, so that the cotangent is zero before."""
+        if len(values) < 2 or not any(v in self.steep for v in values):
+            return False
+        argument = values[0]
+        return argument not in self.active or any(op.regions or op.primitive.name in _CHOICES for op in loop.ops)
 
     def carry(self, frame: Frame, key: Any, type: Any, mask_shape: tuple[Dim, ...] | None, name: str) -> Cot:
         arg = frame.block.add_arg(type, f"{name}.ct" if name else "")
@@ -89,8 +118,10 @@ class ReverseOps:
         frame.carried.append((key, arg, mask))
         return Cot(arg, mask)
 
-    def accumulate(self, frame: Frame, value: Value, cot: Cot) -> None:
-        """Add to the cotangent of a primal value."""
+    def accumulate(self, frame: Frame, value: Value, cot: Cot, *, marked: bool = False) -> None:
+        """Add to the cotangent of a primal value; that of a parted one is in the marked form already if `marked`."""
+        if value in self.parted and not marked and not isinstance(value.type, ListType):
+            cot = Cot(mark(self.g, cot))
         prior = self.current(frame, value)
         if prior is not None:
             if isinstance(value.type, ListType):
@@ -105,17 +136,28 @@ class ReverseOps:
         """Return zeros of the type (of a list: and the length) of a primal value."""
         type = self.residuals.type_of(frame, value.type)
         if isinstance(type, ArrayType):
-            return zeros(self.g, type)
+            return unused(self.g, type) if value in self.parted else zeros(self.g, type)
+        marked = value in self.parted
         items = self.residuals.at_hand(frame, value)
+        if marked and items is not None:
+            return zero_list(self.g, type, self.g.list_length(items), -0.0)
         if items is not None:
             return self.g.list_zeros(items)
         with self.nest.insert_after(value) as g:
             length = g.list_length(value)
-        return zero_list(self.g, type, self.residuals.get(frame, length))
+        return zero_list(self.g, type, self.residuals.get(frame, length), -0.0 if marked else 0.0)
 
     # --- ops
 
     def op(self, frame: Frame, op: Op, cots: list[Cot | None]) -> None:
+        """Hand the cotangents of an op's results on to its operands."""
+        if op.results and op.result in self.parted:
+            assert cots[0] is not None
+            if op.primitive.name in _PARTS:
+                self._part(frame, op, cots[0].value)
+                return
+            if not isinstance(op.result.type, ListType):
+                cots = [unmark(self.g, cots[0].value)]
         derivative, active = op.primitive.derivative, self.active
         if isinstance(derivative, Partials):
             self._partials(frame, op, cots[0], [v in active for v in op.operands], derivative)
@@ -137,7 +179,7 @@ class ReverseOps:
         assert cot is not None
 
         def rule(g: Builder, o: Op) -> list[Any]:
-            partials = derivative.rule(g, o.result, *o.operands)
+            partials = partials_of(g, derivative, op, o, self.steep)
             return [p if w else None for p, w in zip(partials, wanted, strict=True)]
 
         g = self.g
@@ -174,6 +216,8 @@ class ReverseOps:
             made = run_rule(self.residuals, frame, op, transpose)
             # A bool for all of the result is one for all of the operand.
             mask = cot.mask if cot.mask is None or not cot.mask.shape else self._moved(frame, op, i, cot.mask)
+            if mask is None and cot.mask is not None and op.operands[i] in self.steep:
+                mask = self._mixed(frame, op, i, cot.mask)
             self.accumulate(frame, op.operands[i], Cot(made[0], mask))
 
     def _moved(self, frame: Frame, op: Op, i: int, mask: Value | None) -> Value | None:
@@ -184,6 +228,9 @@ class ReverseOps:
         full = broadcast_to(self.g, mask, shape.shape)
         return run_rule(self.residuals, frame, op, lambda g, o: [move_mask(g, i, full, o)])[0]
 
+    def _mixed(self, frame: Frame, op: Op, i: int, mask: Value) -> Value | None:
+        return run_rule(self.residuals, frame, op, lambda g, o: [mix_mask(g, i, mask, o)])[0]
+
     def _read(self, frame: Frame, op: Op, cot: Cot) -> None:
         """Add to the part of an array's cotangent that was read: in place, at the cost of the part."""
         g, base = self.g, op.operands[0]
@@ -191,7 +238,9 @@ class ReverseOps:
         name = "addto" if op.name == "load" else "scatter_add"
         prior = self.current(frame, base)
         mask = None
-        if prior is not None and prior.mask is not None and not prior.mask.shape and base.shape:
+        if base in self.parted:
+            cot = Cot(mark(g, cot))
+        elif prior is not None and prior.mask is not None and not prior.mask.shape and base.shape:
             mask = None if cot.mask is None or cot.mask.shape else g.logical_or(prior.mask, cot.mask)
         elif cot.mask is not None and (prior is None or prior.mask is not None):
             mask = self._moved(frame, op, 0, cot.mask)
@@ -202,10 +251,29 @@ class ReverseOps:
         if base.name:
             frame.cots[base].value.name = f"{base.name}.ct"
 
+    def _part(self, frame: Frame, op: Op, ct: Value) -> None:
+        """Hand a marked cotangent on to the operands of an op that stores or adds a part."""
+        g, (base, part) = self.g, op.operands[:2]
+        ints = [self.residuals.get(frame, v) for v in op.operands[2:]]
+        if part in self.active:
+            read = g.emit("load" if op.name in ("store", "addto") else "gather", [ct, *ints], op.attrs).result
+            if part in self.parted:
+                self.accumulate(frame, part, Cot(read), marked=True)
+            else:
+                self.accumulate(frame, part, unmark(g, read))
+        if base in self.active:
+            if op.name == "store":
+                nothing = unused(g, self.residuals.type_of(frame, part.type))
+                ct = g.emit("store", [ct, nothing, *ints], op.attrs).result
+            self.accumulate(frame, base, Cot(ct), marked=True)
+
     def _rules(self, frame: Frame, op: Op, cots: list[Cot | None], needed: list[int], derivative: Rules) -> None:
         wanted = set(needed)
         given: list[Cot | None] = []
         for cot, result in zip(cots, op.results, strict=True):
+            if op.name == "scatter" and cot is not None and cot.mask is None and op.operands[0] in self.steep:
+                # What is stored over gets a zero that must be told from others.
+                cot = Cot(cot.value, mask_of(self.g, cot, self.residuals.type_of(frame, result.array).shape))
             if cot is not None and cot.mask is not None and cot.mask.shape != result.shape:
                 shape = self.residuals.type_of(frame, result.array).shape
                 cot = Cot(cot.value, broadcast_to(self.g, cot.mask, shape))
@@ -230,10 +298,17 @@ class ReverseOps:
             if op.name == "list_get":
                 prior = self.current(frame, operand)
                 total = self.zeros_for(frame, operand) if prior is None else prior.value
-                frame.cots[operand] = Cot(g.list_addto(total, get(op.operands[1]), cot.value))
+                added = mark(g, cot) if operand in self.parted else cot.value
+                frame.cots[operand] = Cot(g.list_addto(total, get(op.operands[1]), added))
                 continue
-            made = vjp_list(g, op, cot.value, i, get, lambda v: self.zeros_for(frame, v))
-            self.accumulate(frame, operand, Cot(made))
+            into, of_list = operand in self.parted, isinstance(op.result.type, ListType)
+            ct = mark(g, cot) if into and not of_list else cot.value
+            made = vjp_list(g, op, ct, i, get, lambda v: self.zeros_for(frame, v), -0.0 if into else 0.0)
+            marked = of_list and op.result in self.parted
+            if marked and not into and not isinstance(operand.type, ListType):
+                self.accumulate(frame, operand, unmark(g, made))
+            else:
+                self.accumulate(frame, operand, Cot(made), marked=marked)
 
 
 def _transpose(derivative: Linear, i: int, ct: Value, g: Builder, op: Op) -> list[Value]:

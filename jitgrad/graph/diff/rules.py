@@ -15,11 +15,11 @@ from jitgrad.graph.builder import Builder
 from jitgrad.graph.diff.frames import Frame
 from jitgrad.graph.diff.residuals import Residuals
 from jitgrad.graph.ir import Block, Op, Value, substitute_attrs, substitute_type
-from jitgrad.graph.ops.shape import zeros
+from jitgrad.graph.ops.shape import broadcast_to, reshape_to, unbroadcast, zeros
 from jitgrad.graph.primitive import Cot, Linear, Masked, Partial
 from jitgrad.graph.types import BOOL, INT64, ArrayType
 
-__all__ = ["is_jointly_linear", "move_mask", "run_rule"]
+__all__ = ["is_jointly_linear", "mix_mask", "move_mask", "run_rule"]
 
 _MASK_MOVERS = frozenset({"addto", "scatter_add", "store"})
 
@@ -162,6 +162,29 @@ def move_mask(g: Builder, i: int, mask: Value, op: Op) -> Value | None:
         if made is o.result:
             made = again.result
     return made
+
+
+def mix_mask(g: Builder, i: int, mask: Value, op: Op) -> Value | None:
+    """Return the mask of the cotangent of operand i of an op that sums elements: what reaches none of the result used.
+
+    None if nothing is known of the op.
+    """
+    operand = op.operands[i]
+    if op.name == "cumsum":
+        assert isinstance(op.primitive.derivative, Linear)
+        counts = op.primitive.derivative.transpose(g, i, g.cast(mask, dtype="float64"), op)
+        made: Value = g.greater(counts, 0.0)
+        return made
+    if op.name != "matmul":
+        return None
+    rank = mask.array.rank
+    axis = rank - 1 - i  # rows of the first operand reach rows, columns of the second columns
+    used = g.reduce_or(mask, axes=(axis,))
+    kept = list(mask.shape)
+    kept[axis] = 1
+    wide = list(mask.shape)
+    wide[axis] = operand.shape[axis - rank]
+    return unbroadcast(g, broadcast_to(g, reshape_to(g, used, kept), wide), operand.shape, "reduce_or")
 
 
 def _as_bool(value: Value, owner: Op) -> Value:

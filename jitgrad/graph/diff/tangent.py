@@ -14,8 +14,10 @@ from jitgrad.graph.builder import Builder
 from jitgrad.graph.diff.activity import active_values
 from jitgrad.graph.diff.cotangent import Cot, apply_partial
 from jitgrad.graph.diff.frames import Step, run
+from jitgrad.graph.diff.kinks import partials_of
 from jitgrad.graph.diff.lists import LIST_OPS, jvp_list
 from jitgrad.graph.diff.rules import is_jointly_linear
+from jitgrad.graph.diff.steep import steep_values
 from jitgrad.graph.ir import Block, Graph, Op, Value, substitute_attrs, substitute_type
 from jitgrad.graph.ops.shape import broadcast_to, zeros
 from jitgrad.graph.passes.dce import dce
@@ -59,6 +61,7 @@ class _Tangent:
     def __init__(self, block: Block, inputs: list[Value], name: str) -> None:
         self.graph = graph = Graph(name)
         self.active = active_values(block, inputs, [y for y in block.yields if y.type.is_float])
+        self.steep, _ = steep_values(block, self.active)
         self.map: dict[Value, Value] = {}
         self.tangents: dict[Value, Value] = {}  # of values of the source, in the names of the graph
         self.g = Builder(graph)
@@ -101,19 +104,19 @@ class _Tangent:
                 mapping[old] = new
             tangents = [self.tangents.get(v) for v in op.operands]
             if any(t is not None for t in tangents) and any(r in self.active for r in op.results):
-                for old, t in zip(op.results, self.op(made, tangents), strict=True):
+                for old, t in zip(op.results, self.op(op, made, tangents), strict=True):
                     if t is not None and old in self.active:
                         self.tangents[old] = t
                         if old.name and not t.name and t.op is not None:
                             t.name = _hint(old)
 
-    def op(self, op: Op, tangents: list[Value | None]) -> Sequence[Value | None]:
-        """Return the tangents of the results of an op of the graph, given those of its operands."""
+    def op(self, source: Op, op: Op, tangents: list[Value | None]) -> Sequence[Value | None]:
+        """Return the tangents of the results of an op, a copy of `source`, given those of its operands."""
         g, derivative = self.g, op.primitive.derivative
         if op.name in LIST_OPS:
             return [jvp_list(g, op, tangents, op.operands)]
         if isinstance(derivative, Partials):
-            return [self.partials(op, tangents, derivative)]
+            return [self.partials(source, op, tangents, derivative)]
         if isinstance(derivative, Linear):
             return [self.linear(op, tangents, derivative)]
         if isinstance(derivative, Rules):
@@ -121,9 +124,9 @@ class _Tangent:
         why = derivative.why if isinstance(derivative, NoGradient) else "it declares none"
         raise error("JG301", op.location, op=op.name, why=why)
 
-    def partials(self, op: Op, tangents: list[Value | None], derivative: Partials) -> Value | None:
+    def partials(self, source: Op, op: Op, tangents: list[Value | None], derivative: Partials) -> Value | None:
         g, total = self.g, None
-        for partial, t in zip(derivative.rule(g, op.result, *op.operands), tangents, strict=True):
+        for partial, t in zip(partials_of(g, derivative, source, op, self.steep), tangents, strict=True):
             if t is None:
                 continue
             if isinstance(partial, Value | Masked):

@@ -22,14 +22,33 @@ from typing import Any
 import numpy as np
 
 from jitgrad.graph.builder import Builder
-from jitgrad.graph.ir import Value
-from jitgrad.graph.primitive import MINUS_ONE, ONE, ZERO, Masked, Partial, Partials, ScalarBuilder, elementwise
+from jitgrad.graph.ir import Op, Value
+from jitgrad.graph.primitive import (
+    MINUS_ONE,
+    ONE,
+    ZERO,
+    Masked,
+    Partial,
+    Partials,
+    ScalarBuilder,
+    by_arrays,
+    elementwise,
+)
 
 __all__: list[str] = []
 
 REAL = "biuf"
 
 _FLAT = Partials(lambda g, out, *xs: tuple(ZERO for _ in xs))
+
+
+def _constant(value: Value) -> float | None:
+    """Return the number that a scalar constant holds, None for anything else."""
+    op = value.op
+    if op is None or op.name != "constant" or op.attrs["value"].ndim or op.attrs["value"].dtype.kind != "f":
+        return None
+    return float(op.attrs["value"])
+
 
 # --- sums and products
 
@@ -63,10 +82,14 @@ def _reciprocal(b: ScalarBuilder, x: Any) -> Any:
     return b.cast(b.div(b.const(1.0, real), b.cast(x, real)), dtype)
 
 
+def _by_unknown(op: Op) -> bool:
+    return by_arrays(op) and _constant(op.operands[-1]) is None
+
+
 divide = elementwise(
     "divide",
     numpy=np.true_divide,
-    derivative=Partials(lambda g, out, x, y: (g.divide(1.0, y), g.negative(g.divide(out, y)))),
+    derivative=Partials(lambda g, out, x, y: (g.divide(1.0, y), g.negative(g.divide(out, y))), _by_unknown),
     scalar=_divide,
     domain=(0.5, 2.0),
 )
@@ -82,7 +105,7 @@ square = elementwise(
 reciprocal = elementwise(
     "reciprocal",
     numpy=np.reciprocal,
-    derivative=Partials(lambda g, out, x: (g.negative(g.multiply(out, out)),)),
+    derivative=Partials(lambda g, out, x: (g.negative(g.multiply(out, out)),), by_arrays),
     scalar=_reciprocal,
     domain=(0.5, 2.0),
 )
@@ -90,15 +113,7 @@ reciprocal = elementwise(
 # --- powers
 
 
-def _constant(value: Value) -> float | None:
-    """Return the number that a scalar constant holds, None for anything else."""
-    op = value.op
-    if op is None or op.name != "constant" or op.attrs["value"].ndim or op.attrs["value"].dtype.kind != "f":
-        return None
-    return float(op.attrs["value"])
-
-
-def _power_by_base(g: Builder, x: Value, y: Value) -> Value | Masked | Partial:
+def _power_by_base(g: Builder, out: Value, x: Value, y: Value) -> Value | Masked | Partial:
     number = _constant(y)
     if number is None:
         steep = g.power(x, g.subtract(y, 1.0))
@@ -109,7 +124,10 @@ def _power_by_base(g: Builder, x: Value, y: Value) -> Value | Masked | Partial:
         return ZERO
     if number == 1.0:
         return ONE
-    made: Value = g.multiply(x if number == 2.0 else g.power(x, number - 1.0), number)
+    if 0.0 < number < 1.0:  # a division, so that it cancels against powers of x or of the result
+        made: Value = g.divide(number, out if number == 0.5 else g.power(x, 1.0 - number))
+        return made
+    made = g.multiply(x if number == 2.0 else g.power(x, number - 1.0), number)
     return made
 
 
@@ -118,7 +136,14 @@ def _power_partials(g: Builder, out: Value, x: Value, y: Value) -> tuple[Value |
     if _constant(y) is None:
         nothing = g.logical_and(g.equal(x, 0.0), g.greater_equal(y, 0.0))
         by_exponent = Masked(g.logical_not(nothing), g.multiply(out, g.log(x)))
-    return _power_by_base(g, x, y), by_exponent
+    return _power_by_base(g, out, x, y), by_exponent
+
+
+def _steep_power(op: Op) -> bool:
+    number = _constant(op.operands[1])
+    if number is None or number < 0:
+        return by_arrays(op)
+    return 0 < number < 1
 
 
 def _power(b: ScalarBuilder, x: Any, y: Any) -> Any:
@@ -147,7 +172,7 @@ def _evaluate_power(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 power = elementwise(
     "power",
     numpy=np.power,
-    derivative=Partials(_power_partials),
+    derivative=Partials(_power_partials, _steep_power),
     scalar=_power,
     domain=(0.5, 2.0),
     evaluate=_evaluate_power,

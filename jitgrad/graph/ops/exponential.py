@@ -20,7 +20,7 @@ import numpy as np
 
 from jitgrad.graph.builder import Builder
 from jitgrad.graph.ir import Value
-from jitgrad.graph.primitive import Masked, Partials, ScalarBuilder, elementwise
+from jitgrad.graph.primitive import Masked, Partials, ScalarBuilder, always, by_arrays, elementwise
 
 __all__: list[str] = []
 
@@ -47,28 +47,28 @@ expm1 = elementwise(
 log = elementwise(
     "log",
     numpy=np.log,
-    derivative=Partials(lambda g, out, x: (g.divide(1.0, x),)),
+    derivative=Partials(lambda g, out, x: (g.divide(1.0, x),), by_arrays),
     scalar=_math("log"),
     domain=(0.5, 4.0),
 )
 log1p = elementwise(
     "log1p",
     numpy=np.log1p,
-    derivative=Partials(lambda g, out, x: (g.divide(1.0, g.add(x, 1.0)),)),
+    derivative=Partials(lambda g, out, x: (g.divide(1.0, g.add(x, 1.0)),), by_arrays),
     scalar=_math("log1p"),
     domain=(-0.5, 3.0),
 )
 log2 = elementwise(
     "log2",
     numpy=np.log2,
-    derivative=Partials(lambda g, out, x: (g.divide(1.0 / _LN2, x),)),
+    derivative=Partials(lambda g, out, x: (g.divide(1.0 / _LN2, x),), by_arrays),
     scalar=_math("log2"),
     domain=(0.5, 4.0),
 )
 log10 = elementwise(
     "log10",
     numpy=np.log10,
-    derivative=Partials(lambda g, out, x: (g.divide(1.0 / _LN10, x),)),
+    derivative=Partials(lambda g, out, x: (g.divide(1.0 / _LN10, x),), by_arrays),
     scalar=_math("log10"),
     domain=(0.5, 4.0),
 )
@@ -115,14 +115,14 @@ logaddexp2 = elementwise(
 sqrt = elementwise(
     "sqrt",
     numpy=np.sqrt,
-    derivative=Partials(lambda g, out, x: (g.divide(0.5, out),)),
+    derivative=Partials(lambda g, out, x: (g.divide(0.5, out),), always),
     scalar=_math("sqrt"),
     domain=(0.5, 4.0),
 )
 cbrt = elementwise(
     "cbrt",
     numpy=np.cbrt,
-    derivative=Partials(lambda g, out, x: (g.divide(1.0 / 3.0, g.multiply(out, out)),)),
+    derivative=Partials(lambda g, out, x: (g.divide(1.0 / 3.0, g.multiply(out, out)),), always),
     scalar=_math("cbrt"),
     domain=(0.5, 4.0),
 )

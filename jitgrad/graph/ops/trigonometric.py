@@ -15,7 +15,7 @@ import numpy as np
 
 from jitgrad.graph.builder import Builder
 from jitgrad.graph.ir import Value
-from jitgrad.graph.primitive import Masked, Partials, elementwise
+from jitgrad.graph.primitive import Masked, Partials, always, by_arrays, elementwise
 
 __all__: list[str] = []
 
@@ -51,14 +51,14 @@ tan = elementwise(
 arcsin = elementwise(
     "arcsin",
     numpy=np.arcsin,
-    derivative=Partials(lambda g, out, x: (g.divide(1.0, g.sqrt(_one_minus_square(g, x))),)),
+    derivative=Partials(lambda g, out, x: (g.divide(1.0, g.sqrt(_one_minus_square(g, x))),), always),
     scalar=_math("arcsin"),
     domain=(-0.8, 0.8),
 )
 arccos = elementwise(
     "arccos",
     numpy=np.arccos,
-    derivative=Partials(lambda g, out, x: (g.divide(-1.0, g.sqrt(_one_minus_square(g, x))),)),
+    derivative=Partials(lambda g, out, x: (g.divide(-1.0, g.sqrt(_one_minus_square(g, x))),), always),
     scalar=_math("arccos"),
     domain=(-0.8, 0.8),
 )
@@ -102,7 +102,7 @@ arccosh = elementwise(
     numpy=np.arccosh,
     # Two roots, not the root of a product: right also left of the cut of complex operands.
     derivative=Partials(
-        lambda g, out, x: (g.divide(1.0, g.multiply(g.sqrt(g.subtract(x, 1.0)), g.sqrt(g.add(x, 1.0)))),)
+        lambda g, out, x: (g.divide(1.0, g.multiply(g.sqrt(g.subtract(x, 1.0)), g.sqrt(g.add(x, 1.0)))),), always
     ),
     scalar=_math("arccosh"),
     domain=(1.2, 4.0),
@@ -110,7 +110,7 @@ arccosh = elementwise(
 arctanh = elementwise(
     "arctanh",
     numpy=np.arctanh,
-    derivative=Partials(lambda g, out, x: (g.divide(1.0, _one_minus_square(g, x)),)),
+    derivative=Partials(lambda g, out, x: (g.divide(1.0, _one_minus_square(g, x)),), by_arrays),
     scalar=_math("arctanh"),
     domain=(-0.8, 0.8),
 )

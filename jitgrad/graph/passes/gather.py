@@ -6,7 +6,7 @@ A stencil reads an array at several offsets, so its adjoint adds one array, or a
 
 and each `addto` is a sweep over memory. Instead, t and s are stored into arrays with margins of zeros, as wide as the
 offsets need, and one sweep adds all of them to the whole of ct. The margins are filled once, before the loop, which
-carries these arrays.
+carries these arrays; their zeros are -0.0, for to add that changes nothing, not even the sign of a zero.
 
 What is added to a part that was just filled with zeros is stored there instead.
 
@@ -164,7 +164,7 @@ def _zeros(block: Block, owner: Op | None, outer: Block, like: Value, shape: tup
     """Return an array of zeros in a block: made there, or made before the loop and carried by it."""
     before = Block()
     g = Builder(before, last.location)
-    zeros: Value = g.broadcast(g.constant(0, like.array.dtype), shape=shape)
+    zeros: Value = g.broadcast(g.constant(-0.0, like.array.dtype), shape=shape)
     if owner is None:
         at = block.ops.index(last)
         block.ops[at:at] = before.ops

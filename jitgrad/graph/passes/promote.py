@@ -117,7 +117,7 @@ class _Loop:
         at = self.block.ops.index(loop)
         g = Builder(Block(), like.location)
         if from_zero:
-            before = g.constant(0, loop.operands[k + 1].array.dtype)
+            before = g.constant(-0.0, loop.operands[k + 1].array.dtype)  # adding it changes nothing, not even a sign
         else:
             before = g.emit("load", [loop.operands[k + 1], *ints], attrs).result
         self.block.ops[at:at] = g.block.ops

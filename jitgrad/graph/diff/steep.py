@@ -1,0 +1,85 @@
+"""Which cotangents need a mask because a program uses only a part of an array.
+
+In: a block and its active values. Out: two sets. A value is steep if it was computed from one whose slope may be
+infinite (`Partials.steep`): a cotangent that is an exact zero must say so on its way there, lest it be multiplied by
+infinity. Of the steep ones, those are parted whose cotangent may be zero in places: what is read in parts, or stored
+over, and all that flows there. Both sets are empty for programs without such slopes, which pay nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from jitgrad.graph.diff.activity import edges_within, reach, region_edges
+from jitgrad.graph.ir import Block, Value
+from jitgrad.graph.primitive import Partials
+from jitgrad.graph.types import ListType
+
+__all__ = ["steep_values"]
+
+# Ops that use a part of their first operand.
+_PARTS = frozenset({"gather", "list_get", "list_pop", "list_set", "load", "scatter", "store"})
+
+# Ops that put a part into their first operand.
+_STORES = frozenset({"addto", "list_addto", "list_pop", "list_push", "list_set", "scatter_add", "store"})
+
+
+def steep_values(block: Block, active: set[Value]) -> tuple[set[Value], set[Value]]:
+    """Return the steep values among the active ones, and those of them that are parted."""
+    roots: list[Value] = []
+    parts: list[Value] = []
+    nested = False
+    for op in block.walk():
+        derivative = op.primitive.derivative
+        if isinstance(derivative, Partials):
+            if derivative.steep is not None and op.result in active and derivative.steep(op):
+                roots.append(op.result)
+        elif op.regions:
+            nested = True
+        elif op.primitive.name in _PARTS and op.operands[0] in active:
+            parts.append(op.operands[0])
+    if not roots or not (parts or nested):
+        return set(), set()
+    after, before = edges_within(block)
+    steep = reach(after, roots) & active
+    used = reach(before, parts) & steep
+    parted = {v for v in used.intersection((*parts, *_crossing(block))) if _has_parts(v)}
+    if parted:
+        _close(block, active, parted)
+    return steep, parted
+
+
+def _crossing(block: Block) -> Iterator[Value]:
+    """Yield values that are used in a region inside of their own, or that regions hand on."""
+    for inner in block.blocks():
+        if inner is block:
+            continue
+        own = {*inner.args, *(r for op in inner.ops for r in op.results)}
+        yield from inner.args
+        for op in inner.ops:
+            yield from (v for v in op.operands if v not in own)
+            if op.regions:
+                yield from op.results
+
+
+def _close(block: Block, active: set[Value], parted: set[Value]) -> None:
+    """Add what shares a cotangent with a parted value: what loops and branches hand on, what parts are stored to."""
+    links: dict[Value, list[Value]] = {}
+    for op in block.walk():
+        pairs: Iterable[tuple[Value, Value]] = ()
+        if op.regions:
+            pairs = region_edges(op)
+        elif op.primitive.name in _STORES:
+            pairs = [(op.operands[0], op.result)]
+        for x, y in pairs:
+            if x in active or y in active:
+                links.setdefault(x, []).append(y)
+                links.setdefault(y, []).append(x)
+    parted |= reach(links, [v for v in parted if v in links])
+
+
+def _has_parts(value: Value) -> bool:
+    type = value.type
+    if isinstance(type, ListType):
+        return type.element.dtype.kind == "f"
+    return bool(type.shape) and type.dtype.kind == "f"
