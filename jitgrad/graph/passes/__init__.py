@@ -43,9 +43,11 @@ def optimise(graph: Graph) -> None:
     """Run the passes to a fixpoint."""
     # First of all: front ends and derivatives build far more than the results need.
     dce(graph)
+    _until_quiet(graph)
+    # After what loops only hand on has been taken out: an array that is an argument must stay that very value.
     if small_arrays_to_scalars(graph):
         dce(graph)
-    _until_quiet(graph)
+        _until_quiet(graph)
     if gather_sums(graph):
         _until_quiet(graph)
 
@@ -65,8 +67,8 @@ def prepare(graph: Graph) -> None:
     """
     if not any(op.name == "for" for op in graph.walk()):
         return
-    small_arrays_to_scalars(graph)
     simplify_integers(graph)
+    small_arrays_to_scalars(graph)
     cse(graph)
     licm_integers(graph)
     while promote(graph):

@@ -2,8 +2,9 @@
 
     s = np.array([x, y, z]); v = s + dt * rhs(s)
 
-An array of up to four elements whose places are all known numbers lives in registers, element by element, also where
-loops carry it. Nothing is loaded or stored then, and what is saved for the way back is chosen element by element.
+An array of up to four elements whose places are all known numbers lives in registers, element by element, where loops
+make or carry it. Nothing is loaded or stored then, and what is saved for the way back is chosen element by element.
+(Outside of loops that would only make code longer.)
 
 In: a graph. Out: the same graph, which computes the same bits. Only arrays with which nothing else is done than
 arithmetic on elements and moving them; those that come from memory are read, those that go there are written, element
@@ -19,7 +20,7 @@ import numpy as np
 from jitgrad.graph.builder import Builder
 from jitgrad.graph.ir import Block, Graph, Op, Value
 from jitgrad.graph.ops.index import Entry, Pick, index_of, load, split_index
-from jitgrad.graph.passes.rewriting import Replacements
+from jitgrad.graph.passes.rewriting import Replacements, blocks_within
 from jitgrad.graph.primitive import PRIMITIVES
 from jitgrad.graph.types import ArrayType
 
@@ -67,6 +68,7 @@ class _Candidates:
         linked: list[list[Value]] = []
         blocks: list[tuple[Block, int]] = [(graph, 0)]
         self.deep = False
+        bodies: set[Block] = set()
         for block, depth in blocks:
             self.deep |= depth > _DEPTH
             for op in block.ops:
@@ -81,11 +83,27 @@ class _Candidates:
                         # A yield is spread where its result is.
                         self.uses.setdefault(v, []).append((op, -1 - k))
                     self.values.update(filter(_is_small, region.args))
+                    if op.name != "if":
+                        bodies.add(region)
                 if op.regions and op.name != "if":
                     linked += [[r, *(b.args[k + skip] for b in op.regions)] for k, r in enumerate(op.results)]
-        if self.deep:
+        if self.deep or not bodies:
             self.values = set()
         self._close(linked)
+        self._keep_loops(linked, {b for body in bodies for b in blocks_within(body)})
+
+    def _keep_loops(self, linked: list[list[Value]], inside: set[Block]) -> None:
+        """Forget those that have nothing to do with values of a loop."""
+        near = {v: group for group in linked for v in group}
+        homes = {r: b for b in inside for op in b.ops for r in op.results} | {a: b for b in inside for a in b.args}
+        pending = [v for v in self.values if v in homes]
+        kept: set[Value] = set()
+        while pending:
+            v = pending.pop()
+            if v in self.values and v not in kept:
+                kept.add(v)
+                pending += [*self._around(v), *near.get(v, ())]
+        self.values = kept
 
     def _close(self, linked: list[list[Value]]) -> None:
         groups = {v: group for group in linked for v in group}
