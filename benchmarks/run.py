@@ -110,7 +110,7 @@ def measure(case: Case, peers: list[str], seconds: float) -> dict[str, Any]:
     refusals: dict[str, str] = {}
     wanted: dict[bool, list[np.ndarray]] = {}
     for name, make in case.ways.items():
-        if {"njit": "numba"}.get(name, name) not in ("jitgrad", "numpy", "jit", "python", *peers):
+        if {"njit": "numba", "limit": "numba"}.get(name, name) not in ("jitgrad", "numpy", "jit", "python", *peers):
             continue
         start = time.perf_counter()
         try:

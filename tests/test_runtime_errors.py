@@ -418,3 +418,23 @@ def test_ints_beyond_64_bits(f: Callable[..., Any], n: int, transform: str) -> N
     kind, text, where = outcome(lambda: compiled(2.0, n))
     assert (kind, text) == (OverflowError, "a Python int of more than 64 bits")
     assert [name for name, _ in where] == [f.__name__]
+
+
+def always(x: float) -> float:
+    raise ValueError(f"x is {x}")
+
+
+def in_both_arms(x: float) -> float:
+    if x > 0.0:
+        raise ValueError(f"{x} is too large")
+    raise KeyError(f"{x} is too small")
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS)
+def test_a_function_that_always_raises(transform: str) -> None:
+    with pytest.raises(ValueError, match=r"x is 2\.5"):
+        TRANSFORMS[transform](always)(2.5)
+    with pytest.raises(ValueError, match=r"2\.5 is too large"):
+        TRANSFORMS[transform](in_both_arms)(2.5)
+    with pytest.raises(KeyError, match=r"-2\.5 is too small"):
+        TRANSFORMS[transform](in_both_arms)(-2.5)

@@ -24,8 +24,8 @@ class Case:
     ----------
     title : str
     ways : dict of str to Maker
-        Of the gradient: "jitgrad", "jax", "autograd", "numpy" (by hand), "numba" (by hand, the machine's limit). Of the
-        program itself: "jit" (ours), "njit" (Numba), "python" (plain NumPy, checked against and not timed).
+        Of the gradient: "jitgrad", "jax", "autograd", "numpy" (by hand), "numba" (by hand), "limit" (the fastest by
+        hand). Of the program itself: "jit" (ours), "njit" (Numba), "python" (plain NumPy, not timed).
     tolerance : float
         Largest difference between two ways, relative to the largest element.
     """
@@ -44,6 +44,7 @@ def program_case(
     jax: Callable[..., Any] | None = None,
     autograd: Callable[..., Any] | None = None,
     by_hand: Callable[..., Any],
+    limit: Callable[..., Any] | None = None,
     njit: Callable[..., Any] | None = None,
     tolerance: float = 1e-8,
 ) -> Case:
@@ -63,15 +64,19 @@ def program_case(
     autograd : callable, optional
         `autograd(anp, *args)`; where the program stores into arrays there is none.
     by_hand : callable
-        The gradient with plain loops, for Numba: takes `args`, returns an array, or a tuple of them in the order of
-        `argnums`. Its sums may be reassociated and its products fused.
+        The adjoint of the program with plain loops, for Numba: takes `args`, returns an array, or a tuple of them in
+        the order of `argnums`. Compiled as the program is: sums keep their order.
+    limit : callable, optional
+        The fastest gradient that could be written, by whatever algorithm; by default `by_hand`. Its sums may be
+        reassociated and its products fused.
     njit : callable, optional
         The program as Numba compiles it, where it cannot compile `function`.
     tolerance : float
     """
     ways = {
         "jitgrad": jitgrad_way(function, args, argnums),
-        "numba": numba_way(by_hand, args, fast=True),
+        "numba": numba_way(by_hand, args),
+        "limit": numba_way(limit or by_hand, args, fast=True),
         "jit": jit_way(function, args),
         "njit": numba_way(njit or function, args),
         "python": lambda: lambda: function(*args),

@@ -56,6 +56,36 @@ def cholesky_by_hand(a: np.ndarray) -> np.ndarray:
     n = len(a)
     f = a.copy()
     for j in range(n):
+        for k in range(j):
+            f[j, j] -= f[j, k] * f[j, k]
+        f[j, j] = np.sqrt(f[j, j])
+        for i in range(j + 1, n):
+            s = f[i, j]
+            for k in range(j):
+                s -= f[i, k] * f[j, k]
+            f[i, j] = s / f[j, j]
+    g = np.zeros((n, n))
+    for j in range(n):
+        g[j, j] = 2.0 / f[j, j]
+    for j in range(n - 1, -1, -1):
+        for i in range(n - 1, j, -1):
+            t = g[i, j] / f[j, j]
+            g[i, j] = t
+            g[j, j] -= t * f[i, j]
+            for k in range(j):
+                g[i, k] -= t * f[j, k]
+                g[j, k] -= t * f[i, k]
+        t = 0.5 * g[j, j] / f[j, j]
+        g[j, j] = t
+        for k in range(j):
+            g[j, k] -= 2.0 * t * f[j, k]
+    return g
+
+
+def cholesky_limit(a: np.ndarray) -> np.ndarray:
+    n = len(a)
+    f = a.copy()
+    for j in range(n):
         row = f[j]
         s = 0.0
         for k in range(j):
@@ -134,6 +164,8 @@ square = rng.standard_normal((n, n))
 matrix = square @ square.T / n + np.eye(n)
 
 CASES = [
-    program_case(f"cholesky_{name}_{n}", function, (matrix,), jax=cholesky_jax, by_hand=cholesky_by_hand)
+    program_case(
+        f"cholesky_{name}_{n}", function, (matrix,), jax=cholesky_jax, by_hand=cholesky_by_hand, limit=cholesky_limit
+    )
     for name, function in (("slices", by_slices), ("elements", by_elements))
 ]

@@ -52,6 +52,27 @@ def gauss_seidel_jax(u0: Any, f: Any, sweeps: int) -> Any:
 
 
 def gauss_seidel_by_hand(u0: np.ndarray, f: np.ndarray, sweeps: int) -> tuple[np.ndarray, np.ndarray]:
+    u = u0.copy()
+    n, m = u.shape
+    for _ in range(sweeps):
+        for i in range(1, n - 1):
+            for j in range(1, m - 1):
+                u[i, j] = 0.25 * (u[i - 1, j] + u[i + 1, j] + u[i, j - 1] + u[i, j + 1] + f[i, j])
+    du, df = 2.0 * u, np.zeros((n, m))
+    for _ in range(sweeps):
+        for i in range(n - 2, 0, -1):
+            for j in range(m - 2, 0, -1):
+                w = 0.25 * du[i, j]
+                du[i, j] = 0.0
+                du[i - 1, j] += w
+                du[i + 1, j] += w
+                du[i, j - 1] += w
+                du[i, j + 1] += w
+                df[i, j] += w
+    return du, df
+
+
+def gauss_seidel_limit(u0: np.ndarray, f: np.ndarray, sweeps: int) -> tuple[np.ndarray, np.ndarray]:
     # Sheared as for JAX, so that the inner loop is a vector; twice as fast as rows with their chain of sums.
     n, m = u0.shape
     rows = n + m - 1
@@ -114,5 +135,6 @@ CASES = [
         argnums=(0, 1),
         jax=gauss_seidel_jax,
         by_hand=gauss_seidel_by_hand,
+        limit=gauss_seidel_limit,
     )
 ]

@@ -34,6 +34,7 @@ from jitgrad.trace.abstract import (
 from jitgrad.trace.alternatives import is_any_number, number_type
 from jitgrad.trace.arrays import as_array, cast, describe, dtype_of, is_array, kind, read, scalar_value, shape_of
 from jitgrad.trace.attributes import attribute, opened
+from jitgrad.trace.branches import DeadEnd
 from jitgrad.trace.calls import Native
 from jitgrad.trace.context import Context, kind_of_python
 from jitgrad.trace.inspection import cells_of, values_in
@@ -234,6 +235,10 @@ class _Traced:
                 }
                 self.result = ctx.call(function, [given[i] for i in range(len(args))], {k: given[k] for k in kwargs})
                 self.heap = ctx.heap
+        except DeadEnd:
+            # Every path raises: the checks that do so are all that the call does.
+            clone_block(self.block, ctx.g.block, dict(zip(self.block.args, self.leaves, strict=True)))
+            raise
         finally:
             ctx.heap = before
 
