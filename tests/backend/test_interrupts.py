@@ -182,7 +182,8 @@ def test_calls_without_native_entry(alarm: Callable[[Any], None]) -> None:
 
 def test_ctrl_c() -> None:
     program = (
-        "import jitgrad\n"
+        # A shell's background jobs ignore Ctrl-C, and what they start inherits that.
+        "import jitgrad, signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "def f(x):\n"
         "    while x > 0.0:\n"
         "        x = x + 1.0\n"
@@ -197,7 +198,11 @@ def test_ctrl_c() -> None:
         assert child.stdout.readline() == b"ready\n"
         time.sleep(SOON)
         child.send_signal(signal.SIGINT)
-        _, errors = child.communicate(timeout=20)
+        try:
+            _, errors = child.communicate(timeout=20)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            raise
     assert child.returncode == -signal.SIGINT
     assert errors.decode().rstrip().endswith("KeyboardInterrupt")
     assert "line 3, in f" in errors.decode()
