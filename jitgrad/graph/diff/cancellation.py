@@ -362,7 +362,10 @@ def _power(g: Builder, base: Value, exponent: float) -> Value | None:
         return None
     if exponent == 1.0:
         return base
-    made: Value = g.sqrt(base) if exponent == 0.5 else g.power(base, exponent)
+    if exponent == -1.0:
+        made: Value = g.divide(g.constant(1, base.array.dtype), base)  # a power takes ten times as long
+    else:
+        made = g.sqrt(base) if exponent == 0.5 else g.power(base, exponent)
     return made
 
 
