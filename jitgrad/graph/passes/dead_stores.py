@@ -68,7 +68,10 @@ class _Array:
         self.r = r
         self.carried = carried
         (body,) = carried.loop.regions
-        self.inside = {v for b in blocks_within(body) for op in b.ops for v in op.results}
+        blocks = blocks_within(body)
+        self.inside = {v for b in blocks for op in b.ops for v in op.results}
+        # What loops carry changes too; their indices are dealt with one by one.
+        self.inside |= {v for b in blocks for v in b.args if v not in r.order}
 
     def drop(self, replaced: Replacements) -> None:
         """Let the version before a dead store stand for the one behind it."""
