@@ -18,7 +18,7 @@ from jitgrad.backend.buffers import Buffer, Plan, Slot
 from jitgrad.backend.emit_lanes import Lanes
 from jitgrad.backend.emit_nest import Output, emit_nest, evaluate_scalar
 from jitgrad.backend.emit_scalar import Arithmetic, Handle
-from jitgrad.backend.loops import Coord, Expressions, Node, View, c_strides
+from jitgrad.backend.loops import ADD, MULTIPLY, Coord, Expressions, Node, View, c_strides
 from jitgrad.backend.nesting import plan_nest
 from jitgrad.backend.pacing import Pace, declare_runtime
 from jitgrad.backend.scalar_math import MathLibrary
@@ -28,7 +28,6 @@ from jitgrad.backend.structure import fusable, is_scalar
 from jitgrad.backend.text import FunctionText, Sym, element_type, literal
 from jitgrad.errors import error
 from jitgrad.graph.ir import Block, Op, Value
-from jitgrad.graph.primitive import PRIMITIVES
 from jitgrad.graph.types import ListType
 from jitgrad.location import Location
 
@@ -37,8 +36,6 @@ __all__ = ["LOWERS", "Emitter", "Site", "add_nodes", "lowers"]
 LOWERS: dict[str, Callable[[Emitter, Op], None]] = {}
 
 _INT64 = np.dtype(np.int64)
-ADD = Op(PRIMITIVES["add"], [], {}, [], [], None)
-SQUARE = Op(PRIMITIVES["multiply"], [], {}, [], [], None)
 
 
 def lowers(*names: str) -> Callable[[Callable[[Emitter, Op], None]], Callable[[Emitter, Op], None]]:
@@ -330,12 +327,9 @@ class Emitter:
         if not op.regions:
             self.pace.owe(16 if op.name in EXPENSIVE else 1)
         if op.primitive.scalar is not None:
-            self.arithmetic.result = op.result.array.dtype
-            given = [self.scalar(v) for v in op.operands]
-            if op.attrs.get("any_order"):
-                self.handles[op.result] = self.arithmetic.in_any_order(op.name, *given)
-            else:
-                self.handles[op.result] = op.primitive.scalar(self.arithmetic, *given)
+            self.handles[op.result] = self.arithmetic.elementwise(
+                op, op.result.array.dtype, [self.scalar(v) for v in op.operands]
+            )
         elif fusable(op):
             built = Expressions(self, self.text, ())
             goal = built.evaluate(op, ())
@@ -360,7 +354,7 @@ class Emitter:
             if axes is not None:
                 node = built.node(op.operands[0], built.identity)
                 if op.name == "norm2":
-                    node = built.apply(SQUARE, node.dtype, [node, node])
+                    node = built.apply(MULTIPLY, node.dtype, [node, node])
                 if is_scalar(op.result):
                     outputs.append(Output(node, None, op.name, op.result))
                     continue

@@ -12,16 +12,14 @@ from collections.abc import Callable, Sequence
 from jitgrad.backend.blas import Routine, find
 from jitgrad.backend.emit import Emitter, lowers
 from jitgrad.backend.emit_nest import Output
-from jitgrad.backend.loops import HERE, Coord, Expressions, Node, View
+from jitgrad.backend.loops import HERE, MULTIPLY, Coord, Expressions, Node, View
 from jitgrad.backend.text import Sym, element_type, literal
 from jitgrad.graph.ir import Op
-from jitgrad.graph.primitive import PRIMITIVES
 
 __all__: list[str] = []
 
 SMALL = 8 * 8 * 8  # products below this many multiplications are loops of our own
 ROW_MAJOR, PLAIN, TRANSPOSED = 101, 111, 112
-MULTIPLY = Op(PRIMITIVES["multiply"], [], {}, [], [], None)
 
 
 @lowers("matmul")

@@ -232,9 +232,7 @@ class _Nest:
             case "gather":
                 return self._gather(n, env, pointers, width, count)
         operands = [self._operand(o, env, width) for o in n.operands]
-        self.arithmetic.result = n.dtype
-        made: Handle = n.payload.primitive.scalar(self.arithmetic, *operands)
-        return made
+        return self.arithmetic.elementwise(n.payload, n.dtype, operands)
 
     def _operand(self, n: Node, env: dict[Node, Handle], width: int) -> Handle:
         """Return a node's value, splat where that has been done already."""

@@ -10,6 +10,7 @@ fast-math flag, no nsw or nuw is ever written.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy as np
 
 from jitgrad.backend.scalar_math import SUPPORTED, MathLibrary
 from jitgrad.backend.text import FunctionText, literal, register_type, vector
+from jitgrad.graph.ir import Op
 
 __all__ = ["Arithmetic", "Handle"]
 
@@ -115,9 +117,17 @@ class Arithmetic:
         """Return x + y (bools: or)."""
         return self._binary({"f": "fadd", "b": "or"}.get(x.dtype.kind, "add"), x, y)
 
-    def in_any_order(self, name: str, x: Handle, y: Handle) -> Handle:
-        """Return x + y or x - y ("add", "subtract") as part of a float sum that LLVM may regroup."""
-        return self._binary(f"f{name[:3]} reassoc", x, y)
+    def elementwise(self, op: Op, dtype: np.dtype, given: Sequence[Handle]) -> Handle:
+        """Return the result of an elementwise op, with the freedoms that its attributes give to LLVM."""
+        if op.attrs.get("any_order"):
+            return self._binary(f"f{op.name[:3]} reassoc", *given)
+        if op.attrs.get("any_rounding"):
+            x, y = given  # LLVM shares the reciprocal with other quotients by y, or takes it out of the loop
+            return self.mul(x, self.div(self.const(1, dtype), y))
+        self.result = dtype
+        assert op.primitive.scalar is not None
+        made: Handle = op.primitive.scalar(self, *given)
+        return made
 
     def sub(self, x: Handle, y: Handle) -> Handle:
         """Return x - y."""

@@ -18,8 +18,12 @@ import numpy as np
 from jitgrad.backend.structure import constant_number, is_scalar, unit_reshape
 from jitgrad.graph.ir import Op, Value
 from jitgrad.graph.ops.memory import Pick, index_of
+from jitgrad.graph.primitive import PRIMITIVES
 
-__all__ = ["Access", "Coord", "Expressions", "Memory", "Node", "Sizes", "Sym", "View", "c_strides"]
+__all__ = ["ADD", "MULTIPLY", "Access", "Coord", "Expressions", "Memory", "Node", "Sizes", "Sym", "View", "c_strides"]
+
+# Ops of nodes that no op of the graph stands for.
+ADD, MULTIPLY, RECIPROCAL = (Op(PRIMITIVES[name], [], {}, [], [], None) for name in ("add", "multiply", "reciprocal"))
 
 Sym: TypeAlias = int | str
 
@@ -139,6 +143,7 @@ class Expressions:
         self.roots = roots or set()
         self.nodes: list[Node] = []
         self._known: dict[tuple[Value, tuple[Coord, ...]], Node] = {}
+        self._reciprocals: dict[Node, Node] = {}
         self.identity = tuple(HERE if n == 1 else Coord(0, k, 1) for k, n in enumerate(self.domain))
 
     def _new(self, node: Node) -> Node:
@@ -162,6 +167,12 @@ class Expressions:
     def apply(self, op: Op, dtype: np.dtype, operands: list[Node]) -> Node:
         """Return an elementwise op of nodes."""
         return self._new(Node("apply", dtype, operands, payload=op))
+
+    def _reciprocal(self, x: Node, dtype: np.dtype) -> Node:
+        """Return 1 / x, the same node for the same x."""
+        if x not in self._reciprocals:
+            self._reciprocals[x] = self.apply(RECIPROCAL, dtype, [x])
+        return self._reciprocals[x]
 
     def node(self, value: Value, coords: tuple[Coord, ...]) -> Node:
         """Return the element of a value at a position."""
@@ -187,7 +198,10 @@ class Expressions:
         """Return the element of the result of a fusable op, computed from its operands."""
         if op.primitive.scalar is not None:
             operands = [self.node(v, self._align(v, op.result, coords)) for v in op.operands]
-            return self.apply(op, op.result.array.dtype, operands)
+            dtype = op.result.array.dtype
+            if op.attrs.get("any_rounding"):
+                return self.apply(MULTIPLY, dtype, [operands[0], self._reciprocal(operands[1], dtype)])
+            return self.apply(op, dtype, operands)
         match op.name:
             case "constant":
                 return self._new(Node("constant", op.result.array.dtype, payload=constant_number(op)))

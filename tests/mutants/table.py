@@ -149,8 +149,8 @@ MUTANTS = (
     Mutant(
         "reads of one array at different places are merged",
         "graph/passes/cse.py",
-        "key = (name, operands, attrs_key(op.attrs))",
-        'key = (name, operands, None if name == "load" else attrs_key(op.attrs))',
+        "attrs_key(op.attrs) if FREEDOMS.isdisjoint(op.attrs) else ()",
+        'None if name == "load" else attrs_key(op.attrs)',
         _STORES,
     ),
     Mutant(

@@ -18,7 +18,7 @@ import numpy as np
 
 from jitgrad.graph.equality import attrs_key
 from jitgrad.graph.ir import Block, Graph, Op, Value
-from jitgrad.graph.passes.rewriting import Replacements
+from jitgrad.graph.passes.rewriting import FREEDOMS, Replacements
 from jitgrad.graph.primitive import PRIMITIVES
 from jitgrad.graph.types import BOOL
 
@@ -130,9 +130,11 @@ class _Numbering:
                 # Numbers in order of meeting: the identity of objects would make the result differ between runs.
                 if order.setdefault(x, len(order)) > order.setdefault(y, len(order)):
                     operands = (y, x)
-            key = (name, operands, attrs_key(op.attrs))
+            key = (name, operands, attrs_key(op.attrs) if FREEDOMS.isdisjoint(op.attrs) else ())
             earlier = table.get(key)
             if earlier is not None and _types(earlier) == _types(op):
+                for freedom in FREEDOMS.intersection(earlier.attrs).difference(op.attrs):
+                    del earlier.attrs[freedom]
                 for old, new in zip(op.results, earlier.results, strict=True):
                     self.replaced.add(old, new)
                 self.changed = True

@@ -13,6 +13,7 @@ from jitgrad.graph.ir import Block, Op, Value, substitute_attrs, substitute_type
 from jitgrad.graph.types import ArrayType, ListType, Type
 
 __all__ = [
+    "FREEDOMS",
     "KEPT_EFFECTS",
     "Replacements",
     "attr_dims",
@@ -22,6 +23,9 @@ __all__ = [
     "may_act",
     "run_time_dims",
 ]
+
+# Attributes that let the backend round otherwise than the op alone would; they mean nothing to the graph.
+FREEDOMS = frozenset({"any_order", "any_rounding"})
 
 # An op with one of these stays although nothing uses its results, and nothing may pass over it that it guards.
 KEPT_EFFECTS = frozenset({"may_raise", "io"})

@@ -20,7 +20,14 @@ import numpy as np
 
 from jitgrad.graph.builder import Builder
 from jitgrad.graph.ir import Block, Graph, Op, Value
-from jitgrad.graph.passes.rewriting import Replacements, blocks_within, drop_positions, may_act, run_time_dims
+from jitgrad.graph.passes.rewriting import (
+    FREEDOMS,
+    Replacements,
+    blocks_within,
+    drop_positions,
+    may_act,
+    run_time_dims,
+)
 from jitgrad.graph.passes.rules import arithmetic, choice, memory, ranges, shapes
 from jitgrad.graph.passes.rules.context import Context, Rule, made_by
 from jitgrad.graph.types import ArrayType
@@ -165,8 +172,8 @@ class _Sweep:
             if len(target.ops) == before or made is not target.ops[-1] or made.name == "constant":
                 self.replace(old, value)
                 return
-            if op.attrs.get("any_order") and made.name in ("add", "subtract"):
-                made.attrs["any_order"] = True
+            if op.attrs and made.name in ("add", "subtract", "divide"):
+                made.attrs.update(dict.fromkeys(FREEDOMS.intersection(op.attrs), True))
             # The rule made a new op: it takes the place of the old one, and may be simplified in its turn.
             target.ops.pop()
             op = made

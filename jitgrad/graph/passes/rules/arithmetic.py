@@ -150,11 +150,11 @@ def _signs_outwards(r: Context, op: Op) -> Value | None:
     a, b = (made_by(v, "negative") for v in op.operands)
     x, y = op.operands
     if a is not None and b is not None:
-        return r.g.emit(op.name, [a.operands[0], b.operands[0]]).result
+        return r.g.emit(op.name, [a.operands[0], b.operands[0]], dict(op.attrs)).result
     if b is not None and r.once(y):
-        return r.g.negative(r.g.emit(op.name, [x, b.operands[0]]).result)
+        return r.g.negative(r.g.emit(op.name, [x, b.operands[0]], dict(op.attrs)).result)
     if a is not None and r.once(x):
-        return r.g.negative(r.g.emit(op.name, [a.operands[0], y]).result)
+        return r.g.negative(r.g.emit(op.name, [a.operands[0], y], dict(op.attrs)).result)
     return None
 
 
