@@ -22,6 +22,8 @@ from jitgrad.graph.ir import Op
 __all__: list[str] = []
 
 _INT64 = np.dtype(np.int64)
+# Of the squares in which an array is turned: two lines of a cache are 16 doubles.
+_SIDE = 16
 
 
 def _over(e: Emitter, shape: Sequence[Sym], body: Callable[[list[Sym]], None]) -> None:
@@ -108,6 +110,44 @@ def op_concatenate(e: Emitter, op: Op) -> None:
         node = built.node(v, built.identity)
         e.finish_nest(built, [Output(node, built.access(view, coords))])
         start = e.text.add(start, e.size(v.shape[axis]))
+
+
+@lowers("relayout")
+def op_relayout(e: Emitter, op: Op) -> None:
+    """Copy an array to another order of its axes, square by square: all lines of a square stay in the cache."""
+    (x,) = op.operands
+    e.define(op.result)
+    view = e.view(op.result)
+    shape = e.shape(x)
+    split = op.attrs["split"]
+    row, column = split - 1, len(shape) - 1  # the axis that is last in the result, and that which is last in x
+
+    def square(at: list[Sym], i0: str, j0: str) -> None:
+        def one(i: str, j: str) -> None:
+            at[row], at[column] = i, j
+            e.lanes.store(_address(e, view, [*at[split:], *at[:split]]), e.element(x, at), 1, 1)
+
+        i1, j1 = (_least(e, e.text.add(k, _SIDE), shape[axis]) for k, axis in ((i0, row), (j0, column)))
+        e.text.counted(j1, lambda j: e.text.counted(i1, lambda i: one(i, j), start=i0, as_is=True), start=j0)
+
+    def squares(at: list[Sym]) -> None:
+        at = [*at]
+        e.text.counted(
+            shape[row],
+            lambda i0: e.text.counted(shape[column], lambda j0: square(at, i0, j0), step=_SIDE),
+            step=_SIDE,
+        )
+
+    e.pace.array(shape, 2)
+    _over(e, [1 if k in (row, column) else d for k, d in enumerate(shape)], squares)
+
+
+def _least(e: Emitter, x: Sym, y: Sym) -> Sym:
+    """Return the lesser of two numbers."""
+    if isinstance(x, int) and isinstance(y, int):
+        return min(x, y)
+    e.text.declare("i64 @llvm.smin.i64(i64, i64)")
+    return e.text.emit(f"call i64 @llvm.smin.i64(i64 {x}, i64 {y})")
 
 
 @lowers("scatter", "scatter_add")

@@ -99,6 +99,10 @@ def _reshape_runtime(g: Builder, n: Value, x: Value) -> Value:
     return reshape_to(g, x, (n, 2))
 
 
+def _rotation(rank: int, split: int) -> tuple[int, ...]:
+    return (*range(split, rank), *range(split))
+
+
 def _iota(dtype: str) -> Callable[..., Value]:
     return lambda g, n: g.iota(n, dtype=np.dtype(dtype), shape=(None,))
 
@@ -138,6 +142,12 @@ SHAPE = {
         for d in DTYPES
         for x in layouts(d)
         for p in list(itertools.permutations(range(x.ndim)))[-2:]
+    ],
+    "relayout": [
+        Example([x], lambda g, x, k=k: g.relayout(x, split=k), lambda x, k=k: np.transpose(x, _rotation(x.ndim, k)))
+        for d in DTYPES
+        for x in [draw(d, 3, 2), draw(d, 17, 35), draw(d, 3, 2).T, draw(d, 2, 18, 3), draw(d, 0, 3)]
+        for k in range(1, x.ndim)
     ],
     "concatenate": [
         Example(xs, lambda g, *xs, k=k: g.concatenate(*xs, axis=k), lambda *xs, k=k: np.concatenate(xs, axis=k))

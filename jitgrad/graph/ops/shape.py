@@ -154,6 +154,12 @@ transpose = primitive(
     evaluate=lambda attrs, x: np.transpose(x, attrs["permutation"]),
     derivative=Linear(lambda g, i, ct, op: g.transpose(ct, permutation=_inverse(op.attrs["permutation"])), moves=True),
 )
+relayout = primitive(
+    "relayout",
+    type_rule=lambda attrs, x: [x.array.with_shape((*x.shape[attrs["split"] :], *x.shape[: attrs["split"]]))],
+    evaluate=lambda attrs, x: np.ascontiguousarray(np.moveaxis(x, range(attrs["split"]), range(-attrs["split"], 0))),
+    derivative=Linear(lambda g, i, ct, op: g.relayout(ct, split=op.result.array.rank - op.attrs["split"]), moves=True),
+)
 concatenate = primitive(
     "concatenate",
     type_rule=_concatenate_rule,
