@@ -22,8 +22,8 @@ from jitgrad.graph.ops.index import Entry, Pick, index_of
 from jitgrad.graph.passes.accesses import Carried, carried_array
 from jitgrad.graph.passes.rewriting import Replacements, blocks_within
 from jitgrad.graph.passes.rules.context import Context
-from jitgrad.graph.passes.rules.places import apart
-from jitgrad.graph.passes.rules.ranges import bounds_of, survey_sums
+from jitgrad.graph.passes.rules.places import apart, is_element
+from jitgrad.graph.passes.rules.ranges import survey_sums
 from jitgrad.graph.passes.simplify import survey
 from jitgrad.graph.primitive import PRIMITIVES
 from jitgrad.graph.types import ArrayType
@@ -82,14 +82,8 @@ class _Loop:
 
     def is_fixed(self, place: tuple[Entry, ...], array: Value) -> bool:
         """Whether a place is one element, the same in every iteration, and surely of the array."""
-        for e, size in zip(place, array.shape, strict=True):
-            if not isinstance(e, Pick) or e.at is None or e.at in self.inside:
-                return False
-            low, _ = bounds_of(self.r, e.at)
-            gap, _ = bounds_of(self.r, size, e.at)
-            if low < 0 or gap < 1:
-                return False
-        return True
+        moves = any(isinstance(e, Pick) and e.at in self.inside for e in place)
+        return not moves and is_element(self.r, place, array.shape)
 
     def is_alone(self, carried: Carried, place: tuple[Entry, ...]) -> bool:
         """Whether every other access is surely to other elements; those to this very element stand in the body."""

@@ -30,6 +30,7 @@ from jitgrad.graph.passes.rewriting import (
 )
 from jitgrad.graph.passes.rules import arithmetic, choice, memory, ranges, shapes
 from jitgrad.graph.passes.rules.context import Context, Rule, made_by
+from jitgrad.graph.passes.rules.selects import as_selects
 from jitgrad.graph.types import ArrayType
 
 __all__ = ["simplify", "simplify_integers", "survey"]
@@ -48,15 +49,6 @@ _FOLDED_MOVES = frozenset({"load", "reshape", "transpose", "concatenate"})
 _AGAIN = 8
 _MOVES = frozenset({"load", "store"})
 _WRITES = frozenset({"store", "addto", "scatter", "scatter_add", "list_push", "list_pop", "list_set", "list_addto"})
-
-# An `if` whose arms hold at most this many of these ops becomes selects: both arms together then cost about as much as
-# one mispredicted branch (some 15 cycles), and scalar loops without branches vectorise. None may raise or read memory
-# (an index may be in range only under the condition), and none is a division or a function.
-_SELECT_OPS = 8
-_SELECTABLE = frozenset(
-    {"constant", "add", "subtract", "multiply", "negative", "absolute", "maximum", "minimum", "less", "less_equal",
-     "equal", "not_equal", "greater", "greater_equal", "logical_and", "logical_or", "logical_not", "select", "cast"}
-)  # fmt: skip
 
 
 def simplify(graph: Graph) -> bool:
@@ -283,7 +275,10 @@ class _Sweep:
         self.r.g.location = op.location
         if op.name == "if" and op.results:
             self.merge_equal_results(op)
-            if op.results and not self.integers_only and self.becomes_select(op, target):
+            made = as_selects(self.r, op) if op.results and not self.integers_only else None
+            if made is not None:
+                for result, value in zip(op.results, made, strict=True):
+                    self.replace(result, value)
                 return
         elif op.name == "while":
             literal = self.r.literal(op.regions[0].yields[0])
@@ -307,21 +302,6 @@ class _Sweep:
                 dead.add(i)
         if dead:
             drop_positions(op, dead)
-
-    def becomes_select(self, op: Op, target: Block) -> bool:
-        """Turn a small `if` over scalars into selects; see `_SELECT_OPS`."""
-        then, other = op.regions
-        ops = then.ops + other.ops
-        if (
-            len(ops) + len(op.results) > _SELECT_OPS
-            or any(not isinstance(v.type, ArrayType) or v.type.shape for v in op.results)
-            or any(o.primitive.name not in _SELECTABLE or o.results[0].array.rank for o in ops)
-        ):
-            return False
-        target.ops += ops
-        for result, x, y in zip(op.results, then.yields, other.yields, strict=True):
-            self.replace(result, self.r.g.select(op.operands[0], x, y))
-        return True
 
 
 def survey(graph: Graph, r: Context) -> None:

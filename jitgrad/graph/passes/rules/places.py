@@ -15,8 +15,9 @@ from jitgrad.graph.ops.index import Entry, Pick, Span
 from jitgrad.graph.passes.rules.arithmetic import affine
 from jitgrad.graph.passes.rules.context import Context
 from jitgrad.graph.passes.rules.ranges import bounds_of
+from jitgrad.graph.types import Dim
 
-__all__ = ["apart", "known", "same"]
+__all__ = ["apart", "is_element", "known", "same"]
 
 
 def known(r: Context, index: Sequence[Entry]) -> tuple[Entry, ...]:
@@ -37,6 +38,16 @@ def same(a: Sequence[Entry], b: Sequence[Entry]) -> bool:
         type(x) is type(y) and all(p is q or (isinstance(p, int) and p == q) for p, q in zip(x, y, strict=True))
         for x, y in zip(a, b, strict=True)
     )
+
+
+def is_element(r: Context, index: Sequence[Entry], shape: Sequence[Dim]) -> bool:
+    """Whether an index names one element, surely of an array of this shape."""
+    for e, size in zip(index, shape, strict=True):
+        if not isinstance(e, Pick) or e.at is None:
+            return False
+        if bounds_of(r, e.at)[0] < 0 or bounds_of(r, size, e.at)[0] < 1:
+            return False
+    return True
 
 
 def apart(r: Context, a: Sequence[Entry], b: Sequence[Entry]) -> bool:
