@@ -17,7 +17,6 @@ import pytest
 
 import jitgrad
 from jitgrad.graph.interpret import interpret
-from jitgrad.graph.ir import Graph
 from jitgrad.graph.passes import layout, turn_arrays
 from jitgrad.graph.verify import verify
 from tests.graph.helpers import read
@@ -241,7 +240,7 @@ class _Program:
 
 
 def _accepted(seed: int, args: tuple[Any, ...]) -> tuple[_Program, Any]:
-    """Return the first program of a seed that is not refused: arrays may be exchanged in branches, and then stored to."""
+    """Return the first program of a seed that is not refused, as arrays exchanged in branches may be."""
     for k in range(20):
         program = _Program(20 * seed + k, args[0].ndim)
         f = program.function(f"<layout {seed}.{k}>")
@@ -301,7 +300,7 @@ def test_many_of_the_random_programs_are_turned(monkeypatch: pytest.MonkeyPatch)
         return split
 
     monkeypatch.setattr(layout, "_best_split", all_of_them)
-    for seed in range(0, 24):
+    for seed in range(24):
         found.append(0)
         shape = _SHAPES[seed % len(_SHAPES)]
         found[-1] = 0

@@ -12,7 +12,7 @@ from jitgrad.graph.builder import Builder
 from jitgrad.graph.diff.adjoint import adjoint
 from jitgrad.graph.ir import Graph, Value
 from jitgrad.graph.types import FLOAT64
-from tests.graph.diff_bank import floats, loop, program
+from tests.graph.diff_bank import loop, program
 
 FREE = "any_rounding"
 

@@ -1,7 +1,7 @@
 """The passes over graphs, and the order they run in.
 
     graph -> dce -> (simplify -> cse -> licm -> promote -> dce) until nothing changes -> gather_sums -> again
-          -> turn_arrays -> graph
+          -> split_loops -> again -> turn_arrays -> graph
 
 In: a graph that verifies. Out: the same graph object, which computes the same bits and raises the same errors with
 fewer ops. A pass is a function `name(graph) -> bool` (whether it changed something) in a file of its own; each is
@@ -21,8 +21,21 @@ from jitgrad.graph.passes.licm import licm, licm_integers
 from jitgrad.graph.passes.promote import promote
 from jitgrad.graph.passes.scalars import small_arrays_to_scalars
 from jitgrad.graph.passes.simplify import simplify, simplify_integers
+from jitgrad.graph.passes.split import split_loops
 
-__all__ = ["PASSES", "cse", "dce", "gather_sums", "licm", "optimise", "prepare", "promote", "simplify", "turn_arrays"]
+__all__ = [
+    "PASSES",
+    "cse",
+    "dce",
+    "gather_sums",
+    "licm",
+    "optimise",
+    "prepare",
+    "promote",
+    "simplify",
+    "split_loops",
+    "turn_arrays",
+]
 
 PASSES: tuple[Callable[[Graph], bool], ...] = (
     # Facts about constants and decided branches first: they make ops equal, invariant and dead.
@@ -51,6 +64,9 @@ def optimise(graph: Graph) -> None:
         dce(graph)
         _until_quiet(graph)
     if gather_sums(graph):
+        _until_quiet(graph)
+    # After conditions have become selects and invariant things have left; promote then finds elements that stay.
+    if split_loops(graph):
         _until_quiet(graph)
     # Last, since it counts how often what is left touches memory.
     if turn_arrays(graph):

@@ -65,13 +65,20 @@ class _Loop:
             if any(v in carried.versions for op in self.body.ops if op.name == "if" for v in op.results):
                 continue  # what the element is would have to be chosen too
             tried: set[tuple[Entry, ...]] = set()
-            for access in carried.stores:
+            for access in (*carried.stores, *carried.loads):
                 op = access.op
                 place = index_of(op)
-                if len(access.path) > 1 or op.operands[1].shape or place in tried:
+                element = op.result if op.name == "load" else op.operands[1]
+                if len(access.path) > 1 or element.shape or place in tried:
                     continue
                 tried.add(place)
                 if not self.is_fixed(place, op.operands[0]):
+                    continue
+                if op.name == "load":  # nothing is stored there
+                    if self.is_alone(carried, place):
+                        self.read_before(carried, place)
+                        changed = True
+                        break
                     continue
                 alone = self.is_alone(carried, place)
                 if alone or (op.name == "addto" and self.only_adds(carried, place)):
@@ -102,6 +109,24 @@ class _Loop:
             access.op.name == "addto" or apart(self.r, place, index_of(access.op))
             for access in (*carried.loads, *carried.stores)
         )
+
+    def read_before(self, carried: Carried, place: tuple[Entry, ...]) -> None:
+        """Read an element that stays the same before the loop."""
+        like = next(x.op for x in carried.loads if index_of(x.op) == place)
+        at = self.block.ops.index(self.loop)
+        init = self.loop.operands[carried.position + 1]
+        g = Builder(Block(), like.location)
+        before = g.emit("load", [init, *like.operands[1:]], {"index": like.attrs["index"]}).result
+        self.block.ops[at:at] = g.block.ops
+        replaced = Replacements()
+        kept = []
+        for op in self.body.ops:
+            if op.name == "load" and op.operands[0] in carried.versions and index_of(op) == place:
+                replaced.add(op.result, before)
+            else:
+                kept.append(op)
+        self.body.ops = kept
+        _replace_within(self.body, replaced)
 
     def rewrite(self, carried: Carried, place: tuple[Entry, ...], from_zero: bool) -> None:
         """Carry the element at a place, or what is added to it."""
