@@ -1,7 +1,7 @@
 """The passes over graphs, and the order they run in.
 
     graph -> dce -> (simplify -> cse -> licm -> promote -> dce) until nothing changes -> gather_sums -> again
-          -> split_loops -> again -> turn_arrays -> graph
+          -> take_apart -> again -> split_loops -> again -> turn_arrays -> graph
 
 In: a graph that verifies. Out: the same graph object, which computes the same bits and raises the same errors with
 fewer ops. A pass is a function `name(graph) -> bool` (whether it changed something) in a file of its own; each is
@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from jitgrad.graph.ir import Graph
+from jitgrad.graph.passes.components import take_apart
 from jitgrad.graph.passes.cse import cse
 from jitgrad.graph.passes.dce import dce
 from jitgrad.graph.passes.gather import gather_sums
@@ -34,6 +35,7 @@ __all__ = [
     "promote",
     "simplify",
     "split_loops",
+    "take_apart",
     "turn_arrays",
 ]
 
@@ -64,6 +66,8 @@ def optimise(graph: Graph) -> None:
         dce(graph)
         _until_quiet(graph)
     if gather_sums(graph):
+        _until_quiet(graph)
+    if take_apart(graph):
         _until_quiet(graph)
     # After conditions have become selects and invariant things have left; promote then finds elements that stay.
     if split_loops(graph):
