@@ -190,7 +190,7 @@ MUTANTS = (
     ),
     Mutant(
         "a store is dead though the next iteration reads it",
-        "graph/passes/dead_stores.py",
+        "graph/passes/dependence.py",
         "moved = {index: Sum({index: 1, more: 1}, 1)}",
         "moved = {index: Sum({index: 1, more: 1}, 2)}",
         ("graph/test_dependence.py",),

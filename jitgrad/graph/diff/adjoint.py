@@ -157,7 +157,7 @@ class _Adjoint:
         self.graph.yields = [*yields, *cts]
         # Tapes and restored arrays were built before it was known who reads them; these make them free.
         dce(self.graph)
-        if self.reverse.undo.done and dead_stores(self.graph):
+        if dead_stores(self.graph):
             dce(self.graph)
         own = set(primal)
         for op in self.graph.ops:

@@ -1,7 +1,7 @@
 """The passes over graphs, and the order they run in.
 
     graph -> dce -> (simplify -> cse -> licm -> promote -> dce) until nothing changes -> gather_sums -> again
-          -> take_apart -> again -> split_loops -> again -> turn_arrays -> graph
+          -> store_into_fresh -> again -> take_apart -> again -> split_loops -> again -> turn_arrays -> graph
 
 In: a graph that verifies. Out: the same graph object, which computes the same bits and raises the same errors with
 fewer ops. A pass is a function `name(graph) -> bool` (whether it changed something) in a file of its own; each is
@@ -16,6 +16,7 @@ from jitgrad.graph.ir import Graph
 from jitgrad.graph.passes.components import take_apart
 from jitgrad.graph.passes.cse import cse
 from jitgrad.graph.passes.dce import dce
+from jitgrad.graph.passes.fresh import store_into_fresh
 from jitgrad.graph.passes.gather import gather_sums
 from jitgrad.graph.passes.layout import turn_arrays
 from jitgrad.graph.passes.licm import licm, licm_integers
@@ -35,6 +36,7 @@ __all__ = [
     "promote",
     "simplify",
     "split_loops",
+    "store_into_fresh",
     "take_apart",
     "turn_arrays",
 ]
@@ -68,6 +70,9 @@ def optimise(graph: Graph) -> None:
     if gather_sums(graph):
         _until_quiet(graph)
     if take_apart(graph):
+        _until_quiet(graph)
+    # After the sums of loops have been taken together.
+    if store_into_fresh(graph):
         _until_quiet(graph)
     # After conditions have become selects and invariant things have left; promote then finds elements that stay.
     if split_loops(graph):

@@ -1,56 +1,53 @@
 """Stores in loops that nobody reads any more.
 
-A reverse program puts arrays back to earlier contents before it repeats their loads. Often it reads other parts only:
-after column j of a factorisation has been put back, it works on the columns before j. Such stores, and with them the
-tapes that feed them, are not needed.
+A reverse program puts arrays back to earlier contents before it repeats their loads, and zeros into cotangents whose
+values it has taken. Often it reads other parts only: after column j of a factorisation has been put back, it works on
+the columns before j. Such stores, and with them the tapes that feed them, are not needed.
 
-An array that a nest of `for` loops carries, and that nobody uses behind it, is looked at as a whole. A store is dead if
-every load that may follow it (later in the same iteration, or in a later iteration of any loop around both) reads
-elsewhere on some axis. Places are sums of loop indices (`rules/ranges.py`); the index of the later iteration is the
-earlier one plus one plus an unknown that is not negative.
+An array that a nest of `for` loops carries is looked at as a whole, if behind the nest parts of it are read at most. A
+store is dead if every load that may follow it (`dependence.py`) reads elsewhere on some axis.
 
-In: a graph. Out: the same graph with fewer stores; `dce` must follow. This is dependence analysis of the textbook kind
-(Allen and Kennedy, Optimizing Compilers for Modern Architectures, chapter 3), by bounds of differences.
+In: a graph. Out: the same graph with fewer stores; `dce` must follow.
 """
 
 from __future__ import annotations
 
 from jitgrad.graph.builder import Builder
 from jitgrad.graph.ir import Block, Graph, Op, Value
-from jitgrad.graph.ops.index import Entry, Pick, index_of
-from jitgrad.graph.passes.accesses import Access, Carried, carried_array
+from jitgrad.graph.passes.accesses import Carried, carried_array
+from jitgrad.graph.passes.dependence import Dependence
 from jitgrad.graph.passes.rewriting import Replacements, blocks_within
 from jitgrad.graph.passes.rules.context import Context
-from jitgrad.graph.passes.rules.ranges import Sum, bound, last_of, sum_of, survey_sums
+from jitgrad.graph.passes.rules.ranges import survey_sums
 from jitgrad.graph.passes.simplify import survey
-from jitgrad.graph.types import INT64, ArrayType, Dim
+from jitgrad.graph.types import ArrayType
 
 __all__ = ["dead_stores"]
 
 # Arrays with more pairs of a store and a load are left alone.
 _PAIRS = 400
 
-# Of each axis, the first position and the one behind the last; None where they are not known.
-_Box = list[tuple[Sum, Sum] | None]
-
 
 def dead_stores(graph: Graph) -> bool:
     """Drop stores in loops whose elements are not read again."""
     blocks = blocks_within(graph)
-    loops = [op for block in blocks for op in block.ops if op.name == "for"]
-    if not loops:
+    if not any(op.name == "for" for block in blocks for op in block.ops):
         return False
-    used = {v for block in blocks for op in block.ops for v in op.operands} | {v for b in blocks for v in b.yields}
     r = Context(Builder(graph))
     survey(graph, r)
     survey_sums(r, graph)
     replaced = Replacements()
-    for loop in loops:
-        for k, result in enumerate(loop.results):
-            if result not in used and isinstance(result.type, ArrayType) and result.type.shape:
-                carried = carried_array(loop, k)
+    for block in blocks:
+        behind: dict[Value, list[Op]] | None = None
+        for loop in block.ops:
+            if loop.name != "for" or not any(isinstance(v.type, ArrayType) and v.type.shape for v in loop.results):
+                continue
+            if behind is None:
+                behind = _reads(block)
+            for k, result in enumerate(loop.results):
+                carried = carried_array(loop, k) if result in behind and result.shape else None
                 if carried is not None:
-                    _Array(r, carried).drop(replaced)
+                    _drop(Dependence(r, carried), carried, behind[result], replaced)
     if not replaced:
         return False
     for block in blocks:
@@ -61,95 +58,34 @@ def dead_stores(graph: Graph) -> bool:
     return True
 
 
-class _Array:
-    """An array that a loop carries and nobody uses behind it."""
+def _reads(block: Block) -> dict[Value, list[Op]]:
+    """Return, for each array that loops of a block hand on, the loads of its parts, if nothing else is done to it."""
+    found: dict[Value, list[Op]] = {
+        v: [] for op in block.ops if op.name == "for" for v in op.results if isinstance(v.type, ArrayType)
+    }
+    for op in block.ops:
+        for k, v in enumerate(op.operands):
+            if v in found:
+                if op.name == "load" and k == 0:
+                    found[v].append(op)
+                else:
+                    del found[v]
+        for inner in (b for region in op.regions for b in blocks_within(region)):
+            for v in (*(v for o in inner.ops for v in o.operands), *inner.yields):
+                found.pop(v, None)
+    for v in block.yields:
+        found.pop(v, None)
+    return found
 
-    def __init__(self, r: Context, carried: Carried) -> None:
-        self.r = r
-        self.carried = carried
-        (body,) = carried.loop.regions
-        blocks = blocks_within(body)
-        self.inside = {v for b in blocks for op in b.ops for v in op.results}
-        # What loops carry changes too; their indices are dealt with one by one.
-        self.inside |= {v for b in blocks for v in b.args if v not in r.order}
 
-    def drop(self, replaced: Replacements) -> None:
-        """Let the version before a dead store stand for the one behind it."""
-        loads, stores = self.carried.loads, self.carried.stores
-        if len(loads) * len(stores) > _PAIRS:
-            return
-        for s in stores:
-            if s.op.name == "store" and not s.op.attrs.get("visible") and not any(self._may_reach(s, x) for x in loads):
-                replaced.add(s.op.result, s.op.operands[0])
-
-    # --- whether a load may read what a store wrote
-
-    def _may_reach(self, store: Access, load: Access) -> bool:
-        common = 0
-        for (a, _), (b, _) in zip(store.path, load.path, strict=False):
-            if a is not b:
-                break
-            common += 1
-        box = self._box(store.op, {}, anew=False)
-        # Later in the same iteration? Loops around only one of the two have indices of their own.
-        later = store.path[common - 1][1] < load.path[common - 1][1]
-        if later and not self._apart(box, self._box(load.op, {}, anew=False)):
-            return True
-        loops = [level for level in range(common) if load.path[level][0] in self.carried.bodies]
-        return not all(self._apart(box, self._box(load.op, self._later(load, n), anew=True)) for n in loops)
-
-    def _later(self, load: Access, level: int) -> dict[Value, Sum]:
-        """Return what stands for loop indices in a later iteration of the loop at a level of a load's path."""
-        r = self.r
-        index = load.path[level][0].args[0]
-        last = last_of(r, index)
-        more = self._unknown(last.plus(Sum({index: 1}, 1), -1))
-        moved = {index: Sum({index: 1, more: 1}, 1)}
-        for block, _ in load.path[level + 1 :]:
-            if block in self.carried.bodies:
-                inner = block.args[0]
-                moved[inner] = Sum({self._unknown(self._renamed(last_of(r, inner), moved)): 1})
-        return moved
-
-    def _unknown(self, last: Sum) -> Value:
-        """Return a new number between 0 and a sum."""
-        made = Value(INT64, Block(), 0)
-        self.r.lasts[made] = last
-        self.r.order[made] = len(self.r.order)
-        return made
-
-    def _renamed(self, given: Sum, moved: dict[Value, Sum]) -> Sum:
-        """Return a sum as it is in a later iteration; of what is computed anew there nothing is known."""
-        made = Sum({}, given.constant)
-        for v, factor in given.terms.items():
-            anew = Sum({Value(INT64, Block(), 0): 1}) if v in self.inside else Sum({v: 1})
-            made = made.plus(moved.get(v, anew), factor)
-        return made
-
-    def _box(self, op: Op, moved: dict[Value, Sum], anew: bool) -> _Box:
-        def number(x: Dim | None) -> Sum:
-            assert x is not None
-            if isinstance(x, int):
-                return Sum({}, x)
-            found = sum_of(self.r, x)
-            return self._renamed(found, moved) if anew else found
-
-        def ends(e: Entry) -> tuple[Sum, Sum] | None:
-            if isinstance(e, Pick):
-                at = number(e.at)
-                return at, at.plus(Sum({}, 1))
-            if not isinstance(e.step, int):
-                return None
-            start = number(e.start)
-            last = start.plus(number(e.length), e.step).plus(Sum({}, -e.step))
-            return (start, last.plus(Sum({}, 1))) if e.step > 0 else (last, start.plus(Sum({}, 1)))
-
-        return [ends(e) for e in index_of(op)]
-
-    def _apart(self, a: _Box, b: _Box) -> bool:
-        return any(
-            x is not None
-            and y is not None
-            and (bound(self.r, x[0].plus(y[1], -1), -1) >= 0 or bound(self.r, y[0].plus(x[1], -1), -1) >= 0)
-            for x, y in zip(a, b, strict=True)
-        )
+def _drop(dependence: Dependence, carried: Carried, behind: list[Op], replaced: Replacements) -> None:
+    """Let the version before a dead store stand for the one behind it."""
+    loads, stores = carried.loads, carried.stores
+    if (len(loads) + len(behind)) * len(stores) > _PAIRS:
+        return
+    for s in stores:
+        if s.op.name != "store" or s.op.attrs.get("visible"):
+            continue
+        if any(dependence.may_reach(s, x) for x in loads) or any(dependence.may_touch(s, op) for op in behind):
+            continue
+        replaced.add(s.op.result, s.op.operands[0])
