@@ -135,6 +135,9 @@ class _Program:
             ("p", f"np.mean({w}[:, :, None] * {d}, axis=1) - {y}"),
             ("p", f"np.maximum({y}, 0.3)"),
             ("q", f"np.sum({d}, axis=0) * 0.5"),
+            ("q", f"{z} - {y}.sum(axis=0)"),
+            ("p", f"{y} * np.mean({d}, axis=(0, 1))"),
+            ("numbers", f"{w} + {d}.sum() * 0.01"),
             ("q", f"{z} * np.array([1.0, -0.5, 2.0])"),
         ])  # fmt: skip
         self.points[kind].append(name)

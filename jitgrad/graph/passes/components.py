@@ -103,17 +103,16 @@ class _Middle:
             return bool(op.attrs["permutation"][-1] == x.type.rank - 1)
         return op.name == "reshape" or (op.name in _JOINS and op.attrs["axes"][-1:] != (x.type.rank - 1,))
 
-    def _joins(self, op: Op) -> bool:
-        """Whether an op reduces over the short axis of a value that is taken apart."""
-        return op.name in _JOINS and op.operands[0] in self.apart and op.operands[0].array.rank - 1 in op.attrs["axes"]
+    def _joins(self, op: Op, values: set[Value]) -> bool:
+        """Whether an op reduces over the short axis of one of some values."""
+        return op.name in _JOINS and op.operands[0] in values and op.operands[0].array.rank - 1 in op.attrs["axes"]
 
     def _needed_whole(self, found: set[Value]) -> set[Value]:
         """Return the values that something else uses, and those of which they are computed element by element."""
         needed = {v for v in self.block.yields if v in found}
         for op in self.block.ops:
             inner = [v for r in op.regions for b in blocks_within(r) for v in _used(b)]
-            joins = op.name in _JOINS and op.operands[0] in found
-            if not (op.results and op.results[0] in found) and not joins:
+            if not (op.results and op.results[0] in found) and not self._joins(op, found):
                 needed.update(v for v in op.operands if v in found)
             needed.update(v for v in inner if v in found)
         for op in reversed(self.block.ops):
@@ -128,7 +127,7 @@ class _Middle:
         mixed = False
         edges = {v: _size(v) for v in self.whole}
         for op in self.block.ops:
-            if self._joins(op):
+            if self._joins(op, self.apart):
                 mixed = True
             elif op.results and op.results[0] in self.apart:
                 for v in op.operands:
@@ -154,7 +153,7 @@ class _Middle:
                 self.parts[result] = [self._component(op, c) for c in range(self.count)]
                 if result in self.whole:
                     self._put_together(result)
-            elif self._joins(op):
+            elif self._joins(op, self.apart):
                 self._join(op)
             else:
                 self.block.ops.append(op)
