@@ -22,6 +22,7 @@ from jitgrad.backend.specialisation import link
 from jitgrad.errors import JitgradError, error, located, raise_at
 from jitgrad.graph.interpret import interpret
 from jitgrad.graph.ir import Graph
+from jitgrad.graph.ops.control import exception_arguments
 from jitgrad.graph.ops.memory import Pick
 from jitgrad.options import OPTIONS
 from jitgrad.pytree import (
@@ -199,10 +200,10 @@ def _raiser(sites: Sequence[Site]) -> Any:
         if pending is not None:
             raise_at(site.location, pending, as_it_is=True)
         operands = [_decode(w, d) for w, d in zip(words, site.dtypes, strict=False)]
-        text = site.message.format(*operands)
+        given = exception_arguments(site.message, site.arguments, operands)
         if not issubclass(site.exception, JitgradError):
-            raise_at(site.location, site.exception(text))
-        code, _, rest = text.partition(": ")
+            raise_at(site.location, site.exception(*given))
+        code, _, rest = given[0].partition(": ")
         what, _, do = rest.partition("\n")
         raise located(code, site.location, what, do)
 
@@ -213,7 +214,7 @@ def _decode(word: int, dtype: np.dtype) -> Any:
     """Return the number that a word of an error site holds."""
     raw = struct.pack("q", word)
     size = 1 if dtype.kind == "b" else dtype.itemsize
-    return np.frombuffer(raw[:size], dtype)[0].item()
+    return np.frombuffer(raw[:size], dtype)[0]
 
 
 # --- describing the call to the native entry

@@ -62,12 +62,15 @@ class Site:
     dtypes : tuple of numpy.dtype
         Of the operands, stored in the words of `%err` in order.
     location : Location or None
+    arguments : tuple or None
+        Of the exception, if there are others than the message: see `exception_arguments`.
     """
 
     exception: type[BaseException]
     message: str
     dtypes: tuple[np.dtype, ...]
     location: Location | None
+    arguments: tuple[Any, ...] | None = None
 
 
 def _no_memory(location: Location | None) -> Site:

@@ -23,6 +23,7 @@ from jitgrad.trace.fitting import LoopSignal
 from jitgrad.trace.frame import Frame, Outcome, State
 from jitgrad.trace.inspection import reachable, undefined
 from jitgrad.trace.merge import Edge, Merger, Obligations
+from jitgrad.trace.texts import message_of
 
 __all__ = ["Branches", "DeadEnd", "Restart", "is_of_the_program", "shared_variables"]
 
@@ -129,9 +130,9 @@ class Branches(Context):
                     raise
                 del self.frames[frames:]
                 where = getattr(exception, "raised_at", self.location)
-                message = str(exception.args[0]) if exception.args else ""
+                message, operands, arguments = message_of(self, exception)
                 with self.g.at(where):
-                    self.fail(type(exception), message.replace("{", "{{").replace("}", "}}"))
+                    self.fail(type(exception), message, *operands, arguments=arguments)
                 self.location = location
                 return Outcome({})
             finally:

@@ -293,9 +293,19 @@ class Context:
         """Return a Python number held by a value."""
         return Scalar(value, kind, low, high)
 
-    def check(self, cond: Value, exception: type[BaseException], message: str, *operands: Value) -> None:
+    def check(
+        self,
+        cond: Value,
+        exception: type[BaseException],
+        message: str,
+        *operands: Value,
+        arguments: tuple[Any, ...] | None = None,
+    ) -> None:
         """Emit a check: at run time, leave with the exception unless `cond` holds."""
-        self.g.emit("check", [cond, *operands], {"exception": exception, "message": message})
+        attrs: dict[str, Any] = {"exception": exception, "message": message}
+        if arguments is not None:
+            attrs["arguments"] = arguments
+        self.g.emit("check", [cond, *operands], attrs)
 
     def show(self, cell: Cell, argument: Value, array: Any) -> None:
         """Note that the caller sees what is stored into an array, if it sees any."""
@@ -305,14 +315,20 @@ class Context:
         if isinstance(array, np.ndarray) and not array.flags.writeable:
             self.read_only.add(cell)
 
-    def fail(self, exception: type[BaseException], message: str, *operands: Value) -> None:
+    def fail(
+        self,
+        exception: type[BaseException],
+        message: str,
+        *operands: Value,
+        arguments: tuple[Any, ...] | None = None,
+    ) -> None:
         """Emit a check that fails, after what the caller must find in its arrays: nothing later puts it there."""
         start = self.arm_start
         changed = [c for c in self.visible if c in self.heap and self.heap[c] is not start.get(c, self.visible[c])]
         if changed:
-            arguments = tuple(self.visible[c].index for c in changed)
-            self.g.emit("commit", [self.heap[c] for c in changed], {"arguments": arguments})
-        self.check(self.constant(False, np.bool_), exception, message, *operands)
+            indices = tuple(self.visible[c].index for c in changed)
+            self.g.emit("commit", [self.heap[c] for c in changed], {"arguments": indices})
+        self.check(self.constant(False, np.bool_), exception, message, *operands, arguments=arguments)
 
     def array_type(self, value: Value) -> ArrayType:
         """Return the array type of a value."""

@@ -266,19 +266,32 @@ def canonical_shape(ctx: Context, shape: Sequence[Dim]) -> tuple[Dim, ...]:
 
 
 def renamed(ctx: Context, value: Value, shape: Sequence[Dim]) -> Value:
-    """Return a value with dimensions that are known to be equal to its own."""
-    return load(ctx.g, value, [Span(0, 1, d) for d in shape])
+    """Return a value with dimensions that are known to be equal to its own; the same value as long as it is in scope.
+
+    A mask under its new name is still the same mask.
+    """
+    named = tuple(shape)
+    return ctx.shared(("renamed", value, named), lambda: load(ctx.g, value, [Span(0, 1, d) for d in named]))
 
 
-def unify(ctx: Context, x: Dim, y: Dim, message: str, *operands: Value, broadcast: bool = False) -> None:
+def unify(
+    ctx: Context,
+    x: Dim,
+    y: Dim,
+    message: str,
+    *operands: Value,
+    broadcast: bool = False,
+    exception: type[BaseException] = ValueError,
+) -> None:
     """Check that two dimensions are equal, let one stand for the other, and begin the evaluation again.
 
     Parameters
     ----------
     message : str
-        Of the ValueError if they are not, over `operands`.
+        Of the exception if they are not, over `operands`.
     broadcast : bool
         Whether NumPy would accept a 1 that meets another size: that is refused.
+    exception : type
 
     Raises
     ------
@@ -299,6 +312,6 @@ def unify(ctx: Context, x: Dim, y: Dim, message: str, *operands: Value, broadcas
         refusal = f"JG218: {what}\n{row.do}"
         ctx.note_refusal(refusal, *ones)
         ctx.check(g.logical_or(equal, neither), UnsupportedError, refusal)
-    ctx.check(equal, ValueError, message, *operands)
+    ctx.check(equal, exception, message, *operands)
     ctx.identify(x, y)
     raise Unified

@@ -123,10 +123,10 @@ def static_shape(ctx: Context, shape: Sequence[Dim], why: str) -> tuple[int, ...
     return tuple(static_dim(ctx, d, why) for d in shape)
 
 
-def same_dim(ctx: Context, a: Dim, b: Dim, message: str) -> bool:
+def same_dim(ctx: Context, a: Dim, b: Dim, message: str, exception: type[BaseException] = ValueError) -> bool:
     """Whether two dimensions are equal; where that is known only at run time, a check makes sure.
 
-    `message` is that of the ValueError, in which {0} and {1} stand for the two.
+    `message` is that of the exception, in which {0} and {1} stand for the two.
 
     Raises
     ------
@@ -136,7 +136,7 @@ def same_dim(ctx: Context, a: Dim, b: Dim, message: str) -> bool:
     a, b = (d if isinstance(d, int) else ctx.canonical(d) for d in (a, b))
     if a is b or (isinstance(a, int) and isinstance(b, int)):
         return a == b
-    unify(ctx, a, b, message, ctx.dim(a), ctx.dim(b))
+    unify(ctx, a, b, message, ctx.dim(a), ctx.dim(b), exception=exception)
     raise AssertionError
 
 

@@ -70,7 +70,7 @@ from jitgrad.trace.results import (
     ViewResult,
     with_numbers,
 )
-from jitgrad.trace.texts import Text
+from jitgrad.trace.texts import Text, message_of
 from jitgrad.trace.transforms import apply_transform
 from jitgrad.transform import Transform
 
@@ -265,9 +265,9 @@ class _Trace:
             )
             if not is_of_the_program(exception) or not acts or self.transform.kind != "jit":
                 raise
-            message = str(exception.args[0]) if exception.args else ""
+            message, operands, arguments = message_of(ctx, exception)
             with ctx.g.at(getattr(exception, "raised_at", ctx.location)):
-                ctx.fail(type(exception), message.replace("{", "{{").replace("}", "}}"))
+                ctx.fail(type(exception), message, *operands, arguments=arguments)
             return StaticResult(None)
 
     def check_containers(self) -> None:
