@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from jitgrad.graph.ir import Value
-from jitgrad.graph.ops.shape import reshape_to
+from jitgrad.graph.ops.shape import join, reshape_to
 from jitgrad.trace.abstract import External, Scalar
 from jitgrad.trace.arrays import as_array, cast, is_array, shape_of
 from jitgrad.trace.calls import handles
 from jitgrad.trace.context import Context
+from jitgrad.trace.extents import total
 from jitgrad.trace.iteration import sequence_of
 from jitgrad.trace.numpy_create import known_dtype
 from jitgrad.trace.numpy_shape import array_of, expand_dims
@@ -58,12 +59,7 @@ def joined(ctx: Context, xs: Sequence[Any], axis: int, dtype: Any = None, functi
             if k != axis and not same_dim(ctx, a, b, message):
                 rehearse(lambda *d: np.concatenate(d, axis), raw)
     values = [cast(ctx, v, wanted) for v in raw]
-    for v in values:
-        static_dim(ctx, v.shape[axis], "a size along which arrays are joined")
-    if len(values) == 1:
-        return values[0]
-    made: Value = ctx.g.concatenate(*values, axis=axis)
-    return made
+    return join(ctx.g, values, axis, total(ctx, *((1, v.shape[axis]) for v in values)))
 
 
 @handles(np.concatenate)
