@@ -86,6 +86,9 @@ class Context:
         Arrays whose contents the caller sees, and the graph arguments that they are.
     read_only, refused_stores : set of Cell
         Those that may not be stored to in this call, and those of them where it was tried.
+    layouts : dict of Cell or Value to layout
+        How arrays lie in memory of which it is known, as an `ArraySpec` says it, and None for others than in C order
+        that may be in any: arguments, as cells and as values, and some that the program makes.
     argument_leaf : dict of Value to int or Size
         Graph arguments that are numbers, and which leaf or size of the call they are.
     least_sizes : dict of Value to int
@@ -113,6 +116,7 @@ class Context:
         self.read_only: set[Cell] = set()
         self.refused_stores: set[Cell] = set()
         self.arm_start: dict[Cell, Any] = self.heap
+        self.layouts: dict[Cell | Value, Any] = {}
         self.argument_leaf: dict[Value, int | Size] = {}
         self.least_sizes: dict[Value, int] = {}
         self.sizes_now: dict[Value, int] = {}

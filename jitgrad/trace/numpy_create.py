@@ -16,7 +16,7 @@ from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.shape import broadcast_to, reshape_to
 from jitgrad.graph.types import Dim
 from jitgrad.trace import arrays, promotion
-from jitgrad.trace.abstract import External, IndexRange, ListRef, Scalar
+from jitgrad.trace.abstract import External, IndexRange, ListRef, Ref, Scalar
 from jitgrad.trace.arrays import as_array, broadcast_value, cast, dtype_of, is_array, new_array, shape_of, write
 from jitgrad.trace.calls import HANDLERS, handles, method
 from jitgrad.trace.context import PYTHON_DTYPES, Context, kind_of_python
@@ -33,7 +33,7 @@ from jitgrad.trace.sizes import (
     static_int,
 )
 from jitgrad.trace.subscripts import get_item, new_list
-from jitgrad.trace.views import reordered
+from jitgrad.trace.views import is_contiguous, permuted, read_only, reordered
 
 __all__ = ["arange_value", "diagonal_mask", "iota", "known_dtype", "python_number"]
 
@@ -63,7 +63,10 @@ def _filled(name: str, fill: Any) -> Callable[..., Any]:
         ctx: Context, shape: Any, dtype: Any = None, order: Any = "C", *, device: Any = None, like: Any = None
     ) -> Any:
         _only_c(ctx, f"np.{name}", order=order, device=device, like=like)
-        return new_array(ctx, known_dtype(ctx, dtype, np.dtype(np.float64)), shape_argument(ctx, shape), fill)
+        made = new_array(ctx, known_dtype(ctx, dtype, np.dtype(np.float64)), shape_argument(ctx, shape), fill)
+        if order == "F":
+            ctx.layouts[made.cell] = "F" if len(shape_of(ctx, made)) > 1 else "C"
+        return made
 
     return run
 
@@ -81,7 +84,7 @@ def _filled_like(name: str, fill: Any) -> Callable[..., Any]:
     ) -> Any:
         x = numeric(ctx, a)
         dims = shape_of(ctx, x) if shape is None else shape_argument(ctx, shape)
-        return new_array(ctx, known_dtype(ctx, dtype, dtype_of(ctx, x)), dims, fill)
+        return _like(ctx, new_array(ctx, known_dtype(ctx, dtype, dtype_of(ctx, x)), dims, fill), x)
 
     return run
 
@@ -106,7 +109,14 @@ def _full_like(
     x = numeric(ctx, a)
     dims = shape_of(ctx, x) if shape is None else shape_argument(ctx, shape)
     value = as_array(ctx, numeric(ctx, fill_value), known_dtype(ctx, dtype, dtype_of(ctx, x)))
-    return ctx.fresh(broadcast_value(ctx, value, dims))
+    return _like(ctx, ctx.fresh(broadcast_value(ctx, value, dims)), x)
+
+
+def _like(ctx: Context, made: Any, x: Any) -> Any:
+    """Return a new array of which NumPy chooses the order by another."""
+    if isinstance(made, Ref) and not (isinstance(x, Ref) and is_contiguous(ctx, x)):
+        ctx.layouts[made.cell] = None
+    return made
 
 
 @handles(np.eye)
@@ -155,8 +165,11 @@ def _array(
     value = cast(ctx, value, known_dtype(ctx, dtype, value.array.dtype))
     lead = max(static_int(ctx, ndmin, "ndmin") - value.array.rank, 0)
     if copy is False or copy is None:
-        return _asarray(ctx, object, dtype)
-    return ctx.fresh(reshape_to(ctx.g, value, (*(1 for _ in range(lead)), *value.shape)))
+        return _asarray(ctx, object, dtype, order)
+    made = ctx.fresh(reshape_to(ctx.g, value, (*(1 for _ in range(lead)), *value.shape)))
+    if order == "F" and value.array.rank > 1:
+        ctx.layouts[made.cell] = "F"
+    return made
 
 
 def _sequence(ctx: Context, x: Any) -> Any:
@@ -179,13 +192,39 @@ def _asarray(
 ) -> Any:
     x = numeric(ctx, _sequence(ctx, a))
     wanted = known_dtype(ctx, dtype, dtype_of(ctx, x))
+    if order in ("C", "F"):
+        return _in_order(ctx, x, wanted, order)
     if is_array(x) and dtype_of(ctx, x) == wanted and not copy:
         return x
     return ctx.fresh(as_array(ctx, x, wanted))
 
 
-for _function in (np.asanyarray, np.ascontiguousarray, np.asfortranarray, np.require):
-    HANDLERS[_function] = _asarray
+HANDLERS[np.asanyarray] = HANDLERS[np.require] = _asarray
+
+
+def _in_order(ctx: Context, a: Any, dtype: np.dtype, order: str) -> Any:
+    """Return an array in an order: the same if it is in that order, else a copy."""
+    x = _asarray(ctx, a, dtype)
+    if not isinstance(x, Ref) or not shape_of(ctx, x):
+        return x
+    rank = len(shape_of(ctx, x))
+    there = is_contiguous(ctx, x if order == "C" else permuted(ctx, x, range(rank)[::-1]))
+    if there:
+        return x
+    value = as_array(ctx, x)
+    made = ctx.fresh(value) if there is False else read_only(ctx, x, value)
+    ctx.layouts[made.cell] = order if rank > 1 else "C"
+    return made
+
+
+@handles(np.ascontiguousarray)
+def _ascontiguousarray(ctx: Context, a: Any, dtype: Any = None, *, like: Any = None) -> Any:
+    return _asarray(ctx, a, dtype, "C")
+
+
+@handles(np.asfortranarray)
+def _asfortranarray(ctx: Context, a: Any, dtype: Any = None, *, like: Any = None) -> Any:
+    return _asarray(ctx, a, dtype, "F")
 
 
 @handles(np.asarray_chkfinite)
@@ -208,7 +247,11 @@ def _copy(ctx: Context, a: Any, order: Any = "K", subok: Any = False) -> Any:
 @method("array", "copy", "__copy__", "__deepcopy__")
 def _copy_method(ctx: Context, x: Any, *args: Any, **kwargs: Any) -> Any:
     value = as_array(ctx, x)
-    return ctx.fresh(value) if is_array(x) else Scalar(value, "numpy")
+    if not is_array(x):
+        return Scalar(value, "numpy")
+    made = ctx.fresh(value)
+    ctx.layouts[made.cell] = None if args or kwargs else "C"
+    return made
 
 
 @method("array", "astype")

@@ -300,6 +300,7 @@ class _Trace:
                 return Scalar(value, spec.kind)
             cell = Cell(name, argument=leaf)
             ctx.heap[cell] = value
+            ctx.layouts[cell] = ctx.layouts[value] = spec.layout
             self.cells.append((cell, value))
             array = self.values[leaf]
             ctx.show(cell, value, array)
