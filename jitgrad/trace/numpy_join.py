@@ -12,13 +12,16 @@ from typing import Any
 import numpy as np
 
 from jitgrad.graph.ir import Value
+from jitgrad.graph.ops.memory import Span
 from jitgrad.graph.ops.shape import join, reshape_to
-from jitgrad.trace.abstract import External, Scalar
+from jitgrad.graph.types import Dim
+from jitgrad.trace.abstract import Box, External, Scalar, SliceOf
 from jitgrad.trace.arrays import as_array, cast, is_array, shape_of
 from jitgrad.trace.calls import handles
 from jitgrad.trace.context import Context
-from jitgrad.trace.extents import total
+from jitgrad.trace.extents import difference, extremum, quotient, total
 from jitgrad.trace.iteration import sequence_of
+from jitgrad.trace.keys import view_of
 from jitgrad.trace.numpy_create import known_dtype
 from jitgrad.trace.numpy_shape import array_of, expand_dims
 from jitgrad.trace.sizes import (
@@ -35,7 +38,7 @@ from jitgrad.trace.sizes import (
 from jitgrad.trace.subscripts import get_item, new_list
 from jitgrad.trace.ufuncs import store_result
 
-__all__ = ["concatenate", "joined", "parts_of", "stacked"]
+__all__ = ["concatenate", "joined", "joined_values", "parts_of", "stacked"]
 
 
 def parts_of(ctx: Context, arrays: Any) -> list[Any]:
@@ -59,6 +62,11 @@ def joined(ctx: Context, xs: Sequence[Any], axis: int, dtype: Any = None, functi
             if k != axis and not same_dim(ctx, a, b, message):
                 rehearse(lambda *d: np.concatenate(d, axis), raw)
     values = [cast(ctx, v, wanted) for v in raw]
+    return joined_values(ctx, values, axis)
+
+
+def joined_values(ctx: Context, values: Sequence[Value], axis: int) -> Value:
+    """Return values of one dtype that differ in the size of an axis only, joined along it."""
     return join(ctx.g, values, axis, total(ctx, *((1, v.shape[axis]) for v in values)))
 
 
@@ -180,24 +188,33 @@ def _split(ctx: Context, ary: Any, sections: Any, axis: Any, even: bool) -> Any:
     x = array_of(ctx, ary)
     rank = len(shape_of(ctx, x))
     at = axis_argument(ctx, axis, rank)
-    size = static_dim(ctx, shape_of(ctx, x)[at], "the size of an axis that is split")
+    size = shape_of(ctx, x)[at]
     if hasattr(sections, "cell") or isinstance(sections, tuple | External):
-        inner = [static_int(ctx, k, "a place to split") for k in items_of(ctx, sections, "the places to split")]
-        bounds = [0, *inner, size]
-    else:
-        count = static_int(ctx, sections, "the number of parts of a split")
-        if count <= 0:
-            raise ValueError("number sections must be larger than 0.")
-        if even and size % count:
-            raise ValueError("array split does not result in an equal division")
-        small, extra = divmod(size, count)
-        lengths = [small + 1] * extra + [small] * (count - extra)
-        bounds = [0, *np.cumsum(lengths).tolist()]
-    full = [slice(None)] * rank
+        inner = items_of(ctx, sections, "the places to split")
+        bounds = [0, *(k if isinstance(k, Scalar) else static_int(ctx, k, "a place to split") for k in inner), None]
+        full = [slice(None)] * rank
+        keys = [SliceOf(start, stop, None) for start, stop in itertools.pairwise(bounds)]
+        return new_list(ctx, [get_item(ctx, x, (*full[:at], key, *full[at + 1 :])) for key in keys])
+    count = static_int(ctx, sections, "the number of parts of a split")
+    if count <= 0:
+        raise ValueError("number sections must be larger than 0.")
+    small = quotient(ctx, size, count)
+    extra = difference(ctx, size, total(ctx, (count, small)))
+    if even and extra != 0:
+        message = "array split does not result in an equal division"
+        if isinstance(extra, int):
+            raise ValueError(message)
+        ctx.check(ctx.g.equal(extra, 0), ValueError, message)
+        extra = 0
     made = []
-    for start, stop in itertools.pairwise(bounds):
-        key = (*full[:at], slice(start, stop), *full[at + 1 :])
-        made.append(get_item(ctx, x, key))
+    start: Dim = 0
+    for k in range(count):
+        longer = extremum(ctx, "minimum", extremum(ctx, "maximum", difference(ctx, extra, k), 0), 1)
+        length = total(ctx, (1, small), (1, longer))
+        entries = [Span(0, 1, d) for d in shape_of(ctx, x)]
+        entries[at] = Span(start, 1, length)
+        made.append(view_of(ctx, x, Box(tuple(entries), tuple(range(rank)))))
+        start = total(ctx, (1, start), (1, length))
     return new_list(ctx, made)
 
 
