@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from jitgrad.errors import JitgradError, error
+from jitgrad.errors import TABLE, JitgradError, error
 from jitgrad.graph.builder import Builder
 from jitgrad.graph.ir import Block, Graph, Value
 from jitgrad.graph.ops.memory import Pick, load
@@ -166,6 +166,13 @@ class Context:
         if (str(self.location), message) in self.accepted:
             return
         self.know_sizes(message.partition("\n")[0], *values)
+
+    def refuse_unless(self, cond: Value, code: str, *values: Dim, **fields: Any) -> None:
+        """Emit a check that refuses a call, with an error of the table, unless a condition of some sizes holds."""
+        row = TABLE[code]
+        message = f"{code}: {row.what.format(**fields)}\n{row.do}"
+        self.note_refusal(message, *(v for v in values if isinstance(v, Value)))
+        self.check(cond, row.kind, message)
 
     def know_sizes(self, why: str, *values: Value) -> None:
         """Make the sizes of arguments known from which some values are computed, if there are any."""

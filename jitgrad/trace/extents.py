@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from jitgrad.errors import TABLE, UnsupportedError
 from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.memory import Span, load
 from jitgrad.graph.types import Dim
@@ -332,14 +331,11 @@ def unify(
     ones = [v for v, d in ((a, x), (b, y)) if not surely(ctx, 2, (1, d)) or not ctx.least_sizes] if broadcast else []
     if ones:
         one = ctx.constant(1, np.int64)
-        row = TABLE["JG218"]
-        what = row.what.format(what="a size computed by the program turned out to be 1 and is broadcast")
+        what = "a size computed by the program turned out to be 1 and is broadcast"
         neither = g.not_equal(ones[0], one)
         for v in ones[1:]:
             neither = g.logical_and(neither, g.not_equal(v, one))
-        refusal = f"JG218: {what}\n{row.do}"
-        ctx.note_refusal(refusal, *ones)
-        ctx.check(g.logical_or(equal, neither), UnsupportedError, refusal)
+        ctx.refuse_unless(g.logical_or(equal, neither), "JG218", *ones, what=what)
     ctx.check(equal, exception, message, *operands)
     ctx.identify(x, y)
     raise Unified

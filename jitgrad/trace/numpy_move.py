@@ -214,6 +214,8 @@ def _pad(ctx: Context, array: Any, pad_width: Any, mode: Any = "constant", **kwa
     if min((w for pair in widths for w in pair), default=0) < 0:
         raise ValueError("index can't contain negative values")
     fill = kwargs.pop("constant_values", 0) if mode == "constant" else 0
+    if mode in ("reflect", "symmetric") and kwargs.get("reflect_type") == "even":
+        del kwargs["reflect_type"]
     if kwargs:
         raise ctx.error("JG235", name="np.pad", argument=next(iter(kwargs)))
     if mode in ("edge", "reflect", "symmetric", "wrap"):
