@@ -165,7 +165,7 @@ def make_executable(traced: Traced, spec: Any, times: dict[str, float]) -> Execu
     start = time.perf_counter()
     call = _call_form(traced, spec)
     inputs = call.leaves
-    layouts = [_layout(leaf) for leaf in inputs]
+    layouts = [_layout(leaf, traced) for leaf in inputs]
     features = host().features
     target = Target(vector_bytes=64 if "+avx512f" in features else 32, fma="+fma" in features)
     orders = _orders(traced, inputs)
@@ -185,11 +185,15 @@ def make_executable(traced: Traced, spec: Any, times: dict[str, float]) -> Execu
     return Native(traced, body, native)
 
 
-def _layout(leaf: Any) -> Any:
+def _layout(leaf: Any, traced: Traced) -> Any:
     """Return how a graph argument lies in memory, as the lowering wants it."""
     if not isinstance(leaf, form.ArrayLeaf):
         return "C"
-    return leaf.layout if leaf.shape else "memory"
+    if isinstance(leaf.layout, str):
+        return leaf.layout if leaf.shape else "memory"
+    args = traced.graph.args
+    sizes = args[len(args) - len(traced.sizes) :]
+    return tuple(sizes[s.number] if isinstance(s, form.SharedSize) else s for s in leaf.layout)
 
 
 def _raiser(sites: Sequence[Site]) -> Any:
@@ -251,7 +255,8 @@ def _argument(spec: Any, traced: Traced, position: list[int], written: set[int])
             return form.StaticLeaf(traced.statics[leaf], "equal")
         if isinstance(spec, NumberSpec):
             return form.ScalarLeaf(spec.kind, spec.dtype)
-        return form.ArrayLeaf(spec.dtype, _sizes(spec.shape, traced), spec.layout, writeable=leaf in written)
+        layout = spec.layout if isinstance(spec.layout, str) else _sizes(spec.layout, traced)
+        return form.ArrayLeaf(spec.dtype, _sizes(spec.shape, traced), layout, writeable=leaf in written)
     if isinstance(spec, StaticSpec):
         return form.StaticLeaf(spec.value, "equal")
     if isinstance(spec, TupleSpec | ListSpec | DictSpec | ObjectSpec):
@@ -266,10 +271,11 @@ def _argument(spec: Any, traced: Traced, position: list[int], written: set[int])
     return form.StaticLeaf(spec.value, "is")
 
 
-def _sizes(shape: Sequence[Any], traced: Traced) -> tuple[Any, ...]:
-    """Return a shape for the entry."""
+def _sizes(given: Sequence[Any], traced: Traced) -> tuple[Any, ...]:
+    """Return a shape, or strides, for the entry."""
     numbers = list(traced.sizes)
-    return tuple(form.SharedSize(numbers.index(d), d.least) if isinstance(d, Size) else d for d in shape)
+    least = {d: d.least if isinstance(d, Size) else None for d in numbers}
+    return tuple(d if isinstance(d, int) else form.SharedSize(numbers.index(d), least[d]) for d in given)
 
 
 def _hidden_leaf(hidden: Any, stored: bool) -> form.Leaf:

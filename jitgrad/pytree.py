@@ -20,9 +20,9 @@ import numpy as np
 from jitgrad.errors import error
 
 __all__ = [
-    "ArraySpec", "DictSpec", "ListSpec", "NumberSpec", "ObjectSpec", "OpaqueSpec", "Size", "Spec", "StaticSpec",
+    "ArraySpec", "DictSpec", "ListSpec", "NumberSpec", "ObjectSpec", "OpaqueSpec", "Size", "Spec", "StaticSpec", "Step",
     "TupleSpec", "alike", "attributes_of", "flatten", "is_leaf", "leaves_of", "rebuild_object", "spec_of", "unflatten",
-    "with_shapes",
+    "with_arrays",
 ]  # fmt: skip
 
 
@@ -38,10 +38,21 @@ class Size:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """A stride that is known only at run time, neither 0 nor 1 nor -1."""
+
+    number: int
+
+    def __str__(self) -> str:
+        return f"s{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
 class ArraySpec:
     """An ndarray leaf; `layout` is "C", "F" or a tuple of strides in elements.
 
-    The spec of an object has known sizes; one made to stand for many may have a `Size` where they differ.
+    The spec of an object has known sizes and strides; one made to stand for many may have a `Size` or `Step` where they
+    differ.
     """
 
     dtype: np.dtype
@@ -278,9 +289,10 @@ def leaves_of(spec: Any) -> list[Any]:
     return [leaf for child in getattr(spec, "children", ()) for leaf in leaves_of(child)]
 
 
-def with_shapes(spec: Any, shapes: Iterator[tuple[int | Size, ...]]) -> Any:
-    """Return a spec with other shapes of its arrays, in order."""
+def with_arrays(spec: Any, arrays: Iterator[tuple[tuple[int | Size, ...], Any]]) -> Any:
+    """Return a spec with other shapes and layouts of its arrays, in order."""
     if isinstance(spec, ArraySpec):
-        return replace(spec, shape=next(shapes))
+        shape, layout = next(arrays)
+        return replace(spec, shape=shape, layout=layout)
     children = getattr(spec, "children", None)
-    return spec if children is None else replace(spec, children=tuple(with_shapes(c, shapes) for c in children))
+    return spec if children is None else replace(spec, children=tuple(with_arrays(c, arrays) for c in children))

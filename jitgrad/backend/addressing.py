@@ -23,14 +23,15 @@ class Addressing:
     Attributes
     ----------
     layout : callable
-        Strides of an argument of the graph that does not lie in C order; None for any other value.
+        What `lower` knows of the strides of an argument of the graph that does not lie in C order; None for any other
+        value.
     fused : set of Value
         Values that are never stored; grows while the graph is scheduled.
     odd : set of Value
         Versions of an argument that is not in C order and is to be changed: in its memory, or in a copy.
     """
 
-    def __init__(self, layout: Callable[[Value], Sequence[int] | None], odd: set[Value]) -> None:
+    def __init__(self, layout: Callable[[Value], Sequence[int | str | None] | None], odd: set[Value]) -> None:
         self.layout = layout
         self.fused: set[Value] = set()
         self.odd = odd

@@ -28,7 +28,7 @@ from jitgrad.backend.structure import fusable, is_scalar
 from jitgrad.backend.text import FunctionText, Sym, element_type, literal
 from jitgrad.errors import error
 from jitgrad.graph.ir import Block, Op, Value
-from jitgrad.graph.types import ListType
+from jitgrad.graph.types import Dim, ListType
 from jitgrad.location import Location
 
 __all__ = ["LOWERS", "Emitter", "Site", "add_nodes", "lowers"]
@@ -84,7 +84,7 @@ class Emitter:
         self,
         schedule: Schedule,
         plan: Plan,
-        strides: Callable[[Value], Sequence[int] | None],
+        strides: Callable[[Value], Sequence[Dim] | str | None],
         result_orders: Sequence[str],
         vector_bytes: int,
         fma: bool,
@@ -139,9 +139,9 @@ class Emitter:
         buffer = self.plan.place[value]
         layout = self.strides(self.schedule.graph.args[buffer.index]) if buffer.kind == "argument" else None
         shape = self.shape(value)
-        if layout is not None:
-            strides: tuple[Sym, ...] = tuple(layout)
-        elif buffer.order == "F":
+        if layout is not None and layout != "F":
+            strides: tuple[Sym, ...] = tuple(self.size(s) for s in layout)
+        elif layout == "F" or buffer.order == "F":
             strides = c_strides(self.text, shape[::-1])[::-1]
         else:
             strides = c_strides(self.text, shape)

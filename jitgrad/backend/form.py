@@ -60,10 +60,10 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class SharedSize:
-    """A run-time size with a number: the same wherever it stands in a form, and at least `least`."""
+    """A run-time size or stride with a number: the same wherever it stands in a form, and at least `least`."""
 
     number: int
-    least: int = 0
+    least: int | None = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class ArrayLeaf:
     dtype : numpy.dtype
     shape : tuple of int, None or SharedSize
         None is a run-time size, passed to the body as a word.
-    layout : "C", "F", "strided" or tuple of int
+    layout : "C", "F", "strided" or tuple of int or SharedSize
         Contiguous in C or Fortran order; strides passed as words; or these strides, in elements. A stride of a
         dimension of size 1 or of an empty array is not looked at for "C" and "F".
     writeable : bool
@@ -385,8 +385,8 @@ class CallForm:
     @property
     def sizes(self) -> int:
         """How many numbers of `SharedSize` there are; their words follow those of the leaves."""
-        shapes = [leaf.shape for leaf in self.leaves if isinstance(leaf, ArrayLeaf)]
-        return max((d.number + 1 for shape in shapes for d in shape if isinstance(d, SharedSize)), default=0)
+        given = [(*leaf.shape, *leaf.layout) for leaf in self.leaves if isinstance(leaf, ArrayLeaf)]
+        return max((d.number + 1 for numbers in given for d in numbers if isinstance(d, SharedSize)), default=0)
 
     @property
     def output_offsets(self) -> tuple[int, ...]:

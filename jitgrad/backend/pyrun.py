@@ -120,14 +120,19 @@ def _array_fits(leaf: ArrayLeaf, value: Any, shared: dict[int, int]) -> bool:
         "F": flags.f_contiguous,
         "strided": all(s % size == 0 for s in value.strides),
     }
-    strides = layout[leaf.layout] if leaf.layout in layout else value.strides == tuple(s * size for s in leaf.layout)
+    fits = layout[leaf.layout if isinstance(leaf.layout, str) else "strided"]
+    found = [*zip(leaf.shape, value.shape, strict=True)]
+    if isinstance(leaf.layout, tuple):
+        found += zip(leaf.layout, (s // size for s in value.strides), strict=True)
     return bool(
-        strides
+        fits
         and flags.aligned
         and (flags.writeable or not leaf.writeable)
         and all(
-            m >= n.least and shared.setdefault(n.number, m) == m if isinstance(n, SharedSize) else n in (None, m)
-            for n, m in zip(leaf.shape, value.shape, strict=True)
+            (n.least is None or m >= n.least) and shared.setdefault(n.number, m) == m
+            if isinstance(n, SharedSize)
+            else n in (None, m)
+            for n, m in found
         )
     )
 

@@ -162,10 +162,8 @@ def _least(ctx: Context, terms: dict[Value, Fraction], low: Fraction, steps: lis
             return None
         return instead(x, factor / divisor, 1 - divisor if factor > 0 else 0)
     if op.name == "multiply":
-        lows = [least(ctx, (1, v)) for v in (x, y)]
-        if factor < 0 or lows[0] is None or lows[1] is None or min(lows) < 0:
-            return None
-        return instead(lows[0] * lows[1], factor)
+        a, b = (least(ctx, (1, v)) for v in (x, y))
+        return None if factor < 0 or a is None or b is None or min(a, b) < 0 else instead(a * b, factor)
     found = [instead(v, factor) for v in (x, y)]
     real = [f for f in found if f is not None]
     if (op.name == "maximum") == (factor > 0):

@@ -160,7 +160,7 @@ def _roll_axis(ctx: Context, value: Value, shift: Any, axis: int) -> Value:
     return made
 
 
-def _piece(ctx: Context, value: Value, axis: int, start: Dim, length: Dim, step: int = 1) -> Value:
+def _piece(ctx: Context, value: Value, axis: int, start: Dim, length: Any, step: int = 1) -> Value:
     index = [Span(0, 1, d) for d in value.shape]
     index[axis] = Span(start, step, length)
     return load(ctx.g, value, index)
@@ -281,8 +281,9 @@ def _delete(ctx: Context, arr: Any, obj: Any, axis: Any = None) -> Any:
     at = axis_argument(ctx, axis, value.array.rank)
     where = known_argument(ctx, obj, "the positions of np.delete")
     size = value.shape[at]
-    if not isinstance(size, int) and isinstance(where, int | np.integer) and surely(ctx, _above(where), (1, size)):
-        first = total(ctx, (1, where)) if where >= 0 else total(ctx, (1, size), (1, int(where)))
+    single = isinstance(where, int | np.integer) and not isinstance(where, bool)
+    if not isinstance(size, int) and single and surely(ctx, _above(int(where)), (1, size)):
+        first = int(where) if where >= 0 else total(ctx, (1, size), (1, int(where)))
         after = total(ctx, (1, first), (1, 1))
         rest = total(ctx, (1, size), (-1, after))
         parts = [_piece(ctx, value, at, 0, first), _piece(ctx, value, at, after, rest)]
@@ -292,6 +293,6 @@ def _delete(ctx: Context, arr: Any, obj: Any, axis: Any = None) -> Any:
     return ctx.fresh(take_positions(ctx, value, left, at))
 
 
-def _above(position: int | np.integer) -> int:
+def _above(position: int) -> int:
     """Return the least size of an axis in which there is a position, counted from either end."""
-    return int(position) + 1 if position >= 0 else -int(position)
+    return position + 1 if position >= 0 else -position

@@ -111,7 +111,7 @@ def _at_fraction(ctx: Context, ordered: Value, axis: int, fraction: float) -> Va
     t = g.subtract(exact, g.cast(below, dtype=np.dtype(np.float64)))
     row, high = (_pick_row(ctx, ordered, axis, at) for at in (below, g.minimum(g.add(below, 1), last)))
     made = g.select(g.greater_equal(t, 0.5), _between(ctx, row, high, t, True), _between(ctx, row, high, t, False))
-    return g.select(g.equal(t, 0.0), row, made)  # type: ignore[no-any-return]
+    return g.select(g.equal(t, 0.0), row, made)
 
 
 def _pick_row(ctx: Context, value: Value, axis: int, k: Dim) -> Value:
@@ -122,7 +122,7 @@ def _between(ctx: Context, low: Value, high: Value, t: float | Value, from_above
     """Return low + t * (high - low), counted from the nearer end as NumPy does."""
     g = ctx.g
     gap = g.subtract(high, low)
-    if from_above if from_above is not None else t >= 0.5:
+    if t >= 0.5 if isinstance(t, float) else from_above:
         made: Value = g.subtract(high, g.multiply(gap, g.subtract(1.0, t) if isinstance(t, Value) else 1.0 - t))
     else:
         made = g.add(low, g.multiply(gap, t))

@@ -28,6 +28,7 @@ from jitgrad.pytree import (
     Size,
     Spec,
     StaticSpec,
+    Step,
     TupleSpec,
 )
 from jitgrad.trace.abstract import (
@@ -85,7 +86,7 @@ class Traced:
     ----------
     graph : Graph
         Arguments: the numeric leaves of the call's arguments that are not static, in order, then the hidden inputs,
-        then the run-time sizes.
+        then the run-time sizes and strides.
     leaves : list of int
         For each of the first graph arguments, which leaf of the call it is.
     statics : dict of int to object
@@ -103,7 +104,7 @@ class Traced:
         Yields that are arrays although a number would have their type.
     read_only : set of int
         Graph arguments to which the program stores, and for which these are not writeable: that raises.
-    sizes : dict of Size to (int, int)
+    sizes : dict of Size or Step to (int, int)
         In the order of the graph's arguments that they are; (graph argument, axis) is a place where each stands.
     """
 
@@ -118,11 +119,15 @@ class Traced:
     orders: dict[int, int] = field(default_factory=dict)
     arrays_of_rank_0: set[int] = field(default_factory=set)
     read_only: set[int] = field(default_factory=set)
-    sizes: dict[Size, tuple[int, int]] = field(default_factory=dict)
+    sizes: dict[Size | Step, tuple[int, int]] = field(default_factory=dict)
 
     def with_sizes(self, inputs: Sequence[Any]) -> list[Any]:
         """Return leaves and hidden inputs with the sizes that are graph arguments of their own."""
-        return [*inputs, *(np.int64(inputs[argument].shape[axis]) for argument, axis in self.sizes.values())]
+        made = list(inputs)
+        for size, (argument, axis) in self.sizes.items():
+            x = inputs[argument]
+            made.append(np.int64(x.shape[axis] if isinstance(size, Size) else x.strides[axis] // x.itemsize))
+        return made
 
 
 def trace(
@@ -200,7 +205,7 @@ class _Trace:
         self.ctx = Evaluator(self.graph, obligations, observe_arguments=transform.kind == "jit", unrolled=unrolled)
         self.statics = statics
         self.known = known
-        self.sizes: dict[Size, tuple[Value, tuple[int, int]]] = {}
+        self.sizes: dict[Size | Step, tuple[Value, tuple[int, int]]] = {}
         self.values = values
         self.notes = notes
         self.count = 0
@@ -300,7 +305,7 @@ class _Trace:
                 return Scalar(value, spec.kind)
             cell = Cell(name, argument=leaf)
             ctx.heap[cell] = value
-            ctx.layouts[cell] = ctx.layouts[value] = spec.layout
+            ctx.layouts[cell] = ctx.layouts[value] = self.layout(spec, leaf)
             self.cells.append((cell, value))
             array = self.values[leaf]
             ctx.show(cell, value, array)
@@ -339,9 +344,7 @@ class _Trace:
                 made.append(int(self.values[leaf].shape[axis]))
             elif isinstance(d, Size):
                 if d not in self.sizes:
-                    # It joins the graph's arguments in the end, after the hidden inputs that the trace finds.
-                    value = Value(INT64, self.graph, -1, str(d))
-                    self.sizes[d] = value, (len(self.leaves), axis)
+                    value = self.add_size(d, len(self.leaves), axis)
                     self.ctx.argument_leaf[value] = d
                     self.ctx.least_sizes[value] = d.least
                     self.ctx.sizes_now[value] = int(self.values[leaf].shape[axis])
@@ -349,6 +352,22 @@ class _Trace:
             else:
                 made.append(d)
         return tuple(made)
+
+    def layout(self, spec: ArraySpec, leaf: int) -> Any:
+        """Return how an array argument lies in memory, None if that hangs on strides known only at run time."""
+        steps = [] if isinstance(spec.layout, str) else [k for k, s in enumerate(spec.layout) if isinstance(s, Step)]
+        for axis in steps:
+            self.add_size(spec.layout[axis], self.leaves.index(leaf), axis)
+        return None if steps else spec.layout
+
+    def add_size(self, size: Size | Step, argument: int, axis: int) -> Value:
+        """Return a new value for a size or a stride of an argument.
+
+        It joins the graph's arguments in the end, after the hidden inputs that the trace finds.
+        """
+        value = Value(INT64, self.graph, -1, str(size))
+        self.sizes[size] = value, (argument, axis)
+        return value
 
     # --- results
 
