@@ -6,20 +6,20 @@ In: abstract arrays and arguments. Out: new arrays, and views where NumPy gives 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.memory import Span
-from jitgrad.graph.ops.shape import join, reshape_to
+from jitgrad.graph.ops.shape import join, move_axes, reshape_to
 from jitgrad.graph.types import Dim
-from jitgrad.trace.abstract import Box, External, Scalar, SliceOf
+from jitgrad.trace.abstract import Box, External, ListRef, Scalar, SliceOf
 from jitgrad.trace.arrays import as_array, cast, is_array, shape_of
 from jitgrad.trace.calls import handles
 from jitgrad.trace.context import Context
-from jitgrad.trace.extents import difference, extremum, quotient, total
+from jitgrad.trace.extents import difference, extremum, quotient, surely, total
 from jitgrad.trace.iteration import sequence_of
 from jitgrad.trace.keys import view_of
 from jitgrad.trace.numpy_create import known_dtype
@@ -70,11 +70,47 @@ def joined_values(ctx: Context, values: Sequence[Value], axis: int) -> Value:
     return join(ctx.g, values, axis, total(ctx, *((1, v.shape[axis]) for v in values)))
 
 
+def _rows(ctx: Context, arrays: Any, verb: str) -> Value | None:
+    """Return a sequence whose length is known only at run time as one array, its items in order; None for others."""
+    if isinstance(arrays, ListRef):
+        if not isinstance(ctx.heap[arrays.cell], Value):
+            return None
+    elif not is_array(arrays) or isinstance((*shape_of(ctx, arrays), 0)[0], int):
+        return None
+    value = as_array(ctx, arrays)
+    if not surely(ctx, 1, (1, value.shape[0])):
+        some = ctx.g.greater(ctx.dim(value.shape[0]), 0)
+        ctx.check(some, ValueError, f"need at least one array to {verb}")
+    return value
+
+
+def _rows_joined(ctx: Context, rows: Value, axis: int) -> Value:
+    """Return the items of `_rows`, of rank 1 or more, joined along an axis of theirs."""
+    count, *shape = rows.shape
+    shape[axis] = size_of(ctx, (count, shape[axis]))
+    return reshape_to(ctx.g, _rows_stacked(ctx, rows, axis), shape)
+
+
+def _rows_stacked(ctx: Context, rows: Value, axis: int) -> Value:
+    """Return the items of `_rows` along a new axis."""
+    return move_axes(ctx.g, rows, [*range(1, axis + 1), 0, *range(axis + 1, rows.array.rank)])
+
+
 @handles(np.concatenate)
 def concatenate(
     ctx: Context, arrays: Any, /, axis: Any = 0, out: Any = None, *, dtype: Any = None, casting: Any = "same_kind"
 ) -> Any:
     """Return `np.concatenate(arrays, axis)`."""
+    rows = _rows(ctx, arrays, "concatenate")
+    if rows is not None:
+        if rows.array.rank == 1:
+            raise ValueError("zero-dimensional arrays cannot be concatenated")
+        rows = cast(ctx, rows, known_dtype(ctx, dtype, rows.array.dtype))
+        if axis is None:
+            value = reshape_to(ctx.g, rows, (size_of(ctx, rows.shape),))
+        else:
+            value = _rows_joined(ctx, rows, axis_argument(ctx, axis, rows.array.rank - 1))
+        return ctx.fresh(value) if out is None else store_result(ctx, "concatenate", value, out)
     xs = parts_of(ctx, arrays)
     if not xs:
         raise ValueError("need at least one array to concatenate")
@@ -97,6 +133,11 @@ def stacked(
     ctx: Context, arrays: Any, axis: Any = 0, out: Any = None, *, dtype: Any = None, casting: Any = "same_kind"
 ) -> Any:
     """Return `np.stack(arrays, axis)`."""
+    rows = _rows(ctx, arrays, "stack")
+    if rows is not None:
+        value = _rows_stacked(ctx, rows, axis_argument(ctx, axis, rows.array.rank))
+        value = cast(ctx, value, known_dtype(ctx, dtype, rows.array.dtype))
+        return ctx.fresh(value) if out is None else store_result(ctx, "stack", value, out)
     xs = parts_of(ctx, arrays)
     if not xs:
         raise ValueError("need at least one array to stack")
@@ -112,49 +153,47 @@ def stacked(
     return ctx.fresh(made) if out is None else store_result(ctx, "stack", made, out)
 
 
-def _join_at_least(ctx: Context, tup: Any, rank: int, axis: int, dtype: Any) -> Any:
-    xs = []
-    for x in parts_of(ctx, tup):
-        value = as_array(ctx, x)
-        own = value.array.rank
-        if own < rank:
-            shape = (*(1 for _ in range(rank - own)), *value.shape)
-            if rank == 3 and own:
-                shape = (1, *value.shape, 1) if own == 1 else (*value.shape, 1)
-            value = reshape_to(ctx.g, value, shape)
-        xs.append(ctx.fresh(value))
-    if not xs:
+def _raised(shape: Sequence[Dim], rank: int) -> tuple[Dim, ...]:
+    """Return the shape that `np.atleast_1d` and its like make of one."""
+    if rank == 3 and 0 < len(shape) < 3:
+        return (1, *shape, 1) if len(shape) == 1 else (*shape, 1)
+    return (*(1 for _ in range(rank - len(shape))), *shape)
+
+
+def _join_raised(
+    ctx: Context, tup: Any, raised: Callable[[Sequence[Dim]], tuple[Dim, ...]], axis: int, dtype: Any
+) -> Any:
+    """Join arrays that are given another shape before, along an axis or the last that there is."""
+    rows = _rows(ctx, tup, "concatenate")
+    if rows is not None:
+        rows = reshape_to(ctx.g, rows, (rows.shape[0], *raised(rows.shape[1:])))
+        rows = cast(ctx, rows, known_dtype(ctx, dtype, rows.array.dtype))
+        return ctx.fresh(_rows_joined(ctx, rows, min(axis, rows.array.rank - 2)))
+    values = [as_array(ctx, x) for x in parts_of(ctx, tup)]
+    if not values:
         raise ValueError("need at least one array to concatenate")
-    at = min(axis, len(shape_of(ctx, xs[0])) - 1)
-    return ctx.fresh(joined(ctx, xs, at, known_dtype(ctx, dtype)))
+    xs = [ctx.fresh(reshape_to(ctx.g, v, raised(v.shape))) for v in values]
+    return ctx.fresh(joined(ctx, xs, min(axis, len(shape_of(ctx, xs[0])) - 1), known_dtype(ctx, dtype)))
 
 
 @handles(np.vstack)
 def _vstack(ctx: Context, tup: Any, *, dtype: Any = None, casting: Any = "same_kind") -> Any:
-    return _join_at_least(ctx, tup, 2, 0, dtype)
+    return _join_raised(ctx, tup, lambda shape: _raised(shape, 2), 0, dtype)
 
 
 @handles(np.hstack)
 def _hstack(ctx: Context, tup: Any, *, dtype: Any = None, casting: Any = "same_kind") -> Any:
-    xs = parts_of(ctx, tup)
-    rank = len(shape_of(ctx, xs[0])) if xs else 1
-    return _join_at_least(ctx, tuple(xs), 1, 0 if rank <= 1 else 1, dtype)
+    return _join_raised(ctx, tup, lambda shape: _raised(shape, 1), 1, dtype)
 
 
 @handles(np.dstack)
 def _dstack(ctx: Context, tup: Any) -> Any:
-    return _join_at_least(ctx, tup, 3, 2, None)
+    return _join_raised(ctx, tup, lambda shape: _raised(shape, 3), 2, None)
 
 
 @handles(np.column_stack)
 def _column_stack(ctx: Context, tup: Any) -> Any:
-    xs = []
-    for x in parts_of(ctx, tup):
-        value = as_array(ctx, x)
-        if value.array.rank < 2:
-            value = reshape_to(ctx.g, value, (size_of(ctx, value.shape), 1))
-        xs.append(ctx.fresh(value))
-    return ctx.fresh(joined(ctx, xs, 1))
+    return _join_raised(ctx, tup, lambda s: tuple(s) if len(s) > 1 else (size_of(ctx, s), 1), 1, None)
 
 
 @handles(np.append)
