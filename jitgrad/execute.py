@@ -51,7 +51,7 @@ from jitgrad.trace.results import (
     ViewResult,
     with_numbers,
 )
-from jitgrad.trace.tracer import Traced
+from jitgrad.trace.traced import Traced
 
 __all__ = ["Executable", "Interpreted", "Native", "build_result", "check_overlap", "make_executable", "view_of"]
 

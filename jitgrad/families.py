@@ -86,6 +86,7 @@ class Family:
         self._seen: list[Sizes] = []
         self._raised: list[Sizes] = []
         self._needed: set[int] = set()  # axes whose size a program has to know
+        self._large: set[int] = set()  # axes whose size it has to know unless it is large
 
     def fitting(self, sizes: Sizes) -> list[Any]:
         """Return the specs with run-time sizes that a call of these sizes is of."""
@@ -114,8 +115,11 @@ class Family:
                 group.append(axis)
         for number, axes in enumerate(groups):
             least = min(_LEAST, *(seen[k] for seen in self._seen for k in axes if seen[k] >= 2))
-            for axis in axes:
-                made[axis] = Size(number, least)
+            if not self._large.isdisjoint(axes):
+                least = _LEAST
+            if sizes[axes[0]] >= least:
+                for axis in axes:
+                    made[axis] = Size(number, least)
         return _with_sizes(spec, tuple(made)) if made != list(sizes) else spec
 
     def _are_one(self, j: int, k: int) -> bool:
@@ -130,9 +134,10 @@ class Family:
     def compiled(self, asked: Any, got: Any, refusals: set[Any]) -> None:
         """Note what a compile for `asked` came to: in `got`, sizes that the program has to know are known."""
         before, after = family_of(asked)[1], family_of(got)[1]
-        self._needed |= {
-            k for k, (x, y) in enumerate(zip(before, after, strict=True)) if isinstance(x, Size | Step) and x != y
-        }
+        for k, (x, y) in enumerate(zip(before, after, strict=True)):
+            if isinstance(x, Size | Step) and x != y:
+                small = isinstance(x, Size) and x.least < _LEAST
+                (self._large if small else self._needed).add(k)
         if any(isinstance(n, Size | Step) for n in after):
             self.patterns = [(after, got), *((p, s) for p, s in self.patterns if s != got)]
         else:

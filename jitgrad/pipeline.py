@@ -25,7 +25,8 @@ from jitgrad.graph.verify import verify
 from jitgrad.options import OPTIONS
 from jitgrad.pytree import ArraySpec, DictSpec, TupleSpec, alike, leaves_of, spec_of, with_arrays
 from jitgrad.trace.guards import holds, look_up, source_text
-from jitgrad.trace.tracer import Traced, trace
+from jitgrad.trace.traced import Traced
+from jitgrad.trace.tracer import trace
 from jitgrad.transform import Transform
 
 __all__ = ["STAGES", "Specialisation", "specialise"]

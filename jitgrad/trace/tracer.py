@@ -1,15 +1,13 @@
 """From a transform and the specs of a call's arguments to a graph: the front door of the tracer.
 
-Out: a `Traced`, which holds the graph, what its arguments are (leaves of the call's arguments, then hidden inputs), the
-facts to guard, how to rebuild the result, and which argument arrays get new contents. A trace is begun again when it
-finds out that an int must be known or that a merge must be a tagged choice.
+Out: a `Traced`. A trace is begun again when it finds out that an int must be known or that a merge must be a tagged
+choice.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -52,7 +50,6 @@ from jitgrad.trace.branches import DeadEnd, Restart, is_of_the_program
 from jitgrad.trace.context import NeedStatic
 from jitgrad.trace.evaluator import Evaluator
 from jitgrad.trace.fitting import LoopSignal
-from jitgrad.trace.guards import Guard, Hidden
 from jitgrad.trace.identity import UNKNOWN, known_option, option_of, options_of
 from jitgrad.trace.inspection import same
 from jitgrad.trace.instructions import bound_value
@@ -65,69 +62,17 @@ from jitgrad.trace.results import (
     ListResult,
     Nth,
     ObjectResult,
-    ResultTree,
     StaticResult,
     TupleResult,
     ViewResult,
     with_numbers,
 )
 from jitgrad.trace.texts import Text, message_of
+from jitgrad.trace.traced import Traced
 from jitgrad.trace.transforms import apply_transform
 from jitgrad.transform import Transform
 
-__all__ = ["Traced", "trace"]
-
-
-@dataclass(slots=True)
-class Traced:
-    """A traced call.
-
-    Attributes
-    ----------
-    graph : Graph
-        Arguments: the numeric leaves of the call's arguments that are not static, in order, then the hidden inputs,
-        then the run-time sizes and strides.
-    leaves : list of int
-        For each of the first graph arguments, which leaf of the call it is.
-    statics : dict of int to object
-        Leaves that were made known, with the value compiled in.
-    hidden : list of Hidden
-    guards : list of Guard
-    result : ResultTree
-    writes : list of (int, int)
-        (graph argument, yield): argument arrays that get new contents.
-    notes : list of str
-        Why the trace was begun again, for `stats()`.
-    orders : dict of int to int
-        Yields that are gradients, and the leaf of the call by which: they get its memory order.
-    arrays_of_rank_0 : set of int
-        Yields that are arrays although a number would have their type.
-    read_only : set of int
-        Graph arguments to which the program stores, and for which these are not writeable: that raises.
-    sizes : dict of Size or Step to (int, int)
-        In the order of the graph's arguments that they are; (graph argument, axis) is a place where each stands.
-    """
-
-    graph: Graph
-    leaves: list[int]
-    statics: dict[int, Any]
-    hidden: list[Hidden]
-    guards: list[Guard]
-    result: ResultTree
-    writes: list[tuple[int, int]]
-    notes: list[str] = field(default_factory=list)
-    orders: dict[int, int] = field(default_factory=dict)
-    arrays_of_rank_0: set[int] = field(default_factory=set)
-    read_only: set[int] = field(default_factory=set)
-    sizes: dict[Size | Step, tuple[int, int]] = field(default_factory=dict)
-
-    def with_sizes(self, inputs: Sequence[Any]) -> list[Any]:
-        """Return leaves and hidden inputs with the sizes that are graph arguments of their own."""
-        made = list(inputs)
-        for size, (argument, axis) in self.sizes.items():
-            x = inputs[argument]
-            made.append(np.int64(x.shape[axis] if isinstance(size, Size) else x.strides[axis] // x.itemsize))
-        return made
+__all__ = ["trace"]
 
 
 def trace(

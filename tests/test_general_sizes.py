@@ -1,0 +1,458 @@
+"""One compile serves all sizes: what NumPy programs commonly do with arrays of any size, in any memory layout.
+
+Each function is called with many sizes: the third compile is the last, values are NumPy's and gradients those of a
+callable that has seen no other size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import jitgrad
+from jitgrad.errors import UnsupportedError
+from tests.programs.harness import same
+
+SIZES = (5, 6, 7, 9, 12, 33)
+Make = Callable[[np.random.Generator, int], tuple[Any, ...]]
+
+
+def vector(r: np.random.Generator, n: int) -> tuple[Any, ...]:
+    return (r.uniform(0.2, 2.0, n),)
+
+
+def two(r: np.random.Generator, n: int) -> tuple[Any, ...]:
+    return r.uniform(0.2, 2.0, n), r.uniform(0.2, 2.0, n)
+
+
+def even(r: np.random.Generator, n: int) -> tuple[Any, ...]:
+    return (r.uniform(0.2, 2.0, 2 * n),)
+
+
+def rows(r: np.random.Generator, n: int) -> tuple[Any, ...]:
+    return (r.uniform(0.2, 2.0, (n, 3)),)
+
+
+def square(r: np.random.Generator, n: int) -> tuple[Any, ...]:
+    return (r.uniform(0.2, 2.0, (n, n)),)
+
+
+def matrix(r: np.random.Generator, n: int) -> tuple[Any, ...]:
+    return (r.uniform(0.2, 2.0, (n, n + 2)),)
+
+
+def halves(x):
+    a, b = x[: len(x) // 2], x[len(x) // 2 :]
+    return a * b
+
+
+def grown(a):
+    kept = []
+    for row in a:
+        kept.append(row * row.sum())
+    return np.stack(kept, axis=1) @ np.concatenate(kept)[: len(a)]
+
+
+def scheme(u):
+    """One step of a scheme with ghost cells."""
+    v = np.concatenate(([2 * u[0] - u[1]], u, [u[-2]]))
+    return u + 0.1 * (v[2:] - 2 * v[1:-1] + v[:-2])
+
+
+JOINS = {
+    "two": (lambda x: np.concatenate([x, x * 2]), vector),
+    "pieces": (lambda x: np.concatenate((x[2:], x[:2])) * x, vector),
+    "scalars": (lambda x: np.concatenate(([x[0]], (x[2:] - x[:-2]) / 2, [x[-1]])), vector),
+    "columns": (lambda a: np.concatenate([a, a[:, ::-1] ** 2, np.ones((len(a), 1))], axis=1), rows),
+    "rows": (lambda a: np.concatenate([a[1:], a, a.sum(axis=0)[None]]), matrix),
+    "flat": (lambda a: np.concatenate([a, a.T], axis=None), matrix),
+    "append": (lambda x: np.append(x, x[:2]), vector),
+    "hstack": (lambda x: np.hstack([1.0, x, x]), vector),
+    "hstack of matrices": (lambda a: np.hstack([a, a]), matrix),
+    "vstack": (lambda a: np.vstack([a, np.ones(3)]), rows),
+    "column_stack": (lambda x: np.column_stack([np.ones(len(x)), x, x**2]), vector),
+    "block": (lambda a: np.block([[a, a.T], [a, np.eye(len(a))]]), square),
+    "selected": (lambda x: np.concatenate([x[x > 1], x[x <= 1]]) * x, vector),
+    "diff": (lambda x: np.diff(x, prepend=0.0, append=[1.0, 2.0]), vector),
+    "grown": (grown, rows),
+    "comprehension": (lambda a: np.vstack([r * r.sum() for r in a]) + np.array([r**2 for r in a]), rows),
+    "of rows": (lambda a: np.concatenate([r[:2] for r in a]), rows),
+    "array of rows": (lambda a: np.concatenate(a) + np.hstack(a * 2), rows),
+    "stacked columns": (lambda a: np.column_stack([r * 2 for r in a]), rows),
+    "scheme": (scheme, vector),
+}
+
+SHAPES = {
+    "pairs": (lambda x: x.reshape(-1, 2)[:, 0] * x.reshape(-1, 2)[:, 1], even),
+    "two rows": (lambda x: x.reshape(2, -1)[0] - x.reshape(2, -1)[1], even),
+    "half": (lambda x: x.reshape(len(x) // 2, 2).sum(axis=1), even),
+    "computed": (lambda x: x.reshape(len(x) // 2, -1).sum(axis=1), even),
+    "split": (lambda x: np.split(x, 2)[0] * np.split(x, 2)[1], even),
+    "split at": (lambda x: np.concatenate(np.split(x, [2, 4])[::-1]), vector),
+    "array_split": (lambda x: np.array([p.sum() ** 2 for p in np.array_split(x, 4)]), vector),
+    "halves": (halves, even),
+    "tile": (lambda x: np.tile(x, 3) * np.tile(x, (2, 3))[1], vector),
+    "repeat": (lambda a: np.repeat(a, 2, axis=0) + np.repeat(a, 2).reshape(-1, 3), rows),
+    "roll": (lambda a: np.roll(a, 1, axis=0) + np.roll(a, -1, axis=1) * a, matrix),
+    "delete": (lambda x: np.delete(x, 1) * np.delete(x, -2), vector),
+    "pad": (lambda a: np.pad(a, ((1, 0), (2, 1)), constant_values=0.5), matrix),
+    "pad edge": (lambda x: np.pad(x, (2, 3), mode="edge"), vector),
+    "pad wrap": (lambda x: np.pad(x, (7, 3), mode="wrap"), vector),
+    "pad reflect": (lambda x: np.pad(x, (9, 3), mode="reflect"), vector),
+    "pad symmetric": (lambda x: np.pad(x, (11, 3), mode="symmetric"), vector),
+    "trace": (lambda a: np.trace(a) * np.trace(a, 1) * np.ones(2), matrix),
+    "diagonal": (lambda a: np.diagonal(a, -1) * np.diagonal(a)[1:], matrix),
+    "tridiagonal": (lambda x: (np.diag(x) + np.diag(x[1:], -1) + np.diag(x[1:], 1)) @ x, vector),
+    "triu_indices": (lambda a: a[np.triu_indices(len(a), 1)] * a.T[np.triu_indices(len(a), 1)], square),
+    "diag_indices": (lambda a: a[np.diag_indices(len(a))], square),
+}
+
+NUMBERS = {
+    "median": (lambda x: np.median(x) * x, vector),
+    "median of columns": (lambda a: np.median(a, axis=0), matrix),
+    "quantiles": (lambda a: np.quantile(a, [0.0, 0.3, 0.5, 0.9, 1.0], axis=1, keepdims=True), rows),
+    "percentile": (lambda x: x / np.percentile(x, 83.0), vector),
+    "median of some": (lambda x: np.median(x[x > np.min(x)]) * x, vector),
+    "gradient": (lambda a: np.gradient(a)[0] * np.gradient(a, 0.5)[1], matrix),
+    "convolve": (lambda x: np.convolve(x, [1.0, 2.0, 0.5])[1:-1] * np.convolve([3.0, 1.0], x)[1:], vector),
+    "convolve modes": (lambda x: np.convolve(x, [1.0, 2.0, 0.5], "same")[1:-1] * np.convolve(x, [1, 2, 3], "valid"), vector),
+    "correlate": (lambda x: np.correlate(x, [1.0, 2.0]) * np.correlate([1.0, 2.0], x), vector),
+    "interp": (lambda x, y: np.interp([0.3, 0.7, 3.0, -1.0], np.cumsum(x) / 3, y), two),
+    "searchsorted": (lambda x, y: y[np.minimum(np.searchsorted(np.sort(x), y), len(x) - 1)], two),
+}  # fmt: skip
+
+CASES = JOINS | SHAPES | NUMBERS
+
+
+def waves(v: Any) -> Any:
+    return np.cos(np.arange(1.0, 1.0 + np.size(v))).reshape(np.shape(v))
+
+
+def scalar(f: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function whose gradient tells all of f's elements apart."""
+
+    def g(*args: Any) -> Any:
+        y = f(*args)
+        return (y * y * np.cos(np.arange(1.0, 1.0 + y.size)).reshape(y.shape)).sum()
+
+    return g
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_one_compile_serves_all_sizes(name: str) -> None:
+    f, make = CASES[name]
+    compiled, gradient = jitgrad.jit(f), jitgrad.grad(scalar(f))
+    for n in SIZES:
+        args = make(np.random.default_rng(n), n)
+        same(compiled(*args), f(*args), 1e-12)
+        found = gradient(*args)
+        if n in (7, 12):
+            same(found, jitgrad.grad(scalar(f))(*args), 1e-11)
+            step = 1e-6 * waves(args[0])
+            high, low = (scalar(f)(args[0] + sign * step, *args[1:]) for sign in (1, -1))
+            assert (found * waves(args[0])).sum() == pytest.approx((high - low) / 2e-6, rel=1e-4, abs=1e-5)
+    for g in (compiled, gradient):
+        assert g.stats()["compiled"] == 3, [(s["signature"], s["notes"]) for s in g.stats()["signatures"]]
+
+
+def outcome(f: Callable[..., Any], *args: Any) -> Any:
+    try:
+        return f(*args)
+    except Exception as exception:
+        return type(exception), str(exception)
+
+
+RAISING = {
+    "an odd number of pairs": (lambda x: x.reshape(-1, 2) * 2, (6, 8, 10, 7, 12)),
+    "an odd number in two rows": (lambda x: x.reshape(2, -1) * 2, (6, 8, 10, 7, 12)),
+    "thirds": (lambda x: x.reshape(-1, 3, 1, 2), (6, 12, 18, 20, 24)),
+    "an uneven split": (lambda x: np.split(x, 3)[1] * 2, (6, 9, 12, 10, 15)),
+    "parts that do not add up": (lambda x: np.concatenate([x[2:], x[:3]]) * x, (6, 8, 10, 12)),
+    "columns of other heights": (lambda x: np.column_stack([x, x[1:]]), (6, 8, 10, 12)),
+}
+
+
+@pytest.mark.parametrize("name", RAISING)
+def test_what_does_not_fit_raises_as_numpy(name: str) -> None:
+    f, counts = RAISING[name]
+    g = jitgrad.jit(f)
+    for n in counts:
+        x = np.arange(1.0, n + 1)
+        want, found = outcome(f, x), outcome(g, x)
+        if isinstance(want, tuple):
+            assert found[0] is want[0]
+            if "reshape" in want[1] or "split" in want[1]:
+                assert found[1] == want[1]
+        else:
+            same(found, want, 1e-14)
+
+
+def test_nothing_to_join() -> None:
+    def f(a: np.ndarray, k: int) -> Any:
+        return np.concatenate([r * 2 for r in a[:k]])
+
+    g = jitgrad.jit(f)
+    a = np.arange(12.0).reshape(4, 3)
+    for k in (1, 3, 4):
+        same(g(a, k), f(a, k), 0)
+    with pytest.raises(ValueError, match="need at least one array to concatenate"):
+        g(a, 0)
+
+
+def test_a_median_of_nothing_is_refused() -> None:
+    g = jitgrad.jit(lambda x: np.median(x[x > 0]))
+    assert g(np.array([1.0, -1.0, 3.0])) == 2.0
+    with pytest.raises(UnsupportedError, match="JG235"):
+        g(-np.ones(3))
+
+
+def test_a_size_that_only_small_calls_need() -> None:
+    g = jitgrad.jit(lambda x: np.gradient(x))
+    for count, n in enumerate((2, 3, 4, 5, 8, 9, 10, 30, 4), 1):
+        x = np.arange(n) ** 2.0
+        same(g(x), np.gradient(x), 1e-14)
+        assert g.stats()["compiled"] == min(count, 5)
+
+
+# --- memory layouts
+
+
+def fresh(r: np.random.Generator, *shape: int) -> np.ndarray:
+    return r.uniform(0.5, 1.5, shape)
+
+
+LINES: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
+    "every second": lambda r, n: fresh(r, 2 * n)[::2],
+    "backwards": lambda r, n: fresh(r, n)[::-1],
+    "a column": lambda r, n: fresh(r, n, n + 1)[:, 1],
+    "a column of three": lambda r, n: fresh(r, n, 3)[:, 1],
+    "a column backwards": lambda r, n: fresh(r, n, n + 1)[::-1, 1],
+    "a diagonal": lambda r, n: fresh(r, n, n).reshape(-1)[:: n + 1],
+}
+PLANES: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
+    "Fortran": lambda r, n: np.asfortranarray(fresh(r, n, n + 1)),
+    "transposed": lambda r, n: fresh(r, n + 1, n).T,
+    "Fortran, three columns": lambda r, n: np.asfortranarray(fresh(r, n, 3)),
+    "Fortran, single": lambda r, n: np.asfortranarray(fresh(r, n, n + 1).astype(np.float32)),
+    "a block": lambda r, n: fresh(r, n + 3, n + 5)[1 : n + 1, 2 : n + 3],
+    "every second column": lambda r, n: fresh(r, n, 2 * n + 2)[:, ::2],
+    "every second row": lambda r, n: fresh(r, 2 * n, n + 1)[::2],
+    "backwards": lambda r, n: fresh(r, n, n + 1)[::-1],
+    "turned round": lambda r, n: fresh(r, n, n + 1)[::-1, ::-1],
+    "a layer": lambda r, n: fresh(r, n, n + 1, 3)[:, :, 1],
+    "a layer transposed": lambda r, n: fresh(r, n + 1, 2, n)[:, 0].T,
+}
+
+
+def recurrence(x):
+    for i in range(1, len(x)):
+        x[i] += 0.5 * x[i - 1]
+    return x * 2
+
+
+def sweep(a):
+    for i in range(a.shape[0]):
+        for j in range(1, a.shape[1]):
+            a[i, j] -= 0.5 * a[i, j - 1]
+    return a + 1
+
+
+def shifted(x):
+    x[1:] += 2 * x[:-1]
+    return x.sum() * x
+
+
+def turned(a):
+    a[:] = a[::-1].copy()
+    return a @ a.T
+
+
+ON_LINES = [
+    recurrence, shifted, lambda x: x[1:] * x[:-1], lambda x: np.cumsum(x) @ x * x, lambda x: x[:, None] * x,
+    lambda x: np.concatenate([x, x[::-1]]), lambda x: np.sort(x)[::2], lambda x: x.reshape(-1, 1) + x.ravel(),
+]  # fmt: skip
+ON_PLANES = [
+    sweep, shifted, turned, lambda a: a @ a.T, lambda a: a.T @ a, lambda a: a[:, 0] @ a, lambda a: a @ a[-1],
+    lambda a: np.tanh(a) / a.sum(axis=0), lambda a: a.max(axis=1), lambda a: np.hstack([a, a * 2]),
+    lambda a: a.ravel() * a.reshape(-1), lambda a: a.T * 2,
+]  # fmt: skip
+
+
+def laid(makers: dict[str, Any], functions: list[Any]) -> Any:
+    return pytest.mark.parametrize(
+        "make, f", [pytest.param(m, f, id=f"{name}-{k}") for name, m in makers.items() for k, f in enumerate(functions)]
+    )
+
+
+@laid(LINES, ON_LINES)
+def test_lines(make: Any, f: Any) -> None:
+    check_layout(make, f)
+
+
+@laid(PLANES, ON_PLANES)
+def test_planes(make: Any, f: Any) -> None:
+    check_layout(make, f)
+
+
+def check_layout(make: Any, f: Any) -> None:
+    g, h = jitgrad.jit(f), jitgrad.grad(scalar(f))
+    for n in (3, 4, 5, 6, 17):
+        ours, theirs = (make(np.random.default_rng(n), n) for _ in range(2))
+        tolerance = 1e-12 if ours.dtype == np.float64 else 1e-4
+        same(g(ours), f(theirs), tolerance)
+        same(ours, theirs, tolerance, "the argument")
+        again = make(np.random.default_rng(n), n)
+        assert again.strides == ours.strides
+        found = h(again)
+        assert found.dtype == again.dtype
+        same(again, make(np.random.default_rng(n), n), 0, "left alone")
+        if n in (5, 17):
+            same(found, jitgrad.grad(scalar(f))(np.array(again, order="C")), 100 * tolerance)
+    assert g.stats()["compiled"] <= 3
+    assert h.stats()["compiled"] <= 3
+
+
+def test_layouts_that_meet() -> None:
+    f = jitgrad.grad(lambda a, x: (a * x).sum())
+    for n in (3, 4, 5, 6, 7):
+        r = np.random.default_rng(n)
+        a, x = np.asfortranarray(fresh(r, n, n)), fresh(r, n, n)[:, 1]
+        same(f(a, x), np.broadcast_to(x, a.shape), 0)
+    assert f.stats()["compiled"] == 3
+    a, x = a.copy(), x.copy()
+    same(f(a, x), np.broadcast_to(x, a.shape), 0)
+    assert f.stats()["compiled"] == 4, "both in C order"
+
+
+def test_strides_of_one_and_none() -> None:
+    f = jitgrad.jit(lambda x: (x * np.arange(1.0, 7.0)).sum())
+    memory = np.arange(100.0)
+    for step in (2, 3, 4, 5, -2, -7, 1, -1):
+        x = memory[::step][:6]
+        assert f(x) == (x * np.arange(1.0, 7.0)).sum()
+    assert f.stats()["compiled"] <= 5
+    x = np.broadcast_to(np.float64(2.0), (6,))
+    assert f(x) == 42.0
+
+
+# --- whether a reshape shares memory
+
+
+def by_rows(a):
+    b = a.reshape(-1)
+    b[1] = 7.0
+    return a.sum()
+
+
+def by_ravel(a):
+    b = a.ravel()
+    b[1] = 7.0
+    return a.sum()
+
+
+def turned_first(a):
+    b = a.T.reshape(-1)
+    b[1] = 7.0
+    return a.sum()
+
+
+def cut_first(a):
+    b = a[:, :2].reshape(-1)
+    b[1] = 7.0
+    return a.sum()
+
+
+def every_second(a):
+    b = a.reshape(-1)[::2].reshape(2, a.size // 4)
+    b[0, 1] = 7.0
+    return a.sum()
+
+
+def in_c_order(a):
+    b = np.ascontiguousarray(a.T)
+    b[0, 1] = 7.0
+    return a.sum()
+
+
+def in_fortran_order(a):
+    b = np.asarray(a, order="F")
+    b[0, 1] = 7.0
+    return a.sum()
+
+
+def new_in_its_order(a):
+    b = a * 2.0
+    c = b.reshape(-1)
+    c[1] = 7.0
+    return b.sum()
+
+
+def new_like_it(a):
+    b = np.zeros_like(a)
+    c = b.reshape(-1)
+    c[1] = 7.0
+    return b.sum() + a[0, 0]
+
+
+def transposed_copy(a):
+    b = a.T.copy()
+    c = b.reshape(-1)
+    c[1] = 7.0
+    return b.sum()
+
+
+def new_in_fortran_order(a):
+    b = np.zeros(a.shape, order="F")
+    c = b.reshape(-1)
+    c[1] = 7.0
+    return b.sum() + a[0, 0]
+
+
+SHARING = [
+    by_rows, by_ravel, turned_first, cut_first, every_second, in_c_order, in_fortran_order, new_in_its_order,
+    new_like_it, transposed_copy, new_in_fortran_order,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["C", *PLANES])
+@pytest.mark.parametrize("f", SHARING, ids=lambda f: f.__name__)
+def test_a_store_through_a_reshape(f: Any, name: str) -> None:
+    """NumPy copies or not, as the strides say; we do as it does or refuse."""
+    make = PLANES.get(name, lambda r, n: fresh(r, n, n))
+    g, h = jitgrad.jit(f), jitgrad.value_and_grad(f)
+    done = 0
+    for n in (3, 4, 7, 8, 11, 12):
+        if f is every_second and make(np.random.default_rng(n), n).size % 4:
+            continue
+        ours, theirs = (make(np.random.default_rng(n), n) for _ in range(2))
+        want = f(theirs)
+        for compiled in (g, h):
+            try:
+                found = compiled(make(np.random.default_rng(n), n) if compiled is h else ours)
+            except UnsupportedError as refused:
+                assert "JG241" in str(refused)
+                continue
+            done += 1
+            assert (found[0] if compiled is h else found) == pytest.approx(want, rel=1e-5)
+            if compiled is g:
+                same(ours, theirs, 1e-5)
+    assert done or f in (new_in_its_order, new_like_it)
+
+
+def test_products_of_rows_that_run_backwards_or_overlap() -> None:
+    r = np.random.default_rng(0)
+    memory = r.normal(size=400)
+    for m in (5, 40):
+        for a in (
+            np.lib.stride_tricks.as_strided(memory, (60, m), (16, 8)),
+            np.lib.stride_tricks.as_strided(memory, (60, m), (8, 16)),
+            r.normal(size=(60, m))[::-1],
+            r.normal(size=(m, 60))[::-1].T,
+        ):
+            for b in (r.normal(size=(m, 40)), r.normal(size=(m, 40))[::-1], r.normal(size=m)[::-1]):
+                same(jitgrad.jit(lambda a, b: a @ b)(a, b), a @ b, 1e-12)
+                found = jitgrad.grad(lambda a, b: (a @ b).sum())(a, b)
+                same(found, np.broadcast_to(b.sum(axis=1) if b.ndim > 1 else b, a.shape), 1e-12)
