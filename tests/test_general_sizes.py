@@ -16,7 +16,7 @@ import jitgrad
 from jitgrad.errors import UnsupportedError
 from tests.programs.harness import same
 
-SIZES = (5, 6, 7, 9, 12, 33)
+SIZES = (5, 6, 7, 12, 33)
 Make = Callable[[np.random.Generator, int], tuple[Any, ...]]
 
 
@@ -118,7 +118,7 @@ NUMBERS = {
     "median of some": (lambda x: np.median(x[x > np.min(x)]) * x, vector),
     "gradient": (lambda a: np.gradient(a)[0] * np.gradient(a, 0.5)[1], matrix),
     "convolve": (lambda x: np.convolve(x, [1.0, 2.0, 0.5])[1:-1] * np.convolve([3.0, 1.0], x)[1:], vector),
-    "convolve modes": (lambda x: np.convolve(x, [1.0, 2.0, 0.5], "same")[1:-1] * np.convolve(x, [1, 2, 3], "valid"), vector),
+    "convolve modes": (lambda x: np.convolve(x, [1, 2, 3], "same")[1:-1] * np.convolve(x, [3, 2, 1], "valid"), vector),
     "correlate": (lambda x: np.correlate(x, [1.0, 2.0]) * np.correlate([1.0, 2.0], x), vector),
     "interp": (lambda x, y: np.interp([0.3, 0.7, 3.0, -1.0], np.cumsum(x) / 3, y), two),
     "searchsorted": (lambda x, y: y[np.minimum(np.searchsorted(np.sort(x), y), len(x) - 1)], two),
@@ -136,7 +136,7 @@ def scalar(f: Callable[..., Any]) -> Callable[..., Any]:
 
     def g(*args: Any) -> Any:
         y = f(*args)
-        return (y * y * np.cos(np.arange(1.0, 1.0 + y.size)).reshape(y.shape)).sum()
+        return (y * y * np.cos(np.arange(y.size)).reshape(y.shape)).sum()
 
     return g
 
@@ -149,7 +149,7 @@ def test_one_compile_serves_all_sizes(name: str) -> None:
         args = make(np.random.default_rng(n), n)
         same(compiled(*args), f(*args), 1e-12)
         found = gradient(*args)
-        if n in (7, 12):
+        if n == 12:
             same(found, jitgrad.grad(scalar(f))(*args), 1e-11)
             step = 1e-6 * waves(args[0])
             high, low = (scalar(f)(args[0] + sign * step, *args[1:]) for sign in (1, -1))
@@ -271,13 +271,12 @@ def turned(a):
 
 
 ON_LINES = [
-    recurrence, shifted, lambda x: x[1:] * x[:-1], lambda x: np.cumsum(x) @ x * x, lambda x: x[:, None] * x,
-    lambda x: np.concatenate([x, x[::-1]]), lambda x: np.sort(x)[::2], lambda x: x.reshape(-1, 1) + x.ravel(),
+    recurrence, shifted, lambda x: np.cumsum(x) @ x * x[::-1], lambda x: np.concatenate([x, np.sort(x)[::2]]),
+    lambda x: x.reshape(-1, 1) + x.ravel(),
 ]  # fmt: skip
 ON_PLANES = [
-    sweep, shifted, turned, lambda a: a @ a.T, lambda a: a.T @ a, lambda a: a[:, 0] @ a, lambda a: a @ a[-1],
-    lambda a: np.tanh(a) / a.sum(axis=0), lambda a: a.max(axis=1), lambda a: np.hstack([a, a * 2]),
-    lambda a: a.ravel() * a.reshape(-1), lambda a: a.T * 2,
+    sweep, turned, lambda a: a.T @ a + a[:, 0] @ a, lambda a: (np.tanh(a) / a.sum(axis=0)).T @ a.max(axis=1),
+    lambda a: np.hstack([a, a * 2]) @ (a.ravel() * a.reshape(-1))[: 2 * a.shape[1]],
 ]  # fmt: skip
 
 
@@ -299,7 +298,7 @@ def test_planes(make: Any, f: Any) -> None:
 
 def check_layout(make: Any, f: Any) -> None:
     g, h = jitgrad.jit(f), jitgrad.grad(scalar(f))
-    for n in (3, 4, 5, 6, 17):
+    for n in (3, 4, 5, 17):
         ours, theirs = (make(np.random.default_rng(n), n) for _ in range(2))
         tolerance = 1e-12 if ours.dtype == np.float64 else 1e-4
         same(g(ours), f(theirs), tolerance)
@@ -309,7 +308,7 @@ def check_layout(make: Any, f: Any) -> None:
         found = h(again)
         assert found.dtype == again.dtype
         same(again, make(np.random.default_rng(n), n), 0, "left alone")
-        if n in (5, 17):
+        if n == 17:
             same(found, jitgrad.grad(scalar(f))(np.array(again, order="C")), 100 * tolerance)
     assert g.stats()["compiled"] <= 3
     assert h.stats()["compiled"] <= 3
@@ -417,7 +416,7 @@ SHARING = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["C", *PLANES])
+@pytest.mark.parametrize("name", ["C", "Fortran", "a block", "turned round", "a layer", "a layer transposed"])
 @pytest.mark.parametrize("f", SHARING, ids=lambda f: f.__name__)
 def test_a_store_through_a_reshape(f: Any, name: str) -> None:
     """NumPy copies or not, as the strides say; we do as it does or refuse."""
@@ -442,17 +441,26 @@ def test_a_store_through_a_reshape(f: Any, name: str) -> None:
     assert done or f in (new_in_its_order, new_like_it)
 
 
+def test_a_store_that_shows_through_two_views() -> None:
+    def f(a: np.ndarray) -> Any:
+        d = np.broadcast_to(np.diagonal(a), (2, len(a)))
+        a[0, 0] = 5.0
+        return d.sum()
+
+    with pytest.raises(UnsupportedError, match="JG241"):
+        jitgrad.jit(f)(np.eye(3))
+
+
 def test_products_of_rows_that_run_backwards_or_overlap() -> None:
     r = np.random.default_rng(0)
     memory = r.normal(size=400)
     for m in (5, 40):
         for a in (
             np.lib.stride_tricks.as_strided(memory, (60, m), (16, 8)),
-            np.lib.stride_tricks.as_strided(memory, (60, m), (8, 16)),
             r.normal(size=(60, m))[::-1],
             r.normal(size=(m, 60))[::-1].T,
         ):
-            for b in (r.normal(size=(m, 40)), r.normal(size=(m, 40))[::-1], r.normal(size=m)[::-1]):
-                same(jitgrad.jit(lambda a, b: a @ b)(a, b), a @ b, 1e-12)
-                found = jitgrad.grad(lambda a, b: (a @ b).sum())(a, b)
-                same(found, np.broadcast_to(b.sum(axis=1) if b.ndim > 1 else b, a.shape), 1e-12)
+            b = r.normal(size=(m, 40))[:: 1 if m == 5 else -1]
+            same(jitgrad.jit(lambda a, b: a @ b)(a, b), a @ b, 1e-12)
+            found = jitgrad.grad(lambda a, b: (a @ b).sum())(a, b)
+            same(found, np.broadcast_to(b.sum(axis=1), a.shape), 1e-12)

@@ -394,7 +394,7 @@ class Evaluator(Branches):
 
     def share(self, a: Cell, b: Cell) -> None:
         """Note that two cells are one array in the program: a store to one while the other is alive is refused."""
-        self.obligations.relate(a, b, [])
+        self.obligations.unite(a, b)
         a.options = (UNKNOWN,)
 
     def live_values(self) -> list[Any]:

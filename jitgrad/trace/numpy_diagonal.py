@@ -117,7 +117,9 @@ def _triangle_indices(ctx: Context, function: Any, n: Any, k: Any, m: Any) -> An
     offset = static_int(ctx, k, "a diagonal")
     if isinstance(rows, int) and isinstance(columns, int):
         return tuple(ctx.fresh(ctx.constant(v)) for v in function(rows, offset, columns))
-    mask = diagonal_mask(ctx, rows, columns, offset, "less_equal" if function is np.tril_indices else "greater_equal")
+    relation = "less_equal" if function is np.tril_indices else "greater_equal"
+    key = ("triangle", relation, rows, columns, offset)
+    mask = ctx.shared(key, lambda: diagonal_mask(ctx, rows, columns, offset, relation))
     return tuple(ctx.fresh(v) for v in true_positions(ctx, mask))
 
 

@@ -112,11 +112,11 @@ def trace(
             attempt.ctx.accepted = accepted
             return attempt.run(args, kwargs)
         except Restart as restart:
-            obligations.related.clear()
+            obligations.forget()
             obligations.tagged |= restart.keys
             notes.append(f"traced again: {restart.why}")
         except NeedStatic as need:
-            obligations.related.clear()
+            obligations.forget()
             if isinstance(need.leaf, Size):
                 known.add(need.leaf)
                 notes.append(f"the size {need.leaf} is static: {need.why}")

@@ -39,6 +39,7 @@ from jitgrad.trace.calls import Native
 from jitgrad.trace.context import Context, kind_of_python
 from jitgrad.trace.inspection import cells_of, values_in
 from jitgrad.trace.iteration import sequence_of
+from jitgrad.trace.views import laid_as
 from jitgrad.transform import Transform, argument_positions
 
 __all__ = [
@@ -181,7 +182,7 @@ def with_leaves(ctx: Context, x: Any, leaves: Iterator[Value]) -> Any:
         value = next(leaves)
         if not is_array(leaf):
             return _number_like(ctx, leaf, value)
-        made = ctx.fresh(value)
+        made = laid_as(ctx, ctx.fresh(value), leaf)
         made.cell.like = leaf.cell.argument if isinstance(leaf, Ref) and not leaf.view else None
         return made
 
@@ -207,7 +208,7 @@ def _put_through(x: Any, mapping: dict[Value, Value]) -> Any:
 
 def _copied(ctx: Context, x: Any) -> Any:
     """Return x with storage of its own, so that stores into it stay inside the transform."""
-    return map_leaves(ctx, x, lambda leaf: ctx.fresh(read(ctx, leaf)) if is_array(leaf) else leaf)
+    return map_leaves(ctx, x, lambda leaf: laid_as(ctx, ctx.fresh(read(ctx, leaf)), leaf) if is_array(leaf) else leaf)
 
 
 # --- tracing a function into a block

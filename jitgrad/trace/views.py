@@ -23,7 +23,7 @@ from jitgrad.trace.context import Context
 from jitgrad.trace.extents import quotient, surely
 from jitgrad.trace.sizes import rehearse, same_dim, size_of, static_dim
 
-__all__ = ["fitted", "is_contiguous", "permuted", "read_only", "reordered", "reshaped"]
+__all__ = ["fitted", "is_contiguous", "laid_as", "permuted", "read_only", "reordered", "reshaped"]
 
 _RESHAPE = "cannot reshape an array of {0} elements into one of {1}"
 
@@ -67,6 +67,27 @@ def read_only(ctx: Context, x: Any, value: Value) -> Any:
         if isinstance(ref, Ref):
             ctx.share(made.cell, ref.cell)
     return made
+
+
+def laid_as(ctx: Context, made: Ref, x: Any) -> Ref:
+    """Return an array that stands for another: it is taken to lie in memory as that one does."""
+    ctx.layouts[made.cell] = ctx.layouts[ctx.heap[made.cell]] = _lie(ctx, x)
+    return made
+
+
+def _lie(ctx: Context, x: Any) -> Any:
+    """Return how an array lies in memory, see `Context.layouts`."""
+    if isinstance(x, TaggedRef):
+        found = {_lie(ctx, r) for r in x.choices}
+        return found.pop() if len(found) == 1 else None
+    if not isinstance(x, Ref):
+        return "C" if isinstance(x, np.ndarray) and x.flags.c_contiguous else None
+    if not x.view or _surely_contiguous(ctx, x):
+        return "C" if x.view else _layout(ctx, x.cell)
+    dummy = _dummy(ctx, x)
+    if dummy is None:
+        return None
+    return "C" if dummy.flags.c_contiguous else "F" if dummy.flags.f_contiguous else dummy.strides
 
 
 def is_contiguous(ctx: Context, x: Ref) -> bool | None:
