@@ -20,6 +20,7 @@ from jitgrad.trace.abstract import External, IndexRange, ListRef, Ref, Scalar
 from jitgrad.trace.arrays import as_array, broadcast_value, cast, dtype_of, is_array, new_array, shape_of, write
 from jitgrad.trace.calls import HANDLERS, handles, method
 from jitgrad.trace.context import PYTHON_DTYPES, Context, kind_of_python
+from jitgrad.trace.extents import extremum, total
 from jitgrad.trace.iteration import range_count, row
 from jitgrad.trace.sizes import (
     axis_argument,
@@ -379,9 +380,10 @@ def _linspace(
     g = ctx.g
     a, b = (as_array(ctx, v, own) for v in (first, last))
     gap = g.subtract(b, a)
-    parts: Dim = (
-        count if not endpoint else count - 1 if isinstance(count, int) else g.subtract(count, ctx.constant(1, np.int64))
-    )
+    parts = total(ctx, (1, count), (1, -1 if endpoint else 0))
+    if not isinstance(parts, int):
+        # A single number is the start, as if there were another; NumPy has a step of NaN then.
+        parts = extremum(ctx, "maximum", parts, 1)
     div = ctx.constant(parts, own) if isinstance(parts, int) else cast(ctx, parts, own)
     step = g.divide(gap, div) if not isinstance(parts, int) or parts > 0 else ctx.constant(math.nan, own)
     at = reshape_to(g, iota(ctx, count, own), (count, *(1 for _ in gap.shape)))
@@ -401,7 +403,12 @@ def _linspace(
         order = [k for k in range(made.array.rank) if k]
         order.insert(at_axis, 0)
         result = reordered(ctx, result, order)
-    return (result, ctx.result(step)) if retstep else result
+    if not retstep:
+        return result
+    if not isinstance(count, int):
+        some = g.greater(count, ctx.constant(1 if endpoint else 0, np.int64))
+        step = g.select(some, step, ctx.constant(math.nan, own))
+    return result, ctx.result(step)
 
 
 @handles(np.logspace)

@@ -29,6 +29,7 @@ from jitgrad.trace.numpy_select import where_of
 from jitgrad.trace.products import matmul_values
 from jitgrad.trace.sizes import (
     axis_argument,
+    dim_scalar,
     known_argument,
     numeric,
     promoted,
@@ -244,6 +245,8 @@ def _vander(ctx: Context, x: Any, N: Any = None, increasing: Any = False) -> Any
     )
     dtype = np.promote_types(value.array.dtype, int)
     column = ctx.fresh(cast(ctx, value, dtype))
+    if count == 0:
+        return ctx.call(np.zeros, [(dim_scalar(ctx, value.shape[0]), 0), dtype])
     columns = [ctx.call(np.ones_like, [column])]
     for _ in range(count - 1):
         columns.append(_u(ctx, np.multiply, columns[-1], column))
@@ -399,6 +402,8 @@ def _convolve(ctx: Context, a: Any, v: Any, mode: str = "full") -> Any:
 @handles(np.correlate)
 def _correlate(ctx: Context, a: Any, v: Any, mode: str = "valid") -> Any:
     x, w, exchanged = _long_and_short(ctx, "np.correlate", *promoted(ctx, numeric(ctx, a), numeric(ctx, v)))
+    if w.shape[0] == 0:
+        raise ValueError(f"{'first' if exchanged else 'second'} array argument cannot be empty")
     made = _windows(ctx, x, w, mode)
     return ctx.fresh(_reversed(ctx, made) if exchanged else made)
 
@@ -423,5 +428,5 @@ def _cov(ctx: Context, m: Any, y: Any = None, rowvar: Any = True, bias: Any = Fa
     mean = ctx.call(np.mean, [x, 1], {"keepdims": True})
     gap = _u(ctx, np.subtract, x, mean)
     product = ctx.call(np.dot, [gap, ctx.call(np.transpose, [gap])])
-    made = as_array(ctx, _u(ctx, np.multiply, product, np.float64(1.0) / (n - less)))
+    made = as_array(ctx, _u(ctx, np.multiply, product, np.float64(1.0 / (n - less) if n > less else math.inf)))
     return ctx.result(reshape_to(ctx.g, made, [d for d in made.shape if d != 1]) if made.shape == (1, 1) else made)

@@ -18,8 +18,8 @@ from jitgrad.graph.types import Dim
 from jitgrad.trace.arrays import as_array, cast, write
 from jitgrad.trace.calls import handles, method
 from jitgrad.trace.context import Context
-from jitgrad.trace.extents import surely, total
-from jitgrad.trace.sizes import axis_argument, known_argument, numeric, promoted, size_of
+from jitgrad.trace.extents import total
+from jitgrad.trace.sizes import axis_argument, known_argument, numeric, promoted, refuse_empty, size_of
 
 __all__ = ["positions_in", "sort_value"]
 
@@ -72,10 +72,7 @@ def _quantiles(ctx: Context, name: str, a: Any, q: Any, axis: Any, keepdims: Any
         at = axis_argument(ctx, axis, rank)
         shape = tuple(1 if k == at else d for k, d in enumerate(value.shape))  # type: ignore[misc]
     size = value.shape[at]
-    if size == 0:
-        raise ctx.error("JG235", name=name, argument="an empty array")
-    if not surely(ctx, 1, (1, size)):
-        ctx.refuse_unless(ctx.g.greater(ctx.dim(size), 0), "JG235", size, name=name, argument="an empty array")
+    refuse_empty(ctx, size, name)
     fractions = np.asarray(known_argument(ctx, q, f"the fractions of {name}"), np.float64) / scale
     if ((fractions < 0) | (fractions > 1)).any():
         raise ValueError(

@@ -16,6 +16,7 @@ from jitgrad.trace.abstract import Ref, TaggedRef
 from jitgrad.trace.arrays import as_array, broadcast_dims, is_array, shape_of
 from jitgrad.trace.calls import attribute_of_array, handles, method
 from jitgrad.trace.context import Context
+from jitgrad.trace.extents import surely
 from jitgrad.trace.sizes import (
     axis_argument,
     dim_scalar,
@@ -185,11 +186,19 @@ def squeeze(ctx: Context, a: Any, axis: Any = None) -> Any:
     x = array_of(ctx, a)
     shape = shape_of(ctx, x)
     if axis is None:
-        drop = [k for k, d in enumerate(shape) if isinstance(d, int) and d == 1]
+        drop = [k for k, d in enumerate(shape) if d == 1]
+        for d in shape:
+            if not isinstance(d, int) and not surely(ctx, 2, (1, d)):
+                what = "np.squeeze of a size computed by the program that turned out to be 1"
+                ctx.refuse_unless(ctx.g.not_equal(d, 1), "JG218", d, what=what)
     else:
         drop = _axis_list(ctx, axis, len(shape), "axis") if shape else []
-        if any(shape[k] != 1 for k in drop):
-            raise ValueError("cannot select an axis to squeeze out which has size not equal to one")
+        message = "cannot select an axis to squeeze out which has size not equal to one"
+        for d in (shape[k] for k in drop):
+            if isinstance(d, int) and d != 1:
+                raise ValueError(message)
+            if not isinstance(d, int):
+                ctx.check(ctx.g.equal(d, 1), ValueError, message)
     return reordered(ctx, x, [k for k in range(len(shape)) if k not in drop])
 
 

@@ -18,12 +18,12 @@ from jitgrad.trace.abstract import External, IndexRange, ListRef, Ref, Scalar, T
 from jitgrad.trace.arrays import as_array, cast, dtype_of, is_numeric, kind, scalar_value
 from jitgrad.trace.attributes import opened
 from jitgrad.trace.context import Context
-from jitgrad.trace.extents import least, product, total, unify
+from jitgrad.trace.extents import least, product, surely, total, unify
 
 __all__ = [
     "axes_argument", "axis_argument", "dim_argument", "dim_scalar", "items_of", "known_argument", "normal_axes",
-    "numeric", "promoted", "rehearse", "result_dtype", "same_dim", "shape_argument", "size_of", "static_dim",
-    "static_int", "static_shape",
+    "numeric", "promoted", "refuse_empty", "rehearse", "result_dtype", "same_dim", "shape_argument", "size_of",
+    "static_dim", "static_int", "static_shape",
 ]  # fmt: skip
 
 
@@ -111,6 +111,14 @@ def shape_argument(ctx: Context, x: Any) -> tuple[Dim, ...]:
     if any(isinstance(d, int) and d < 0 for d in shape):
         raise ValueError("negative dimensions are not allowed")
     return shape
+
+
+def refuse_empty(ctx: Context, size: Dim, name: str) -> None:
+    """Refuse a call in which a function gets no elements, where what NumPy does then is not followed."""
+    if size == 0:
+        raise ctx.error("JG235", name=name, argument="an empty array")
+    if not surely(ctx, 1, (1, size)):
+        ctx.refuse_unless(ctx.g.greater(ctx.dim(size), 0), "JG235", size, name=name, argument="an empty array")
 
 
 def static_dim(ctx: Context, d: Dim, why: str) -> int:
