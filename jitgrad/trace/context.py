@@ -96,7 +96,9 @@ class Context:
     sizes_now : dict of Value to int
         What they are in the call for which the trace is made.
     trips : dict of Value to Value
-        Indices of counted loops, and the number of trips.
+        Indices of counted loops, and the number of trips in a loop that makes any.
+    spans : dict of Value to Value
+        Counts that are another number where that is positive, else 0.
     accepted : collection of (str, str)
         Checks, by location and message, that may refuse a call at run time although sizes of arguments take part.
     arm_start : dict of Cell to contents
@@ -121,6 +123,7 @@ class Context:
         self.least_sizes: dict[Value, int] = {}
         self.sizes_now: dict[Value, int] = {}
         self.trips: dict[Value, Value] = {}
+        self.spans: dict[Value, Value] = {}
         self.accepted: Collection[tuple[str, str]] = ()
         # Kinds of the numbers in lists that grow: their cells hold one graph value, which knows no kind.
         self.list_kinds: dict[Cell, str] = {}
