@@ -243,6 +243,7 @@ def _call_form(traced: Traced, spec: Any, body: Body | None = None, orders: Sequ
         hidden=hidden,
         disjoint=disjoint,
         arena_bytes=0 if body is None else body.arena_bytes,
+        arena_grows=body is not None and body.arena_grows,
         error_words=words,
     )
 

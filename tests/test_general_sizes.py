@@ -6,7 +6,9 @@ callable that has seen no other size.
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -464,3 +466,82 @@ def test_products_of_rows_that_run_backwards_or_overlap() -> None:
             same(jitgrad.jit(lambda a, b: a @ b)(a, b), a @ b, 1e-12)
             found = jitgrad.grad(lambda a, b: (a @ b).sum())(a, b)
             same(found, np.broadcast_to(b.sum(axis=1), a.shape), 1e-12)
+
+
+# --- memory
+
+
+def test_temporaries_stay_warm() -> None:
+    """What a call of a run-time size needs is kept for the next, as much as the largest took."""
+
+    def f(x: np.ndarray) -> Any:
+        y = np.sort(x)
+        for i in range(1, len(x)):
+            y[i] += 0.5 * y[i - 1]
+        return (y * y).sum()
+
+    g = jitgrad.grad(f)
+    sizes = (3000, 4000, 5000, 6000, 50_000, 6000)
+    for n in sizes:
+        g(np.linspace(1.0, 0.0, n))
+    assert g.stats()["compiled"] == 3
+    for n in (6000, 50_000):
+        x = np.linspace(1.0, 0.0, n)
+        tracemalloc.start()
+        try:
+            found = g(x)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert peak < found.nbytes + 10_000, "more than the result was allocated"
+        same(found, jitgrad.grad(f)(x), 1e-12)
+
+
+def test_temporaries_that_grow_in_a_loop() -> None:
+    def f(x: np.ndarray) -> Any:
+        s = 0.0
+        for i in range(1, len(x)):
+            part = np.sort(x[:i])
+            part[0] = x[i]
+            s += (part[::-1] * part).sum()
+        return s
+
+    g = jitgrad.value_and_grad(f)
+    for n in (3, 4, 5, 6, 80, 300, 7):
+        x = np.random.default_rng(n).random(n)
+        for _ in range(2):
+            value, slope = g(x)
+            assert value == pytest.approx(f(x))
+        if n in (7, 80):
+            same(slope, jitgrad.grad(f)(x), 1e-11)
+
+
+def test_a_call_that_raises_keeps_its_memory() -> None:
+    def f(x: np.ndarray, k: int) -> Any:
+        y = np.sort(x)
+        y[k] = 0.0
+        return (np.sort(y * 2) * x).sum()
+
+    g = jitgrad.grad(f)
+    for n in (100, 200, 300, 50_000, 400, 60_000):
+        x = np.random.default_rng(n).random(n)
+        found = g(x, 1)
+        for _ in range(3):
+            with pytest.raises(IndexError):
+                g(x, n)
+            same(g(x, 1), found, 0)
+
+
+def test_threads_have_memory_of_their_own() -> None:
+    def f(x: np.ndarray) -> Any:
+        y = np.sort(x)
+        for i in range(1, len(x)):
+            y[i] += 0.5 * y[i - 1]
+        return (y * y).sum()
+
+    g = jitgrad.grad(f)
+    given = [np.random.default_rng(n).random(n) for n in (3, 4, 5, 3000, 40_000, 200_000, 7000)]
+    want = [g(x) for x in given]
+    with ThreadPoolExecutor(4) as pool:
+        for k, found in enumerate(pool.map(g, given * 8)):
+            same(found, want[k % len(given)], 0)

@@ -283,15 +283,27 @@ def _take_arena(table: Table) -> str:
 
 
 def _give_arena(table: Table) -> str:
+    """Keep a block for the next call, or a larger one if that is wanted; free those that are too large to be kept."""
     t = shared_text(table)
-    t.unless(t.emit(f"icmp ule i64 {t.load('i64', '%block')}, {ARENA_KEPT_BYTES}"), "free")
+    size = t.load("i64", "%block")
+    t.unless(t.emit(f"icmp ule i64 {size}, {ARENA_KEPT_BYTES}"), "free")
     t.unless(t.equal("ptr", t.load("ptr", "%words"), "null"), "free")
+    more = t.emit(f"icmp ugt i64 %wanted, {size}")
+    kept = t.emit(f"icmp ule i64 %wanted, {ARENA_KEPT_BYTES}")
+    t.branch_if(t.emit(f"and i1 {more}, {kept}"), "grow", "keep")
+    t.start("keep")
     t.store("ptr %block", "%words")
     t.do("ret void")
+    t.start("grow")
+    larger = t.api("PyMem_RawMalloc", "ptr", f"i64 {t.emit(f'add i64 %wanted, {ARENA_ROOM}')}")
+    t.unless(t.emit(f"icmp ne ptr {larger}, null"), "keep")
+    t.store("i64 %wanted", larger)
+    t.store(f"ptr {larger}", "%words")
+    t.branch("free")
     t.start("free")
     t.api("PyMem_RawFree", "void", "ptr %block")
     t.do("ret void")
-    return t.function("define void @jg_give_arena(ptr %block, ptr %words)", cold=True)
+    return t.function("define void @jg_give_arena(ptr %block, ptr %words, i64 %wanted)", cold=True)
 
 
 def _poll(table: Table) -> str:

@@ -22,6 +22,8 @@ The emitted body is one LLVM function:
           `NumberResult`: the body puts the value there, encoded as inputs are. `ChoiceResult`: first a word with the
           number of the choice, then the words of all choices. Others have no words.
 `%arena`  scratch memory, 64-byte aligned, contents undefined; `arena_bytes` of it (0: the pointer is not to be used).
+          With `arena_grows`, the word 16 bytes before it says how many bytes there are, and the body puts into the word
+          8 bytes before it how many would have been enough: the next call has as many.
 `%err`    `error_words` words for the operands of an error.
 returns   0: all results written. k > 0: error site k - 1, operands in `%err`; `on_error(site, operands)` is called and
           raises (what it returns otherwise becomes the result of the call). If a Python exception is set then, by the
@@ -355,6 +357,8 @@ class CallForm:
         Pairs of leaves that must be one object.
     arena_bytes : int or None
         None: from `@plan`.
+    arena_grows : bool
+        Whether the body takes more of the arena than `arena_bytes`, if there is more: see `%arena`.
     error_words : int
         Operands that an error site may store.
     """
@@ -367,6 +371,7 @@ class CallForm:
     disjoint: tuple[tuple[int, int], ...] = ()
     identical: tuple[tuple[int, int], ...] = ()
     arena_bytes: int | None = 0
+    arena_grows: bool = False
     error_words: int = 8
 
     @property

@@ -69,6 +69,8 @@ class Body:
     ir : str
         One module.
     arena_bytes : int
+    arena_grows : bool
+        Whether more of it is taken if it is there: see `CallForm`.
     sites : list of Site
         Where it can fail.
     externals : list of str
@@ -81,6 +83,7 @@ class Body:
 
     ir: str
     arena_bytes: int
+    arena_grows: bool
     sites: list[Site]
     externals: list[str] = field(default_factory=list)
     level: str = "minimal"
@@ -147,6 +150,7 @@ def _lower(
     return Body(
         _module(e),
         plan.arena_bytes,
+        e.grows,
         e.sites,
         list(e.text.externals),
         _level(graph),
@@ -291,7 +295,17 @@ def _module(e: Emitter) -> str:
         if isinstance(key, tuple):
             # A result's memory is the caller's, unless there is no result.
             lines.append(f"  %mine{k} = select i1 %failed, ptr %free{k}, ptr null")
-        lines.append(f"  call void @jg_free(ptr {'%mine' if isinstance(key, tuple) else '%free'}{k})")
+            lines.append(f"  call void @jg_free(ptr %mine{k})")
+        elif key is None:
+            lines.append(f"  call void @jg_free(ptr %free{k})")
+        else:
+            lines.append(f"  call void @jg_release(ptr %free{k}, ptr %arena, i64 %room)")
+    if e.grows:
+        lines += [
+            "  %wanted.at = getelementptr i8, ptr %arena, i64 -8",
+            "  %wanted = load i64, ptr %top",
+            "  store i64 %wanted, ptr %wanted.at",
+        ]
     lines.append("  ret i32 %result")
     lines.append("}")
     lines += e.text.helpers.values()

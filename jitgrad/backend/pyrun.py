@@ -73,8 +73,10 @@ def run_in_python(form: CallForm, code: Code, on_error: Callable[..., Any], leav
             arrays[k] = np.empty(shape, result.dtype, result.order)  # type: ignore[call-overload]
             outputs[form.output_offsets[k]] = arrays[k].ctypes.data
     size = int(planned[0]) if form.arena_bytes is None else form.arena_bytes
-    arena = np.empty(size + 64, np.uint8)
-    place = (arena.ctypes.data + 63) & -64
+    arena = np.empty(size + 128, np.uint8)
+    place = (arena.ctypes.data + 127) & -64
+    if form.arena_grows:
+        ctypes.c_int64.from_address(place - 16).value = size
     body = _BODY(code.address("body"))
     try:
         status = body(inputs.ctypes.data, outputs.ctypes.data, place, errors.ctypes.data)
