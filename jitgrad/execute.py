@@ -257,6 +257,7 @@ def _argument(spec: Any, traced: Traced, position: list[int], written: set[int])
         if isinstance(spec, NumberSpec):
             return form.ScalarLeaf(spec.kind, spec.dtype)
         layout = spec.layout if isinstance(spec.layout, str) else _sizes(spec.layout, traced)
+        layout = "C" if layout == "copied" else layout
         return form.ArrayLeaf(spec.dtype, _sizes(spec.shape, traced), layout, writeable=leaf in written)
     if isinstance(spec, StaticSpec):
         return form.StaticLeaf(spec.value, "equal")

@@ -51,6 +51,7 @@ class Step:
 class ArraySpec:
     """An ndarray leaf; `layout` is "C", "F" or a tuple of strides in elements.
 
+    An array in another order that machine code cannot read as it lies is "copied", in C order.
     The spec of an object has known sizes and strides; one made to stand for many may have a `Size` or `Step` where they
     differ.
     """
@@ -246,13 +247,13 @@ def _array_spec(value: np.ndarray) -> ArraySpec:
         raise error("JG104", what=f"an array of dtype {value.dtype}")
     flags = value.flags
     dtype = value.dtype if value.dtype.isnative else value.dtype.newbyteorder("=")
-    if flags.c_contiguous or not value.dtype.isnative or not flags.aligned:
+    size = value.dtype.itemsize
+    if flags.c_contiguous:
         return ArraySpec(dtype, value.shape, "C")
+    if not value.dtype.isnative or not flags.aligned or any(s % size for s in value.strides):
+        return ArraySpec(dtype, value.shape, "copied")
     if flags.f_contiguous:
         return ArraySpec(dtype, value.shape, "F")
-    size = value.dtype.itemsize
-    if any(s % size for s in value.strides):
-        return ArraySpec(dtype, value.shape, "C")
     return ArraySpec(dtype, value.shape, tuple(s // size for s in value.strides))
 
 

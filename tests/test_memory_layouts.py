@@ -248,6 +248,43 @@ def test_a_store_through_a_reshape(f: Any, name: str) -> None:
     assert done or f in (new_in_its_order, new_like_it)
 
 
+@pytest.mark.parametrize("order", ["C", "F", "A", "K"])
+def test_orders_of_elements(order: str) -> None:
+    functions = [
+        lambda a: a.ravel(order), lambda a: a.T.flatten(order), lambda a: np.ravel(a * 2, order),
+        lambda a: a.reshape(-1, 2, order=order) if order != "K" else a,
+    ]  # fmt: skip
+    for f in functions:
+        for make in [lambda r, n: fresh(r, n, n + 1), *PLANES.values()]:
+            a = make(np.random.default_rng(0), 4)
+            try:
+                same(jitgrad.jit(f)(a), f(a), 1e-6)
+            except UnsupportedError as refused:
+                assert "JG235" in str(refused) and order in "AK"
+
+
+def field(r: np.random.Generator, n: int) -> np.ndarray:
+    records = np.zeros((n, n + 1), dtype=[("a", "i1"), ("b", "f8")])
+    records["b"] = fresh(r, n, n + 1)
+    return records["b"]
+
+
+@pytest.mark.parametrize("odd", [field, lambda r, n: np.asfortranarray(fresh(r, n, n + 1).astype(">f8"))])
+@pytest.mark.parametrize("f", [by_rows, by_ravel, turned_first, in_c_order], ids=lambda f: f.__name__)
+def test_a_store_through_a_reshape_of_what_is_copied(f: Any, odd: Any) -> None:
+    g = jitgrad.jit(f)
+    for n in (3, 4, 5, 6):
+        for make in (lambda r, n: fresh(r, n, n + 1), odd):
+            ours, theirs = (make(np.random.default_rng(n), n) for _ in range(2))
+            try:
+                found = g(ours)
+            except UnsupportedError as refused:
+                assert "JG241" in str(refused) and make is odd
+                continue
+            assert found == pytest.approx(f(theirs))
+            same(ours, theirs, 0)
+
+
 def test_a_store_that_shows_through_two_views() -> None:
     def f(a: np.ndarray) -> Any:
         d = np.broadcast_to(np.diagonal(a), (2, len(a)))

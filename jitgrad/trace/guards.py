@@ -254,7 +254,7 @@ class Outside:
             self.ctx.heap[cell] = arg
             spec = spec_of(value)
             assert isinstance(spec, ArraySpec)
-            self.ctx.layouts[cell] = self.ctx.layouts[arg] = spec.layout
+            self.ctx.layouts[cell] = self.ctx.layouts[arg] = None if spec.layout == "copied" else spec.layout
             self.ctx.show(cell, arg, value)
         found = self._seen[key]
         assert isinstance(found, Ref)

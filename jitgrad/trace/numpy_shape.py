@@ -27,7 +27,7 @@ from jitgrad.trace.sizes import (
     size_of,
     static_int,
 )
-from jitgrad.trace.views import permuted, read_only, reordered, reshaped
+from jitgrad.trace.views import memory_order, permuted, read_only, reordered, reshaped
 
 __all__ = ["array_of", "expand_dims", "flatten", "moved", "ravel", "reshape", "squeeze", "swapaxes", "transpose"]
 
@@ -53,7 +53,10 @@ def _is_scalar(x: Any) -> bool:
 def _c_order(ctx: Context, name: str, order: str, x: Any) -> str:
     if order not in ("C", "F", "A", "K"):
         raise ValueError(f"order must be one of 'C', 'F', 'A', or 'K' (got '{order}')")
-    return "F" if order == "F" and len(shape_of(ctx, x)) > 1 else "C"
+    found = memory_order(ctx, x, order) if order in ("A", "K") else order
+    if found is None:
+        raise ctx.error("JG235", name=f"np.{name}", argument=f"order={order!r}")
+    return "F" if found == "F" and len(shape_of(ctx, x)) > 1 else "C"
 
 
 @handles(np.reshape)
@@ -61,7 +64,9 @@ def reshape(ctx: Context, a: Any, /, shape: Any = None, order: str = "C", *, cop
     """Return `np.reshape(a, shape)`."""
     x = array_of(ctx, a)
     wanted = _shape_of_reshape(ctx, shape)
-    if order == "F":
+    if order == "K":
+        raise ValueError("order 'K' is not permitted for reshaping")
+    if _c_order(ctx, "reshape", order, x) == "F":
         made = reshaped(ctx, transpose(ctx, x), wanted[::-1])
         return transpose(ctx, made)
     made = reshaped(ctx, x, wanted)

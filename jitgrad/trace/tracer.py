@@ -299,11 +299,11 @@ class _Trace:
         return tuple(made)
 
     def layout(self, spec: ArraySpec, leaf: int) -> Any:
-        """Return how an array argument lies in memory, None if that hangs on strides known only at run time."""
+        """Return how an array argument lies in memory, None if that is not known."""
         steps = [] if isinstance(spec.layout, str) else [k for k, s in enumerate(spec.layout) if isinstance(s, Step)]
         for axis in steps:
             self.add_size(spec.layout[axis], self.leaves.index(leaf), axis)
-        return None if steps else spec.layout
+        return None if steps or spec.layout == "copied" else spec.layout
 
     def add_size(self, size: Size | Step, argument: int, axis: int) -> Value:
         """Return a new value for a size or a stride of an argument.

@@ -23,7 +23,7 @@ from jitgrad.trace.context import Context
 from jitgrad.trace.extents import quotient, surely
 from jitgrad.trace.sizes import rehearse, same_dim, size_of, static_dim
 
-__all__ = ["fitted", "is_contiguous", "laid_as", "permuted", "read_only", "reordered", "reshaped"]
+__all__ = ["fitted", "is_contiguous", "laid_as", "memory_order", "permuted", "read_only", "reordered", "reshaped"]
 
 _RESHAPE = "cannot reshape an array of {0} elements into one of {1}"
 
@@ -96,6 +96,24 @@ def is_contiguous(ctx: Context, x: Ref) -> bool | None:
         return True
     dummy = _dummy(ctx, x)
     return None if dummy is None else bool(dummy.flags.c_contiguous)
+
+
+def memory_order(ctx: Context, x: Any, order: str) -> str | None:
+    """Return the order, C or F, that NumPy's orders A and K mean for an array; None if it is another or not known."""
+    if isinstance(x, TaggedRef):
+        found = {memory_order(ctx, r, order) for r in x.choices}
+        return found.pop() if len(found) == 1 else None
+    if len(shape_of(ctx, x)) < 2 or _surely_contiguous(ctx, x):
+        return "C"
+    if not x.view and _layout(ctx, x.cell) == "F":
+        return "F"
+    dummy = _dummy(ctx, x)
+    if dummy is None:
+        return None
+    if order == "A":
+        return "F" if dummy.flags.f_contiguous and not dummy.flags.c_contiguous else "C"
+    steps = [abs(s) for s, d in zip(dummy.strides, dummy.shape, strict=True) if d > 1]
+    return "C" if steps == sorted(steps, reverse=True) else "F" if steps == sorted(steps) else None
 
 
 def _surely_contiguous(ctx: Context, x: Ref) -> bool:
