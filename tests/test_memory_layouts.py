@@ -248,6 +248,21 @@ def test_a_store_through_a_reshape(f: Any, name: str) -> None:
     assert done or f in (new_in_its_order, new_like_it)
 
 
+def test_flat() -> None:
+    def f(a: np.ndarray) -> Any:
+        a.flat[1] = 7.0
+        b = a * 2
+        b.flat[2] = a.flat[3]
+        return b
+
+    g = jitgrad.jit(f)
+    for make in [lambda r, n: fresh(r, n, n + 1), *PLANES.values()]:
+        for n in (3, 4, 5, 6):
+            ours, theirs = (make(np.random.default_rng(n), n) for _ in range(2))
+            same(g(ours), f(theirs), 0)
+            same(ours, theirs, 0)
+
+
 @pytest.mark.parametrize("order", ["C", "F", "A", "K"])
 def test_orders_of_elements(order: str) -> None:
     functions = [

@@ -326,7 +326,7 @@ def _length(ctx: Context, x: Any) -> Any:
 
 @attribute_of_array("flat")
 def _flat(ctx: Context, x: Any) -> Any:
-    made = reshaped(ctx, array_of(ctx, x), (-1,))
+    made = reshaped(ctx, array_of(ctx, x), (-1,), in_memory=False)
     shares = isinstance(x, Ref) and isinstance(made, Ref) and made.cell is x.cell
     if not shares and isinstance(x, Ref | TaggedRef):
         raise ctx.error("JG232", name="flat", what="a view whose elements are not consecutive")

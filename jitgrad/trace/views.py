@@ -116,12 +116,12 @@ def memory_order(ctx: Context, x: Any, order: str) -> str | None:
     return "C" if steps == sorted(steps, reverse=True) else "F" if steps == sorted(steps) else None
 
 
-def _surely_contiguous(ctx: Context, x: Ref) -> bool:
+def _surely_contiguous(ctx: Context, x: Ref, in_memory: bool = True) -> bool:
     if not x.view:
-        return _layout(ctx, x.cell) == "C"
+        return not in_memory or _layout(ctx, x.cell) == "C"
     last = x.view[-1]
     inner = Ref(x.cell, x.view[:-1])
-    if not _surely_contiguous(ctx, inner):
+    if not _surely_contiguous(ctx, inner, in_memory):
         return False
     if isinstance(last, Reshape):
         return True
@@ -162,7 +162,7 @@ def _layout(ctx: Context, cell: Cell) -> Any:
     return "C"
 
 
-def reshaped(ctx: Context, x: Any, shape: Sequence[Dim], copy_strided: bool = False) -> Any:
+def reshaped(ctx: Context, x: Any, shape: Sequence[Dim], copy_strided: bool = False, in_memory: bool = True) -> Any:
     """Return an array with another shape: a view where NumPy gives one, else a copy.
 
     Parameters
@@ -172,6 +172,8 @@ def reshaped(ctx: Context, x: Any, shape: Sequence[Dim], copy_strided: bool = Fa
         One entry may be -1.
     copy_strided : bool
         Whether anything but consecutive elements is copied, as `ravel` does.
+    in_memory : bool
+        Whether it counts how the array lies in memory; for `flat` it does not.
 
     Raises
     ------
@@ -181,7 +183,7 @@ def reshaped(ctx: Context, x: Any, shape: Sequence[Dim], copy_strided: bool = Fa
     old = shape_of(ctx, x)
     new = fitted(ctx, x, shape)
     if isinstance(x, TaggedRef):
-        made = [reshaped(ctx, r, new, copy_strided) for r in x.choices]
+        made = [reshaped(ctx, r, new, copy_strided, in_memory) for r in x.choices]
         shared = all(m.cell is r.cell for m, r in zip(made, x.choices, strict=True))
         return TaggedRef(x.tag, tuple(made)) if shared else read_only(ctx, x, reshape_to(ctx.g, read(ctx, x), new))
     if copy_strided:
@@ -195,10 +197,10 @@ def reshaped(ctx: Context, x: Any, shape: Sequence[Dim], copy_strided: bool = Fa
     if [old[k] for k in kept] == [d for d in new if d != 1]:
         rest = iter(kept)
         return reordered(ctx, x, [None if d == 1 else next(rest) for d in new])
-    shares = _surely_contiguous(ctx, x) or _numpy_shares(ctx, x, new)
+    shares = _surely_contiguous(ctx, x, in_memory) or _numpy_shares(ctx, x, new)
     if shares:
         if x.view and isinstance(x.view[-1], Reshape):
-            return reshaped(ctx, Ref(x.cell, x.view[:-1]), new)
+            return reshaped(ctx, Ref(x.cell, x.view[:-1]), new, in_memory=in_memory)
         return Ref(x.cell, (*x.view, Reshape(tuple(new))))
     value = reshape_to(ctx.g, read(ctx, x), new)
     return ctx.fresh(value) if shares is False else read_only(ctx, x, value)
