@@ -82,8 +82,10 @@ def _lie(ctx: Context, x: Any) -> Any:
         return found.pop() if len(found) == 1 else None
     if not isinstance(x, Ref):
         return "C" if isinstance(x, np.ndarray) and x.flags.c_contiguous else None
-    if not x.view or _surely_contiguous(ctx, x):
-        return "C" if x.view else _layout(ctx, x.cell)
+    if not x.view:
+        return _layout(ctx, x.cell)
+    if _surely_contiguous(ctx, x):
+        return "C"
     dummy = _dummy(ctx, x)
     if dummy is None:
         return None
@@ -149,16 +151,22 @@ def _layout(ctx: Context, cell: Cell) -> Any:
     """
     if cell in ctx.layouts:
         return ctx.layouts[cell]
-    todo, seen = [ctx.heap.get(cell)], set()
+    todo = [ctx.heap.get(cell)]
+    seen: dict[Cell | Value, str] = {}
     while todo:
         v = todo.pop()
         if not isinstance(v, Value) or v in seen or not isinstance(v.type, ArrayType) or v.array.rank < 2:
             continue
-        seen.add(v)
-        if ctx.layouts.get(v, "C") != "C" or (v.op is not None and v.op.name == "transpose"):
+        if v in ctx.layouts:
+            if ctx.layouts[v] != "C":
+                return None
+            continue
+        if v.op is not None and v.op.name == "transpose":
             return None
+        seen[v] = "C"
         if v.op is not None and v.op.name not in ("matmul", "reshape"):
             todo += v.op.operands
+    ctx.layouts |= seen
     return "C"
 
 
