@@ -41,6 +41,8 @@ def _linear(v: Dim, factor: int, terms: dict[Value, int], depth: int = 0) -> int
     if op is not None and depth < _DEPTH:
         if op.name == "constant":
             return factor * int(op.attrs["value"])
+        if op.name == "negative":
+            return _linear(op.operands[0], -factor, terms, depth + 1)
         if op.name in ("add", "subtract"):
             x, y = op.operands
             rest = factor if op.name == "add" else -factor

@@ -200,6 +200,15 @@ def joined(a, b, k):
     return kept, np.append(a[:k], b), np.stack([a[:k], b[:k]], axis=1), np.hstack([a[k:], b[k:]]) * 2.0
 
 
+@case((A[:4], 3), (A[:4], 0), (A[:4], 9), (A[:3], 5))
+def rotated_in_a_loop(a, n):
+    s = a.copy()
+    for i in range(n):
+        k = i % 3
+        s = np.concatenate([s[k:], s[:k]]) * 1.1  # of the size that it had
+    return s
+
+
 @case((A, 3), (A, 0), (A, 12))
 def repeated(a, k):
     part = a[:k]
