@@ -167,10 +167,10 @@ class Frame:
         Primal values that are at hand here; of an array that stores replaced, only the version not yet undone.
     cots : dict of Value to Cot
         Cotangents so far; one of an outer value replaces the parent's when the region is done.
-    cursors : dict of object to Value
-        For each list of residuals read here, how many of them have not been read yet.
+    cursors : dict of Cursor to Value
+        For each cursor of tapes read here, how many entries have not been read yet.
     carried : list of (key, Value, Value or None)
-        For the body of a loop: accumulators and cursors threaded through it, as (primal value or tape, argument,
+        For the body of a loop: accumulators and cursors threaded through it, as (primal value or cursor, argument,
         argument that holds the mask).
     masked : {'', 'one', 'array'}
         For the body of a loop: whether the cotangents that enter it all have masks, a bool each or whole arrays.
@@ -188,7 +188,7 @@ class Frame:
         self.memo: dict[Value, Value] = {}
         self.leaves: dict[Value, Value | None] = {}
         self.cots: dict[Value, Cot] = {}
-        self.cursors: dict[object, Value] = {}
+        self.cursors: dict[Any, Value] = {}
         self.carried: list[tuple[Any, Value, Value | None]] = []
         self.masked = ""
         self.sure = False

@@ -9,8 +9,9 @@ program is extended so that it saves the value. The first of these that holds is
    one new saved value;
 4. it is a load from an array, or a get from a list, that is at hand in the right version at this moment;
 5. it is saved: one container a saved value. In loops whose trip counts are known before the outermost one starts, an
-   array indexed by the iterations; elsewhere a list that grows, read backwards by a cursor; in branches outside of
-   loops, a further result of the branch. Arrays of a shape that is only known inside are pushed number by number.
+   array indexed by the iterations; where the sum of what their iterations compute is known, as in triangular loops and
+   of slices that grow, an array that is filled part after part and read backwards by a cursor; elsewhere a list that
+   grows; in branches outside of loops, a further result of the branch.
 
 The reverse sweep runs backwards, so at any moment the newest version not yet undone is at hand and older ones are not:
 "reload if at hand at the moment of demand" is sound without dependence analysis. This room knows no derivative.
@@ -19,6 +20,7 @@ The reverse sweep runs backwards, so at any moment the newest version not yet un
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import overload
 
 import numpy as np
@@ -26,7 +28,19 @@ import numpy as np
 from jitgrad.graph.builder import Builder
 from jitgrad.graph.diff.cut import CHEAP, NO_PLAN, Plan
 from jitgrad.graph.diff.frames import Frame, Nest
-from jitgrad.graph.diff.tapes import Site, anything, bytes_of, push_all, read_all, size_of, undefined
+from jitgrad.graph.diff.tapes import (
+    Cursor,
+    Site,
+    anything,
+    bytes_of,
+    load_part,
+    push_all,
+    read_all,
+    size_of,
+    store_part,
+    undefined,
+)
+from jitgrad.graph.diff.totals import Total
 from jitgrad.graph.ir import Block, Op, Value, substitute_type
 from jitgrad.graph.ops.memory import Entry, Pick, Span, load, store
 from jitgrad.graph.types import INT64, ArrayType, Dim, ListType, Type
@@ -66,6 +80,9 @@ class Residuals:
         self.frames: dict[Block, Frame] = {}
         self.sites: list[Site] = []
         self._counts: dict[Op, Dim | None] = {}
+        # For a region and the sizes of what its iterations fill.
+        self._totals: dict[tuple[Block, tuple[Dim, ...]], Value] = {}
+        self._cursors: dict[tuple[Block, tuple[Dim, ...]], Cursor] = {}
 
     def get(self, frame: Frame, value: Value) -> Value:
         """Return what equals a primal value in the code of `frame`."""
@@ -110,21 +127,24 @@ class Residuals:
             found = frame.memo[key] = self._emit_in(frame, lambda g: g.subtract(last, key))
         return found
 
-    def cursor(self, frame: Frame, site: object, final: Value) -> Value:
-        """Return how many entries of a list of residuals are left to be read; new loops around carry it."""
+    def cursor(self, frame: Frame, cursor: Cursor) -> Value:
+        """Return how many entries of tapes are left to be read; new loops around carry it."""
         path = []
         current: Value | None = None
         for f in frame.outward():
-            current = f.cursors.get(site)
+            current = f.cursors.get(cursor)
             if current is not None:
                 break
             path.append(f)
         for f in reversed(path):
             if f.parent is None:
-                current = f.cursors[site] = self._emit_in(f, lambda g: g.list_length(final))
+                current = cursor.end
+                if isinstance(current.type, ListType):
+                    current = self._emit_in(f, lambda g: g.list_length(cursor.end))
+                f.cursors[cursor] = current
             elif f.is_loop:
-                current = f.cursors[site] = f.block.add_arg(INT64, "cursor")
-                f.carried.append((site, current, None))
+                current = f.cursors[cursor] = f.block.add_arg(INT64, "cursor")
+                f.carried.append((cursor, current, None))
         assert current is not None
         return current
 
@@ -273,29 +293,62 @@ class Residuals:
         dims = value.type.element.shape if isinstance(value.type, ListType) else value.shape
         known = not any(d in self.nest.home for d in dims if isinstance(d, Value))
         counts = [self._count_before(op, chain[0][0]) for op, _ in chain if op.name != "if"]
-        location = None if value.op is None else value.op.location
+        after = self.nest.insert_after(value)
+        cursor: Cursor | None = None
         if known and not loops:
             kind, final = "plain", self._thread_plain(chain, value)
         elif known and all(n is not None for n in counts):
             assert isinstance(value.type, ArrayType)
             shape = (*(n for n in counts if n is not None), *value.shape)
-            with self.nest.insert(self.nest.graph, chain[0][0], False, location) as g:
+            with self._before(chain, value) as g:
                 first = undefined(g, value.type.with_shape(shape))
             index: list[Entry] = [*(Pick(region.args[0]) for region in loops), *(Span(0, 1, d) for d in value.shape)]
-            kind, final = "indexed", self._thread(chain, first, value, lambda g, tape: store(g, tape, value, index))
+            kind = "indexed"
+            _, final = self._thread(chain, first, after, lambda g, tape: store(g, tape, value, index))
+        elif (room := self._room(chain, value)) is not None:
+            first, cursor = room
+            kind = "room"
+            _, final = self._thread(chain, first, after, lambda g, tape: store_part(g, tape, room[1], value))
         else:
             assert isinstance(value.type, ArrayType), "a list cannot be saved in each iteration of a loop"
             element = value.type if known else value.type.with_shape(())
-            with self.nest.insert(self.nest.graph, chain[0][0], False, location) as g:
+            with self._before(chain, value) as g:
                 first = g.list_empty(type=ListType(element))
             kind = "list" if known else "numbers"
             push = (lambda g, tape: g.list_push(tape, value)) if known else (lambda g, tape: push_all(g, tape, value))
-            final = self._thread(chain, first, value, push)
+            _, final = self._thread(chain, first, after, push)
+            cursor = Cursor(final)
         counted = kind == "list" and len(chain) == 1
         final.name = final.name or (f"{value.name}.tape" if value.name else "tape")
-        site = Site(value, final, kind, loops, counted, chain[0][0], bytes_of(value.type, counts))
+        site = Site(value, final, kind, loops, counted, chain[0][0], bytes_of(value.type, counts), cursor)
         self.sites.append(site)
         return self._read(frame, site)
+
+    def _before(self, chain: list[tuple[Op, Block]], value: Value) -> AbstractContextManager[Builder]:
+        """Return a context whose builder adds ops before all regions around a value."""
+        return self.nest.insert(self.nest.graph, chain[0][0], False, None if value.op is None else value.op.location)
+
+    def _room(self, chain: list[tuple[Op, Block]], value: Value) -> tuple[Value, Cursor] | None:
+        """Return an array for all that is computed of a value, and its cursor; None if the total is not known."""
+        if not isinstance(value.type, ArrayType):
+            return None
+        nested = [k for k, d in enumerate(value.shape) if d in self.nest.home]
+        sizes = value.shape[: nested[-1] + 1] if nested else ()
+        key = chain[-1][1], sizes
+        if key not in self._totals:
+            total = Total(self.nest, chain, sizes)
+            if not total.is_known:
+                return None
+            with self._before(chain, value) as g:
+                self._totals[key] = total.emit(g)
+        with self._before(chain, value) as g:
+            first = undefined(g, value.type.with_shape((self._totals[key], *value.shape[len(sizes) :])))
+            zero = g.constant(np.int64(0))
+        if key not in self._cursors:
+            end = self.nest.insert(chain[-1][1], None, True, None if value.op is None else value.op.location)
+            inner, final = self._thread(chain, zero, end, lambda g, at: g.add(at, size_of(g, sizes)))
+            self._cursors[key] = Cursor(final, inner, sizes)
+        return first, self._cursors[key]
 
     def _count_before(self, op: Op, outermost: Op) -> Dim | None:
         """Return the trip count of a loop if it is known before the outermost op around it, None otherwise."""
@@ -315,9 +368,16 @@ class Residuals:
         return self._counts[op]
 
     def _thread(
-        self, chain: list[tuple[Op, Block]], first: Value, value: Value, update: Callable[[Builder, Value], Value]
-    ) -> Value:
-        """Carry a container through the forward regions of `chain`, updated where `value` is defined."""
+        self,
+        chain: list[tuple[Op, Block]],
+        first: Value,
+        place: AbstractContextManager[Builder],
+        update: Callable[[Builder, Value], Value],
+    ) -> tuple[Value, Value]:
+        """Carry a container through the forward regions of `chain`, updated at a place in the innermost.
+
+        Return what it is there before the update, and what it is in the end.
+        """
         incoming = [first]
         for op, region in chain:
             container = incoming[-1]
@@ -326,7 +386,7 @@ class Residuals:
                 args = {r: self.nest.add_arg(r, first.type) for r in op.regions}
                 container = args[region]
             incoming.append(container)
-        with self.nest.insert_after(value) as g:
+        with place as g:
             container = update(g, incoming[-1])
         for (op, region), outer in zip(reversed(chain), reversed(incoming[:-1]), strict=True):
             if op.name == "if":
@@ -335,7 +395,7 @@ class Residuals:
             else:
                 region.yields.append(container)
             container = self.nest.add_result(op, first.type)
-        return container
+        return incoming[-1], container
 
     def _thread_plain(self, chain: list[tuple[Op, Block]], value: Value) -> Value:
         """Hand a value of a branch outside of loops on as results; other branches give no particular value."""
@@ -360,8 +420,14 @@ class Residuals:
             made = self._emit_in(frame, lambda g: load(g, final, index))
         elif site.counted:
             made = self._emit_in(frame, lambda g: g.list_get(final, self.iteration(frame)))
+        elif site.kind == "room":
+            assert site.cursor is not None
+            at, flat = self._part(frame, site.cursor), len(site.cursor.sizes)
+            shape = self.type_of(frame, value.array).shape
+            made = self._emit_in(frame, lambda g: load_part(g, final, at, shape, flat))
         else:
-            cursor = self.cursor(frame, site, final)
+            assert site.cursor is not None
+            cursor = self.cursor(frame, site.cursor)
             if site.kind == "list":
                 at = self._emit_in(frame, lambda g: g.subtract(cursor, g.constant(np.int64(1))))
                 made = self._emit_in(frame, lambda g: g.list_get(final, at))
@@ -370,7 +436,18 @@ class Residuals:
                 assert isinstance(type, ArrayType)
                 at = self._emit_in(frame, lambda g: g.subtract(cursor, size_of(g, type.shape)))
                 made = self._emit_in(frame, lambda g: read_all(g, final, at, type))
-            frame.cursors[site] = at
+            frame.cursors[site.cursor] = at
         if not made.name:
             made.name = value.name
         return made
+
+    def _part(self, frame: Frame, cursor: Cursor) -> Value:
+        """Return where in a room the part of an iteration begins."""
+        assert cursor.inner is not None
+        found = frame.memo.get(cursor.inner)
+        if found is None:
+            left = self.cursor(frame, cursor)
+            sizes = self.type_of(frame, INT64.with_shape(cursor.sizes)).shape
+            found = self._emit_in(frame, lambda g: g.subtract(left, size_of(g, sizes)))
+            frame.memo[cursor.inner] = frame.cursors[cursor] = found
+        return found

@@ -25,7 +25,7 @@ from jitgrad.graph.diff.cotangent import Cot, all_masks, joined_mask, mask_of
 from jitgrad.graph.diff.cut import NO_PLAN, Plan
 from jitgrad.graph.diff.frames import Frame, Nest, Step
 from jitgrad.graph.diff.reverse_ops import ReverseOps
-from jitgrad.graph.diff.tapes import Site
+from jitgrad.graph.diff.tapes import Cursor
 from jitgrad.graph.diff.undo import Undo, restorable
 from jitgrad.graph.ir import Block, Op, Value
 from jitgrad.graph.types import INT64, ArrayType, ListType
@@ -132,12 +132,11 @@ class Reverse(ReverseOps):
                 if mask is not None:
                     ys.append(mask_of(g, cot, mask))
             keep.append(("ct", key, mask is not None))
-        for site in dict.fromkeys(s for arm in arms for s in arm.cursors):
-            assert isinstance(site, Site)
-            before_cursor = self.residuals.cursor(frame, site, site.final)
+        for cursor in dict.fromkeys(c for arm in arms for c in arm.cursors):
+            before_cursor = self.residuals.cursor(frame, cursor)
             for arm, ys in zip(arms, yields, strict=True):
-                ys.append(arm.cursors.get(site, before_cursor))
-            keep.append(("cursor", site, False))
+                ys.append(arm.cursors.get(cursor, before_cursor))
+            keep.append(("cursor", cursor, False))
         first, second = arms
         for value in first.memo:
             if value in second.memo and self.residuals.at_hand(frame, value) is None:
@@ -236,8 +235,8 @@ class Reverse(ReverseOps):
                     nexts.append(inner.memo[args[i]])
                     continue
                 before, after, like = cots[i], inner.cots.get(args[i]), args[i]
-            elif isinstance(key, Site):
-                firsts.append(self.residuals.cursor(frame, key, key.final))
+            elif isinstance(key, Cursor):
+                firsts.append(self.residuals.cursor(frame, key))
                 nexts.append(inner.cursors[key])
                 continue
             else:
@@ -261,7 +260,7 @@ class Reverse(ReverseOps):
         entering: list[tuple[Value, Cot]] = []
         for key, _, mask in inner.carried:
             value = next(rest)
-            if isinstance(key, Site):
+            if isinstance(key, Cursor):
                 frame.cursors[key] = value
             elif isinstance(key, Value):
                 frame.cots[key] = Cot(value, None if mask is None else next(rest))

@@ -14,11 +14,41 @@ import numpy as np
 
 from jitgrad.graph.builder import Builder
 from jitgrad.graph.ir import Block, Op, Value
-from jitgrad.graph.ops.memory import Pick, load, store
+from jitgrad.graph.ops.memory import Entry, Pick, Span, load, part_shape, store
 from jitgrad.graph.ops.shape import reshape_to, split_shape, zeros
 from jitgrad.graph.types import INT64, ArrayType, Dim, ListType, Type
 
-__all__ = ["Site", "anything", "bytes_of", "push_all", "read_all", "size_of", "undefined"]
+__all__ = [
+    "Cursor",
+    "Site",
+    "anything",
+    "bytes_of",
+    "load_part",
+    "push_all",
+    "read_all",
+    "size_of",
+    "store_part",
+    "undefined",
+]
+
+
+@dataclass(eq=False)
+class Cursor:
+    """A place in tapes that are read backwards; tapes whose entries are of one size share it.
+
+    Attributes
+    ----------
+    end : Value
+        Where it starts: at the end of a list, or at a number of entries.
+    inner : Value or None
+        For a number of entries, how many there are before an iteration: an argument of the forward region.
+    sizes : tuple of Dim
+        Their product is the number of entries that an iteration fills.
+    """
+
+    end: Value
+    inner: Value | None = None
+    sizes: tuple[Dim, ...] = ()
 
 
 @dataclass(eq=False)
@@ -31,7 +61,8 @@ class Site:
     final : Value
         The container after the forward program: an array, a list, or the value itself.
     kind : str
-        "plain", "indexed", "list", or "numbers" (a list of the elements of arrays).
+        "plain", "indexed", "room" (an array that is filled one part after another), "list", or "numbers" (a list of
+        the elements of arrays).
     loops : list of Block
         Bodies of the loops around the value, outermost first.
     counted : bool
@@ -40,6 +71,8 @@ class Site:
         The op without home inside which the value lies; costs are compared for each of these.
     cost : float
         Static estimate of the bytes kept.
+    cursor : Cursor or None
+        What says where the tape is read, unless the iterations' indices do.
     """
 
     value: Value
@@ -49,6 +82,7 @@ class Site:
     counted: bool
     outermost: Op
     cost: float
+    cursor: Cursor | None = None
 
 
 # What is assumed of sizes and trip counts that are not known.
@@ -87,6 +121,28 @@ def size_of(g: Builder, shape: tuple[Dim, ...]) -> Value:
     if product is None:
         return g.constant(np.int64(static))
     return product if static == 1 else g.multiply(product, g.constant(np.int64(static)))
+
+
+def _part(g: Builder, at: Value, shape: tuple[Dim, ...], flat: int) -> list[Entry]:
+    first: Entry = Span(at, 1, _dim(g, shape[:flat])) if flat else Pick(at)
+    return [first, *(Span(0, 1, d) for d in shape[flat:])]
+
+
+def _dim(g: Builder, shape: tuple[Dim, ...]) -> Dim:
+    return shape[0] if len(shape) == 1 else size_of(g, shape)
+
+
+def store_part(g: Builder, tape: Value, cursor: Cursor, array: Value) -> Value:
+    """Write an array to where a cursor is in a tape, its leading dimensions as one."""
+    assert cursor.inner is not None
+    flat = len(cursor.sizes)
+    index = _part(g, cursor.inner, array.shape, flat)
+    return store(g, tape, reshape_to(g, array, part_shape(index)), index)
+
+
+def load_part(g: Builder, tape: Value, at: Value, shape: tuple[Dim, ...], flat: int) -> Value:
+    """Read an array that `store_part` wrote with `flat` leading dimensions as one."""
+    return reshape_to(g, load(g, tape, _part(g, at, shape, flat)), shape)
 
 
 def push_all(g: Builder, tape: Value, array: Value) -> Value:

@@ -1,0 +1,149 @@
+"""Tapes of nests whose iterations compute different amounts: one array, its size known before the loops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+
+from jitgrad.graph.builder import Builder
+from jitgrad.graph.diff.adjoint import adjoint
+from jitgrad.graph.diff.frames import Nest
+from jitgrad.graph.diff.totals import Total
+from jitgrad.graph.interpret import interpret
+from jitgrad.graph.ir import Graph, Value
+from jitgrad.graph.ops.memory import Span, load
+from jitgrad.graph.passes.dce import dce
+from jitgrad.graph.printer import print_graph
+from jitgrad.graph.types import FLOAT64, INT64
+from jitgrad.graph.verify import verify
+from tests.graph.diff_bank import floats, get, loop, loop_while, program
+from tests.graph.diff_check import check_derivatives, kept_numbers, reverse
+
+Sizes = Callable[..., Sequence[Value]]
+
+
+def ragged(shape: tuple[int, ...], part: Callable[[Value], Sequence[Value | int]], n: int = 5) -> Graph:
+    """Return a program that keeps an array in each of the inner iterations, of a size that the outer index decides."""
+
+    def build(g: Builder, x: Value) -> Sequence[Value]:
+        def step(i: Value, s: Value) -> Sequence[Value]:
+            sizes = part(i)
+            first = load(g, x, [Span(0, 1, d) for d in sizes])
+            (v,) = loop(g, 2, [first], lambda k, v: [g.multiply(g.sin(v), g.add(v, s))])
+            return [g.add(s, g.reduce_sum(v, axes=tuple(range(len(sizes)))))]
+
+        return loop(g, n, [g.constant(0.3)], step)
+
+    return program([floats(*shape)], build, ["x"])
+
+
+PARTS: dict[str, tuple[tuple[int, ...], Callable[[Value], Sequence[Value | int]]]] = {
+    "vector": ((5,), lambda i: (i,)),
+    "rows": ((5, 3), lambda i: (i, 3)),
+    "columns": ((3, 5), lambda i: (3, i)),
+    "corner": ((5, 5, 2), lambda i: (i, i, 2)),
+}
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_slices_of_growing_size_fill_one_array(name: str) -> None:
+    shape, part = PARTS[name]
+    graph = ragged(shape, part)
+    text = print_graph(adjoint(graph, [0]))
+    assert "list_" not in text
+    x = np.random.default_rng(0).normal(size=shape)
+    check_derivatives(graph, [x], np.random.default_rng(1))
+    made, args = reverse(graph, [x], np.random.default_rng(0))
+    whole = {"vector": 10, "rows": 30, "columns": 30, "corner": 60}[name]
+    assert kept_numbers(made, args) - 2 * whole in (5, 10)  # besides a scalar or two in each iteration
+
+
+def test_numbers_of_a_triangular_nest_fill_one_array() -> None:
+    def build(g: Builder, x: Value) -> Sequence[Value]:
+        def outer(i: Value, s: Value) -> Sequence[Value]:
+            return loop(g, i, [s], lambda k, s: [g.multiply(g.sin(s), g.add(s, get(g, x, k)))])
+
+        return loop(g, 6, [g.constant(0.7)], outer)
+
+    graph = program([floats(6)], build, ["x"])
+    made = adjoint(graph, [0])
+    assert "list_" not in print_graph(made)
+    assert kept_numbers(made, [np.ones(6), 1.0]) == 15
+    check_derivatives(graph, [np.linspace(0.1, 0.9, 6)], np.random.default_rng(1))
+
+
+def test_what_data_decides_is_a_list() -> None:
+    def build(g: Builder, x: Value) -> Sequence[Value]:
+        def outer(i: Value, s: Value) -> Sequence[Value]:
+            return loop_while(
+                g, [s], lambda s: g.less(s, 0.9), lambda s: [g.add(g.multiply(s, s), g.multiply(g.exp(s), 0.3))]
+            )
+
+        return loop(g, 3, [x], outer)
+
+    graph = program([FLOAT64], build, ["x"])
+    assert "list_push" in print_graph(adjoint(graph, [0]))
+
+
+def total(counts: Callable[[Builder, list[Value]], Sequence[Value | int]], depth: int, *args: int) -> int | None:
+    """Return the total of a nest of loops with an int argument; the last of the counts is a size."""
+    graph = Graph("f", [INT64], ["n"])
+    g = Builder(graph)
+    chain = []
+    size: list[Value | int] = []
+
+    def level(indices: list[Value]) -> Value:
+        found = counts(g, [graph.args[0], *indices])
+        zero = g.constant(np.int64(0))
+        if len(indices) == depth:
+            size.append(found[depth])
+            return zero
+        n = found[len(indices)]
+        count = g.constant(np.int64(n)) if isinstance(n, int) else n
+        with g.region([INT64, INT64], ["k", "s"]) as body:
+            body.yields = [level([*indices, body.args[0]])]
+        op = g.emit("for", [count, zero], regions=[body])
+        chain.append((op, body))
+        return op.result
+
+    level([])
+    chain.reverse()
+    found = Total(Nest(graph), chain, tuple(size))
+    if not found.is_known:
+        return None
+    graph.yields = [found.emit(g)]
+    dce(graph)  # the nest itself
+    verify(graph)
+    return int(interpret(graph, [np.int64(a) for a in args])[0])
+
+
+def _at(g: Builder, values: list[Value], k: int) -> Value:
+    return values[k] if k < len(values) else g.constant(np.int64(0))
+
+
+@pytest.mark.parametrize("n", [-3, 0, 1, 7])
+def test_totals(n: int) -> None:
+    def triangle(g: Builder, v: list[Value]) -> Sequence[Value | int]:
+        n, i, j = (_at(g, v, k) for k in range(3))
+        return n, g.subtract(i, g.constant(np.int64(2))), g.add(i, j)
+
+    want = sum(max(i + j, 0) for i in range(n) for j in range(i - 2))
+    assert total(triangle, 2, n) == want
+    assert total(lambda g, v: (v[0], v[0], 3), 2, n) == max(n, 0) ** 2 * 3
+    assert total(lambda g, v: (v[0], 4, _at(g, v, 1)), 2, n) == sum(4 * i for i in range(n))
+    assert total(lambda g, v: (v[0], 4, _at(g, v, 2)), 2, n) == max(n, 0) * 6
+
+
+def test_a_total_that_would_wrap_is_more_than_memory_holds() -> None:
+    assert total(lambda g, v: (v[0], v[0], 1), 2, 2**32) == 2**60
+    assert total(lambda g, v: (v[0], v[0], v[0]), 2, 2**22) == 2**60
+    assert total(lambda g, v: (3, g.add(v[0], _at(g, v, 1)), 1), 2, 2**62) == 2**60
+
+
+def test_a_total_that_the_loop_computes_is_not_known() -> None:
+    def drawn(g: Builder, v: list[Value]) -> Sequence[Value | int]:
+        return v[0], g.cast(g.cast(_at(g, v, 1), dtype="float64"), dtype="int64")
+
+    assert total(drawn, 1, 3) is None
