@@ -1,4 +1,4 @@
-"""Tapes of nests whose iterations compute different amounts: one array, its size known before the loops."""
+"""What tapes are made of: one array for nests whose iterations compute different amounts, bools for comparisons."""
 
 from __future__ import annotations
 
@@ -147,3 +147,38 @@ def test_a_total_that_the_loop_computes_is_not_known() -> None:
         return v[0], g.cast(g.cast(_at(g, v, 1), dtype="float64"), dtype="int64")
 
     assert total(drawn, 1, 3) is None
+
+
+# --- comparisons
+
+
+def test_a_minimum_of_arrays_keeps_bools() -> None:
+    def build(g: Builder, d: Value) -> Sequence[Value]:
+        def step(k: Value, d: Value) -> Sequence[Value]:
+            s = g.add(load(g, d, [Span(0, 1, 4), Span(k, 1, 1)]), load(g, d, [Span(k, 1, 1), Span(0, 1, 4)]))
+            return [g.minimum(d, s)]
+
+        return loop(g, 4, [d], step)
+
+    graph = program([floats(4, 4)], build, ["d"])
+    text = print_graph(adjoint(graph, [0]))
+    assert text.count("undef") == text.count("dtype=bool") == 2
+    check_derivatives(graph, [np.random.default_rng(0).uniform(0.1, 9.0, (4, 4))], np.random.default_rng(1))
+
+
+def test_numbers_that_a_rule_needs_besides_are_compared_again() -> None:
+    def build(g: Builder, x: Value) -> Sequence[Value]:
+        return loop(g, 4, [x], lambda k, x: [g.power(x, g.maximum(x, g.multiply(x, x)))])
+
+    text = print_graph(adjoint(program([floats(40)], build, ["x"]), [0]))
+    assert "bool" not in text[: text.index(" = for ")]
+
+
+def test_a_clipped_value_keeps_one_bool() -> None:
+    def build(g: Builder, x: Value, y: Value) -> Sequence[Value]:
+        return loop(g, 4, [x], lambda k, x: [g.clip(g.add(x, g.sin(y)), -1.0, 1.0)])
+
+    graph = program([floats(40), floats(40)], build, ["x", "y"])
+    text = print_graph(adjoint(graph, [0, 1]))
+    assert "undef {shape=(4, 40), dtype=bool}" in text and "undef {shape=(4, 40), dtype=float64}" not in text
+    check_derivatives(graph, [np.linspace(-2.0, 2.0, 40), np.ones(40)], np.random.default_rng(1))

@@ -68,6 +68,8 @@ class Residuals:
     ----------
     sites : list of Site
         What is saved.
+    kept : set of Value
+        What is to be saved itself if it is asked for (`predicates.py`).
     reread : set of Value
         Loads among what saved values were computed from, whose arrays were at hand when the value was asked for.
     """
@@ -76,6 +78,7 @@ class Residuals:
         self.nest = nest
         self.g = g
         self.plan = plan
+        self.kept: set[Value] = set()
         self.reread: set[Value] = set()
         self.frames: dict[Block, Frame] = {}
         self.sites: list[Site] = []
@@ -178,7 +181,12 @@ class Residuals:
                 frame.memo[x] = self.iteration(frame)
                 continue
             op = x.op
-            if x in self.plan.saved or op is None or (x not in self.plan.again and self._must_save(frame, x, op)):
+            if (
+                x in self.plan.saved
+                or x in self.kept
+                or op is None
+                or (x not in self.plan.again and self._must_save(frame, x, op))
+            ):
                 frame.memo[x] = self._save(frame, x)
                 continue
             needs = [*op.operands, *(d for d in x.shape if isinstance(d, Value))]
@@ -199,7 +207,7 @@ class Residuals:
         return made
 
     def _must_save(self, frame: Frame, value: Value, op: Op) -> bool:
-        if self._leaf(frame, value) is not value and self._parts(frame, op) is not None:
+        if self.leaf(frame, value) is not value and self._parts(frame, op) is not None:
             return False
         self._note_reads(frame, value)
         return True
@@ -250,7 +258,7 @@ class Residuals:
             return op.operands
         return None
 
-    def _leaf(self, frame: Frame, value: Value) -> Value | None:
+    def leaf(self, frame: Frame, value: Value) -> Value | None:
         """Return the one value to save so that `value` can be made again (itself if two were needed), None for none."""
         leaves, home = frame.leaves, self.nest.home
         stack = [value]

@@ -2,7 +2,8 @@
 
 In: a frame, an op of the primal, and a rule as declared in `graph/ops`. Out: the values that the rule returned, with
 its code in the frame's block. In a nested region the primal's operands and results are not at hand: the rule runs on
-stand-ins of the same types, its dead ops are dropped, and only the stand-ins that are still used are made available.
+stand-ins of the same types, its dead ops are dropped, comparisons may move to the forward program (`predicates.py`),
+and only the stand-ins that are still used are made available.
 So a rule may name what it likes and costs only what it needs. This room knows no primitive by name but for masks.
 """
 
@@ -13,6 +14,7 @@ from typing import Any
 
 from jitgrad.graph.builder import Builder
 from jitgrad.graph.diff.frames import Frame
+from jitgrad.graph.diff.predicates import compare_forwards
 from jitgrad.graph.diff.residuals import Residuals
 from jitgrad.graph.ir import Block, Op, Value, substitute_attrs, substitute_type
 from jitgrad.graph.ops.shape import broadcast_to, reshape_to, unbroadcast, zeros
@@ -54,7 +56,15 @@ def run_rule(residuals: Residuals, frame: Frame, op: Op, rule: Callable[[Builder
         ops = _used(g.block.ops, made)
     finally:
         g.block = frame.block
-    mapping: dict[Value, Value] = {}
+    primal = dict(zip((*shadow.operands, *shadow.results), (*op.operands, *op.results), strict=True))
+    mapping = compare_forwards(residuals, frame, op, ops, [v for x in made for v in _values(x)], primal)
+    if mapping:
+        mapping = {bool: residuals.get(frame, forward) for bool, forward in mapping.items()}
+        made = [_renamed(x, mapping) for x in made]
+        for o in ops:
+            o.operands = [mapping.get(v, v) for v in o.operands]
+        ops = _used(ops, made)
+        mapping = {}
     for value in _operands(ops, made):
         if value in stand_ins and value not in mapping:
             mapping[value] = residuals.get(frame, stand_ins[value])

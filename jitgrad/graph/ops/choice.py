@@ -54,16 +54,16 @@ select = elementwise(
 # --- extrema
 
 
-def _share(g: Builder, x: Value, y: Value) -> Value:
-    dtype = x.array.dtype
-    made: Value = g.select(g.equal(x, y), g.constant(0.5, dtype), g.constant(1.0, dtype))
+def _share(g: Builder, tied: Value, dtype: np.dtype) -> Value:
+    made: Value = g.select(tied, g.constant(0.5, dtype), g.constant(1.0, dtype))
     return made
 
 
 def _extremum(relation: str) -> Partials:
     def partials(g: Builder, out: Value, x: Value, y: Value) -> tuple[Masked, Masked]:
-        share = _share(g, x, y)
-        return Masked(g.emit(relation, [x, y]).result, share), Masked(g.emit(relation, [y, x]).result, share)
+        first, second = g.emit(relation, [x, y]).result, g.emit(relation, [y, x]).result
+        share = _share(g, g.logical_and(first, second), x.array.dtype)
+        return Masked(first, share), Masked(second, share)
 
     return Partials(partials)
 
@@ -74,7 +74,7 @@ def _without_nan(relation: str) -> Partials:
         return made
 
     def partials(g: Builder, out: Value, x: Value, y: Value) -> tuple[Masked, Masked]:
-        share = _share(g, x, y)
+        share = _share(g, g.equal(x, y), x.array.dtype)
         return Masked(chosen(g, x, y), share), Masked(chosen(g, y, x), share)
 
     return Partials(partials)
