@@ -18,6 +18,7 @@ from jitgrad.backend.buffers import Buffer, Plan, Slot
 from jitgrad.backend.emit_lanes import Lanes
 from jitgrad.backend.emit_nest import Output, emit_nest, evaluate_scalar
 from jitgrad.backend.emit_scalar import Arithmetic, Handle
+from jitgrad.backend.joint_stores import join_stores
 from jitgrad.backend.loops import ADD, MULTIPLY, Coord, Expressions, Node, View, c_strides
 from jitgrad.backend.nesting import plan_nest
 from jitgrad.backend.pacing import Pace, declare_runtime
@@ -103,6 +104,7 @@ class Emitter:
         self.lanes = Lanes(self.text, self.arithmetic)
         self.handles: dict[Value, Handle] = {}
         self.pointers: dict[Buffer, str] = {}
+        self.together: dict[Op, list[Op]] = {}  # for the first store of a nest, all its stores
         self.lent: set[Buffer] = set()  # buffers of a loop body whose pointer the loop hands round
         self.reserves: dict[Hashable, str] = {}
         self.grows = False  # whether memory of run-time sizes is taken from the arena
@@ -335,10 +337,13 @@ class Emitter:
 
     def block(self, block: Block) -> None:
         """Write every step of a block."""
-        for step in self.schedule.steps[block]:
+        steps, groups = join_stores(self.schedule, self.plan, self.schedule.steps[block])
+        self.together |= groups
+        written = {op for ops in groups.values() for op in ops[1:]}
+        for step in steps:
             if step.kind == "nest":
                 self.nest(step)
-            elif step.kind == "op":
+            elif step.kind == "op" and step.ops[0] not in written:
                 self.op(step.ops[0])
             elif step.kind == "result":
                 self.result(block, step.position)

@@ -80,19 +80,22 @@ def op_commit(e: Emitter, op: Op) -> None:
 
 @lowers("store", "addto")
 def op_store(e: Emitter, op: Op) -> None:
-    """Write or accumulate a part."""
+    """Write or accumulate a part, and those of stores that share the nest."""
     base, v = op.operands[:2]
     if is_scalar(base):
         new = e.scalar(v)
         e.handles[op.result] = new if op.name == "store" else e.arithmetic.add(e.scalar(base), new)
         return
-    view = _owned(e, op)
     built = Expressions(e, e.text, e.shape(v))
-    coords = e.part(op, built)
-    node = built.node(v, built.identity)
-    if op.name == "addto":
-        node = add_nodes(built, view.dtype, built.load(view, coords), node)
-    e.finish_nest(built, [Output(node, built.access(view, coords))])
+    outputs = []
+    for each in e.together.get(op, [op]):
+        view = _owned(e, each)
+        coords = e.part(each, built)
+        node = built.node(each.operands[1], built.identity)
+        if each.name == "addto":
+            node = add_nodes(built, view.dtype, built.load(view, coords), node)
+        outputs.append(Output(node, built.access(view, coords)))
+    e.finish_nest(built, outputs)
 
 
 @lowers("concatenate")
