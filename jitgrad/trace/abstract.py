@@ -34,6 +34,7 @@ __all__ = [
     "Link",
     "ListRef",
     "Maybe",
+    "OneOf",
     "Poison",
     "Record",
     "Ref",
@@ -88,6 +89,24 @@ class AnyOf(Abstract):
         For each choice but the last a bool, whether it is that one; at most one of them holds.
     choices : tuple
         Scalars and known numbers, no two of one kind and dtype.
+    """
+
+    flags: tuple[Value, ...]
+    choices: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf(Abstract):
+    """One of several values that have no common form: None or a number, a number or an array, two texts.
+
+    What uses it is done once for each of them; moving it about is not use.
+
+    Attributes
+    ----------
+    flags : tuple of Value
+        For each choice but the last a bool, whether it is that one; at most one of them holds.
+    choices : tuple
+        Abstract values; at most one of them is a number, which may be an `AnyOf`.
     """
 
     flags: tuple[Value, ...]

@@ -18,7 +18,7 @@ from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.memory import Pick, Span, load, store
 from jitgrad.graph.ops.shape import broadcast_to, move_axes, reshape_to
 from jitgrad.graph.types import ArrayType, Dim, GraphTypeError, broadcast_shapes
-from jitgrad.trace.abstract import AnyOf, Link, ListRef, Ref, Reshape, Scalar, TaggedRef, whole
+from jitgrad.trace.abstract import AnyOf, Link, ListRef, OneOf, Ref, Reshape, Scalar, TaggedRef, whole
 from jitgrad.trace.context import PACKED, PYTHON_DTYPES, Context, kind_of_python
 from jitgrad.trace.extents import canonical_shape, renamed, unify
 from jitgrad.trace.identity import followers, spread
@@ -100,6 +100,8 @@ def dtype_of(ctx: Context, x: Any) -> np.dtype:
         return x.value.array.dtype
     if isinstance(x, AnyOf):
         raise _undecided(ctx, x)
+    if isinstance(x, OneOf):
+        raise ctx.error("JG240", name="this value", why=f"it is {describe(x)}, as data decide")
     found = kind_of_python(x)
     if found is None:
         raise ctx.error("JG210", what=f"{describe(x)} is used as an array")
@@ -114,7 +116,7 @@ def _undecided(ctx: Context, x: AnyOf) -> Exception:
 
 def describe(x: Any) -> str:
     """Return what an error says of a value."""
-    if isinstance(x, AnyOf):
+    if isinstance(x, AnyOf | OneOf):
         return " or ".join(describe(c) for c in x.choices)
     if isinstance(x, Scalar):
         return f"a {x.kind if x.kind != 'numpy' else x.value.array.dtype.name} scalar"

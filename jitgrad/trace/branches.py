@@ -14,15 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from jitgrad.errors import JitgradError
+from jitgrad.errors import JitgradError, UnsupportedError
 from jitgrad.graph.ir import Block, Graph, Value, clone_block
 from jitgrad.graph.types import GraphTypeError
-from jitgrad.trace.abstract import AnyOf, Cell, Func, ListRef, Poison, SliceOf
+from jitgrad.trace.abstract import AnyOf, Cell, Func, ListRef, OneOf, Poison, SliceOf
 from jitgrad.trace.context import Context, NeedStatic, Unified
 from jitgrad.trace.fitting import LoopSignal
 from jitgrad.trace.frame import Frame, Outcome, State
 from jitgrad.trace.inspection import reachable, undefined
 from jitgrad.trace.merge import Edge, Merger, Obligations
+from jitgrad.trace.ways import narrow, narrowed
 
 __all__ = ["Branches", "DeadEnd", "Restart", "is_of_the_program", "shared_variables"]
 
@@ -66,7 +67,7 @@ def _parts(x: Any) -> tuple[Any, ...]:
     return (x.start, x.stop, x.step) if isinstance(x, SliceOf) else (x,)
 
 
-def _decided(arg: Any, x: AnyOf, number: Any) -> Any:
+def _decided(arg: Any, x: AnyOf | OneOf, number: Any) -> Any:
     """Return an argument with a number of several types replaced by one that it may be."""
     made = [number if p is x else p for p in _parts(arg)]
     return SliceOf(*made) if isinstance(arg, SliceOf) else made[0]
@@ -138,13 +139,13 @@ class Branches(Context):
                 self.arm_start = before
 
     def by_choice(self, run: Callable[..., Any], *args: Any) -> Any:
-        """Return `run(*args)`, done once for each number that an `AnyOf` among the arguments may be."""
-        x = next((v for a in args for v in _parts(a) if isinstance(v, AnyOf)), None)
+        """Return `run(*args)`, done once for each value that an `AnyOf` or `OneOf` among the arguments may be."""
+        x = next((v for a in args for v in _parts(a) if isinstance(v, AnyOf | OneOf)), None)
         if x is None:
             return run(*args)
         return self._decide(x, 0, lambda number: self.by_choice(run, *(_decided(a, x, number) for a in args)))
 
-    def _decide(self, x: AnyOf, k: int, run: Callable[[Any], Any]) -> Any:
+    def _decide(self, x: AnyOf | OneOf, k: int, run: Callable[[Any], Any]) -> Any:
         """Branch over whether a number is its choice k, a later one or the last."""
         if k == len(x.flags):
             return run(x.choices[k])
@@ -166,6 +167,37 @@ class Branches(Context):
             self.refuse(made, "this value")
         return made
 
+    def each_way(self, frame: Frame, x: OneOf, run: Callable[[], None]) -> None:
+        """Do `run()`, which goes on in a frame, once for each value that x may be, known as such in the frame."""
+        refusals: list[UnsupportedError] = []
+        outcome = self._way(frame, x, run, refusals)
+        if not outcome.states:
+            raise refusals[0] if refusals else DeadEnd()
+        self.enter(frame, outcome.states[0])
+
+    def _way(self, frame: Frame, x: Any, run: Callable[[], None], refusals: list[UnsupportedError]) -> Outcome:
+        """Branch over whether a value is its first choice, which the arms know, or another.
+
+        A choice with which the program cannot be compiled is refused where it is made, at run time.
+        """
+        frames = len(self.frames)
+
+        def go(known: Any) -> Outcome:
+            if isinstance(known, OneOf):
+                return self._way(frame, known, run, refusals)
+            try:
+                run()
+            except UnsupportedError as refused:
+                del self.frames[frames:]
+                refusals.append(refused)
+                self.fail(UnsupportedError, str(refused).replace("{", "{{").replace("}", "}}"))
+                return Outcome({})
+            return Outcome({0: self.state(frame)})
+
+        first, rest = (narrowed(x, 0, holds) for holds in (True, False))
+        key = ("way", frame.path, frame.tree.code.co_name, frame.place, len(x.choices))
+        return self.branch(x.flags[0], key, frame, partial(go, first), partial(go, rest))
+
     def branch(
         self, cond: Value, key: Any, frame: Any, then: Callable[[], Outcome], other: Callable[[], Outcome]
     ) -> Outcome:
@@ -176,7 +208,9 @@ class Branches(Context):
         outcomes = []
         for block, run in zip(blocks, (then, other), strict=True):
             frame.place, self.location = place, location
-            outcomes.append(self.arm(block, frame, start.copy(), run))
+            own = start.copy()
+            narrow(own, cond, run is then)
+            outcomes.append(self.arm(block, frame, own, run))
         self.enter(frame, start)
         frame.place, self.location = place, location
         alive = [k for k in (0, 1) if outcomes[k].states]

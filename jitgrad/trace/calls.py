@@ -32,6 +32,7 @@ from jitgrad.trace.abstract import (
     Func,
     IndexRange,
     ListRef,
+    OneOf,
     Record,
     Ref,
     Scalar,
@@ -138,8 +139,8 @@ def class_of(ctx: Context, x: Any) -> type:
     if isinstance(x, Scalar):
         python = {"bool": bool, "int": int, "float": float, "complex": complex}
         return python.get(x.kind) or x.value.array.dtype.type
-    if isinstance(x, AnyOf):
-        # Only asked where no operator or function could be done for each number that it may be.
+    if isinstance(x, AnyOf | OneOf):
+        # Only asked where no operator or function could be done for each value that it may be.
         dtype_of(ctx, x)
     if isinstance(x, Ref | TaggedRef):
         return np.ndarray

@@ -19,7 +19,7 @@ from jitgrad.graph.ops.memory import Pick, load
 from jitgrad.graph.types import ArrayType, Dim
 from jitgrad.location import Location
 from jitgrad.pytree import Size
-from jitgrad.trace.abstract import AnyOf, Cell, Poison, Ref, Scalar
+from jitgrad.trace.abstract import AnyOf, Cell, OneOf, Poison, Ref, Scalar
 
 __all__ = ["PACKED", "PYTHON_DTYPES", "Context", "NeedStatic", "Unified", "kind_of_python"]
 
@@ -189,10 +189,14 @@ class Context:
         raise NotImplementedError
 
     def by_choice(self, run: Callable[..., Any], *args: Any) -> Any:
-        """Return `run(*args)`, done once for each number that an `AnyOf` among the arguments may be.
+        """Return `run(*args)`, done once for each value that an `AnyOf` or `OneOf` among the arguments may be.
 
         Where what it gives differs in type as well, an `AnyOf` comes out.
         """
+        raise NotImplementedError
+
+    def each_way(self, frame: Any, x: OneOf, run: Callable[[], None]) -> None:
+        """Do `run()`, which goes on in a frame, once for each value that x may be, known as such in the frame."""
         raise NotImplementedError
 
     # --- dimensions

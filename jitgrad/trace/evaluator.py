@@ -29,6 +29,7 @@ from jitgrad.trace.abstract import (
     External,
     Func,
     ListRef,
+    OneOf,
     Poison,
     Record,
     Scalar,
@@ -51,6 +52,7 @@ from jitgrad.trace.merge import Obligations
 from jitgrad.trace.regions import RETURN, BlockNode, Goto, structure
 from jitgrad.trace.texts import message_of
 from jitgrad.trace.transforms import Lifted, apply_transform, make_transform
+from jitgrad.trace.ways import which_hold
 from jitgrad.transform import MAKERS, transform_of
 
 __all__ = ["Evaluator"]
@@ -90,6 +92,8 @@ class Evaluator(Branches):
     def call(self, function: Any, args: Sequence[Any], kwargs: dict[str, Any] | None = None) -> Any:
         """Call an abstract callable."""
         kwargs = kwargs or {}
+        if isinstance(function, OneOf):
+            return self.by_choice(lambda f: self.call(f, args, kwargs), function)
         while isinstance(function, BoundMethod):
             args = [function.self, *args]
             function = function.function
@@ -459,6 +463,8 @@ def _defines_call(cls: type) -> bool:
 
 
 def _is_none(ctx: Context, x: Any) -> Any:
+    if isinstance(x, OneOf):
+        return which_hold(ctx, x, [c is None for c in x.choices])
     return x is None if not isinstance(x, Abstract) else False
 
 

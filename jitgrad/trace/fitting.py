@@ -17,6 +17,7 @@ from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.memory import Span
 from jitgrad.graph.types import ListType
 from jitgrad.trace.abstract import (
+    UNBOUND,
     AnyOf,
     Cell,
     DictRef,
@@ -24,6 +25,7 @@ from jitgrad.trace.abstract import (
     IterRows,
     ListRef,
     Maybe,
+    OneOf,
     Poison,
     Record,
     Ref,
@@ -31,13 +33,15 @@ from jitgrad.trace.abstract import (
     TaggedRef,
 )
 from jitgrad.trace.alternatives import NumberType, is_any_number, joined_form, joined_type, number_type
-from jitgrad.trace.arrays import array_type, dtype_of, is_number, kind
+from jitgrad.trace.arrays import array_type, describe, dtype_of, is_number, kind
 from jitgrad.trace.context import kind_of_python
 from jitgrad.trace.frame import State
 from jitgrad.trace.identity import joined_options, known_option, options_of
 from jitgrad.trace.inspection import cells_of, same, undefined, values_in
+from jitgrad.trace.ways import MANY_WAYS, choices_of, sort_of
 
 __all__ = [
+    "PEELS",
     "Fitting",
     "Get",
     "LoopSignal",
@@ -46,10 +50,13 @@ __all__ = [
     "NeverRepeats",
     "NotThisForm",
     "Part",
+    "Ways",
     "looking_at",
 ]
 
 
+# First trips that are traced by themselves, where they change the types of what is carried.
+PEELS = 2
 _FEW_TRIPS = 256
 _ORDER = ["bool", "int", "float", "complex"]
 Get = Callable[[State], Any]
@@ -83,6 +90,13 @@ class NeverRepeats(LoopSignal):
 
 class NotThisForm(LoopSignal):
     """The loop has not the form that was tried."""
+
+
+@dataclass(slots=True)
+class Ways:
+    """The decision that a variable is one of several values: their sorts."""
+
+    sorts: list[Any]
 
 
 @dataclass(slots=True)
@@ -134,28 +148,34 @@ class Fitting:
         return not changed
 
     wanted: frozenset[str] = frozenset()
+    may_peel = False
 
     def _first_bound(self, path: Any, value: Any, back: State) -> None:
         if isinstance(value, Maybe):
             value = value.value
+        if self._stands_in(path, value, back):
+            self.widen[path] = "maybe"
+            if not is_any_number(value):
+                self.widen[(*path, "bound")] = "phi"
+        else:
+            self.widen[path] = Poison("it is first bound in the loop, to something that cannot be carried")
+
+    def _stands_in(self, path: Any, value: Any, back: State) -> bool:
+        """Note a value of the type of one that exists only after a trip, for where it does not; whether there is."""
         if isinstance(value, AnyOf):
             value = value.choices[0]
         if is_number(value):
-            dtype = dtype_of(self.ev, value)
-            zero = np.zeros((), dtype)[()]
-            name = kind(value)
-            self.stand_ins[path] = zero if name == "numpy" else zero.item()
-            self.widen[path] = "maybe"
-        elif isinstance(value, Ref | TaggedRef):
-            with looking_at(self.ev, back.heap):
-                t = array_type(self.ev, value)
-            cell = Cell(str(path[1]))
-            self.entry.heap[cell] = undefined(self.ev, t)
-            self.stand_ins[path] = Ref(cell)
-            self.widen[path] = "maybe"
-            self.widen[(*path, "bound")] = "phi"
-        else:
-            self.widen[path] = Poison("it is first bound in the loop, to something that cannot be carried")
+            zero = np.zeros((), dtype_of(self.ev, value))[()]
+            self.stand_ins[path] = zero if kind(value) == "numpy" else zero.item()
+            return True
+        if not isinstance(value, Ref | TaggedRef):
+            return False
+        with looking_at(self.ev, back.heap):
+            t = array_type(self.ev, value)
+        cell = Cell(str(path[1]))
+        self.entry.heap[cell] = undefined(self.ev, t)
+        self.stand_ins[path] = Ref(cell)
+        return True
 
     def _fits(self, part: Part, found: Any, back: State) -> bool:
         head, path = part.head, part.path
@@ -166,8 +186,10 @@ class Fitting:
         if isinstance(found, Maybe) and not isinstance(head, Maybe):
             self.widen[path] = Poison("it may be unbound after a trip of the loop")
             return False
+        if part.slot and isinstance(head, OneOf):
+            return self._ways_fit(part, found, back)
         if part.slot and isinstance(head, Scalar | AnyOf):
-            return self._number_fits(part, head, found)
+            return self._number_fits(part, head, found, back)
         if part.slot and isinstance(head, Ref):
             return self._array_fits(part, head, found, back)
         if part.slot and isinstance(head, ListRef | DictRef | Record):
@@ -177,6 +199,50 @@ class Fitting:
         if same(head, found):
             return True
         return self._widen(part, found, back)
+
+    def _ways_fit(self, part: Part, found: Any, back: State) -> bool:
+        """Whether what a variable is after a trip is among what the head knows that it may be."""
+        if isinstance(found, Poison | Maybe) or found is UNBOUND:
+            self.widen[part.path] = Poison("it may be unbound after a trip of the loop")
+            return False
+        return not self._new_ways(part.path, found, back)
+
+    def _new_ways(self, path: Any, found: Any, back: State) -> bool:
+        """Add the sorts of what a variable is after a trip to those that the head knows; whether any is new.
+
+        Where it is of no sort that can be carried, the decision is a `Poison`.
+        """
+        known = self.widen[path].sorts
+        new = False
+        for choice in choices_of(found):
+            with looking_at(self.ev, back.heap):
+                sort = sort_of(self.ev, choice)
+            if sort is not None and sort in known:
+                continue
+            new = True
+            if sort is None or len(known) >= MANY_WAYS:
+                self.widen[path] = self._other_object()
+                break
+            inner = (*path, "way", len(known))
+            known.append(sort)
+            if self._stands_in(inner, choice, back) and sort != "number":
+                self.widen[inner] = "phi"
+        return new
+
+    def _to_ways(self, path: Any, head: Any, found: Any, back: State) -> bool:
+        """Let the head carry a variable as one of several values; whether that can be."""
+        if isinstance(found, Poison | Maybe) or found is UNBOUND:
+            return False
+        with looking_at(self.ev, self.entry.heap):
+            sorts = [sort_of(self.ev, c) for c in choices_of(head)]
+        if None in sorts:
+            return False
+        for i, sort in enumerate(sorts):
+            if isinstance(sort, tuple) and sort[0] == "array":
+                self.widen[(*path, "way", i)] = "phi"
+        self.widen[path] = Ways(sorts)
+        self._new_ways(path, found, back)
+        return isinstance(self.widen[path], Ways)
 
     def _same_kinds(self, path: Any) -> bool:
         """Whether the body was traced knowing of which kinds the items of a growing list are."""
@@ -198,22 +264,31 @@ class Fitting:
             with looking_at(self.ev, self.entry.heap):
                 before = array_type(self.ev, head)
             if before != after:
-                raise NeedPeel(part.name, f"it is {before}, and {after} after a trip")
-            self.widen[path] = "phi"
-        elif is_any_number(head) and isinstance(found, Ref | TaggedRef):
-            raise NeedPeel(part.name, "it is a number, and an array after a trip")
+                self._other_sort(part, head, found, back)
+            else:
+                self.widen[path] = "phi"
         elif isinstance(head, ListRef | DictRef | Record) and type(found) is type(head):
             alike = _same_structure(head, found, self.entry.heap.get(head.cell), back.heap.get(found.cell))
             self.widen[path] = "object" if alike else self._other_object()
         else:
-            self.widen[path] = self._other_object()
+            self._other_sort(part, self.entry_value(part), found, back)
         return False
 
-    def _number_fits(self, part: Part, head: Scalar | AnyOf, found: Any) -> bool:
-        if not is_any_number(found):
-            if isinstance(found, Ref | TaggedRef):
-                raise NeedPeel(part.name, "it is a number, and an array after a trip")
+    def entry_value(self, part: Part) -> Any:
+        """Return what a part is at entry."""
+        return part.get(self.entry)
+
+    def _other_sort(self, part: Part, entry: Any, found: Any, back: State) -> None:
+        """Decide for a variable that is of another sort after a trip: always (peel), or perhaps."""
+        always = is_any_number(found) or isinstance(found, Ref | TaggedRef)
+        if always and self.may_peel and not isinstance(entry, OneOf):
+            raise NeedPeel(part.name, f"it is {describe(entry)}, and {describe(found)} after a trip")
+        if not self._to_ways(part.path, entry, found, back):
             self.widen[part.path] = self._other_object()
+
+    def _number_fits(self, part: Part, head: Scalar | AnyOf, found: Any, back: State) -> bool:
+        if not is_any_number(found):
+            self._other_sort(part, self.entry_value(part), found, back)
             return False
         ev = self.ev
         before, after = number_type(ev, head), number_type(ev, found)
@@ -235,7 +310,7 @@ class Fitting:
     def _array_fits(self, part: Part, head: Ref, found: Any, back: State) -> bool:
         ev = self.ev
         if not isinstance(found, Ref | TaggedRef):
-            self.widen[part.path] = Poison("it is an array, and not one after a trip of the loop")
+            self._other_sort(part, self.entry_value(part), found, back)
             return False
         if self.widen.get(part.path) == "ints":
             if isinstance(found, Ref) and found.cell is head.cell and _alike(head, found):
@@ -246,7 +321,10 @@ class Fitting:
             after = array_type(ev, found)
         before = self.heap[head.cell].array
         if after != before:
-            raise NeedPeel(part.name, f"it is {before}, and {after} after a trip")
+            if self.may_peel:
+                raise NeedPeel(part.name, f"it is {before}, and {after} after a trip")
+            self._other_sort(part, self.entry_value(part), found, back)
+            return False
         return self._identified(part, head, found, back) and not self._relate(head.cell, found, part.path)
 
     def _identified(self, part: Part, head: Ref, found: Any, back: State) -> bool:

@@ -18,6 +18,7 @@ from jitgrad.graph.ops.memory import Span
 from jitgrad.graph.types import BOOL, INT64, ArrayType, ListType, Type
 from jitgrad.trace.abstract import (
     UNBOUND,
+    AnyOf,
     Box,
     Cell,
     DictRef,
@@ -26,6 +27,7 @@ from jitgrad.trace.abstract import (
     IterRows,
     ListRef,
     Maybe,
+    OneOf,
     Poison,
     Record,
     Ref,
@@ -42,12 +44,13 @@ from jitgrad.trace.alternatives import (
     number_parts,
     number_type,
 )
-from jitgrad.trace.arrays import array_type, read, scalar_value
+from jitgrad.trace.arrays import array_type, dtype_of, kind, read, scalar_value
 from jitgrad.trace.context import kind_of_python
-from jitgrad.trace.fitting import Fitting, Get, Part, looking_at
+from jitgrad.trace.fitting import Fitting, Get, Part, Ways, looking_at
 from jitgrad.trace.frame import State
 from jitgrad.trace.identity import identify, joined_options, option_of, options_of
 from jitgrad.trace.inspection import reachable, undefined
+from jitgrad.trace.ways import choices_of, flag_of, way_of
 
 __all__ = ["Header"]
 
@@ -185,6 +188,8 @@ class Header(Fitting):
         decision = self.widen.get(path)
         if isinstance(decision, Poison):
             return decision
+        if isinstance(decision, Ways):
+            return self._one_of(path, v, get, name, decision.sorts)
         if decision == "maybe" or isinstance(v, Maybe):
             return self._maybe(path, v, get, name)
         if is_any_number(v) and (force or decision is not None):
@@ -224,6 +229,67 @@ class Header(Fitting):
             ev.counters.setdefault(head.value, self.key)
         self.parts.append(Part(path, get, head, name, True))
         return head
+
+    def _one_of(self, path: Any, v: Any, get: Get, name: str, sorts: list[Any]) -> Any:
+        """Return a variable that has one of several sorts: a flag for each but the last, and what each carries."""
+        ev = self.ev
+
+        def flag(x: Any, heap: dict[Cell, Any], sort: Any) -> Value:
+            with looking_at(ev, heap):
+                return flag_of(ev, x, way_of(ev, x, sort))
+
+        def slot_of_flag(sort: Any) -> Value:
+            return self._slot(
+                BOOL, lambda: flag(v, self.entry.heap, sort), lambda s: flag(get(s), s.heap, sort), ""
+            )
+
+        flags = tuple(slot_of_flag(sort) for sort in sorts[:-1])
+        part = Part(path, get, None, name, True)
+        self.parts.append(part)
+        choices = []
+        for i, sort in enumerate(sorts):
+            if isinstance(sort, tuple) and sort[0] == "known":
+                choices.append(sort[1].thing)
+                continue
+            with looking_at(ev, self.entry.heap):
+                at = way_of(ev, v, sort)
+            inner = self.stand_ins[(*path, "way", i)] if at is None else choices_of(v)[at]
+            find = self._way_in(path, get, i, sort)
+            choices.append(self._value((*path, "way", i), inner, find, name, True))
+        poison = next((c for c in choices if isinstance(c, Poison)), None)
+        if poison is not None:
+            return poison
+        part.head = OneOf(flags, tuple(choices))
+        return part.head
+
+    def _way_in(self, path: Any, get: Get, i: int, sort: Any) -> Get:
+        """Return how to find the value of one sort in a state; where it is of another, something undefined."""
+        ev = self.ev
+
+        def find(s: State) -> Any:
+            found = get(s)
+            with looking_at(ev, s.heap):
+                at = way_of(ev, found, sort)
+            if at is not None:
+                return choices_of(found)[at]
+            if sort == "number":
+                return self.nothing(path, i)
+            cell = Cell("undefined")
+            ev.heap[cell] = s.heap[cell] = undefined(ev, sort[1])
+            return Ref(cell)
+
+        return find
+
+    def nothing(self, path: Any, i: int) -> Any:
+        """Return a known number of the type that a variable has where it is one."""
+        known = self.stand_ins.get((*path, "way", i))
+        if known is not None:
+            return known
+        choice = choices_of(self.entry.locals.get(path[1])) if path[0] == "L" else ()
+        number = next((c for c in choice if is_any_number(c)), 0.0)
+        number = number.choices[0] if isinstance(number, AnyOf) else number
+        zero = np.zeros((), dtype_of(self.ev, number))[()]
+        return zero if kind(number) == "numpy" else zero.item()
 
     def _maybe(self, path: Any, v: Any, get: Get, name: str) -> Any:
         ev = self.ev

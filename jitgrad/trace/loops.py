@@ -24,7 +24,7 @@ from jitgrad.trace.abstract import IterRange, IterRows, IterSequence, Maybe, Poi
 from jitgrad.trace.alternatives import narrowed
 from jitgrad.trace.arrays import scalar_value
 from jitgrad.trace.extents import surely
-from jitgrad.trace.fitting import NeedPeel, NeedUnroll, NeverRepeats, NotThisForm
+from jitgrad.trace.fitting import PEELS, NeedPeel, NeedUnroll, NeverRepeats, NotThisForm
 from jitgrad.trace.frame import Frame, Outcome, State
 from jitgrad.trace.header import Header
 from jitgrad.trace.inspection import undefined
@@ -119,7 +119,7 @@ def _loop(ev: Any, node: LoopNode, frame: Frame, key: Any, peeled: int) -> Outco
     frames, place = list(ev.frames), frame.place
     if not unroll:
         try:
-            return _symbolic(ev, node, frame, key, start)
+            return _symbolic(ev, node, frame, key, start, peeled)
         except NeedUnroll as need:
             if need.key != key:
                 raise
@@ -131,7 +131,7 @@ def _loop(ev: Any, node: LoopNode, frame: Frame, key: Any, peeled: int) -> Outco
         except NeverRepeats:
             pass
         except NeedPeel as need:
-            if not is_for or peeled > 1 or not _runs(start.stack[-1]):
+            if peeled >= PEELS:
                 raise ev.error("JG243", name=need.name, why=need.why) from None
             _reset(ev, block, mark, location, depth, frames)
             return _peel(ev, node, frame, key, start, peeled)
@@ -177,11 +177,12 @@ def _unrolled(ev: Any, node: LoopNode, frame: Frame) -> Outcome:
     return outcome
 
 
-def _symbolic(ev: Any, node: LoopNode, frame: Frame, key: Any, start: State) -> Outcome:
+def _symbolic(ev: Any, node: LoopNode, frame: Frame, key: Any, start: State, peeled: int) -> Outcome:
     flow = frame.tree.flow
     head = node.body
     header = Header(ev, key, start, flow.stored[node.header])
     header.wanted = flow.live_in[node.header]
+    header.may_peel = peeled < PEELS
     forms = [_general]
     if isinstance(head, BlockNode):
         if head.block.end == "for" and not head.block.instrs and isinstance(head.arms[1], Goto):

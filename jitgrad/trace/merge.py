@@ -32,11 +32,13 @@ from jitgrad.trace.abstract import (
     IterRows,
     ListRef,
     Maybe,
+    OneOf,
     Poison,
     Record,
     Ref,
     Reshape,
     Scalar,
+    SliceOf,
     TaggedRef,
 )
 from jitgrad.trace.alternatives import (
@@ -55,6 +57,7 @@ from jitgrad.trace.context import Context
 from jitgrad.trace.frame import State
 from jitgrad.trace.identity import identify, joined_options, option_of, options_of
 from jitgrad.trace.inspection import cells_of, reachable, same, undefined, values_in
+from jitgrad.trace.ways import MANY_WAYS, choices_of, flag_of, sort_of
 
 __all__ = ["Edge", "Merger", "Obligations", "Slot", "cells_of", "reachable", "same", "undefined", "values_in"]
 
@@ -214,8 +217,15 @@ class Merger:
             types = {c.type for c in contents}
             if len(types) > 1:
                 return Poison(f"an array is {' or '.join(sorted(map(str, types)))}")
+            if self._sized_inside(contents[0].type, ks):
+                return self._poison(path, "an array whose size one path computes", contents, ks)
             return self.slot(contents[0].type, dict(zip(ks, contents, strict=True)), contents[0].name)
         return self.value(path, contents, ks)
+
+    def _sized_inside(self, t: Type, ks: list[int]) -> bool:
+        """Whether a type has a size that nobody knows outside of the edges."""
+        dims = [d for d in t.shape if isinstance(d, Value)] if isinstance(t, ArrayType) else []
+        return not all(self.outer(d, k) for d in dims for k in ks)
 
     def _grown_list(self, path: Any, contents: list[Any], ks: list[int]) -> Any:
         """Join a list that has another length on each edge: one that grows, if its items are of one type."""
@@ -279,7 +289,54 @@ class Merger:
                 return self._container(path, values, ks)
             if isinstance(first, BoundMethod) and len({id(v.function) for v in values}) == 1:
                 return BoundMethod(first.function, self.value((*path, "self"), [v.self for v in values], ks))
-        return self._poison(path, "values of different types", values, ks)
+            if isinstance(first, SliceOf):
+                return self._slice(path, values, ks)
+        return self._one_of(path, values, ks)
+
+    def _slice(self, path: Any, values: list[Any], ks: list[int]) -> Any:
+        parts = [
+            self.value((*path, n), [getattr(v, n) for v in values], ks) for n in ("start", "stop", "step")
+        ]
+        return next((p for p in parts if isinstance(p, Poison)), SliceOf(*parts))
+
+    def _one_of(self, path: Any, values: list[Any], ks: list[int]) -> Any:
+        """Join values that have no common form: each sort by itself, and flags that say which it is."""
+        ctx = self.ctx
+        if len(values) == 1 and not isinstance(values[0], OneOf):
+            return self._poison(path, "made on one path", values, ks)
+        sorts: list[Any] = []
+        # For each sort, by edge: the position of its value among the choices there, and the value.
+        given: list[dict[int, tuple[int, Any]]] = []
+        for k, v in zip(ks, values, strict=True):
+            for position, choice in enumerate(choices_of(v)):
+                with self.on(k):
+                    sort = sort_of(ctx, choice)
+                at = sorts.index(sort) if sort is not None and sort in sorts else None
+                if sort is None:
+                    at = next((i for i, g in enumerate(given) if same(next(iter(g.values()))[1], choice)), None)
+                if at is None:
+                    at = len(sorts)
+                    sorts.append(sort)
+                    given.append({})
+                if k in given[at]:
+                    return self._poison(path, "one of two values of one type", values, ks)
+                given[at][k] = position, choice
+        if not 1 < len(sorts) <= MANY_WAYS:
+            return self._poison(path, "values of different types", values, ks)
+        choices = []
+        for i, own in enumerate(given):
+            made = self.value((*path, "way", i), [c for _, c in own.values()], list(own))
+            if isinstance(made, Poison):
+                return made
+            choices.append(made)
+        flags = []
+        for own in given[:-1]:
+            held = {}
+            for k, v in zip(ks, values, strict=True):
+                with self.on(k):
+                    held[k] = flag_of(ctx, v, own[k][0] if k in own else None)
+            flags.append(self.slot(BOOL, held))
+        return OneOf(tuple(flags), tuple(choices))
 
     def _poison(self, path: Any, why: str, values: list[Any], ks: list[int]) -> Poison:
         places = [self.edges[k].location for k in ks]
@@ -324,7 +381,7 @@ class Merger:
         names = {tuple(n for n, _ in c) for c in contents} if not isinstance(first, ListRef) else {()}
         classes = {v.cls for v in values} if isinstance(first, Record) else {None}
         if len(shapes) > 1 or len(names) > 1 or len(classes) > 1:
-            return self._poison(path, "different objects", values, ks)
+            return self._one_of(path, values, ks)
         cell = Cell(first.cell.name)
         made = replace(first, cell=cell)
         self._phis[key] = made
@@ -341,7 +398,7 @@ class Merger:
             with self.on(k):
                 types.add(ArrayType(dtype_of(self.ctx, v), shape_of(self.ctx, v)))
         if len(types) > 1:
-            return self._poison(path, f"an array that is {' or '.join(sorted(map(str, types)))}", values, ks)
+            return self._one_of(path, values, ks)
         if all(isinstance(v, Ref) for v in values):
             forms = {(v.cell, _form(v.view)) for v in values}
             if len(forms) == 1 and values[0].view:
@@ -351,7 +408,10 @@ class Merger:
             if (self.key, path) in self.obligations.tagged:
                 self._phis[key] = self._tag(values, ks)
             else:
-                self._phis[key] = self._phi(path, values, ks, types.pop())
+                t = types.pop()
+                if self._sized_inside(t, ks):
+                    return self._poison(path, "an array whose size one path computes", values, ks)
+                self._phis[key] = self._phi(path, values, ks, t)
         return self._phis[key]
 
     def _phi(self, path: Any, values: list[Any], ks: list[int], t: ArrayType) -> Ref:
@@ -445,7 +505,9 @@ def _describe(v: Any) -> str:
         return v.kind if v.kind != "numpy" else v.value.array.dtype.name
     if isinstance(v, Record):
         return v.cls.__name__
-    if isinstance(v, Ref | TaggedRef):
+    if isinstance(v, Ref | TaggedRef | Value):
         return "array"
+    if isinstance(v, OneOf):
+        return " or ".join(_describe(c) for c in v.choices)
     table = {ListRef: "list", DictRef: "dict", Func: "function"}
     return table.get(type(v), type(v).__name__)

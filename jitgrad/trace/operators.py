@@ -21,6 +21,7 @@ from jitgrad.trace.abstract import (
     DictRef,
     External,
     ListRef,
+    OneOf,
     Record,
     Scalar,
 )
@@ -56,7 +57,7 @@ _METHODS = {
 
 def binary_op(ctx: Context, op: str, x: Any, y: Any, inplace: bool = False) -> Any:
     """Return `x op y`; with `inplace`, what `x op= y` binds, arrays and lists being changed in place."""
-    if isinstance(x, AnyOf) or isinstance(y, AnyOf):
+    if isinstance(x, AnyOf | OneOf) or isinstance(y, AnyOf | OneOf):
         return ctx.by_choice(partial(binary_op, ctx, op, inplace=inplace), x, y)
     if is_numeric(x) and is_numeric(y):
         return _numeric(ctx, op, x, y, inplace)
@@ -180,7 +181,7 @@ def _list_plus(ctx: Context, x: ListRef, y: Any, inplace: bool) -> Any:
 
 def unary_op(ctx: Context, op: str, x: Any) -> Any:
     """Return `-x`, `+x` or `~x`."""
-    if isinstance(x, AnyOf):
+    if isinstance(x, AnyOf | OneOf):
         return ctx.by_choice(partial(unary_op, ctx, op), x)
     if isinstance(x, np.ndarray):
         x = ctx.fresh(as_array(ctx, x))

@@ -39,6 +39,7 @@ from jitgrad.trace.abstract import (
     External,
     ListRef,
     Maybe,
+    OneOf,
     Poison,
     Record,
     Ref,
@@ -54,7 +55,7 @@ from jitgrad.trace.fitting import LoopSignal
 from jitgrad.trace.guards import Guard, Hidden
 from jitgrad.trace.identity import UNKNOWN, known_option, option_of, options_of
 from jitgrad.trace.inspection import same
-from jitgrad.trace.instructions import bound_value
+from jitgrad.trace.instructions import bound_value, refuse_poison
 from jitgrad.trace.merge import Obligations
 from jitgrad.trace.results import (
     ArgumentResult,
@@ -371,8 +372,12 @@ class _Trace:
         """Return how to rebuild a result; its leaves become yields of the graph."""
         ctx = self.ctx
         x = bound_value(ctx, "the result", x) if isinstance(x, Maybe | Poison) else x
+        refuse_poison(ctx, x, "the result")
         if isinstance(x, Scalar | AnyOf):
             return self._number(x)
+        if isinstance(x, OneOf):
+            tag = self._tag(x.flags)
+            return ChoiceResult(tag.index, tuple(self.result(v) for v in x.choices))
         if isinstance(x, Ref | TaggedRef):
             return self._array(x)
         if isinstance(x, tuple) and not _plain(x):
@@ -402,15 +407,18 @@ class _Trace:
         return StaticResult(x)
 
     def _number(self, x: Scalar | AnyOf) -> Any:
-        g = self.ctx.g
         flags, kinds, values = zip(*single_choices(self.ctx, x), strict=True)
         if len(kinds) == 1:
             return self._leaf(values[0], kinds[0])
-        which = self.ctx.constant(len(kinds) - 1, np.int64)
-        for k, flag in reversed(list(enumerate(flags[:-1]))):
-            which = g.select(flag, self.ctx.constant(k, np.int64), which)
-        tag = self._leaf(which, "int")
+        tag = self._tag(flags[:-1])
         return ChoiceResult(tag.index, tuple(self._leaf(v, k) for v, k in zip(values, kinds, strict=True)))
+
+    def _tag(self, flags: Sequence[Value]) -> LeafResult:
+        """Return which of some choices is made, the last having no flag."""
+        which = self.ctx.constant(len(flags), np.int64)
+        for k, flag in reversed(list(enumerate(flags))):
+            which = self.ctx.g.select(flag, self.ctx.constant(k, np.int64), which)
+        return self._leaf(which, "int")
 
     def _leaf(self, value: Value, kind: str) -> LeafResult:
         index = len(self.yields)
