@@ -206,10 +206,10 @@ class Branches(Context):
         place, location = frame.place, self.location
         blocks = [Block(), Block()]
         outcomes = []
-        for block, run in zip(blocks, (then, other), strict=True):
+        for block, run, holds in zip(blocks, (then, other), (True, False), strict=True):
             frame.place, self.location = place, location
             own = start.copy()
-            narrow(own, cond, run is then)
+            narrow(own, cond, holds)
             outcomes.append(self.arm(block, frame, own, run))
         self.enter(frame, start)
         frame.place, self.location = place, location

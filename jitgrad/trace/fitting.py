@@ -15,7 +15,7 @@ import numpy as np
 
 from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.memory import Span
-from jitgrad.graph.types import ListType
+from jitgrad.graph.types import ArrayType, ListType
 from jitgrad.trace.abstract import (
     UNBOUND,
     AnyOf,
@@ -127,6 +127,7 @@ class Fitting:
     kinds: dict[Any, Any]
     options: dict[Any, tuple[Ref, ...]]
     which_after: dict[Cell, int]
+    made_up: dict[Cell, ArrayType]
 
     # --- comparing with the back edge
 
@@ -174,6 +175,7 @@ class Fitting:
             t = array_type(self.ev, value)
         cell = Cell(str(path[1]))
         self.entry.heap[cell] = undefined(self.ev, t)
+        self.made_up[cell] = t
         self.stand_ins[path] = Ref(cell)
         return True
 

@@ -86,6 +86,8 @@ class Header(Fitting):
         self.kinds: dict[Any, Any] = {}
         self.options: dict[Any, tuple[Ref, ...]] = {}
         self.which_after: dict[Cell, int] = {}
+        # Arrays at entry that nobody reads, for variables that are arrays only after a trip.
+        self.made_up: dict[Cell, ArrayType] = {}
         self.live = reachable(entry.heap, self._roots())
 
     def _roots(self) -> list[Any]:
@@ -117,6 +119,8 @@ class Header(Fitting):
         self.inits: list[Value] = []
         self.getters: list[Callable[[State], Value]] = []
         self.parts: list[Part] = []
+        if first:
+            self.entry.heap.update((cell, undefined(self.ev, t)) for cell, t in self.made_up.items())
         state = State({}, [], {})
         self.heap = state.heap
         names = list(self.entry.locals)
