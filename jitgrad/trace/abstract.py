@@ -127,9 +127,11 @@ class Cell:
         The arrays of the caller that it may be, for an array that branches or loops have chosen.
     which : Cell or None
         The cell that holds which of the options it is, an int; their number where it is none of them.
+    arrays : Cell or None
+        For a list that grows, which holds values: stands for the arrays that Python's list holds.
     """
 
-    __slots__ = ("argument", "like", "name", "options", "which")
+    __slots__ = ("argument", "arrays", "like", "name", "options", "which")
 
     def __init__(self, name: str = "", argument: int | None = None, like: int | None = None) -> None:
         self.name = name
@@ -137,6 +139,7 @@ class Cell:
         self.like = like
         self.options: tuple[Ref, ...] = ()
         self.which: Cell | None = None
+        self.arrays: Cell | None = None
 
     def __repr__(self) -> str:
         return f"<cell {self.name}>"

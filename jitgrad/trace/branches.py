@@ -21,7 +21,7 @@ from jitgrad.trace.abstract import AnyOf, Cell, Func, ListRef, OneOf, Poison, Sl
 from jitgrad.trace.context import Context, NeedStatic, Unified
 from jitgrad.trace.fitting import LoopSignal
 from jitgrad.trace.frame import Frame, Outcome, State
-from jitgrad.trace.inspection import reachable, undefined
+from jitgrad.trace.inspection import cells_of, reachable, undefined
 from jitgrad.trace.merge import Edge, Merger, Obligations
 from jitgrad.trace.ways import narrow, narrowed
 
@@ -137,6 +137,10 @@ class Branches(Context):
                 return Outcome({})
             finally:
                 self.arm_start = before
+
+    def hold(self, cell: Cell, value: Any) -> None:
+        """Note that a list that grows holds an array: a store to that while the list is alive is refused."""
+        self.obligations.hold(cell, cells_of(value))
 
     def by_choice(self, run: Callable[..., Any], *args: Any) -> Any:
         """Return `run(*args)`, done once for each value that an `AnyOf` or `OneOf` among the arguments may be."""

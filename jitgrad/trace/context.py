@@ -150,6 +150,10 @@ class Context:
         """Note that two cells are one array in the program: a store to one while the other is alive is refused."""
         raise NotImplementedError
 
+    def hold(self, cell: Cell, value: Any) -> None:
+        """Note that a list that grows holds an array: a store to that while the list is alive is refused."""
+        raise NotImplementedError
+
     def note_static(self, value: Any, why: str) -> int:
         """Make a run-time int known, by unrolling the loop that counts it or by guarding it; else raise."""
         raise NotImplementedError
@@ -280,7 +284,11 @@ class Context:
             return self._unpacked(value, kind)
         if kind == "mixed":
             raise self.error("JG221", what="an item of a list that holds Python's numbers and NumPy's")
-        return self.fresh(value) if kind == "array" else Scalar(value, kind)
+        if kind != "array":
+            return Scalar(value, kind)
+        made = self.fresh(value)
+        self.hold(cell, made)
+        return made
 
     def _unpacked(self, item: Value, kind: str) -> Any:
         """Return an item of a list of numbers of several kinds: its value, then the place of its kind."""

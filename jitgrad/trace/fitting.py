@@ -128,6 +128,7 @@ class Fitting:
     options: dict[Any, tuple[Ref, ...]]
     which_after: dict[Cell, int]
     made_up: dict[Cell, ArrayType]
+    pairs: set[tuple[Cell, Cell]]
 
     # --- comparing with the back edge
 
@@ -141,6 +142,8 @@ class Fitting:
         if not changed and self._tell_apart(back):
             # The stores of the body were traced without knowing it.
             changed = True
+        if not changed and self.related_pairs(self.entry.heap) != self.pairs:
+            changed = True
         for name in back.locals:
             path = ("L", name)
             if name not in self.entry.locals and path not in self.widen and name in self.wanted:
@@ -150,6 +153,11 @@ class Fitting:
 
     wanted: frozenset[str] = frozenset()
     may_peel = False
+
+    def related_pairs(self, heap: dict[Cell, Any]) -> set[tuple[Cell, Cell]]:
+        """Return which cells of a heap, with the arrays that lists hold, may be one array as far as is known."""
+        cells = {*heap, *(c.arrays for c in heap if c.arrays is not None)}
+        return {(a, b) for a in cells for b in self.ev.obligations.near(a) if b in cells}
 
     def _first_bound(self, path: Any, value: Any, back: State) -> None:
         if isinstance(value, Maybe):

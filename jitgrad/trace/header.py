@@ -49,7 +49,7 @@ from jitgrad.trace.context import kind_of_python
 from jitgrad.trace.fitting import Fitting, Get, Part, Ways, looking_at
 from jitgrad.trace.frame import State
 from jitgrad.trace.identity import identify, joined_options, option_of, options_of
-from jitgrad.trace.inspection import reachable, undefined
+from jitgrad.trace.inspection import cells_of, reachable, undefined
 from jitgrad.trace.ways import choices_of, flag_of, way_of
 
 __all__ = ["Header"]
@@ -116,6 +116,7 @@ class Header(Fitting):
         """
         self.make = make
         self.first = first
+        self.pairs = self.related_pairs(self.entry.heap)
         self.inits: list[Value] = []
         self.getters: list[Callable[[State], Value]] = []
         self.parts: list[Part] = []
@@ -171,6 +172,7 @@ class Header(Fitting):
                 held = as_item(ev, item, ev.list_kinds.get(path[1], "array"), element)
                 if held is None:
                     raise ev.error("JG221", what="items of different kinds in a list that grows in a loop")
+                ev.obligations.hold(path[1], cells_of(item))
                 made = ev.g.list_push(made, held)
             return made
 

@@ -103,8 +103,7 @@ def reachable(heap: dict[Cell, Any], roots: Iterable[Any]) -> list[Cell]:
         found[cell] = None
         if cell in heap:
             todo.extend(cells_of(heap[cell]))
-        if cell.which is not None:
-            todo.append(cell.which)
+        todo.extend(c for c in (cell.which, cell.arrays) if c is not None)
     return list(found)
 
 

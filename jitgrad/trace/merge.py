@@ -104,6 +104,19 @@ class Obligations:
         self.related.setdefault(b, {}).setdefault(a, set()).update(keys)
         return new
 
+    def relate_all(self, a: Cell, b: Cell, keys: Iterable[Any]) -> None:
+        """Record that a cell may be the same array as another, and as all that that one may be."""
+        self.relate(a, b, keys)
+        for other, its in list(self.near(b).items()):
+            self.relate(a, other, {*its, *keys})
+
+    def hold(self, holder: Cell, cells: Iterable[Cell]) -> None:
+        """Record that a list that grows holds arrays: it has copies, which must not come to differ from them."""
+        if holder.arrays is None:
+            holder.arrays = Cell(holder.name)
+        for cell in cells:
+            self.relate_all(holder.arrays, cell, [])
+
     def near(self, cell: Cell) -> dict[Cell, set[Any]]:
         """Return the cells that may be the same array as this one."""
         return self.related.get(cell, {})
@@ -246,14 +259,15 @@ class Merger:
         given = {}
         for k, content in zip(ks, contents, strict=True):
             with self.on(k):
-                given[k] = content if isinstance(content, Value) else self._listed(content, name, element)
+                given[k] = content if isinstance(content, Value) else self._listed(cell, content, name, element)
         return self.slot(ListType(element), given, cell.name)
 
-    def _listed(self, items: tuple[Any, ...], name: str, element: ArrayType) -> Value:
+    def _listed(self, cell: Cell, items: tuple[Any, ...], name: str, element: ArrayType) -> Value:
         made: Value = self.ctx.g.list_empty(type=ListType(element))
         for item in items:
             held = as_item(self.ctx, item, name, element)
             assert held is not None
+            self.obligations.hold(cell, cells_of(item))
             made = self.ctx.g.list_push(made, held)
         return made
 
@@ -387,6 +401,8 @@ class Merger:
         self._phis[key] = made
         for v in values:
             self.obligations.relate(cell, v.cell, [(self.key, path)])
+            if v.cell.arrays is not None:
+                self.obligations.hold(cell, [v.cell.arrays])
         self._new_contents[cell] = self.content((*path, "items"), contents, ks)
         return made
 
@@ -421,9 +437,7 @@ class Merger:
             with self.on(k):
                 given[k] = read(self.ctx, v)
             for old in cells_of(v):
-                self.obligations.relate(cell, old, [(self.key, path)])
-                for other, keys in list(self.obligations.near(old).items()):
-                    self.obligations.relate(cell, other, {*keys, (self.key, path)})
+                self.obligations.relate_all(cell, old, [(self.key, path)])
         self._new_contents[cell] = self.slot(t, given, _name(path))
         self._identify(cell, values, ks)
         return Ref(cell)
