@@ -122,7 +122,7 @@ def describe(x: Any) -> str:
         return f"a {x.kind if x.kind != 'numpy' else x.value.array.dtype.name} scalar"
     if is_array(x):
         return "an array"
-    return f"a {type(x).__name__}"
+    return "None" if x is None else f"a {type(x).__name__}"
 
 
 # --- references

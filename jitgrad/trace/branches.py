@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from jitgrad.errors import JitgradError, UnsupportedError
+from jitgrad.errors import JitgradError, UnsupportedError, check_text
 from jitgrad.graph.ir import Block, Graph, Value, clone_block
 from jitgrad.graph.types import GraphTypeError
 from jitgrad.trace.abstract import AnyOf, Cell, Func, ListRef, OneOf, Poison, SliceOf
@@ -22,7 +22,8 @@ from jitgrad.trace.context import Context, NeedStatic, Unified
 from jitgrad.trace.fitting import LoopSignal
 from jitgrad.trace.frame import Frame, Outcome, State
 from jitgrad.trace.inspection import cells_of, reachable, undefined
-from jitgrad.trace.merge import Edge, Merger, Obligations
+from jitgrad.trace.merge import Edge, Merger
+from jitgrad.trace.obligations import Obligations
 from jitgrad.trace.ways import narrow, narrowed
 
 __all__ = ["Branches", "DeadEnd", "Restart", "is_of_the_program", "shared_variables"]
@@ -194,7 +195,8 @@ class Branches(Context):
             except UnsupportedError as refused:
                 del self.frames[frames:]
                 refusals.append(refused)
-                self.fail(UnsupportedError, str(refused).replace("{", "{{").replace("}", "}}"))
+                with self.g.at(refused.location or self.location):
+                    self.fail(UnsupportedError, check_text(refused).replace("{", "{{").replace("}", "}}"))
                 return Outcome({})
             return Outcome({0: self.state(frame)})
 

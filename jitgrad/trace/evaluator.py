@@ -48,7 +48,7 @@ from jitgrad.trace.inspection import reachable
 from jitgrad.trace.instructions import bound_value, step, truth_of
 from jitgrad.trace.library import by_name
 from jitgrad.trace.loops import next_of, run_loop
-from jitgrad.trace.merge import Obligations
+from jitgrad.trace.obligations import Obligations
 from jitgrad.trace.regions import RETURN, BlockNode, Goto, structure
 from jitgrad.trace.texts import message_of
 from jitgrad.trace.transforms import Lifted, apply_transform, make_transform

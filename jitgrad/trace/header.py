@@ -245,9 +245,7 @@ class Header(Fitting):
                 return flag_of(ev, x, way_of(ev, x, sort))
 
         def slot_of_flag(sort: Any) -> Value:
-            return self._slot(
-                BOOL, lambda: flag(v, self.entry.heap, sort), lambda s: flag(get(s), s.heap, sort), ""
-            )
+            return self._slot(BOOL, lambda: flag(v, self.entry.heap, sort), lambda s: flag(get(s), s.heap, sort), "")
 
         flags = tuple(slot_of_flag(sort) for sort in sorts[:-1])
         part = Part(path, get, None, name, True)

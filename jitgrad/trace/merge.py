@@ -9,9 +9,9 @@ This room decides what is joined and how; the ops with regions are made by `cont
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -57,9 +57,10 @@ from jitgrad.trace.context import Context
 from jitgrad.trace.frame import State
 from jitgrad.trace.identity import identify, joined_options, option_of, options_of
 from jitgrad.trace.inspection import cells_of, reachable, same, undefined, values_in
+from jitgrad.trace.obligations import Obligations
 from jitgrad.trace.ways import MANY_WAYS, choices_of, flag_of, sort_of
 
-__all__ = ["Edge", "Merger", "Obligations", "Slot", "cells_of", "reachable", "same", "undefined", "values_in"]
+__all__ = ["Edge", "Merger", "Slot", "cells_of", "reachable", "same", "undefined", "values_in"]
 
 
 @dataclass(slots=True)
@@ -78,48 +79,6 @@ class Slot:
 
     value: Value
     given: dict[int, Value]
-
-
-@dataclass(slots=True)
-class Obligations:
-    """What merges by value rely on.
-
-    Attributes
-    ----------
-    related : dict of Cell to dict of Cell to set
-        Cells that may be one array in the program, with the keys of the merges that say so.
-    tagged : set
-        Keys of merges that must be traced as tagged choices.
-    """
-
-    related: dict[Cell, dict[Cell, set[Any]]] = field(default_factory=dict)
-    tagged: set[Any] = field(default_factory=set)
-
-    def relate(self, a: Cell, b: Cell, keys: Iterable[Any]) -> bool:
-        """Record that two cells may be one array; return whether that is new."""
-        if a is b:
-            return False
-        new = b not in self.related.get(a, {})
-        self.related.setdefault(a, {}).setdefault(b, set()).update(keys)
-        self.related.setdefault(b, {}).setdefault(a, set()).update(keys)
-        return new
-
-    def relate_all(self, a: Cell, b: Cell, keys: Iterable[Any]) -> None:
-        """Record that a cell may be the same array as another, and as all that that one may be."""
-        self.relate(a, b, keys)
-        for other, its in list(self.near(b).items()):
-            self.relate(a, other, {*its, *keys})
-
-    def hold(self, holder: Cell, cells: Iterable[Cell]) -> None:
-        """Record that a list that grows holds arrays: it has copies, which must not come to differ from them."""
-        if holder.arrays is None:
-            holder.arrays = Cell(holder.name)
-        for cell in cells:
-            self.relate_all(holder.arrays, cell, [])
-
-    def near(self, cell: Cell) -> dict[Cell, set[Any]]:
-        """Return the cells that may be the same array as this one."""
-        return self.related.get(cell, {})
 
 
 class Merger:
@@ -308,9 +267,7 @@ class Merger:
         return self._one_of(path, values, ks)
 
     def _slice(self, path: Any, values: list[Any], ks: list[int]) -> Any:
-        parts = [
-            self.value((*path, n), [getattr(v, n) for v in values], ks) for n in ("start", "stop", "step")
-        ]
+        parts = [self.value((*path, n), [getattr(v, n) for v in values], ks) for n in ("start", "stop", "step")]
         return next((p for p in parts if isinstance(p, Poison)), SliceOf(*parts))
 
     def _one_of(self, path: Any, values: list[Any], ks: list[int]) -> Any:

@@ -56,7 +56,7 @@ from jitgrad.trace.guards import Guard, Hidden
 from jitgrad.trace.identity import UNKNOWN, known_option, option_of, options_of
 from jitgrad.trace.inspection import same
 from jitgrad.trace.instructions import bound_value, refuse_poison
-from jitgrad.trace.merge import Obligations
+from jitgrad.trace.obligations import Obligations
 from jitgrad.trace.results import (
     ArgumentResult,
     ChoiceResult,
