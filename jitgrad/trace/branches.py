@@ -22,7 +22,8 @@ from jitgrad.trace.context import Context, NeedStatic, Unified
 from jitgrad.trace.fitting import LoopSignal
 from jitgrad.trace.frame import Frame, Outcome, State
 from jitgrad.trace.inspection import cells_of, reachable, undefined
-from jitgrad.trace.merge import Edge, Merger
+from jitgrad.trace.joining import Edge
+from jitgrad.trace.merge import Merger
 from jitgrad.trace.obligations import Obligations
 from jitgrad.trace.ways import narrow, narrowed
 
@@ -273,6 +274,7 @@ class Branches(Context):
         for i, slot in enumerate(merger.slots):
             slot.value.owner, slot.value.index = op, i
         op.results = [s.value for s in merger.slots]
+        self.g.block.ops.extend(merger.behind.ops)
         return Outcome(states, selector)
 
     def selector_of(self, outcome: Outcome, targets: list[Any]) -> Value:

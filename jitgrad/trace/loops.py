@@ -28,7 +28,8 @@ from jitgrad.trace.fitting import PEELS, NeedPeel, NeedUnroll, NeverRepeats, Not
 from jitgrad.trace.frame import Frame, Outcome, State
 from jitgrad.trace.header import Header
 from jitgrad.trace.inspection import undefined
-from jitgrad.trace.merge import Edge, Merger
+from jitgrad.trace.joining import Edge
+from jitgrad.trace.merge import Merger
 from jitgrad.trace.regions import BlockNode, Continue, Goto, LoopNode
 
 __all__ = ["item_of", "next_of", "run_loop"]
@@ -400,6 +401,7 @@ def _general(ev: Any, node: LoopNode, frame: Frame, key: Any, header: Header) ->
     for i, slot in enumerate(merger.slots):
         slot.value.owner, slot.value.index = op, skip + i
     op.results[skip:] = [s.value for s in merger.slots]
+    ev.g.block.ops.extend(merger.behind.ops)
     if header.converted:
         _refuse_early_exit(ev, header, states)
     if not exits:
