@@ -41,6 +41,8 @@ class JitgradError(Exception):
 
     code: str = ""
     location: Location | None = None
+    # A value of the program whose type must be known, and is decided by data.
+    undecided: Any = None
 
 
 class UnsupportedError(JitgradError, NotImplementedError):

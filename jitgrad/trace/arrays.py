@@ -111,7 +111,9 @@ def dtype_of(ctx: Context, x: Any) -> np.dtype:
 def _undecided(ctx: Context, x: AnyOf) -> Exception:
     """Return the error for a number whose type must be known, and depends on data."""
     names = [kind(c) if kind(c) != "numpy" else str(dtype_of(ctx, c)) for c in x.choices[:2]]
-    return ctx.error("JG239", first=names[0], second=names[1])
+    made = ctx.error("JG239", first=names[0], second=names[1])
+    made.undecided = x
+    return made
 
 
 def describe(x: Any) -> str:

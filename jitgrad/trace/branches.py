@@ -25,7 +25,7 @@ from jitgrad.trace.inspection import cells_of, reachable, undefined
 from jitgrad.trace.joining import Edge
 from jitgrad.trace.merge import Merger
 from jitgrad.trace.obligations import Obligations
-from jitgrad.trace.ways import narrow, narrowed
+from jitgrad.trace.ways import narrow, narrowed, occurs, put
 
 __all__ = ["Branches", "DeadEnd", "Restart", "is_of_the_program", "shared_variables"]
 
@@ -150,6 +150,44 @@ class Branches(Context):
         if x is None:
             return run(*args)
         return self._decide(x, 0, lambda number: self.by_choice(run, *(_decided(a, x, number) for a in args)))
+
+    def handled(self, handler: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        """Call a handler; it sees no number that may be of several types, but as an item of a list or tuple.
+
+        Where the type of such an item must be known, the call is done once for each type that it may have.
+        """
+        block, mark, heap = self.g.block, len(self.g.block.ops), dict(self.heap)
+        try:
+            return self._by_choice_of_arguments(handler, args, kwargs)
+        except UnsupportedError as refused:
+            x = refused.undecided
+            roots = (*args, *kwargs.values())
+            known = [self.heap[c] for c in reachable(self.heap, roots) if c in self.heap]
+            if x is None or not any(occurs(x, v) for v in (*roots, *known)):
+                raise
+        del block.ops[mark:]
+        self.forget(block)
+        self.heap = heap
+
+        def run(number: Any) -> Any:
+            own = [put(v, x, number) for v in args]
+            named = {k: put(v, x, number) for k, v in kwargs.items()}
+            before = dict(self.heap)
+            decided = {c: put(v, x, number) for c, v in before.items() if isinstance(v, tuple)}
+            self.heap.update(decided)
+            made = self.handled(handler, own, named)
+            self.heap.update((c, before[c]) for c, v in decided.items() if self.heap.get(c) is v)
+            return made
+
+        return self.by_choice(run, x)
+
+    def _by_choice_of_arguments(self, handler: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        count = len(args)
+
+        def run(*values: Any) -> Any:
+            return handler(self, *values[:count], **dict(zip(kwargs, values[count:], strict=True)))
+
+        return self.by_choice(run, *args, *kwargs.values())
 
     def _decide(self, x: AnyOf | OneOf, k: int, run: Callable[[Any], Any]) -> Any:
         """Branch over whether a number is its choice k, a later one or the last."""

@@ -99,7 +99,7 @@ class Evaluator(Branches):
             function = function.function
         if isinstance(function, Native):
             if args and is_array(args[0]):
-                return self._handled(function.handler, args, kwargs)
+                return self.handled(function.handler, args, kwargs)
             return function.handler(self, *args, **kwargs)
         if isinstance(function, Func):
             return self.inline(function, args, kwargs)
@@ -115,7 +115,7 @@ class Evaluator(Branches):
         except TypeError:
             handler = None
         if handler is not None:
-            return self._handled(handler, args, kwargs)
+            return self.handled(handler, args, kwargs)
         if isinstance(function, types.MethodType):
             return self.call(function.__func__, [self.argument_object(function.__self__), *args], kwargs)
         if isinstance(function, functools.partial):
@@ -129,15 +129,6 @@ class Evaluator(Branches):
         if attributes_of(function) is not None and _defines_call(type(function)):
             return self._call_object(self.argument_object(function), args, kwargs)
         return call_known(self, function, args, kwargs)
-
-    def _handled(self, handler: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-        """Call a handler; it never sees a number that may be of several types."""
-        count = len(args)
-
-        def run(*values: Any) -> Any:
-            return handler(self, *values[:count], **dict(zip(kwargs, values[count:], strict=True)))
-
-        return self.by_choice(run, *args, *kwargs.values())
 
     def argument_object(self, value: Any) -> Any:
         """Return the abstract value of an object that came in as an argument and is no tree of numbers."""

@@ -259,4 +259,5 @@ def _form(view: Any) -> Any:
 
 
 def name_of(path: Any) -> str:
+    """Return the name of the variable that a path of a state leads to, if it is one."""
     return path[1] if len(path) == 2 and isinstance(path[1], str) else ""

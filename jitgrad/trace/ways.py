@@ -21,7 +21,10 @@ from jitgrad.trace.context import Context
 from jitgrad.trace.frame import State
 from jitgrad.trace.inspection import same
 
-__all__ = ["MANY_WAYS", "choices_of", "flag_of", "narrow", "narrowed", "one_within", "sort_of", "way_of", "which_hold"]
+__all__ = [
+    "MANY_WAYS", "choices_of", "flag_of", "narrow", "narrowed", "occurs", "one_within", "put", "sort_of", "way_of",
+    "which_hold",
+]  # fmt: skip
 
 
 # Choices of one variable: what uses it is traced for each.
@@ -107,23 +110,28 @@ def one_within(values: Sequence[Any]) -> OneOf | None:
     return None
 
 
-def _put(state: State, x: OneOf, by: Any) -> None:
-    """Put what is known of a value in its place, everywhere in a state."""
+def occurs(x: Any, v: Any) -> bool:
+    """Whether a value is another, or an item of a tuple that is."""
+    return v is x or (type(v) is tuple and any(occurs(x, i) for i in v))
 
-    def put(v: Any) -> Any:
-        if v is x:
-            return by
-        if type(v) is tuple:
-            made = tuple(put(i) for i in v)
-            return made if any(a is not b for a, b in zip(made, v, strict=True)) else v
-        return v
 
+def put(v: Any, x: Any, by: Any) -> Any:
+    """Return a value, or a tuple, with what is known of x in its place."""
+    if v is x:
+        return by
+    if type(v) is tuple:
+        made = tuple(put(i, x, by) for i in v)
+        return made if any(a is not b for a, b in zip(made, v, strict=True)) else v
+    return v
+
+
+def _put_everywhere(state: State, x: OneOf, by: Any) -> None:
     for name, v in state.locals.items():
-        state.locals[name] = put(v)
-    state.stack[:] = [put(v) for v in state.stack]
+        state.locals[name] = put(v, x, by)
+    state.stack[:] = [put(v, x, by) for v in state.stack]
     for cell, v in state.heap.items():
         if isinstance(v, OneOf | tuple):
-            state.heap[cell] = put(v)
+            state.heap[cell] = put(v, x, by)
 
 
 def narrow(state: State, cond: Value, holds: bool) -> None:
@@ -142,7 +150,7 @@ def narrow(state: State, cond: Value, holds: bool) -> None:
     for part in (*state.locals.values(), *state.stack, *state.heap.values()):
         look(part)
     for x in found.values():
-        _put(state, x, narrowed(x, x.flags.index(cond), holds))
+        _put_everywhere(state, x, narrowed(x, x.flags.index(cond), holds))
 
 
 def narrowed(x: OneOf, k: int, holds: bool) -> Any:
