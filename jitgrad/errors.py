@@ -120,8 +120,8 @@ TABLE: dict[str, Row] = {
     ),
     "JG116": Row(
         DifferentiationError,
-        "the result is {what} in this call, which has no derivative",
-        "return a float on every path, for example by starting with one",
+        "the result is {what} in this call, and {wanted} where it has the derivative asked for",
+        "return one type on every path, for example by starting with it",
     ),
     # JG2xx: programs that cannot be compiled
     "JG203": Row(UnsupportedError, "{what} cannot be compiled", "write it another way, or move it out of the function"),

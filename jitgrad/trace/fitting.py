@@ -274,9 +274,8 @@ class Fitting:
             with looking_at(self.ev, self.entry.heap):
                 before = array_type(self.ev, head)
             if before != after:
-                self._other_sort(part, head, found, back)
-            else:
-                self.widen[path] = "phi"
+                raise NeedPeel(part.name, f"it is {before}, and {after} after a trip")
+            self.widen[path] = "phi"
         elif isinstance(head, ListRef | DictRef | Record) and type(found) is type(head):
             alike = _same_structure(head, found, self.entry.heap.get(head.cell), back.heap.get(found.cell))
             self.widen[path] = "object" if alike else self._other_object()
@@ -331,10 +330,7 @@ class Fitting:
             after = array_type(ev, found)
         before = self.heap[head.cell].array
         if after != before:
-            if self.may_peel:
-                raise NeedPeel(part.name, f"it is {before}, and {after} after a trip")
-            self._other_sort(part, self.entry_value(part), found, back)
-            return False
+            raise NeedPeel(part.name, f"it is {before}, and {after} after a trip")
         return self._identified(part, head, found, back) and not self._relate(head.cell, found, part.path)
 
     def _identified(self, part: Part, head: Ref, found: Any, back: State) -> bool:

@@ -69,18 +69,24 @@ def map_leaves(ctx: Context, x: Any, function: Callable[[Any], Any]) -> Any:
     return x
 
 
-def settled(ctx: Context, x: Any) -> Any:
-    """Return a result as what has a derivative, where data decide whether it is that; else it is refused, then."""
+def settled(ctx: Context, x: Any, like: Any) -> Any:
+    """Return a result as what has a derivative, where data decide whether it is that; else it is refused, then.
+
+    Where several choices have one, `like` (a cotangent) tells which is meant, if there is one; else it is an array.
+    """
     if isinstance(x, tuple):
-        items = [settled(ctx, v) for v in x]
+        models = like if isinstance(like, tuple) and len(like) == len(x) else [None] * len(x)
+        items = [settled(ctx, v, m) for v, m in zip(x, models, strict=True)]
         return tuple(items) if type(x) is tuple else type(x)(*items)
     if not isinstance(x, OneOf):
         return x
-    floats = [k for k, c in enumerate(x.choices) if not isinstance(c, OneOf) and float_leaves(ctx, c)]
+    floats = [k for k, c in enumerate(x.choices) if float_leaves(ctx, c)]
+    if len(floats) > 1:
+        floats = [k for k in floats if is_array(x.choices[k]) == (like is None or is_array(like))]
     if len(floats) != 1:
         return x
     others = " or ".join(describe(c) for k, c in enumerate(x.choices) if k != floats[0])
-    message = check_text(ctx.error("JG116", what=others))
+    message = check_text(ctx.error("JG116", what=others, wanted=describe(x.choices[floats[0]])))
     ctx.check(flag_of(ctx, x, floats[0]), DifferentiationError, message)
     return x.choices[floats[0]]
 

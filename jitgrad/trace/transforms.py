@@ -107,7 +107,7 @@ class _Traced:
     """A function traced into a block: the leaves that it was given, what it returned, what the block yields."""
 
     def __init__(
-        self, ctx: Context, function: Any, args: Sequence[Any], kwargs: dict[str, Any], wrt: Sequence[Any]
+        self, ctx: Context, function: Any, args: Sequence[Any], kwargs: dict[str, Any], wrt: Sequence[Any], like: Any
     ) -> None:
         self.ctx = ctx
         self.leaves = [scalar_value(ctx, leaf) for index in wrt for leaf in float_leaves(ctx, _at(args, kwargs, index))]
@@ -124,7 +124,7 @@ class _Traced:
                     for i in [*wrt, *(i for i in [*range(len(args)), *kwargs] if i not in wrt)]
                 }
                 result = ctx.call(function, [given[i] for i in range(len(args))], {k: given[k] for k in kwargs})
-                self.result = settled(ctx, result)
+                self.result = settled(ctx, result, like)
                 self.heap = ctx.heap
         except DeadEnd:
             # Every path raises: the checks that do so are all that the call does.
@@ -205,7 +205,7 @@ def _gradient(ctx: Context, t: Transform, args: list[Any], kwargs: dict[str, Any
     wrt, single = argument_positions(t, len(args), tuple(kwargs))
     for index in wrt:
         _check_argument(ctx, t, index, _at(args, kwargs, index))
-    traced = _Traced(ctx, t.function, args, kwargs, wrt)
+    traced = _Traced(ctx, t.function, args, kwargs, wrt, (0.0, None) if t.has_aux else 0.0)
     value, aux = traced.result, None
     if t.has_aux:
         if not isinstance(value, tuple) or len(value) != 2:
@@ -274,7 +274,7 @@ def _scalar_output(ctx: Context, t: Transform, traced: _Traced, value: Any) -> V
 def pulled(ctx: Context, t: Transform, primals: tuple[Any, ...], ct: Any) -> Any:
     """Return the cotangents of all primals, given the cotangent of the result."""
     wrt = [k for k, p in enumerate(primals) if float_leaves(ctx, p)]
-    traced = _Traced(ctx, t.function, primals, {}, wrt)
+    traced = _Traced(ctx, t.function, primals, {}, wrt, (ct, None) if t.has_aux else ct)
     outputs = [traced.read(leaf) for leaf in traced.leaves_of(_primal_result(ctx, t, traced))]
     traced.block.yields = list(outputs)
     graph = adjoint(traced.block, list(range(len(traced.leaves))))
@@ -340,7 +340,7 @@ def pushed(ctx: Context, t: Transform, primals: tuple[Any, ...], tangents: tuple
     if not isinstance(primals, tuple) or not isinstance(tangents, tuple) or len(primals) != len(tangents):
         raise ctx.error("JG106", name=_name(t), what="tangent", why="primals and tangents are not tuples of one length")
     wrt = [k for k, p in enumerate(primals) if float_leaves(ctx, p)]
-    traced = _Traced(ctx, t.function, primals, {}, wrt)
+    traced = _Traced(ctx, t.function, primals, {}, wrt, None)
     result = _primal_result(ctx, t, traced)
     yields: list[Value] = []
     rebuild = _exported(ctx, traced, traced.result, yields)
