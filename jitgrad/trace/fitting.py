@@ -18,6 +18,7 @@ from jitgrad.graph.ops.memory import Span
 from jitgrad.graph.types import ArrayType, ListType
 from jitgrad.trace.abstract import (
     UNBOUND,
+    Abstract,
     AnyOf,
     Cell,
     DictRef,
@@ -162,30 +163,36 @@ class Fitting:
     def _first_bound(self, path: Any, value: Any, back: State) -> None:
         if isinstance(value, Maybe):
             value = value.value
-        if self._stands_in(path, value, back):
+        made = self._stand_in((*path, "bound"), value, back)
+        if made is not None:
             self.widen[path] = "maybe"
-            if not is_any_number(value):
-                self.widen[(*path, "bound")] = "phi"
+            self.stand_ins[path] = made
         else:
             self.widen[path] = Poison("it is first bound in the loop, to something that cannot be carried")
 
-    def _stands_in(self, path: Any, value: Any, back: State) -> bool:
-        """Note a value of the type of one that exists only after a trip, for where it does not; whether there is."""
+    def _stand_in(self, place: Any, value: Any, back: State) -> Any:
+        """Return a value of the type of one that exists only after a trip, for where it does not; None: there is none.
+
+        `place` is the path at which the head will have it.
+        """
         if isinstance(value, AnyOf):
             value = value.choices[0]
         if is_number(value):
             zero = np.zeros((), dtype_of(self.ev, value))[()]
-            self.stand_ins[path] = zero if kind(value) == "numpy" else zero.item()
-            return True
+            return zero if kind(value) == "numpy" else zero.item()
+        if isinstance(value, tuple):
+            items = [self._stand_in((*place, i), v, back) for i, v in enumerate(value)]
+            made = tuple(items) if type(value) is tuple else type(value)(*items)
+            return None if any(v is None for v in items) else made
         if not isinstance(value, Ref | TaggedRef):
-            return False
+            return None if isinstance(value, Abstract) else value
         with looking_at(self.ev, back.heap):
             t = array_type(self.ev, value)
-        cell = Cell(str(path[1]))
+        cell = Cell(str(place[1]))
         self.entry.heap[cell] = undefined(self.ev, t)
         self.made_up[cell] = t
-        self.stand_ins[path] = Ref(cell)
-        return True
+        self.widen[place] = "phi"
+        return Ref(cell)
 
     def _fits(self, part: Part, found: Any, back: State) -> bool:
         head, path = part.head, part.path
@@ -235,8 +242,10 @@ class Fitting:
                 break
             inner = (*path, "way", len(known))
             known.append(sort)
-            if self._stands_in(inner, choice, back) and sort != "number":
-                self.widen[inner] = "phi"
+            self.stand_ins[inner] = self._stand_in(inner, choice, back)
+            if self.stand_ins[inner] is None and choice is not None:
+                self.widen[path] = self._other_object()
+                break
         return new
 
     def _to_ways(self, path: Any, head: Any, found: Any, back: State) -> bool:
@@ -289,7 +298,7 @@ class Fitting:
 
     def _other_sort(self, part: Part, entry: Any, found: Any, back: State) -> None:
         """Decide for a variable that is of another sort after a trip: always (peel), or perhaps."""
-        always = is_any_number(found) or isinstance(found, Ref | TaggedRef)
+        always = is_any_number(found) or isinstance(found, Ref | TaggedRef | tuple)
         if always and self.may_peel and not isinstance(entry, OneOf):
             raise NeedPeel(part.name, f"it is {describe(entry)}, and {describe(found)} after a trip")
         if not self._to_ways(part.path, entry, found, back):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,7 @@ from jitgrad.trace.alternatives import (
     number_parts,
     number_type,
 )
-from jitgrad.trace.arrays import array_type, dtype_of, kind, read, scalar_value
+from jitgrad.trace.arrays import array_type, read, scalar_value
 from jitgrad.trace.context import kind_of_python
 from jitgrad.trace.fitting import Fitting, Get, Part, Ways, looking_at
 from jitgrad.trace.frame import State
@@ -250,7 +251,7 @@ class Header(Fitting):
         flags = tuple(slot_of_flag(sort) for sort in sorts[:-1])
         part = Part(path, get, None, name, True)
         self.parts.append(part)
-        choices = []
+        choices: list[Any] = []
         for i, sort in enumerate(sorts):
             if isinstance(sort, tuple) and sort[0] == "known":
                 choices.append(sort[1].thing)
@@ -258,7 +259,7 @@ class Header(Fitting):
             with looking_at(ev, self.entry.heap):
                 at = way_of(ev, v, sort)
             inner = self.stand_ins[(*path, "way", i)] if at is None else choices_of(v)[at]
-            find = self._way_in(path, get, i, sort)
+            find = self._way_in(get, sort, partial(choices.__getitem__, i))
             choices.append(self._value((*path, "way", i), inner, find, name, True))
         poison = next((c for c in choices if isinstance(c, Poison)), None)
         if poison is not None:
@@ -266,34 +267,34 @@ class Header(Fitting):
         part.head = OneOf(flags, tuple(choices))
         return part.head
 
-    def _way_in(self, path: Any, get: Get, i: int, sort: Any) -> Get:
-        """Return how to find the value of one sort in a state; where it is of another, something undefined."""
+    def _way_in(self, get: Get, sort: Any, head: Callable[[], Any]) -> Get:
+        """Return how to find the value of one sort in a state; where it is of another, one that nobody reads."""
         ev = self.ev
 
         def find(s: State) -> Any:
             found = get(s)
             with looking_at(ev, s.heap):
                 at = way_of(ev, found, sort)
-            if at is not None:
-                return choices_of(found)[at]
-            if sort == "number":
-                return self.nothing(path, i)
-            cell = Cell("undefined")
-            ev.heap[cell] = s.heap[cell] = undefined(ev, sort[1])
-            return Ref(cell)
+            return self._nothing(head(), s) if at is None else choices_of(found)[at]
 
         return find
 
-    def nothing(self, path: Any, i: int) -> Any:
-        """Return a known number of the type that a variable has where it is one."""
-        known = self.stand_ins.get((*path, "way", i))
-        if known is not None:
-            return known
-        choice = choices_of(self.entry.locals.get(path[1])) if path[0] == "L" else ()
-        number = next((c for c in choice if is_any_number(c)), 0.0)
-        number = number.choices[0] if isinstance(number, AnyOf) else number
-        zero = np.zeros((), dtype_of(self.ev, number))[()]
-        return zero if kind(number) == "numpy" else zero.item()
+    def _nothing(self, head: Any, s: State) -> Any:
+        """Return a value of the type that a variable has at the head, of no particular contents."""
+        ev = self.ev
+        if isinstance(head, tuple):
+            items = [self._nothing(v, s) for v in head]
+            return tuple(items) if type(head) is tuple else type(head)(*items)
+        if isinstance(head, AnyOf):
+            head = head.choices[0]
+        if isinstance(head, Scalar):
+            zero = np.zeros((), head.value.array.dtype)[()]
+            return zero if head.kind == "numpy" else zero.item()
+        if not isinstance(head, Ref):
+            return head
+        cell = Cell("undefined")
+        ev.heap[cell] = s.heap[cell] = undefined(ev, self.heap[head.cell].type)
+        return Ref(cell)
 
     def _maybe(self, path: Any, v: Any, get: Get, name: str) -> Any:
         ev = self.ev

@@ -74,7 +74,9 @@ def sort_of(ctx: Context, x: Any) -> Any:
         return "number"
     if isinstance(x, Ref | TaggedRef):
         return "array", array_type(ctx, x)
-    return None if isinstance(x, Abstract | tuple) else ("known", _Known(x))
+    if isinstance(x, tuple):
+        return "tuple", type(x), len(x)
+    return None if isinstance(x, Abstract) else ("known", _Known(x))
 
 
 class _Known:

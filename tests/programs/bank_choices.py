@@ -58,6 +58,12 @@ def until_the_error_is_small(x: np.ndarray, n: int) -> Any:
     return np.sum(total) + x[0]
 
 
+@program((X, 3), (X, 0), (X, 12), wrt=0)
+def sum_of_a_generator(x: np.ndarray, n: int) -> np.ndarray:
+    """Of arrays, and of none."""
+    return sum(x * i for i in range(n)) + x * x
+
+
 @program((A,), (A + np.eye(3),), (A[:1, :1].copy(),), wrt=0)
 def cholesky_with_int_sums(a: np.ndarray) -> np.ndarray:
     """The inner sum starts as an int, and its loop has no trip at first."""
@@ -138,6 +144,33 @@ def last_that_is_large(x: np.ndarray, n: int) -> Any:
     if found is None:
         return x[0] * 3.0
     return found * (where + 1)
+
+
+@program((A, 3), (A, 1), (A, 0), wrt=0)
+def nearest_pair(a: np.ndarray, n: int) -> Any:
+    """A tuple of indices that is None at first."""
+    best, pair = None, None
+    for i in range(n):
+        for j in range(i):
+            d = np.sum((a[i] - a[j]) ** 2)
+            if best is None or d < best:
+                best, pair = d, (i, j)
+    if best is None or pair is None:
+        return a[0, 0]
+    return best * a[pair[0], pair[1]]
+
+
+@program((X, 30.0), (X, 2.0), (X, 0.1), wrt=0)
+def roots_until_they_agree(x: np.ndarray, most: float) -> Any:
+    """None before the first trip of a `while`."""
+    before, root, k = None, x[0], 0.0
+    while before is None or abs(root - before) > 1e-9:
+        before = root
+        root = 0.5 * (root + x[1] / root)
+        k += 1.0
+        if k > most:
+            break
+    return root
 
 
 @program((A, 3), (A, 0), (A, 1), wrt=0)
