@@ -314,7 +314,7 @@ class Fitting:
         joined = joined_type([before, after])
         if joined == before:
             return True
-        if len(joined) == 1 or len(after) > 1 or len(before) > 1:
+        if len(joined) == 1 or len(after) > 1 or len(before) > 1 or "way" in part.path:
             self.widen[part.path] = ("number", joined)
             return False
         entry = self.entry.locals.get(part.name) if part.path[0] == "L" else None

@@ -212,6 +212,8 @@ class _Trace:
         self.orders: dict[int, int] = {}
         self.rank_0: set[int] = set()
         self.shared: set[Cell] = set()
+        # By identity of the abstract values, which the trace keeps.
+        self.choices: dict[int, ChoiceResult] = {}
 
     def run(self, args: Sequence[Spec], kwargs: dict[str, Spec]) -> Traced:
         names = _parameter_names(self.transform.function, len(args))
@@ -376,8 +378,7 @@ class _Trace:
         if isinstance(x, Scalar | AnyOf):
             return self._number(x)
         if isinstance(x, OneOf):
-            tag = self._tag(x.flags)
-            return ChoiceResult(tag.index, tuple(self.result(v) for v in x.choices))
+            return self._one_of(x)
         if isinstance(x, Ref | TaggedRef):
             return self._array(x)
         if isinstance(x, tuple) and not _plain(x):
@@ -405,6 +406,19 @@ class _Trace:
             names = {BoundMethod: "a function made inside", Text: "a text with parts known only at run time"}
             raise ctx.error("JG225", what=names.get(type(x), "a " + type(x).__name__))
         return StaticResult(x)
+
+    def _one_of(self, x: OneOf) -> ChoiceResult:
+        """Return how to rebuild one of several values: what one of them holds is no other result's."""
+        if id(x) not in self.choices:
+            tag = self._tag(x.flags)
+            children = []
+            for choice in x.choices:
+                results, self.ctx.results = self.ctx.results, {}
+                choices, self.choices = self.choices, {}
+                children.append(self.result(choice))
+                self.ctx.results, self.choices = results, choices
+            self.choices[id(x)] = ChoiceResult(tag.index, tuple(children))
+        return self.choices[id(x)]
 
     def _number(self, x: Scalar | AnyOf) -> Any:
         flags, kinds, values = zip(*single_choices(self.ctx, x), strict=True)

@@ -156,7 +156,7 @@ class _Candidates:
             return not op.result.shape
         if op.name == "reshape" and not op.result.shape:
             return True
-        return op.result in self.values and (op.name in _MOVES or op.primitive.is_elementwise)
+        return len(op.results) == 1 and op.result in self.values and (op.name in _MOVES or op.primitive.is_elementwise)
 
 
 class _Split:
