@@ -59,6 +59,8 @@ __all__ = [
 # First trips that are traced by themselves, where they change the types of what is carried.
 PEELS = 2
 _FEW_TRIPS = 256
+# Length of the path to a tuple inside tuples that change their types: a chain of pairs has no end.
+_DEEP = 5
 _ORDER = ["bool", "int", "float", "complex"]
 Get = Callable[[State], Any]
 
@@ -181,6 +183,8 @@ class Fitting:
             zero = np.zeros((), dtype_of(self.ev, value))[()]
             return zero if kind(value) == "numpy" else zero.item()
         if isinstance(value, tuple):
+            if len(place) > _DEEP:
+                return None
             items = [self._stand_in((*place, i), v, back) for i, v in enumerate(value)]
             made = tuple(items) if type(value) is tuple else type(value)(*items)
             return None if any(v is None for v in items) else made

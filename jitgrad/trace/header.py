@@ -201,7 +201,7 @@ class Header(Fitting):
             return self._maybe(path, v, get, name)
         if is_any_number(v) and (force or decision is not None):
             return self._number(path, v, get, name, decision)
-        if isinstance(v, Ref | TaggedRef) and decision == "phi":
+        if isinstance(v, Ref | TaggedRef) and (decision == "phi" or self._is_made_up(v)):
             return self._phi(path, v, get, name)
         if isinstance(v, Ref) and decision == "ints":
             return self._moving_view(path, v, get, name)
@@ -215,6 +215,9 @@ class Header(Fitting):
             return replace(v, position=position)
         self.parts.append(Part(path, get, v, name, False))
         return v
+
+    def _is_made_up(self, v: Any) -> bool:
+        return isinstance(v, Ref) and v.cell in self.made_up
 
     def _number(self, path: Any, v: Any, get: Get, name: str, decision: Any) -> Any:
         ev = self.ev

@@ -126,6 +126,9 @@ def _loop(ev: Any, node: LoopNode, frame: Frame, key: Any, peeled: int) -> Outco
     unroll = key in ev.unrolled or (is_for and isinstance(start.stack[-1], IterSequence))
     block, mark, location, depth = ev.g.block, len(ev.g.block.ops), ev.location, ev.depth
     frames, place = list(ev.frames), frame.place
+    if key in ev.unrolled and is_for and isinstance(start.stack[-1], IterRange | IterRows):
+        # Only a known number of trips can be written out; a count that the call gives becomes known.
+        ev.note_static(start.stack[-1].count, "the number of trips of a loop that is unrolled")
     if not unroll:
         try:
             return _symbolic(ev, node, frame, key, start, peeled)

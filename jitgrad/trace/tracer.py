@@ -51,7 +51,7 @@ from jitgrad.trace.arrays import as_array, read
 from jitgrad.trace.branches import DeadEnd, Restart, is_of_the_program
 from jitgrad.trace.context import NeedStatic
 from jitgrad.trace.evaluator import Evaluator
-from jitgrad.trace.fitting import LoopSignal
+from jitgrad.trace.fitting import LoopSignal, NeedUnroll
 from jitgrad.trace.guards import Guard, Hidden
 from jitgrad.trace.identity import UNKNOWN, known_option, option_of, options_of
 from jitgrad.trace.inspection import same
@@ -174,6 +174,13 @@ def trace(
             else:
                 statics[need.leaf] = values[need.leaf]
                 notes.append(f"argument {need.leaf} is static: {need.why}")
+        except NeedUnroll as need:
+            # What a finished loop counted is needed behind it.
+            obligations.related.clear()
+            if need.key in unrolled:
+                raise error("JG228", attempt.ctx.location, why=need.why) from None
+            unrolled.add(need.key)
+            notes.append(f"traced again: a loop is unrolled: {need.why}")
         except (JitgradError, GraphTypeError, LoopSignal, AssertionError, RecursionError):
             raise
         except Exception as exception:

@@ -239,3 +239,55 @@ def test_one_point_of_linspace() -> None:
     compiled = jitgrad.jit(lambda x, n: np.linspace(0.0, x, n + 1))
     for n in (3, 1, 0):
         np.testing.assert_array_equal(compiled(1.5, n), np.linspace(0.0, 1.5, n + 1))
+
+
+def test_the_count_of_a_finished_loop_may_be_needed() -> None:
+    """The loop is traced again with the trips written out."""
+
+    def repeated(x: float, n: int) -> Any:
+        k = 0
+        for k in range(n):
+            x = x + 1.0
+        return (x, 2.0) * k
+
+    compiled = jitgrad.jit(repeated)
+    for n in (3, 1, 0):
+        assert compiled(1.0, n) == repeated(1.0, n)
+
+
+def test_one_choice_returned_twice() -> None:
+    def twice(x: np.ndarray) -> Any:
+        y = x * 2.0 if x[0] > 0.0 else 3
+        return y, (y, x), y
+
+    compiled = jitgrad.jit(twice)
+    first, (second, given), third = compiled(X)
+    assert first is second and second is third and given is X
+    np.testing.assert_array_equal(first, X * 2.0)
+    assert compiled(-X)[0] == 3 and compiled(-X)[2] == 3
+
+
+def test_a_chain_of_pairs_has_no_end() -> None:
+    def chain(x: np.ndarray, n: int) -> Any:
+        p: Any = x[0]
+        for _ in range(n):
+            p = (p, x)
+        return p
+
+    with pytest.raises(UnsupportedError, match="JG240"):
+        jitgrad.jit(chain)(X, 3)
+
+
+def test_one_small_array_committed_before_an_exception() -> None:
+    """A function that always raises has the caller's arrays as they were then, also where small arrays are scalars."""
+
+    def always(x: np.ndarray) -> Any:
+        x[0] = 2.0
+        y = x * 1.0
+        y[1] = x[0]
+        raise ValueError("always")
+
+    given = X.copy()
+    with pytest.raises(ValueError, match="always"):
+        jitgrad.jit(always)(given)
+    assert given[0] == 2.0
