@@ -173,6 +173,18 @@ def roots_until_they_agree(x: np.ndarray, most: float) -> Any:
     return root
 
 
+@program((A, 3), (A, 1), (A, 0), wrt=0)
+def row_of_the_last_trip(a: np.ndarray, n: int) -> Any:
+    """A number before the loop, then another view in each trip."""
+    row: Any = 0.0
+    for i in range(n):
+        row = a[i % 2]
+    total = a[2]
+    for _ in range(3):
+        total = total + row
+    return total
+
+
 @program((A, 3), (A, 0), (A, 1), wrt=0)
 def changes_between_rows(a: np.ndarray, n: int) -> float:
     """None or an array, from trip to trip."""

@@ -247,7 +247,7 @@ def test_the_count_of_a_finished_loop_may_be_needed() -> None:
     def repeated(x: float, n: int) -> Any:
         k = 0
         for k in range(n):
-            x = x + 1.0
+            x = x + 1.0 * k
         return (x, 2.0) * k
 
     compiled = jitgrad.jit(repeated)
@@ -291,3 +291,18 @@ def test_one_small_array_committed_before_an_exception() -> None:
     with pytest.raises(ValueError, match="always"):
         jitgrad.jit(always)(given)
     assert given[0] == 2.0
+
+
+def test_steps_of_views_that_data_decide() -> None:
+    def both_ways(x: np.ndarray, t: float) -> Any:
+        y = x if t > 0.0 else x[::-1]
+        s = np.zeros(3)
+        for k in range(3):
+            s = s * 0.5 + y * k
+        return s
+
+    compiled = jitgrad.jit(both_ways)
+    for t in (1.0, -1.0):
+        np.testing.assert_allclose(compiled(X, t), both_ways(X, t))
+        slope = jitgrad.grad(lambda x, t: both_ways(x, t) @ np.array([1.0, 2.0, 3.0]))(X, t)
+        np.testing.assert_allclose(slope, 2.5 * np.array([1.0, 2.0, 3.0])[:: 1 if t > 0.0 else -1])
