@@ -409,6 +409,8 @@ def _only_element(ctx: Context, x: Any) -> Value:
 
 
 # --- truth
+_AMBIGUOUS = "The truth value of an array with more than one element is ambiguous. Use a.any() or a.all()"
+_NO_TRUTH = "The truth value of an empty array is ambiguous. Use `array.size > 0` to check that an array is not empty."
 
 
 def truth(ctx: Context, x: Any) -> Any:
@@ -417,11 +419,15 @@ def truth(ctx: Context, x: Any) -> Any:
         return bool(x)
     value = as_array(ctx, x)
     if value.array.rank:
-        if math.prod(d if isinstance(d, int) else 0 for d in value.shape) != 1:
-            raise ValueError(
-                "The truth value of an array with more than one element is ambiguous. Use a.any() or a.all()"
-            )
-        value = reshape_to(ctx.g, value, ())
+        if value.array.is_static and math.prod(value.shape) != 1:  # type: ignore[arg-type]
+            raise ValueError(_AMBIGUOUS)
+        if not value.array.is_static:
+            size = functools.reduce(ctx.g.multiply, map(ctx.dim, value.shape))
+            ctx.check(ctx.g.less(size, ctx.dim(2)), ValueError, _AMBIGUOUS)
+            ctx.check(ctx.g.greater(size, ctx.dim(0)), ValueError, _NO_TRUTH)
+            value = load(ctx.g, value, [Pick(0)] * value.array.rank)
+        else:
+            value = reshape_to(ctx.g, value, ())
     if value.array.dtype != np.bool_:
         value = ctx.g.not_equal(value, ctx.constant(0, value.array.dtype))
     return Scalar(value, "bool")
