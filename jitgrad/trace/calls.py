@@ -62,6 +62,7 @@ __all__ = [
     "method",
     "numeric_summary",
     "outside_of",
+    "parameter_names",
     "super_attribute",
     "to_func",
 ]
@@ -325,3 +326,14 @@ def grown(ctx: Context, x: ListRef) -> Value | None:
     """Return the growable list that a list is, None for a list of known length."""
     items = ctx.heap[x.cell]
     return items if isinstance(items, Value) else None
+
+
+def parameter_names(function: Any, count: int) -> list[str]:
+    """Return what to call the positional arguments of a function."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        parameters = []
+    names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    rest = next((p.name for p in parameters if p.kind == p.VAR_POSITIONAL), "arg")
+    return [names[k] if k < len(names) else f"{rest}{k - len(names)}" for k in range(count)]

@@ -7,7 +7,6 @@ finds out that an int must be known or that a merge must be a tagged choice.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -49,6 +48,7 @@ from jitgrad.trace.abstract import (
 from jitgrad.trace.alternatives import single_choices
 from jitgrad.trace.arrays import as_array, read
 from jitgrad.trace.branches import DeadEnd, Restart, is_of_the_program
+from jitgrad.trace.calls import parameter_names
 from jitgrad.trace.context import NeedStatic
 from jitgrad.trace.evaluator import Evaluator
 from jitgrad.trace.fitting import LoopSignal, NeedUnroll
@@ -223,7 +223,7 @@ class _Trace:
         self.choices: dict[int, ChoiceResult] = {}
 
     def run(self, args: Sequence[Spec], kwargs: dict[str, Spec]) -> Traced:
-        names = _parameter_names(self.transform.function, len(args))
+        names = parameter_names(self.transform.function, len(args))
         given = [self.abstract(spec, name) for spec, name in zip(args, names, strict=True)]
         named = {k: self.abstract(spec, k) for k, spec in kwargs.items()}
         ctx = self.ctx
@@ -499,13 +499,3 @@ class _Trace:
 
 def _plain(x: tuple[Any, ...]) -> bool:
     return all(not isinstance(v, Abstract | np.ndarray) and (not isinstance(v, tuple) or _plain(v)) for v in x)
-
-
-def _parameter_names(function: Any, count: int) -> list[str]:
-    try:
-        parameters = list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):
-        parameters = []
-    names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    rest = next((p.name for p in parameters if p.kind == p.VAR_POSITIONAL), "arg")
-    return [names[k] if k < len(names) else f"{rest}{k - len(names)}" for k in range(count)]
