@@ -219,8 +219,7 @@ class _Trace:
         self.orders: dict[int, int] = {}
         self.rank_0: set[int] = set()
         self.shared: set[Cell] = set()
-        # By identity of the abstract values, which the trace keeps.
-        self.choices: dict[int, ChoiceResult] = {}
+        self.choices: dict[int, ChoiceResult] = {}  # by identity of the abstract values, which the trace keeps
 
     def run(self, args: Sequence[Spec], kwargs: dict[str, Spec]) -> Traced:
         names = parameter_names(self.transform.function, len(args))
