@@ -207,7 +207,7 @@ TABLE: dict[str, Row] = {
     ),
     "JG241": Row(
         UnsupportedError,
-        "a store in place where {names} may or may not be one array, as earlier branches or trips decided",
+        "a store in place where {names} may or may not be one array, as earlier branches, trips or memory order decide",
         "copy the array when it gets its second name",
     ),
     "JG243": Row(UnsupportedError, "{name} changes its type in a loop: {why}", "start it with the type it will have"),

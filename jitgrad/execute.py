@@ -22,6 +22,7 @@ from jitgrad.backend.specialisation import link
 from jitgrad.errors import JitgradError, error, located, raise_at
 from jitgrad.graph.interpret import interpret
 from jitgrad.graph.ir import Graph
+from jitgrad.graph.ops.control import exception_arguments
 from jitgrad.graph.ops.memory import Pick
 from jitgrad.options import OPTIONS
 from jitgrad.pytree import (
@@ -50,7 +51,7 @@ from jitgrad.trace.results import (
     ViewResult,
     with_numbers,
 )
-from jitgrad.trace.tracer import Traced
+from jitgrad.trace.traced import Traced
 
 __all__ = ["Executable", "Interpreted", "Native", "build_result", "check_overlap", "make_executable", "view_of"]
 
@@ -164,7 +165,7 @@ def make_executable(traced: Traced, spec: Any, times: dict[str, float]) -> Execu
     start = time.perf_counter()
     call = _call_form(traced, spec)
     inputs = call.leaves
-    layouts = [_layout(leaf) for leaf in inputs]
+    layouts = [_layout(leaf, traced) for leaf in inputs]
     features = host().features
     target = Target(vector_bytes=64 if "+avx512f" in features else 32, fma="+fma" in features)
     orders = _orders(traced, inputs)
@@ -184,11 +185,15 @@ def make_executable(traced: Traced, spec: Any, times: dict[str, float]) -> Execu
     return Native(traced, body, native)
 
 
-def _layout(leaf: Any) -> Any:
+def _layout(leaf: Any, traced: Traced) -> Any:
     """Return how a graph argument lies in memory, as the lowering wants it."""
     if not isinstance(leaf, form.ArrayLeaf):
         return "C"
-    return leaf.layout if leaf.shape else "memory"
+    if isinstance(leaf.layout, str):
+        return leaf.layout if leaf.shape else "memory"
+    args = traced.graph.args
+    sizes = args[len(args) - len(traced.sizes) :]
+    return tuple(sizes[s.number] if isinstance(s, form.SharedSize) else s for s in leaf.layout)
 
 
 def _raiser(sites: Sequence[Site]) -> Any:
@@ -199,10 +204,10 @@ def _raiser(sites: Sequence[Site]) -> Any:
         if pending is not None:
             raise_at(site.location, pending, as_it_is=True)
         operands = [_decode(w, d) for w, d in zip(words, site.dtypes, strict=False)]
-        text = site.message.format(*operands)
+        given = exception_arguments(site.message, site.arguments, operands)
         if not issubclass(site.exception, JitgradError):
-            raise_at(site.location, site.exception(text))
-        code, _, rest = text.partition(": ")
+            raise_at(site.location, site.exception(*given))
+        code, _, rest = given[0].partition(": ")
         what, _, do = rest.partition("\n")
         raise located(code, site.location, what, do)
 
@@ -213,7 +218,7 @@ def _decode(word: int, dtype: np.dtype) -> Any:
     """Return the number that a word of an error site holds."""
     raw = struct.pack("q", word)
     size = 1 if dtype.kind == "b" else dtype.itemsize
-    return np.frombuffer(raw[:size], dtype)[0].item()
+    return np.frombuffer(raw[:size], dtype)[0]
 
 
 # --- describing the call to the native entry
@@ -238,6 +243,7 @@ def _call_form(traced: Traced, spec: Any, body: Body | None = None, orders: Sequ
         hidden=hidden,
         disjoint=disjoint,
         arena_bytes=0 if body is None else body.arena_bytes,
+        arena_grows=body is not None and body.arena_grows,
         error_words=words,
     )
 
@@ -250,7 +256,9 @@ def _argument(spec: Any, traced: Traced, position: list[int], written: set[int])
             return form.StaticLeaf(traced.statics[leaf], "equal")
         if isinstance(spec, NumberSpec):
             return form.ScalarLeaf(spec.kind, spec.dtype)
-        return form.ArrayLeaf(spec.dtype, _sizes(spec.shape, traced), spec.layout, writeable=leaf in written)
+        layout = spec.layout if isinstance(spec.layout, str) else _sizes(spec.layout, traced)
+        layout = "C" if layout == "copied" else layout
+        return form.ArrayLeaf(spec.dtype, _sizes(spec.shape, traced), layout, writeable=leaf in written)
     if isinstance(spec, StaticSpec):
         return form.StaticLeaf(spec.value, "equal")
     if isinstance(spec, TupleSpec | ListSpec | DictSpec | ObjectSpec):
@@ -265,10 +273,11 @@ def _argument(spec: Any, traced: Traced, position: list[int], written: set[int])
     return form.StaticLeaf(spec.value, "is")
 
 
-def _sizes(shape: Sequence[Any], traced: Traced) -> tuple[Any, ...]:
-    """Return a shape for the entry."""
+def _sizes(given: Sequence[Any], traced: Traced) -> tuple[Any, ...]:
+    """Return a shape, or strides, for the entry."""
     numbers = list(traced.sizes)
-    return tuple(form.SharedSize(numbers.index(d), d.least) if isinstance(d, Size) else d for d in shape)
+    least = {d: d.least if isinstance(d, Size) else None for d in numbers}
+    return tuple(d if isinstance(d, int) else form.SharedSize(numbers.index(d), least[d]) for d in given)
 
 
 def _hidden_leaf(hidden: Any, stored: bool) -> form.Leaf:

@@ -3,7 +3,7 @@
 In: the specs of the calls that were compiled for. Out: a spec with a `Size` in some places, for which one compile may
 serve all of them. An axis that is seen with a third size varies; axes that had equal sizes in every call share one
 `Size`, so that a program need not compare them. Sizes 0 and 1 stay known, for what broadcasting and emptiness mean
-hangs on them, and so do the shapes of arrays that are not contiguous in C order.
+hangs on them. The strides of an array that is contiguous in neither order become a `Step` in the same way.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
-from jitgrad.pytree import ArraySpec, Size, leaves_of, with_shapes
+from jitgrad.pytree import ArraySpec, Size, Step, leaves_of, with_arrays
 
 __all__ = ["Family", "family_of"]
 
@@ -24,29 +24,49 @@ _LEAST = 8
 _REMEMBERED = 64
 
 Sizes: TypeAlias = tuple[int, ...]
-Pattern: TypeAlias = tuple["int | Size", ...]
+Pattern: TypeAlias = tuple["int | Size | Step", ...]
 
 
 def family_of(spec: Any) -> tuple[Any, Sizes]:
-    """Return what a spec has in common with those that differ from it in sizes only, and its sizes in order."""
-    arrays = [leaf for leaf in leaves_of(spec) if isinstance(leaf, ArraySpec)]
-    free = [leaf.layout == "C" for leaf in arrays]
-    shapes = [() if is_free else leaf.shape for leaf, is_free in zip(arrays, free, strict=True)]
-    ranks = tuple(len(leaf.shape) for leaf in arrays)
-    sizes = tuple(d for leaf, is_free in zip(arrays, free, strict=True) if is_free for d in leaf.shape)
-    return (with_shapes(spec, iter(shapes)), ranks), sizes  # type: ignore[return-value]
+    """Return what a spec has in common with those that differ from it in sizes only, and its sizes in order.
+
+    After the sizes of an array that is contiguous in neither order come its strides.
+    """
+    arrays = _arrays(spec)
+    kinds = tuple(len(leaf.shape) for leaf in arrays)
+    bare = with_arrays(
+        spec, iter([((), leaf.layout if isinstance(leaf.layout, str) else "strided") for leaf in arrays])
+    )
+    sizes = [d for leaf in arrays for d in (*leaf.shape, *(() if isinstance(leaf.layout, str) else leaf.layout))]
+    return (bare, kinds), tuple(sizes)
+
+
+def _arrays(spec: Any) -> list[ArraySpec]:
+    return [leaf for leaf in leaves_of(spec) if isinstance(leaf, ArraySpec)]
+
+
+def _strides_in(spec: Any) -> set[int]:
+    """Return which of the sizes that `family_of` gives are strides."""
+    found: set[int] = set()
+    at = 0
+    for leaf in _arrays(spec):
+        at += len(leaf.shape)
+        if not isinstance(leaf.layout, str):
+            found.update(range(at, at + len(leaf.shape)))
+            at += len(leaf.shape)
+    return found
 
 
 def _with_sizes(spec: Any, sizes: Pattern) -> Any:
     """Return a spec with other sizes, those that `family_of` gives."""
     rest = iter(sizes)
 
-    def shapes() -> Iterator[tuple[int | Size, ...]]:
-        for leaf in leaves_of(spec):
-            if isinstance(leaf, ArraySpec):
-                yield tuple(next(rest) for _ in leaf.shape) if leaf.layout == "C" else leaf.shape
+    def arrays() -> Iterator[tuple[tuple[Any, ...], Any]]:
+        for leaf in _arrays(spec):
+            shape = tuple(next(rest) for _ in leaf.shape)
+            yield shape, leaf.layout if isinstance(leaf.layout, str) else tuple(next(rest) for _ in leaf.shape)
 
-    return with_shapes(spec, shapes())
+    return with_arrays(spec, arrays())
 
 
 class Family:
@@ -66,6 +86,7 @@ class Family:
         self._seen: list[Sizes] = []
         self._raised: list[Sizes] = []
         self._needed: set[int] = set()  # axes whose size a program has to know
+        self._large: set[int] = set()  # axes whose size it has to know unless it is large
 
     def fitting(self, sizes: Sizes) -> list[Any]:
         """Return the specs with run-time sizes that a call of these sizes is of."""
@@ -77,21 +98,29 @@ class Family:
             return spec
         if sizes not in self._seen:
             self._seen = [*self._seen[-_REMEMBERED:], sizes]
+        strides = _strides_in(spec)
         groups: list[list[int]] = []
+        made: list[int | Size | Step] = list(sizes)
         for axis, size in enumerate(sizes):
-            column = {seen[axis] for seen in self._seen if seen[axis] >= 2}
-            if size >= 2 and axis not in self._needed and len(column) >= _VARIES:
-                group = next((g for g in groups if self._are_one(g[0], axis)), None)
-                if group is None:
-                    groups.append([axis])
-                else:
-                    group.append(axis)
-        made: list[int | Size] = list(sizes)
+            column = {seen[axis] for seen in self._seen if _is_free(seen[axis])}
+            if not _is_free(size) or axis in self._needed or len(column) < _VARIES:
+                continue
+            if axis in strides:
+                made[axis] = Step(axis)
+                continue
+            group = next((g for g in groups if self._are_one(g[0], axis)), None)
+            if group is None:
+                groups.append([axis])
+            else:
+                group.append(axis)
         for number, axes in enumerate(groups):
             least = min(_LEAST, *(seen[k] for seen in self._seen for k in axes if seen[k] >= 2))
-            for axis in axes:
-                made[axis] = Size(number, least)
-        return _with_sizes(spec, tuple(made)) if groups else spec
+            if not self._large.isdisjoint(axes):
+                least = _LEAST
+            if sizes[axes[0]] >= least:
+                for axis in axes:
+                    made[axis] = Size(number, least)
+        return _with_sizes(spec, tuple(made)) if made != list(sizes) else spec
 
     def _are_one(self, j: int, k: int) -> bool:
         """Whether two axes had equal sizes in every call, but for the sizes that are always known."""
@@ -105,13 +134,19 @@ class Family:
     def compiled(self, asked: Any, got: Any, refusals: set[Any]) -> None:
         """Note what a compile for `asked` came to: in `got`, sizes that the program has to know are known."""
         before, after = family_of(asked)[1], family_of(got)[1]
-        self._needed |= {
-            k for k, (x, y) in enumerate(zip(before, after, strict=True)) if isinstance(x, Size) and x != y
-        }
-        if any(isinstance(n, Size) for n in after):
+        for k, (x, y) in enumerate(zip(before, after, strict=True)):
+            if isinstance(x, Size | Step) and x != y:
+                small = isinstance(x, Size) and x.least < _LEAST
+                (self._large if small else self._needed).add(k)
+        if any(isinstance(n, Size | Step) for n in after):
             self.patterns = [(after, got), *((p, s) for p, s in self.patterns if s != got)]
         else:
             self.refusals |= refusals
+
+
+def _is_free(size: int) -> bool:
+    """Whether a size or a stride may be one of many: what 0 and 1 do is another thing."""
+    return abs(size) >= 2
 
 
 def _fits(pattern: Pattern, sizes: Sizes) -> bool:
@@ -119,6 +154,9 @@ def _fits(pattern: Pattern, sizes: Sizes) -> bool:
     for wanted, size in zip(pattern, sizes, strict=True):
         if isinstance(wanted, int):
             if wanted != size:
+                return False
+        elif isinstance(wanted, Step):
+            if not _is_free(size):
                 return False
         elif size < wanted.least or found.setdefault(wanted.number, size) != size:
             return False

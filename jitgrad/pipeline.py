@@ -23,9 +23,10 @@ from jitgrad.graph.passes import PASSES, optimise
 from jitgrad.graph.printer import print_graph
 from jitgrad.graph.verify import verify
 from jitgrad.options import OPTIONS
-from jitgrad.pytree import ArraySpec, DictSpec, TupleSpec, alike, leaves_of, spec_of, with_shapes
+from jitgrad.pytree import ArraySpec, DictSpec, TupleSpec, alike, leaves_of, spec_of, with_arrays
 from jitgrad.trace.guards import holds, look_up, source_text
-from jitgrad.trace.tracer import Traced, trace
+from jitgrad.trace.traced import Traced
+from jitgrad.trace.tracer import trace
 from jitgrad.transform import Transform
 
 __all__ = ["STAGES", "Specialisation", "specialise"]
@@ -140,7 +141,7 @@ def specialise(
     ----------
     transform : Transform
     spec : TupleSpec
-        Of `(args, kwargs)`; a `Size` in a shape stands for any size.
+        Of `(args, kwargs)`; a `Size` in a shape stands for any size, a `Step` in a layout for any stride.
     leaves : list
         The call's values: an int among them is compiled in if the program's shape hangs on it.
     accepted : collection of (str, str)
@@ -163,12 +164,18 @@ def specialise(
 
 def _settled(spec: TupleSpec, traced: Traced, leaves: list[Any]) -> TupleSpec:
     """Return the spec of the calls that a graph is for: a size that it does not take is that of this call."""
-    shapes = []
+    arrays: list[tuple[Any, Any]] = []
     for leaf, value in zip(leaves_of(spec), leaves, strict=True):
-        if isinstance(leaf, ArraySpec):
-            given = zip(leaf.shape, value.shape, strict=True)
-            shapes.append(tuple(d if isinstance(d, int) or d in traced.sizes else n for d, n in given))
-    made = with_shapes(spec, iter(shapes))
+        if not isinstance(leaf, ArraySpec):
+            continue
+        given = zip(leaf.shape, value.shape, strict=True)
+        shape = tuple(d if isinstance(d, int) or d in traced.sizes else n for d, n in given)
+        layout = leaf.layout
+        if not isinstance(layout, str):
+            strides = zip(layout, value.strides, strict=True)
+            layout = tuple(s if isinstance(s, int) or s in traced.sizes else n // value.itemsize for s, n in strides)
+        arrays.append((shape, layout))
+    made = with_arrays(spec, iter(arrays))
     assert isinstance(made, TupleSpec)
     return made
 

@@ -20,9 +20,9 @@ import numpy as np
 from jitgrad.errors import error
 
 __all__ = [
-    "ArraySpec", "DictSpec", "ListSpec", "NumberSpec", "ObjectSpec", "OpaqueSpec", "Size", "Spec", "StaticSpec",
+    "ArraySpec", "DictSpec", "ListSpec", "NumberSpec", "ObjectSpec", "OpaqueSpec", "Size", "Spec", "StaticSpec", "Step",
     "TupleSpec", "alike", "attributes_of", "flatten", "is_leaf", "leaves_of", "rebuild_object", "spec_of", "unflatten",
-    "with_shapes",
+    "with_arrays",
 ]  # fmt: skip
 
 
@@ -38,10 +38,22 @@ class Size:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """A stride that is known only at run time, neither 0 nor 1 nor -1."""
+
+    number: int
+
+    def __str__(self) -> str:
+        return f"s{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
 class ArraySpec:
     """An ndarray leaf; `layout` is "C", "F" or a tuple of strides in elements.
 
-    The spec of an object has known sizes; one made to stand for many may have a `Size` where they differ.
+    An array in another order that machine code cannot read as it lies is "copied", in C order.
+    The spec of an object has known sizes and strides; one made to stand for many may have a `Size` or `Step` where they
+    differ.
     """
 
     dtype: np.dtype
@@ -235,13 +247,13 @@ def _array_spec(value: np.ndarray) -> ArraySpec:
         raise error("JG104", what=f"an array of dtype {value.dtype}")
     flags = value.flags
     dtype = value.dtype if value.dtype.isnative else value.dtype.newbyteorder("=")
-    if flags.c_contiguous or not value.dtype.isnative or not flags.aligned:
+    size = value.dtype.itemsize
+    if flags.c_contiguous:
         return ArraySpec(dtype, value.shape, "C")
+    if not value.dtype.isnative or not flags.aligned or any(s % size for s in value.strides):
+        return ArraySpec(dtype, value.shape, "copied")
     if flags.f_contiguous:
         return ArraySpec(dtype, value.shape, "F")
-    size = value.dtype.itemsize
-    if any(s % size for s in value.strides):
-        return ArraySpec(dtype, value.shape, "C")
     return ArraySpec(dtype, value.shape, tuple(s // size for s in value.strides))
 
 
@@ -278,9 +290,10 @@ def leaves_of(spec: Any) -> list[Any]:
     return [leaf for child in getattr(spec, "children", ()) for leaf in leaves_of(child)]
 
 
-def with_shapes(spec: Any, shapes: Iterator[tuple[int | Size, ...]]) -> Any:
-    """Return a spec with other shapes of its arrays, in order."""
+def with_arrays(spec: Any, arrays: Iterator[tuple[tuple[int | Size, ...], Any]]) -> Any:
+    """Return a spec with other shapes and layouts of its arrays, in order."""
     if isinstance(spec, ArraySpec):
-        return replace(spec, shape=next(shapes))
+        shape, layout = next(arrays)
+        return replace(spec, shape=shape, layout=layout)
     children = getattr(spec, "children", None)
-    return spec if children is None else replace(spec, children=tuple(with_shapes(c, shapes) for c in children))
+    return spec if children is None else replace(spec, children=tuple(with_arrays(c, arrays) for c in children))

@@ -50,6 +50,50 @@ def raise_with_a_number(x):
     return x * x
 
 
+@case((-1.0, 3), (2.5, 3))
+def raise_numbers(x, n):
+    if x > 0.0:
+        raise ValueError(n)
+    return x * x
+
+
+@case((-1.0, ramp(4), 2), (2.5, ramp(4), 2))
+def raise_numbers_of_several_kinds(x, a, k):
+    for i in range(k + 1):
+        if x > 0.0 and i == k:
+            raise KeyError(k, a[k], (i, "item"), f"{k} of", True, "of", x)
+    return x * x
+
+
+@case((-1.0, 3), (2.5, 3))
+def raise_a_known_number(x, n):
+    if x > 0.0:
+        raise KeyError(7)
+    return x * x
+
+
+@case((1.0, 2), (-2.0, 2))
+def assert_with_a_number(x, n):
+    assert x > 0.0, n
+    return x * x
+
+
+@case((-1.0, ramp(4), 3), (2.5, ramp(4), 3))
+def raise_with_formats(x, a, k):
+    if x > 0.0:
+        text = "%d and %5.1f|%-8.2e|%+d %% %05d %r %s %i"
+        raise ValueError(text % (a[k], a[k], a[0], k, k, k, a[1], k))
+    return x * x
+
+
+@case((-1.0, ramp(4), 3), (2.5, ramp(4), 3))
+def raise_with_format_specs(x, a, k):
+    if x > 0.0:
+        text, other = "item %s", "{} {:e} {:d}"
+        raise ValueError(text % k + f" {a[k]:.3f} at {k:03d} {k!r:>4} " + other.format(k, a[0], k))
+    return x * x
+
+
 @case((1.0,), (-2.0,))
 def assert_with_a_message(x):
     assert x > 0.0, "x must be positive"
@@ -202,6 +246,18 @@ def store_of_a_shape_known_only_now(x, a, k):
     b = a * x
     b[:3] = a[:k]
     return b.sum()
+
+
+@case((2.0, ramp(6), ramp(6), 6), (2.0, ramp(6), ramp(6), 4))
+def mask_of_a_size_known_only_now(x, a, b, k):
+    return x * a[b[:k] > 2.0].sum()
+
+
+@case((2.0, ramp(6), ramp(6), 6), (2.0, ramp(6), ramp(6), 4))
+def store_by_a_mask_of_a_size_known_only_now(x, a, b, k):
+    c = a * x
+    c[b[:k] > 2.0] += x
+    return c.sum()
 
 
 @case((2.0, 4), (2.0, 0))
@@ -379,11 +435,15 @@ def lines(exception: BaseException) -> list[tuple[str, int]]:
     return [(name, line) for name, line in found if name not in ("outcome", "<lambda>", "TRANSFORMS")]
 
 
+def _typed(args: tuple[Any, ...]) -> list[Any]:
+    return [(type(x), _typed(x) if isinstance(x, tuple) else x) for x in args]
+
+
 def outcome(run: Callable[[], Any]) -> tuple[Any, ...]:
     try:
         run()
     except Exception as exception:
-        return type(exception), str(exception), lines(exception)
+        return type(exception), str(exception), _typed(exception.args), lines(exception)
     return ("no exception",)
 
 
@@ -415,7 +475,7 @@ def test_exception_is_pythons(name: str, transform: str) -> None:
 def test_ints_beyond_64_bits(f: Callable[..., Any], n: int, transform: str) -> None:
     compiled = TRANSFORMS[transform](f)
     compiled(2.0, 0)
-    kind, text, where = outcome(lambda: compiled(2.0, n))
+    kind, text, _, where = outcome(lambda: compiled(2.0, n))
     assert (kind, text) == (OverflowError, "a Python int of more than 64 bits")
     assert [name for name, _ in where] == [f.__name__]
 

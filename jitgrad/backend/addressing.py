@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from jitgrad.backend.structure import fusable, is_scalar, unit_reshape
 from jitgrad.graph.ir import Op, Value
+from jitgrad.graph.types import Dim
 
 __all__ = ["Addressing"]
 
@@ -22,14 +23,15 @@ class Addressing:
     Attributes
     ----------
     layout : callable
-        Strides of an argument of the graph that does not lie in C order; None for any other value.
+        What `lower` knows of the strides of an argument of the graph that does not lie in C order; None for any other
+        value.
     fused : set of Value
         Values that are never stored; grows while the graph is scheduled.
     odd : set of Value
         Versions of an argument that is not in C order and is to be changed: in its memory, or in a copy.
     """
 
-    def __init__(self, layout: Callable[[Value], Sequence[int] | None], odd: set[Value]) -> None:
+    def __init__(self, layout: Callable[[Value], Sequence[int | str | None] | None], odd: set[Value]) -> None:
         self.layout = layout
         self.fused: set[Value] = set()
         self.odd = odd
@@ -111,7 +113,7 @@ class Addressing:
             return [1 if d == 1 else rest.pop(0) for d in op.result.shape]
         layout = self.layout(value)
         if layout is not None:
-            return list(layout)
+            return list(layout) if _is_apart(layout, value.shape) else [None for _ in layout]
         strides: list[int | str | None] = []
         size: int | str = 1
         for d in reversed(value.shape):
@@ -121,3 +123,16 @@ class Addressing:
 
     def _own_buffer(self, op: Op) -> bool:
         return op.name == "reshape" and self.is_root_reshape(op)
+
+
+def _is_apart(strides: Sequence[int | str | None], shape: Sequence[Dim]) -> bool:
+    """Whether strides are those of an array that runs forwards and whose rows do not overlap, as BLAS has them."""
+    axes = [(s, d) for s, d in zip(strides, shape, strict=True) if d != 1]
+    if any(s == "size" for s, _ in axes):
+        return True  # the order of Fortran
+    room: int | None = 1
+    for stride, d in sorted(((s, d) for s, d in axes if isinstance(s, int)), key=lambda axis: axis[0]):
+        if room is None or stride < room:
+            return False
+        room = stride * d if isinstance(d, int) else None
+    return all(isinstance(s, int) for s, _ in axes)

@@ -84,8 +84,9 @@ class _Finish:
         self.owned = [
             8 * self.offsets[k] for k, r in enumerate(self.results) if isinstance(r, LateArrayResult) and r.owned
         ]
-        self.uses_arena = form.arena_bytes is None or form.arena_bytes > _STACK_BYTES
+        self.uses_arena = form.arena_bytes is None or form.arena_grows or form.arena_bytes > _STACK_BYTES
         self.block = self.t.alloca("ptr") if self.uses_arena else ""
+        self.arena = self.t.alloca("ptr") if form.arena_grows else ""
 
     def emit(self) -> str:
         """Return the text."""
@@ -225,11 +226,20 @@ class _Finish:
         # A block begins with its size and has room to be aligned.
         place = t.emit(f"ptrtoint ptr {block} to i64")
         place = t.emit(f"and i64 {t.emit(f'add i64 {place}, {ARENA_ROOM - 1}')}, {-_ALIGN}")
-        return t.emit(f"inttoptr i64 {place} to ptr")
+        arena = t.emit(f"inttoptr i64 {place} to ptr")
+        if self.form.arena_grows:
+            t.store(f"i64 {t.load('i64', block)}", arena, -16)
+            t.store("i64 0", arena, -8)
+            t.store(f"ptr {arena}", self.arena)
+        return arena
 
     def _give_arena_back(self) -> None:
-        if self.uses_arena:
-            self.t.api("jg_give_arena", "void", f"ptr {self.t.load('ptr', self.block)}", "ptr %table")
+        if not self.uses_arena:
+            return
+        t = self.t
+        block = t.load("ptr", self.block)
+        wanted = t.load("i64", t.load("ptr", self.arena), -8) if self.form.arena_grows else "0"
+        t.api("jg_give_arena", "void", f"ptr {block}", "ptr %table", f"i64 {wanted}")
 
     # --- after the body
 

@@ -25,6 +25,7 @@ ARENA_KEPT_BYTES = 64 * 2**20
 ARENA_ROOM = 128
 
 _CONTIGUOUS, _EXACT, _STRIDED = 0, 1, 2
+_ANY = -(2**63)  # in place of a stride that may be any
 
 
 def array_facts(leaf: ArrayLeaf) -> list[Any]:
@@ -38,7 +39,7 @@ def array_facts(leaf: ArrayLeaf) -> list[Any]:
     elif leaf.layout == "strided":
         mode = _STRIDED
     else:
-        strides = [int(s) * size for s in leaf.layout]
+        strides = [s * size if isinstance(s, int) else _ANY for s in leaf.layout]
     dims = [n if isinstance(n, int) else -1 for n in leaf.shape]
     head = [(np.ndarray,), (leaf.dtype,), leaf.dtype.num, len(dims), flags, mode, size.bit_length() - 1]
     return [*head, *dims, *strides]
@@ -122,18 +123,22 @@ def _array(table: Table) -> str:
         t.branch_if(t.equal("i64", dim, wanted), on, "no")
         t.start(on)
     mode = t.load("i64", "%facts", 40)
+    shift = t.load("i64", "%facts", 48)
     t.do(f"switch i64 {mode}, label %yes [ i64 {_EXACT}, label %exact i64 {_STRIDED}, label %strided ]")
     t.start("exact")
     with _Loop(t, rank) as k:
-        t.unless(t.equal("i64", _word(t, steps, k), _word(t, wanted_steps, k)), "no")
+        wanted, free, fixed, on = _word(t, wanted_steps, k), t.fresh("free"), t.fresh("fixed"), t.fresh("next")
+        t.branch_if(t.equal("i64", wanted, _ANY), free, fixed)
+        t.start(free)
+        _push_step(t, out, _word(t, steps, k), shift)
+        t.branch(on)
+        t.start(fixed)
+        t.branch_if(t.equal("i64", _word(t, steps, k), wanted), on, "no")
+        t.start(on)
     t.branch("yes")
     t.start("strided")
-    shift = t.load("i64", "%facts", 48)
     with _Loop(t, rank) as k:
-        step = _word(t, steps, k)
-        elements = t.emit(f"ashr i64 {step}, {shift}")
-        t.unless(t.equal("i64", t.emit(f"shl i64 {elements}, {shift}"), step), "no")
-        _push(t, out, elements)
+        _push_step(t, out, _word(t, steps, k), shift)
     t.branch("yes")
     t.start("yes")
     t.do("ret i1 true")
@@ -147,6 +152,13 @@ def _push(t: CallText, out: str, value: str) -> None:
     place = t.load("ptr", out)
     t.store(f"i64 {value}", place)
     t.store(f"ptr {t.at(place, 8)}", out)
+
+
+def _push_step(t: CallText, out: str, step: str, shift: str) -> None:
+    """Push a stride in elements, if it is one of whole elements."""
+    elements = t.emit(f"ashr i64 {step}, {shift}")
+    t.unless(t.equal("i64", t.emit(f"shl i64 {elements}, {shift}"), step), "no")
+    _push(t, out, elements)
 
 
 def _new_array(table: Table) -> str:
@@ -271,15 +283,27 @@ def _take_arena(table: Table) -> str:
 
 
 def _give_arena(table: Table) -> str:
+    """Keep a block for the next call, or a larger one if that is wanted; free those that are too large to be kept."""
     t = shared_text(table)
-    t.unless(t.emit(f"icmp ule i64 {t.load('i64', '%block')}, {ARENA_KEPT_BYTES}"), "free")
+    size = t.load("i64", "%block")
+    t.unless(t.emit(f"icmp ule i64 {size}, {ARENA_KEPT_BYTES}"), "free")
     t.unless(t.equal("ptr", t.load("ptr", "%words"), "null"), "free")
+    more = t.emit(f"icmp ugt i64 %wanted, {size}")
+    kept = t.emit(f"icmp ule i64 %wanted, {ARENA_KEPT_BYTES}")
+    t.branch_if(t.emit(f"and i1 {more}, {kept}"), "grow", "keep")
+    t.start("keep")
     t.store("ptr %block", "%words")
     t.do("ret void")
+    t.start("grow")
+    larger = t.api("PyMem_RawMalloc", "ptr", f"i64 {t.emit(f'add i64 %wanted, {ARENA_ROOM}')}")
+    t.unless(t.emit(f"icmp ne ptr {larger}, null"), "keep")
+    t.store("i64 %wanted", larger)
+    t.store(f"ptr {larger}", "%words")
+    t.branch("free")
     t.start("free")
     t.api("PyMem_RawFree", "void", "ptr %block")
     t.do("ret void")
-    return t.function("define void @jg_give_arena(ptr %block, ptr %words)", cold=True)
+    return t.function("define void @jg_give_arena(ptr %block, ptr %words, i64 %wanted)", cold=True)
 
 
 def _poll(table: Table) -> str:

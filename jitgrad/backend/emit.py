@@ -21,6 +21,7 @@ from jitgrad.backend.emit_scalar import Arithmetic, Handle
 from jitgrad.backend.loops import ADD, MULTIPLY, Coord, Expressions, Node, View, c_strides
 from jitgrad.backend.nesting import plan_nest
 from jitgrad.backend.pacing import Pace, declare_runtime
+from jitgrad.backend.reserve import BUMP, OWN, PRODUCT, RELEASE
 from jitgrad.backend.scalar_math import MathLibrary
 from jitgrad.backend.schedule import Schedule
 from jitgrad.backend.steps import EXPENSIVE, Step, reduced_axes
@@ -28,7 +29,7 @@ from jitgrad.backend.structure import fusable, is_scalar
 from jitgrad.backend.text import FunctionText, Sym, element_type, literal
 from jitgrad.errors import error
 from jitgrad.graph.ir import Block, Op, Value
-from jitgrad.graph.types import ListType
+from jitgrad.graph.types import Dim, ListType
 from jitgrad.location import Location
 
 __all__ = ["LOWERS", "Emitter", "Site", "add_nodes", "lowers"]
@@ -62,12 +63,15 @@ class Site:
     dtypes : tuple of numpy.dtype
         Of the operands, stored in the words of `%err` in order.
     location : Location or None
+    arguments : tuple or None
+        Of the exception, if there are others than the message: see `exception_arguments`.
     """
 
     exception: type[BaseException]
     message: str
     dtypes: tuple[np.dtype, ...]
     location: Location | None
+    arguments: tuple[Any, ...] | None = None
 
 
 def _no_memory(location: Location | None) -> Site:
@@ -81,7 +85,7 @@ class Emitter:
         self,
         schedule: Schedule,
         plan: Plan,
-        strides: Callable[[Value], Sequence[int] | None],
+        strides: Callable[[Value], Sequence[Dim] | str | None],
         result_orders: Sequence[str],
         vector_bytes: int,
         fma: bool,
@@ -101,6 +105,7 @@ class Emitter:
         self.pointers: dict[Buffer, str] = {}
         self.lent: set[Buffer] = set()  # buffers of a loop body whose pointer the loop hands round
         self.reserves: dict[Hashable, str] = {}
+        self.grows = False  # whether memory of run-time sizes is taken from the arena
         self.headers: dict[Slot, str] = {}
         self.sites: list[Site] = []
         self.failures: list[str] = []
@@ -136,9 +141,9 @@ class Emitter:
         buffer = self.plan.place[value]
         layout = self.strides(self.schedule.graph.args[buffer.index]) if buffer.kind == "argument" else None
         shape = self.shape(value)
-        if layout is not None:
-            strides: tuple[Sym, ...] = tuple(layout)
-        elif buffer.order == "F":
+        if layout is not None and layout != "F":
+            strides: tuple[Sym, ...] = tuple(self.size(s) for s in layout)
+        elif layout == "F" or buffer.order == "F":
             strides = c_strides(self.text, shape[::-1])[::-1]
         else:
             strides = c_strides(self.text, shape)
@@ -242,7 +247,7 @@ class Emitter:
                 size = size * d
             else:
                 size = self.text.emit(f"call i64 @jg_product(i64 {size}, i64 {d})")
-        self.text.helpers.setdefault("jg_product", _PRODUCT)
+        self.text.helpers.setdefault("jg_product", PRODUCT)
         if out < 0:
             return self.reserve(key, size)
         got = self.reserve(("result", out), size)
@@ -250,22 +255,39 @@ class Emitter:
         return got
 
     def reserve(self, key: Hashable, bytes: Sym) -> str:
-        """Return memory of a run-time size: what `key` had before if that is enough; freed at the exit."""
+        """Return memory of a run-time size: what `key` had before if that is enough; given back at the exit."""
         if key not in self.reserves:
             name = self.text.alloca("{ ptr, i64 }")
             self.text.entry.append(f"  store {{ ptr, i64 }} zeroinitializer, ptr {name}")
             self.reserves[key] = name
         self.need_memory()
-        # What is given away is freed by its address; the rest begins at a cache line, as the arena does.
-        slack = 0 if isinstance(key, tuple) else 63
-        got = self.text.emit(f"call ptr @jg_reserve(ptr {self.reserves[key]}, i64 {bytes}, i64 {slack})")
+        if isinstance(key, tuple):
+            # It is given away, and freed by its address.
+            got = self.text.emit(f"call ptr @jg_own(ptr {self.reserves[key]}, i64 {bytes})")
+        else:
+            self._use_arena()
+            slot = self.reserves[key]
+            got = self.text.emit(f"call ptr @jg_reserve(ptr {slot}, i64 {bytes}, ptr %arena, i64 %room, ptr %top)")
         self.fail_unless(self.text.emit(f"icmp ne ptr {got}, null"), self.memory_site())
         return got
 
     def need_memory(self) -> None:
         """Declare what run-time memory takes."""
         declare_runtime(self.text, "jg_malloc", "jg_realloc", "jg_free")
-        self.text.helpers.setdefault("jg_reserve", _RESERVE)
+        self.text.helpers.setdefault("jg_own", OWN)
+
+    def _use_arena(self) -> None:
+        """Let what the arena has beyond the buffers of known size be lent, from %top on."""
+        if self.grows:
+            return
+        self.grows = True
+        self.text.helpers |= {"jg_release": RELEASE, "jg_reserve": BUMP}
+        self.text.entry += [
+            "  %room.at = getelementptr i8, ptr %arena, i64 -16",
+            "  %room = load i64, ptr %room.at",
+            "  %top = alloca i64",
+            f"  store i64 {-(-self.plan.arena_bytes // 64) * 64}, ptr %top",
+        ]
 
     # failing
 
@@ -422,44 +444,3 @@ class Emitter:
 def add_nodes(built: Expressions, dtype: np.dtype, x: Node, y: Node) -> Node:
     """Return the sum of two nodes."""
     return built.apply(ADD, dtype, [x, y])
-
-
-_PRODUCT = """
-define internal i64 @jg_product(i64 %x, i64 %y) alwaysinline nounwind {
-  %pair = call { i64, i1 } @llvm.umul.with.overflow.i64(i64 %x, i64 %y)
-  %product = extractvalue { i64, i1 } %pair, 0
-  %wide = extractvalue { i64, i1 } %pair, 1
-  %size = select i1 %wide, i64 -1, i64 %product
-  ret i64 %size
-}
-declare { i64, i1 } @llvm.umul.with.overflow.i64(i64, i64)"""
-
-_RESERVE = """
-define internal ptr @jg_reserve(ptr %slot, i64 %bytes, i64 %slack) noinline nounwind {
-start:
-  %old = load ptr, ptr %slot
-  %where = getelementptr i8, ptr %slot, i64 8
-  %have = load i64, ptr %where
-  %some = icmp ne ptr %old, null
-  %enough = icmp uge i64 %have, %bytes
-  %keep = and i1 %some, %enough
-  br i1 %keep, label %done, label %new
-new:
-  call void @jg_free(ptr %old)
-  %low = icmp ult i64 %bytes, 64
-  %size = select i1 %low, i64 64, i64 %bytes
-  %all = call i64 @llvm.uadd.sat.i64(i64 %size, i64 %slack)
-  %got = call ptr @jg_malloc(i64 %all)
-  store ptr %got, ptr %slot
-  store i64 %size, ptr %where
-  br label %done
-done:
-  %raw = phi ptr [ %old, %start ], [ %got, %new ]
-  %at = ptrtoint ptr %raw to i64
-  %past = add i64 %at, %slack
-  %mask = xor i64 %slack, -1
-  %place = and i64 %past, %mask
-  %found = inttoptr i64 %place to ptr
-  ret ptr %found
-}
-declare i64 @llvm.uadd.sat.i64(i64, i64)"""

@@ -322,6 +322,7 @@ def op_while(e: Emitter, op: Op) -> None:
 def op_check(e: Emitter, op: Op) -> None:
     """Leave through a site if the condition is false."""
     operands = [e.scalar(v) for v in op.operands[1:] if is_scalar(v)]
-    site = Site(op.attrs["exception"], op.attrs["message"], tuple(x.dtype for x in operands), op.location)
+    dtypes = tuple(x.dtype for x in operands)
+    site = Site(op.attrs["exception"], op.attrs["message"], dtypes, op.location, op.attrs.get("arguments"))
     e.sites.append(site)
     e.fail_unless(e.scalar(op.operands[0]).text, len(e.sites) - 1, operands)

@@ -103,6 +103,8 @@ def op_concatenate(e: Emitter, op: Op) -> None:
     axis = op.attrs["axis"]
     start: Sym = 0
     for v in op.operands:
+        if is_scalar(v):
+            continue  # the size of the result
         built = Expressions(e, e.text, e.shape(v))
         coords = list(built.identity)
         here = coords[axis]

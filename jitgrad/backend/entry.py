@@ -246,7 +246,7 @@ class _Entry(Checks):
     def _array(self, leaf: ArrayLeaf, pointer: str, at: int) -> None:
         # One shared function reads the facts: it costs the call a few nanoseconds, and each compile 5 ms less.
         t = self.t
-        shared = any(isinstance(n, SharedSize) for n in leaf.shape)
+        shared = any(isinstance(n, SharedSize) for n in (*leaf.shape, *leaf.layout))
         free = sum(not isinstance(n, int) for n in leaf.shape)
         facts = t.run(array_facts(leaf))
         place = t.alloca(f"[{1 + free + len(leaf.shape)} x i64]") if shared else t.at(self.words, at)
@@ -259,12 +259,11 @@ class _Entry(Checks):
         """Put the words of an array, some of which are shared sizes, where they belong."""
         t = self.t
         t.store(f"i64 {t.load('i64', found)}", self.words, at)
-        own, read = 1, 1
-        for n in leaf.shape:
-            if isinstance(n, int):
-                continue
+        strides = leaf.layout if isinstance(leaf.layout, tuple) else [None] * (leaf.words - 1 - leaf.shape.count(None))
+        given = [n for n in (*leaf.shape, *strides) if not isinstance(n, int)]
+        own = 1
+        for read, n in enumerate(given, 1):
             size = t.load("i64", found, 8 * read)
-            read += 1
             if n is None:
                 t.store(f"i64 {size}", self.words, at + 8 * own)
                 own += 1
@@ -274,10 +273,9 @@ class _Entry(Checks):
                 t.unless(t.equal("i64", size, t.load("i64", self.words, word)), "no")
                 continue
             self.known_sizes.add(n.number)
-            t.unless(t.emit(f"icmp sge i64 {size}, {n.least}"), "no")
+            if n.least is not None:
+                t.unless(t.emit(f"icmp sge i64 {size}, {n.least}"), "no")
             t.store(f"i64 {size}", self.words, word)
-        for k in range(len(leaf.shape) if leaf.layout == "strided" else 0):
-            t.store(f"i64 {t.load('i64', found, 8 * (read + k))}", self.words, at + 8 * (own + k))
 
     def _scalar(self, leaf: ScalarLeaf, pointer: str, at: int) -> None:
         t = self.t

@@ -22,6 +22,8 @@ The emitted body is one LLVM function:
           `NumberResult`: the body puts the value there, encoded as inputs are. `ChoiceResult`: first a word with the
           number of the choice, then the words of all choices. Others have no words.
 `%arena`  scratch memory, 64-byte aligned, contents undefined; `arena_bytes` of it (0: the pointer is not to be used).
+          With `arena_grows`, the word 16 bytes before it says how many bytes there are, and the body puts into the word
+          8 bytes before it how many would have been enough: the next call has as many.
 `%err`    `error_words` words for the operands of an error.
 returns   0: all results written. k > 0: error site k - 1, operands in `%err`; `on_error(site, operands)` is called and
           raises (what it returns otherwise becomes the result of the call). If a Python exception is set then, by the
@@ -60,10 +62,10 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class SharedSize:
-    """A run-time size with a number: the same wherever it stands in a form, and at least `least`."""
+    """A run-time size or stride with a number: the same wherever it stands in a form, and at least `least`."""
 
     number: int
-    least: int = 0
+    least: int | None = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ class ArrayLeaf:
     dtype : numpy.dtype
     shape : tuple of int, None or SharedSize
         None is a run-time size, passed to the body as a word.
-    layout : "C", "F", "strided" or tuple of int
+    layout : "C", "F", "strided" or tuple of int or SharedSize
         Contiguous in C or Fortran order; strides passed as words; or these strides, in elements. A stride of a
         dimension of size 1 or of an empty array is not looked at for "C" and "F".
     writeable : bool
@@ -355,6 +357,8 @@ class CallForm:
         Pairs of leaves that must be one object.
     arena_bytes : int or None
         None: from `@plan`.
+    arena_grows : bool
+        Whether the body takes more of the arena than `arena_bytes`, if there is more: see `%arena`.
     error_words : int
         Operands that an error site may store.
     """
@@ -367,6 +371,7 @@ class CallForm:
     disjoint: tuple[tuple[int, int], ...] = ()
     identical: tuple[tuple[int, int], ...] = ()
     arena_bytes: int | None = 0
+    arena_grows: bool = False
     error_words: int = 8
 
     @property
@@ -385,8 +390,8 @@ class CallForm:
     @property
     def sizes(self) -> int:
         """How many numbers of `SharedSize` there are; their words follow those of the leaves."""
-        shapes = [leaf.shape for leaf in self.leaves if isinstance(leaf, ArrayLeaf)]
-        return max((d.number + 1 for shape in shapes for d in shape if isinstance(d, SharedSize)), default=0)
+        given = [(*leaf.shape, *leaf.layout) for leaf in self.leaves if isinstance(leaf, ArrayLeaf)]
+        return max((d.number + 1 for numbers in given for d in numbers if isinstance(d, SharedSize)), default=0)
 
     @property
     def output_offsets(self) -> tuple[int, ...]:

@@ -35,13 +35,13 @@ from jitgrad.backend.text import LOOP_METADATA
 from jitgrad.backend.visible import visible_stores
 from jitgrad.errors import error
 from jitgrad.graph.ir import Graph, Op, Value
-from jitgrad.graph.types import ArrayType, ListType
+from jitgrad.graph.types import ArrayType, Dim, ListType
 
 __all__ = ["Body", "Layout", "Site", "Target", "lower"]
 
 _THEMES = (emit_control, emit_lists, emit_matmul, emit_structured)
 
-Layout: TypeAlias = str | tuple[int, ...]
+Layout: TypeAlias = str | tuple[Dim, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,8 @@ class Body:
     ir : str
         One module.
     arena_bytes : int
+    arena_grows : bool
+        Whether more of it is taken if it is there: see `CallForm`.
     sites : list of Site
         Where it can fail.
     externals : list of str
@@ -81,6 +83,7 @@ class Body:
 
     ir: str
     arena_bytes: int
+    arena_grows: bool
     sites: list[Site]
     externals: list[str] = field(default_factory=list)
     level: str = "minimal"
@@ -102,8 +105,8 @@ def lower(
     ----------
     graph : Graph
     layouts : sequence of 'C', 'F', 'memory' or strides
-        Of each argument; strides are in elements and may be 0 or negative. "memory" is an array of rank 0: its word is
-        a pointer.
+        Of each argument; strides are in elements and may be 0 or negative, or int64 arguments of the graph. "memory" is
+        an array of rank 0: its word is a pointer.
     result_layouts : sequence of 'C', 'F' or 'memory'
         Of each yield, likewise.
     writes : sequence of (argument, yield)
@@ -131,7 +134,8 @@ def _lower(
 ) -> Body:
     _check_types(graph)
     explicit = {a: s for a, lie in zip(graph.args, layouts, strict=True) if (s := _strides(a, lie)) is not None}
-    schedule = Schedule(graph, explicit.get, visible_stores(graph, writes), {k for _, k in writes})
+    known = {a: _known(a, s) for a, s in explicit.items()}
+    schedule = Schedule(graph, known.get, visible_stores(graph, writes), {k for _, k in writes})
     plan = bufferise(schedule, result_layouts, dict(writes))
     e = Emitter(schedule, plan, explicit.get, result_layouts, features.vector_bytes, features.fma, early)
     for i, arg in enumerate(graph.args):
@@ -146,6 +150,7 @@ def _lower(
     return Body(
         _module(e),
         plan.arena_bytes,
+        e.grows,
         e.sites,
         list(e.text.externals),
         _level(graph),
@@ -190,19 +195,31 @@ def _deep_enough(graph: Graph) -> Iterator[None]:
         sys.setrecursionlimit(before)
 
 
-def _strides(arg: Value, layout: Layout) -> tuple[int, ...] | None:
-    """Return explicit strides, None where memory is in C order."""
+def _strides(arg: Value, layout: Layout) -> Layout | None:
+    """Return explicit strides, or "F" for those of run-time sizes; None where memory is in C order."""
     if is_scalar(arg) or isinstance(arg.type, ListType) or layout == "C":
         return None
     shape = [max(d, 1) for d in arg.shape if isinstance(d, int)]
     if len(shape) < len(arg.shape):
-        raise error("JG250", None, what="an argument of run-time size that is not in C order")
+        return layout
     if layout == "F":
         layout = tuple(prod(shape[:k]) for k in range(len(shape)))
     assert not isinstance(layout, str)
     plain = tuple(prod(shape[k + 1 :]) for k in range(len(shape)))
     same = all(s == p or d == 1 for s, p, d in zip(layout, plain, shape, strict=True)) or 0 in arg.shape
     return None if same else layout
+
+
+def _known(arg: Value, layout: Layout) -> tuple[int | str | None, ...]:
+    """Return what is known of explicit strides: a number, "size" for a product of run-time sizes, None for nothing."""
+    if layout != "F":
+        return tuple(s if isinstance(s, int) else None for s in layout)
+    made: list[int | str | None] = []
+    stride: int | str = 1
+    for d in arg.shape:
+        made.append(stride)
+        stride = stride * d if isinstance(stride, int) and isinstance(d, int) else "size"
+    return tuple(made)
 
 
 def _check_types(graph: Graph) -> None:
@@ -278,7 +295,17 @@ def _module(e: Emitter) -> str:
         if isinstance(key, tuple):
             # A result's memory is the caller's, unless there is no result.
             lines.append(f"  %mine{k} = select i1 %failed, ptr %free{k}, ptr null")
-        lines.append(f"  call void @jg_free(ptr {'%mine' if isinstance(key, tuple) else '%free'}{k})")
+            lines.append(f"  call void @jg_free(ptr %mine{k})")
+        elif key is None:
+            lines.append(f"  call void @jg_free(ptr %free{k})")
+        else:
+            lines.append(f"  call void @jg_release(ptr %free{k}, ptr %arena, i64 %room)")
+    if e.grows:
+        lines += [
+            "  %wanted.at = getelementptr i8, ptr %arena, i64 -8",
+            "  %wanted = load i64, ptr %top",
+            "  store i64 %wanted, ptr %wanted.at",
+        ]
     lines.append("  ret i32 %result")
     lines.append("}")
     lines += e.text.helpers.values()

@@ -73,8 +73,10 @@ def run_in_python(form: CallForm, code: Code, on_error: Callable[..., Any], leav
             arrays[k] = np.empty(shape, result.dtype, result.order)  # type: ignore[call-overload]
             outputs[form.output_offsets[k]] = arrays[k].ctypes.data
     size = int(planned[0]) if form.arena_bytes is None else form.arena_bytes
-    arena = np.empty(size + 64, np.uint8)
-    place = (arena.ctypes.data + 63) & -64
+    arena = np.empty(size + 128, np.uint8)
+    place = (arena.ctypes.data + 127) & -64
+    if form.arena_grows:
+        ctypes.c_int64.from_address(place - 16).value = size
     body = _BODY(code.address("body"))
     try:
         status = body(inputs.ctypes.data, outputs.ctypes.data, place, errors.ctypes.data)
@@ -120,14 +122,19 @@ def _array_fits(leaf: ArrayLeaf, value: Any, shared: dict[int, int]) -> bool:
         "F": flags.f_contiguous,
         "strided": all(s % size == 0 for s in value.strides),
     }
-    strides = layout[leaf.layout] if leaf.layout in layout else value.strides == tuple(s * size for s in leaf.layout)
+    fits = layout[leaf.layout if isinstance(leaf.layout, str) else "strided"]
+    found = [*zip(leaf.shape, value.shape, strict=True)]
+    if isinstance(leaf.layout, tuple):
+        found += zip(leaf.layout, (s // size for s in value.strides), strict=True)
     return bool(
-        strides
+        fits
         and flags.aligned
         and (flags.writeable or not leaf.writeable)
         and all(
-            m >= n.least and shared.setdefault(n.number, m) == m if isinstance(n, SharedSize) else n in (None, m)
-            for n, m in zip(leaf.shape, value.shape, strict=True)
+            (n.least is None or m >= n.least) and shared.setdefault(n.number, m) == m
+            if isinstance(n, SharedSize)
+            else n in (None, m)
+            for n, m in found
         )
     )
 

@@ -64,7 +64,11 @@ class Schedule:
     """
 
     def __init__(
-        self, graph: Graph, strides: Callable[[Value], Sequence[int] | None], visible: set[Op], written: set[int]
+        self,
+        graph: Graph,
+        strides: Callable[[Value], Sequence[int | str | None] | None],
+        visible: set[Op],
+        written: set[int],
     ) -> None:
         self.graph = graph
         self.layout = strides

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from jitgrad.graph.ir import Block, Graph, Op, Value
+from jitgrad.graph.ops.control import exception_arguments
 from jitgrad.graph.types import ArrayType
 
 __all__ = ["interpret"]
@@ -111,7 +112,7 @@ def _while(op: Op, operands: list[Any], env: _Environment) -> Sequence[Any]:
 def _check(op: Op, operands: list[Any], env: _Environment) -> Sequence[Any]:
     cond, *rest = operands
     if not cond:
-        raise op.attrs["exception"](op.attrs["message"].format(*(x.item() if np.ndim(x) == 0 else x for x in rest)))
+        raise op.attrs["exception"](*exception_arguments(op.attrs["message"], op.attrs.get("arguments"), rest))
     return ()
 
 

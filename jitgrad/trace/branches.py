@@ -25,6 +25,7 @@ from jitgrad.trace.inspection import cells_of, reachable, undefined
 from jitgrad.trace.joining import Edge
 from jitgrad.trace.merge import Merger
 from jitgrad.trace.obligations import Obligations
+from jitgrad.trace.texts import message_of
 from jitgrad.trace.ways import narrow, narrowed, occurs, put
 
 __all__ = ["Branches", "DeadEnd", "Restart", "is_of_the_program", "shared_variables"]
@@ -132,9 +133,9 @@ class Branches(Context):
                     raise
                 del self.frames[frames:]
                 where = getattr(exception, "raised_at", self.location)
-                message = str(exception.args[0]) if exception.args else ""
+                message, operands, arguments = message_of(self, exception)
                 with self.g.at(where):
-                    self.fail(type(exception), message.replace("{", "{{").replace("}", "}}"))
+                    self.fail(type(exception), message, *operands, arguments=arguments)
                 self.location = location
                 return Outcome({})
             finally:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from jitgrad.errors import JitgradError, error
+from jitgrad.errors import TABLE, JitgradError, error
 from jitgrad.graph.builder import Builder
 from jitgrad.graph.ir import Block, Graph, Value
 from jitgrad.graph.ops.memory import Pick, load
@@ -86,6 +86,9 @@ class Context:
         Arrays whose contents the caller sees, and the graph arguments that they are.
     read_only, refused_stores : set of Cell
         Those that may not be stored to in this call, and those of them where it was tried.
+    layouts : dict of Cell or Value to layout
+        How arrays lie in memory of which it is known, as an `ArraySpec` says it, and None for others than in C order
+        that may be in any: arguments, as cells and as values, and some that the program makes.
     argument_leaf : dict of Value to int or Size
         Graph arguments that are numbers, and which leaf or size of the call they are.
     least_sizes : dict of Value to int
@@ -93,7 +96,9 @@ class Context:
     sizes_now : dict of Value to int
         What they are in the call for which the trace is made.
     trips : dict of Value to Value
-        Indices of counted loops, and the number of trips.
+        Indices of counted loops, and the number of trips in a loop that makes any.
+    spans : dict of Value to Value
+        Counts that are another number where that is positive, else 0.
     accepted : collection of (str, str)
         Checks, by location and message, that may refuse a call at run time although sizes of arguments take part.
     arm_start : dict of Cell to contents
@@ -113,10 +118,12 @@ class Context:
         self.read_only: set[Cell] = set()
         self.refused_stores: set[Cell] = set()
         self.arm_start: dict[Cell, Any] = self.heap
+        self.layouts: dict[Cell | Value, Any] = {}
         self.argument_leaf: dict[Value, int | Size] = {}
         self.least_sizes: dict[Value, int] = {}
         self.sizes_now: dict[Value, int] = {}
         self.trips: dict[Value, Value] = {}
+        self.spans: dict[Value, Value] = {}
         self.accepted: Collection[tuple[str, str]] = ()
         # Kinds of the numbers in lists that grow: their cells hold one graph value, which knows no kind.
         self.list_kinds: dict[Cell, str] = {}
@@ -166,6 +173,13 @@ class Context:
         if (str(self.location), message) in self.accepted:
             return
         self.know_sizes(message.partition("\n")[0], *values)
+
+    def refuse_unless(self, cond: Value, code: str, *values: Dim, **fields: Any) -> None:
+        """Emit a check that refuses a call, with an error of the table, unless a condition of some sizes holds."""
+        row = TABLE[code]
+        message = f"{code}: {row.what.format(**fields)}\n{row.do}"
+        self.note_refusal(message, *(v for v in values if isinstance(v, Value)))
+        self.check(cond, row.kind, message)
 
     def know_sizes(self, why: str, *values: Value) -> None:
         """Make the sizes of arguments known from which some values are computed, if there are any."""
@@ -305,9 +319,19 @@ class Context:
         """Return a Python number held by a value."""
         return Scalar(value, kind, low, high)
 
-    def check(self, cond: Value, exception: type[BaseException], message: str, *operands: Value) -> None:
+    def check(
+        self,
+        cond: Value,
+        exception: type[BaseException],
+        message: str,
+        *operands: Value,
+        arguments: tuple[Any, ...] | None = None,
+    ) -> None:
         """Emit a check: at run time, leave with the exception unless `cond` holds."""
-        self.g.emit("check", [cond, *operands], {"exception": exception, "message": message})
+        attrs: dict[str, Any] = {"exception": exception, "message": message}
+        if arguments is not None:
+            attrs["arguments"] = arguments
+        self.g.emit("check", [cond, *operands], attrs)
 
     def show(self, cell: Cell, argument: Value, array: Any) -> None:
         """Note that the caller sees what is stored into an array, if it sees any."""
@@ -317,14 +341,20 @@ class Context:
         if isinstance(array, np.ndarray) and not array.flags.writeable:
             self.read_only.add(cell)
 
-    def fail(self, exception: type[BaseException], message: str, *operands: Value) -> None:
+    def fail(
+        self,
+        exception: type[BaseException],
+        message: str,
+        *operands: Value,
+        arguments: tuple[Any, ...] | None = None,
+    ) -> None:
         """Emit a check that fails, after what the caller must find in its arrays: nothing later puts it there."""
         start = self.arm_start
         changed = [c for c in self.visible if c in self.heap and self.heap[c] is not start.get(c, self.visible[c])]
         if changed:
-            arguments = tuple(self.visible[c].index for c in changed)
-            self.g.emit("commit", [self.heap[c] for c in changed], {"arguments": arguments})
-        self.check(self.constant(False, np.bool_), exception, message, *operands)
+            indices = tuple(self.visible[c].index for c in changed)
+            self.g.emit("commit", [self.heap[c] for c in changed], {"arguments": indices})
+        self.check(self.constant(False, np.bool_), exception, message, *operands, arguments=arguments)
 
     def array_type(self, value: Value) -> ArrayType:
         """Return the array type of a value."""

@@ -333,24 +333,31 @@ class Evaluator(Branches):
             raise self.error("JG227", name=found.cls.__name__)
         if not isinstance(found, BaseException):
             raise TypeError("exceptions must derive from BaseException")
-        message, operands = message_of(self, found)
+        message, operands, arguments = message_of(self, found)
         if self.depth == 0 and not operands:
             raise found
-        self.fail(type(found), message, *operands)
+        self.fail(type(found), message, *operands, arguments=arguments)
         return Outcome({})
 
     # --- what other rooms ask
 
-    def check(self, cond: Value, exception: type[BaseException], message: str, *operands: Value) -> None:
+    def check(
+        self,
+        cond: Value,
+        exception: type[BaseException],
+        message: str,
+        *operands: Value,
+        arguments: tuple[Any, ...] | None = None,
+    ) -> None:
         """Emit a check; where an `except` may catch what it raises, the check refuses instead."""
         if any(f.tree.protected(*f.place) for f in self.frames):
             row = TABLE["JG245"]
             what = row.what.format(name=exception.__name__, text=message)
-            exception, message = UnsupportedError, f"JG245: {what}\n{row.do}"
+            exception, message, arguments = UnsupportedError, f"JG245: {what}\n{row.do}", None
         if self.least_sizes and self._fold(cond, self.sizes_now) is False:
             # It fails in this very call: known sizes give NumPy's own exception, or another course.
             self.know_sizes("one that fits is needed", cond)
-        super().check(cond, exception, message, *operands)
+        super().check(cond, exception, message, *operands, arguments=arguments)
 
     def conflict(self, cell: Cell) -> None:
         """Begin again, in tagged mode, if a store to a cell could be seen through a name merged by value."""
@@ -382,7 +389,7 @@ class Evaluator(Branches):
 
     def share(self, a: Cell, b: Cell) -> None:
         """Note that two cells are one array in the program: a store to one while the other is alive is refused."""
-        self.obligations.relate(a, b, [])
+        self.obligations.unite(a, b)
         a.options = (UNKNOWN,)
 
     def live_values(self) -> list[Any]:

@@ -10,20 +10,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
-from jitgrad.errors import TABLE, UnsupportedError
 from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.memory import Span, load
 from jitgrad.graph.types import Dim
 from jitgrad.trace.abstract import Scalar
 from jitgrad.trace.context import Context, Unified
 
-__all__ = ["canonical_shape", "clipped_span", "difference", "least", "product", "renamed", "surely", "total", "unify"]
+__all__ = [
+    "canonical_shape", "clipped_span", "difference", "extremum", "least", "product", "quotient", "renamed", "surely",
+    "total", "unify",
+]  # fmt: skip
 
 _DEPTH = 8  # of sums that are looked into
+_STEPS = 32  # of terms that are replaced by what bounds them
 
 
 # --- arithmetic
@@ -37,6 +41,8 @@ def _linear(v: Dim, factor: int, terms: dict[Value, int], depth: int = 0) -> int
     if op is not None and depth < _DEPTH:
         if op.name == "constant":
             return factor * int(op.attrs["value"])
+        if op.name == "negative":
+            return _linear(op.operands[0], -factor, terms, depth + 1)
         if op.name in ("add", "subtract"):
             x, y = op.operands
             rest = factor if op.name == "add" else -factor
@@ -101,6 +107,16 @@ def product(ctx: Context, shape: Sequence[Dim]) -> Dim:
     return made
 
 
+def quotient(ctx: Context, x: Dim, y: Dim) -> Dim:
+    """Return x // y, for a divisor that is not 0."""
+    x, y = total(ctx, (1, x)), total(ctx, (1, y))
+    if isinstance(y, int) and (y == 1 or isinstance(x, int)):
+        return x if isinstance(x, Value) else x // y
+    if x is y:
+        return 1
+    return ctx.shared(("quotient", x, y), lambda: ctx.g.floor_divide(ctx.dim(x), ctx.dim(y)))
+
+
 def least(ctx: Context, *parts: tuple[int, Dim]) -> int | None:
     """Return what a sum of multiples of dimensions is not smaller than, by what is known of the sizes of arguments.
 
@@ -110,18 +126,51 @@ def least(ctx: Context, *parts: tuple[int, Dim]) -> int | None:
         return parts[0][1] if len(parts) == 1 and parts[0][0] == 1 and isinstance(parts[0][1], int) else None
     terms: dict[Value, int] = {}
     low = sum(_linear(d if isinstance(d, int) else ctx.canonical(d), factor, terms) for factor, d in parts)
-    for _ in range(_DEPTH):
-        index = next((v for v, factor in terms.items() if factor < 0 and v in ctx.trips), None)
-        if index is None:
-            break
-        factor = terms.pop(index)
-        low += _linear(ctx.trips[index], factor, terms) - factor
-    for v, factor in terms.items():
-        part = _least_of(ctx, v) if factor else 0
-        if part is None or factor < 0:
+    found = _least(ctx, {v: Fraction(n) for v, n in terms.items() if n}, Fraction(low), [_STEPS])
+    return None if found is None else math.ceil(found)
+
+
+def _least(ctx: Context, terms: dict[Value, Fraction], low: Fraction, steps: list[int]) -> Fraction | None:
+    """Return a bound of a sum: what bounds a term takes its place, until only sizes of arguments are left."""
+    steps[0] -= 1
+    open_ = next((v for v in terms if v not in ctx.least_sizes), None)
+    if open_ is None:
+        if any(factor < 0 for factor in terms.values()):
             return None
-        low += factor * part
-    return low
+        return low + sum(factor * ctx.least_sizes[v] for v, factor in terms.items())
+    factor = terms[open_]
+    rest = {v: n for v, n in terms.items() if v is not open_}
+    if steps[0] <= 0:
+        return None
+
+    def instead(x: Dim, scale: Fraction, more: Fraction | int = 0) -> Fraction | None:
+        """Put scale * (x + more) in place of the term."""
+        inner: dict[Value, int] = {}
+        known = _linear(x if isinstance(x, int) else ctx.canonical(x), 1, inner)
+        made = dict(rest)
+        for v, n in inner.items():
+            made[v] = made.get(v, Fraction(0)) + scale * n
+        return _least(ctx, {v: n for v, n in made.items() if n}, low + scale * (known + more), steps)
+
+    if open_ in ctx.trips:
+        return instead(0, factor) if factor > 0 else instead(ctx.trips[open_], factor, -1)
+    op = open_.op
+    if op is None or op.name not in ("maximum", "minimum", "multiply", "floor_divide"):
+        return None
+    x, y = op.operands
+    if op.name == "floor_divide":
+        divisor = int(y.op.attrs["value"]) if y.op is not None and y.op.name == "constant" else 0
+        if divisor <= 0:
+            return None
+        return instead(x, factor / divisor, 1 - divisor if factor > 0 else 0)
+    if op.name == "multiply":
+        a, b = (least(ctx, (1, v)) for v in (x, y))
+        return None if factor < 0 or a is None or b is None or min(a, b) < 0 else instead(a * b, factor)
+    found = [instead(v, factor) for v in (x, y)]
+    real = [f for f in found if f is not None]
+    if (op.name == "maximum") == (factor > 0):
+        return max(real, default=None)
+    return min(real) if len(real) == len(found) else None
 
 
 def surely(ctx: Context, bound: int, *parts: tuple[int, Dim]) -> bool:
@@ -130,25 +179,8 @@ def surely(ctx: Context, bound: int, *parts: tuple[int, Dim]) -> bool:
     return low is not None and low >= bound
 
 
-def _least_of(ctx: Context, v: Value) -> int | None:
-    if v in ctx.least_sizes:
-        return ctx.least_sizes[v]
-    if v in ctx.trips:
-        return 0
-    if v.op is None or v.op.name not in ("maximum", "minimum", "multiply", "floor_divide"):
-        return None
-    x, y = (least(ctx, (1, operand)) for operand in v.op.operands)
-    if v.op.name == "maximum" and (x is None or y is None):
-        return y if x is None else x
-    if x is None or y is None or min(x, y) < 0:
-        return None
-    if v.op.name == "floor_divide":
-        divisor = v.op.operands[1]
-        return x // y if y > 0 and divisor.op is not None and divisor.op.name == "constant" else None
-    return {"maximum": max(x, y), "minimum": min(x, y), "multiply": x * y}[v.op.name]
-
-
-def _extremum(ctx: Context, name: str, x: Dim, y: Dim) -> Dim:
+def extremum(ctx: Context, name: str, x: Dim, y: Dim) -> Dim:
+    """Return the `maximum` or the `minimum` of two dimensions."""
     apart = difference(ctx, x, y)
     if isinstance(apart, int):
         return x if (apart <= 0) == (name == "minimum") else y
@@ -185,8 +217,8 @@ def _bound(ctx: Context, given: Any, size: Dim, first: int, last: int) -> _Bound
         at = given.__index__()
         if isinstance(size, int):
             return _Bound(max(first, min(at + size if at < 0 else at, size + last)), None, None)
-        made = _extremum(ctx, "maximum", total(ctx, (1, size), (1, at)), first) if at < 0 else at
-        made = _extremum(ctx, "minimum", made, end) if at >= 0 and at > first else made
+        made = extremum(ctx, "maximum", total(ctx, (1, size), (1, at)), first) if at < 0 else at
+        made = extremum(ctx, "minimum", made, end) if at >= 0 and at > first else made
         return _Bound(made, first, None)
     v: Dim = ctx.canonical(given.value)
     low, high = given.low, given.high
@@ -201,7 +233,7 @@ def _bound(ctx: Context, given: Any, size: Dim, first: int, last: int) -> _Bound
         v = ctx.shared(("from the end", v, size, first), from_end)
         low, high = first, None if high is None or not isinstance(size, int) else max(high, size)
     if not (isinstance(end, int) and high is not None and high <= end):
-        v = _extremum(ctx, "minimum", v, end)
+        v = extremum(ctx, "minimum", v, end)
         high = end if isinstance(end, int) else None
     return _Bound(v, low, high)
 
@@ -232,7 +264,7 @@ def clipped_span(ctx: Context, parts: Sequence[Any], size: Dim) -> Span:
     cut = _cut(parts) if step == 1 else None
     if cut is not None and not isinstance(size, int):
         # x[a:-b] has n - a - b elements or none: the same size wherever as many are cut off.
-        return Span(cut[0], 1, _extremum(ctx, "maximum", total(ctx, (1, size), (1, -sum(cut))), 0))
+        return Span(cut[0], 1, extremum(ctx, "maximum", total(ctx, (1, size), (1, -sum(cut))), 0))
     if step > 0:
         start = _Bound(0, None, None) if parts[0] is None else _bound(ctx, parts[0], size, 0, 0)
         stop = _Bound(size, 0, None) if parts[1] is None else _bound(ctx, parts[1], size, 0, 0)
@@ -244,15 +276,10 @@ def clipped_span(ctx: Context, parts: Sequence[Any], size: Dim) -> Span:
     span = difference(ctx, stop.at, start.at)
     sure = start.high is not None and stop.low is not None and stop.low >= start.high
     if not sure:
-        span = _extremum(ctx, "maximum", span, 0)
+        span = extremum(ctx, "maximum", span, 0)
     if abs(step) > 1:
         width = total(ctx, (1, span), (1, abs(step) - 1))
-        if isinstance(width, int):
-            span = width // abs(step)
-        else:
-            key = ("quotient", width, abs(step))
-            value = width
-            span = ctx.shared(key, lambda: ctx.g.floor_divide(value, ctx.constant(abs(step), np.int64)))
+        span = quotient(ctx, width, abs(step))
     first = start.at if step > 0 else stop.at
     return Span(first, step, span)
 
@@ -266,19 +293,32 @@ def canonical_shape(ctx: Context, shape: Sequence[Dim]) -> tuple[Dim, ...]:
 
 
 def renamed(ctx: Context, value: Value, shape: Sequence[Dim]) -> Value:
-    """Return a value with dimensions that are known to be equal to its own."""
-    return load(ctx.g, value, [Span(0, 1, d) for d in shape])
+    """Return a value with dimensions that are known to be equal to its own; the same value as long as it is in scope.
+
+    A mask under its new name is still the same mask.
+    """
+    named = tuple(shape)
+    return ctx.shared(("renamed", value, named), lambda: load(ctx.g, value, [Span(0, 1, d) for d in named]))
 
 
-def unify(ctx: Context, x: Dim, y: Dim, message: str, *operands: Value, broadcast: bool = False) -> None:
+def unify(
+    ctx: Context,
+    x: Dim,
+    y: Dim,
+    message: str,
+    *operands: Value,
+    broadcast: bool = False,
+    exception: type[BaseException] = ValueError,
+) -> None:
     """Check that two dimensions are equal, let one stand for the other, and begin the evaluation again.
 
     Parameters
     ----------
     message : str
-        Of the ValueError if they are not, over `operands`.
+        Of the exception if they are not, over `operands`.
     broadcast : bool
         Whether NumPy would accept a 1 that meets another size: that is refused.
+    exception : type
 
     Raises
     ------
@@ -291,14 +331,11 @@ def unify(ctx: Context, x: Dim, y: Dim, message: str, *operands: Value, broadcas
     ones = [v for v, d in ((a, x), (b, y)) if not surely(ctx, 2, (1, d)) or not ctx.least_sizes] if broadcast else []
     if ones:
         one = ctx.constant(1, np.int64)
-        row = TABLE["JG218"]
-        what = row.what.format(what="a size computed by the program turned out to be 1 and is broadcast")
+        what = "a size computed by the program turned out to be 1 and is broadcast"
         neither = g.not_equal(ones[0], one)
         for v in ones[1:]:
             neither = g.logical_and(neither, g.not_equal(v, one))
-        refusal = f"JG218: {what}\n{row.do}"
-        ctx.note_refusal(refusal, *ones)
-        ctx.check(g.logical_or(equal, neither), UnsupportedError, refusal)
-    ctx.check(equal, ValueError, message, *operands)
+        ctx.refuse_unless(g.logical_or(equal, neither), "JG218", *ones, what=what)
+    ctx.check(equal, exception, message, *operands)
     ctx.identify(x, y)
     raise Unified

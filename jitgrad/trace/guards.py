@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from jitgrad.graph.types import ArrayType
-from jitgrad.pytree import alike
+from jitgrad.pytree import ArraySpec, alike, spec_of
 from jitgrad.trace.abstract import Cell, External, Ref, Scalar
 from jitgrad.trace.context import PYTHON_DTYPES, Context, kind_of_python
 
@@ -252,6 +252,9 @@ class Outside:
             self._arrays[id(value)] = cell
             self.initial[cell] = arg
             self.ctx.heap[cell] = arg
+            spec = spec_of(value)
+            assert isinstance(spec, ArraySpec)
+            self.ctx.layouts[cell] = self.ctx.layouts[arg] = None if spec.layout == "copied" else spec.layout
             self.ctx.show(cell, arg, value)
         found = self._seen[key]
         assert isinstance(found, Ref)

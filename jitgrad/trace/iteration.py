@@ -36,6 +36,7 @@ from jitgrad.trace.arrays import as_array, read, scalar_value, shape_of
 from jitgrad.trace.attributes import opened
 from jitgrad.trace.calls import class_of
 from jitgrad.trace.context import Context
+from jitgrad.trace.extents import surely
 from jitgrad.trace.keys import view_of
 from jitgrad.trace.objects import special_method, type_name
 from jitgrad.trace.sizes import dim_scalar, static_int
@@ -173,8 +174,11 @@ def range_count(ctx: Context, x: IndexRange) -> Any:
         return max(span, 0)
     if span.low is not None and span.low >= 0:
         return span
+    if surely(ctx, 0, (1, span.value)):
+        return Scalar(span.value, "int", 0, span.high)
     zero = ctx.constant(0, np.int64)
     value = ctx.g.select(ctx.g.greater(span.value, zero), span.value, zero)
+    ctx.spans[value] = span.value
     return Scalar(value, "int", 0, None if span.high is None else max(span.high, 0))
 
 

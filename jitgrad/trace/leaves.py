@@ -19,6 +19,7 @@ from jitgrad.trace.alternatives import is_any_number, number_type
 from jitgrad.trace.arrays import describe, dtype_of, is_array, kind, scalar_value
 from jitgrad.trace.attributes import attribute, opened
 from jitgrad.trace.context import Context, kind_of_python
+from jitgrad.trace.views import laid_as
 from jitgrad.trace.ways import flag_of
 
 __all__ = ["float_leaves", "map_leaves", "number_like", "settled", "with_leaves"]
@@ -129,7 +130,7 @@ def with_leaves(ctx: Context, x: Any, leaves: Iterator[Value]) -> Any:
         value = next(leaves)
         if not is_array(leaf):
             return number_like(ctx, leaf, value)
-        made = ctx.fresh(value)
+        made = laid_as(ctx, ctx.fresh(value), leaf)
         made.cell.like = leaf.cell.argument if isinstance(leaf, Ref) and not leaf.view else None
         return made
 

@@ -266,7 +266,7 @@ def _counted(ev: Any, node: LoopNode, frame: Frame, key: Any, header: Header) ->
     block = Block()
     index = block.add_arg(INT64, "k")
     ev.counters[index] = key
-    ev.trips[index] = trips
+    ev.trips[index] = ev.spans.get(trips, trips)
     at = header.entry.stack
     at[-1] = replace(iterator, position=0)
 

@@ -17,10 +17,11 @@ from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.shape import broadcast_to, reshape_to
 from jitgrad.graph.types import Dim
 from jitgrad.trace import arrays, promotion
-from jitgrad.trace.abstract import External, IndexRange, ListRef, Scalar
+from jitgrad.trace.abstract import External, IndexRange, ListRef, Ref, Scalar
 from jitgrad.trace.arrays import as_array, broadcast_value, cast, dtype_of, is_array, new_array, shape_of, write
 from jitgrad.trace.calls import HANDLERS, handles, method
 from jitgrad.trace.context import PYTHON_DTYPES, Context, kind_of_python
+from jitgrad.trace.extents import extremum, total
 from jitgrad.trace.iteration import range_count, row
 from jitgrad.trace.sizes import (
     axis_argument,
@@ -34,7 +35,7 @@ from jitgrad.trace.sizes import (
     static_int,
 )
 from jitgrad.trace.subscripts import get_item, new_list
-from jitgrad.trace.views import reordered
+from jitgrad.trace.views import is_contiguous, permuted, read_only, reordered
 
 __all__ = ["arange_value", "diagonal_mask", "iota", "known_dtype", "python_number"]
 
@@ -64,7 +65,10 @@ def _filled(name: str, fill: Any) -> Callable[..., Any]:
         ctx: Context, shape: Any, dtype: Any = None, order: Any = "C", *, device: Any = None, like: Any = None
     ) -> Any:
         _only_c(ctx, f"np.{name}", order=order, device=device, like=like)
-        return new_array(ctx, known_dtype(ctx, dtype, np.dtype(np.float64)), shape_argument(ctx, shape), fill)
+        made = new_array(ctx, known_dtype(ctx, dtype, np.dtype(np.float64)), shape_argument(ctx, shape), fill)
+        if order == "F":
+            ctx.layouts[made.cell] = "F" if len(shape_of(ctx, made)) > 1 else "C"
+        return made
 
     return run
 
@@ -82,7 +86,7 @@ def _filled_like(name: str, fill: Any) -> Callable[..., Any]:
     ) -> Any:
         x = numeric(ctx, a)
         dims = shape_of(ctx, x) if shape is None else shape_argument(ctx, shape)
-        return new_array(ctx, known_dtype(ctx, dtype, dtype_of(ctx, x)), dims, fill)
+        return _like(ctx, new_array(ctx, known_dtype(ctx, dtype, dtype_of(ctx, x)), dims, fill), x)
 
     return run
 
@@ -107,7 +111,14 @@ def _full_like(
     x = numeric(ctx, a)
     dims = shape_of(ctx, x) if shape is None else shape_argument(ctx, shape)
     value = as_array(ctx, numeric(ctx, fill_value), known_dtype(ctx, dtype, dtype_of(ctx, x)))
-    return ctx.fresh(broadcast_value(ctx, value, dims))
+    return _like(ctx, ctx.fresh(broadcast_value(ctx, value, dims)), x)
+
+
+def _like(ctx: Context, made: Any, x: Any) -> Any:
+    """Return a new array of which NumPy chooses the order by another."""
+    if isinstance(made, Ref) and not (isinstance(x, Ref) and is_contiguous(ctx, x)):
+        ctx.layouts[made.cell] = None
+    return made
 
 
 @handles(np.eye)
@@ -156,8 +167,11 @@ def _array(
     value = cast(ctx, value, known_dtype(ctx, dtype, value.array.dtype))
     lead = max(static_int(ctx, ndmin, "ndmin") - value.array.rank, 0)
     if copy is False or copy is None:
-        return _asarray(ctx, object, dtype)
-    return ctx.fresh(reshape_to(ctx.g, value, (*(1 for _ in range(lead)), *value.shape)))
+        return _asarray(ctx, object, dtype, order)
+    made = ctx.fresh(reshape_to(ctx.g, value, (*(1 for _ in range(lead)), *value.shape)))
+    if order == "F" and value.array.rank > 1:
+        ctx.layouts[made.cell] = "F"
+    return made
 
 
 def _sequence(ctx: Context, x: Any) -> Any:
@@ -180,13 +194,39 @@ def _asarray(
 ) -> Any:
     x = numeric(ctx, _sequence(ctx, a))
     wanted = known_dtype(ctx, dtype, dtype_of(ctx, x))
+    if order in ("C", "F"):
+        return _in_order(ctx, x, wanted, order)
     if is_array(x) and dtype_of(ctx, x) == wanted and not copy:
         return x
     return ctx.fresh(as_array(ctx, x, wanted))
 
 
-for _function in (np.asanyarray, np.ascontiguousarray, np.asfortranarray, np.require):
-    HANDLERS[_function] = _asarray
+HANDLERS[np.asanyarray] = HANDLERS[np.require] = _asarray
+
+
+def _in_order(ctx: Context, a: Any, dtype: np.dtype, order: str) -> Any:
+    """Return an array in an order: the same if it is in that order, else a copy."""
+    x = _asarray(ctx, a, dtype)
+    if not isinstance(x, Ref) or not shape_of(ctx, x):
+        return x
+    rank = len(shape_of(ctx, x))
+    there = is_contiguous(ctx, x if order == "C" else permuted(ctx, x, range(rank)[::-1]))
+    if there:
+        return x
+    value = as_array(ctx, x)
+    made = ctx.fresh(value) if there is False else read_only(ctx, x, value)
+    ctx.layouts[made.cell] = order if rank > 1 else "C"
+    return made
+
+
+@handles(np.ascontiguousarray)
+def _ascontiguousarray(ctx: Context, a: Any, dtype: Any = None, *, like: Any = None) -> Any:
+    return _asarray(ctx, a, dtype, "C")
+
+
+@handles(np.asfortranarray)
+def _asfortranarray(ctx: Context, a: Any, dtype: Any = None, *, like: Any = None) -> Any:
+    return _asarray(ctx, a, dtype, "F")
 
 
 @handles(np.asarray_chkfinite)
@@ -209,7 +249,11 @@ def _copy(ctx: Context, a: Any, order: Any = "K", subok: Any = False) -> Any:
 @method("array", "copy", "__copy__", "__deepcopy__")
 def _copy_method(ctx: Context, x: Any, *args: Any, **kwargs: Any) -> Any:
     value = as_array(ctx, x)
-    return ctx.fresh(value) if is_array(x) else Scalar(value, "numpy")
+    if not is_array(x):
+        return Scalar(value, "numpy")
+    made = ctx.fresh(value)
+    ctx.layouts[made.cell] = None if args or kwargs else "C"
+    return made
 
 
 @method("array", "astype")
@@ -337,9 +381,10 @@ def _linspace(
     g = ctx.g
     a, b = (as_array(ctx, v, own) for v in (first, last))
     gap = g.subtract(b, a)
-    parts: Dim = (
-        count if not endpoint else count - 1 if isinstance(count, int) else g.subtract(count, ctx.constant(1, np.int64))
-    )
+    parts = total(ctx, (1, count), (1, -1 if endpoint else 0))
+    if not isinstance(parts, int):
+        # A single number is the start, as if there were another; NumPy has a step of NaN then.
+        parts = extremum(ctx, "maximum", parts, 1)
     div = ctx.constant(parts, own) if isinstance(parts, int) else cast(ctx, parts, own)
     step = g.divide(gap, div) if not isinstance(parts, int) or parts > 0 else ctx.constant(math.nan, own)
     at = reshape_to(g, iota(ctx, count, own), (count, *(1 for _ in gap.shape)))
@@ -369,7 +414,12 @@ def _linspace(
         order = [k for k in range(made.array.rank) if k]
         order.insert(at_axis, 0)
         result = reordered(ctx, result, order)
-    return (result, ctx.result(step)) if retstep else result
+    if not retstep:
+        return result
+    if not isinstance(count, int):
+        some = g.greater(count, ctx.constant(1 if endpoint else 0, np.int64))
+        step = g.select(some, step, ctx.constant(math.nan, own))
+    return result, ctx.result(step)
 
 
 @handles(np.logspace)

@@ -13,9 +13,11 @@ from jitgrad.graph.ops.shape import broadcast_to, reshape_to
 from jitgrad.trace.arrays import as_array, broadcast_value, cast, dtype_of, shape_of, write
 from jitgrad.trace.calls import handles, method
 from jitgrad.trace.context import Context
+from jitgrad.trace.extents import extremum, total
+from jitgrad.trace.masks import true_positions
 from jitgrad.trace.numpy_create import diagonal_mask, iota
-from jitgrad.trace.products import diagonal_value, trace_value
-from jitgrad.trace.sizes import axis_argument, known_argument, numeric, size_of, static_dim, static_int
+from jitgrad.trace.products import offset_diagonal, trace_value
+from jitgrad.trace.sizes import axis_argument, dim_argument, known_argument, numeric, size_of, static_int
 from jitgrad.trace.ufuncs import store_result
 from jitgrad.trace.views import read_only
 
@@ -35,11 +37,7 @@ def diagonal(ctx: Context, a: Any, offset: Any = 0, axis1: Any = 0, axis2: Any =
         raise ValueError("diag requires an array of at least two dimensions")
     i, j = axis_argument(ctx, axis1, rank), axis_argument(ctx, axis2, rank)
     k = static_int(ctx, offset, "a diagonal")
-    if value.shape[i] is value.shape[j] and k == 0:
-        return read_only(ctx, x, diagonal_value(ctx, value, i, j, value.shape[i]))
-    rows, columns = static_dim(ctx, value.shape[i], "a diagonal"), static_dim(ctx, value.shape[j], "a diagonal")
-    count = max(min(rows + min(k, 0), columns - max(k, 0)), 0)
-    return read_only(ctx, x, diagonal_value(ctx, value, i, j, count, max(-k, 0), max(k, 0)))
+    return read_only(ctx, x, offset_diagonal(ctx, value, i, j, k))
 
 
 @handles(np.diag)
@@ -51,7 +49,7 @@ def _diag(ctx: Context, v: Any, k: Any = 0) -> Any:
         raise ValueError("Input must be 1- or 2-d.")
     offset = static_int(ctx, k, "a diagonal")
     n = value.shape[0]
-    size = n if not offset else static_dim(ctx, n, "a diagonal") + abs(offset)
+    size = total(ctx, (1, n), (1, abs(offset)))
     g = ctx.g
     at = iota(ctx, n)
     rows = at if offset >= 0 else g.add(at, -offset)
@@ -74,7 +72,7 @@ def _fill_diagonal(ctx: Context, a: Any, val: Any, wrap: Any = False) -> None:
     value = as_array(ctx, numeric(ctx, val), dtype_of(ctx, a))
     g = ctx.g
     if value.array.rank:
-        count = min(static_dim(ctx, d, "a diagonal") for d in shape)
+        count = extremum(ctx, "minimum", *shape)
         at = iota(ctx, count)
         write(ctx, a, g.scatter(as_array(ctx, a), broadcast_value(ctx, value, (count,)), at, at))
         return
@@ -114,10 +112,15 @@ def _triu(ctx: Context, m: Any, k: Any = 0) -> Any:
 
 
 def _triangle_indices(ctx: Context, function: Any, n: Any, k: Any, m: Any) -> Any:
-    rows = static_int(ctx, n, "the size of a triangle")
-    columns = None if m is None else static_int(ctx, m, "the size of a triangle")
-    made = function(rows, static_int(ctx, k, "a diagonal"), columns)
-    return tuple(ctx.fresh(ctx.constant(v)) for v in made)
+    rows = dim_argument(ctx, n)
+    columns = rows if m is None else dim_argument(ctx, m)
+    offset = static_int(ctx, k, "a diagonal")
+    if isinstance(rows, int) and isinstance(columns, int):
+        return tuple(ctx.fresh(ctx.constant(v)) for v in function(rows, offset, columns))
+    relation = "less_equal" if function is np.tril_indices else "greater_equal"
+    key = ("triangle", relation, rows, columns, offset)
+    mask = ctx.shared(key, lambda: diagonal_mask(ctx, rows, columns, offset, relation))
+    return tuple(ctx.fresh(v) for v in true_positions(ctx, mask))
 
 
 @handles(np.tril_indices)
@@ -132,5 +135,5 @@ def _triu_indices(ctx: Context, n: Any, k: Any = 0, m: Any = None) -> Any:
 
 @handles(np.diag_indices)
 def _diag_indices(ctx: Context, n: Any, ndim: Any = 2) -> Any:
-    at = ctx.fresh(ctx.constant(np.arange(static_int(ctx, n, "the size of a diagonal"))))
+    at = ctx.fresh(iota(ctx, dim_argument(ctx, n)))
     return tuple(at for _ in range(static_int(ctx, ndim, "a rank")))

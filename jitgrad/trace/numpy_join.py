@@ -6,18 +6,22 @@ In: abstract arrays and arguments. Out: new arrays, and views where NumPy gives 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from jitgrad.graph.ir import Value
-from jitgrad.graph.ops.shape import reshape_to
-from jitgrad.trace.abstract import External, Scalar
+from jitgrad.graph.ops.memory import Span
+from jitgrad.graph.ops.shape import join, move_axes, reshape_to
+from jitgrad.graph.types import Dim
+from jitgrad.trace.abstract import Box, External, ListRef, Scalar, SliceOf
 from jitgrad.trace.arrays import as_array, cast, is_array, shape_of
 from jitgrad.trace.calls import handles
 from jitgrad.trace.context import Context
+from jitgrad.trace.extents import difference, extremum, quotient, surely, total
 from jitgrad.trace.iteration import sequence_of
+from jitgrad.trace.keys import view_of
 from jitgrad.trace.numpy_create import known_dtype
 from jitgrad.trace.numpy_shape import array_of, expand_dims
 from jitgrad.trace.sizes import (
@@ -34,7 +38,7 @@ from jitgrad.trace.sizes import (
 from jitgrad.trace.subscripts import get_item, new_list
 from jitgrad.trace.ufuncs import store_result
 
-__all__ = ["concatenate", "joined", "parts_of", "stacked"]
+__all__ = ["concatenate", "joined", "joined_values", "parts_of", "stacked"]
 
 
 def parts_of(ctx: Context, arrays: Any) -> list[Any]:
@@ -58,12 +62,38 @@ def joined(ctx: Context, xs: Sequence[Any], axis: int, dtype: Any = None, functi
             if k != axis and not same_dim(ctx, a, b, message):
                 rehearse(lambda *d: np.concatenate(d, axis), raw)
     values = [cast(ctx, v, wanted) for v in raw]
-    for v in values:
-        static_dim(ctx, v.shape[axis], "a size along which arrays are joined")
-    if len(values) == 1:
-        return values[0]
-    made: Value = ctx.g.concatenate(*values, axis=axis)
-    return made
+    return joined_values(ctx, values, axis)
+
+
+def joined_values(ctx: Context, values: Sequence[Value], axis: int) -> Value:
+    """Return values of one dtype that differ in the size of an axis only, joined along it."""
+    return join(ctx.g, values, axis, total(ctx, *((1, v.shape[axis]) for v in values)))
+
+
+def _rows(ctx: Context, arrays: Any, verb: str) -> Value | None:
+    """Return a sequence whose length is known only at run time as one array, its items in order; None for others."""
+    if isinstance(arrays, ListRef):
+        if not isinstance(ctx.heap[arrays.cell], Value):
+            return None
+    elif not is_array(arrays) or isinstance((*shape_of(ctx, arrays), 0)[0], int):
+        return None
+    value = as_array(ctx, arrays)
+    if not surely(ctx, 1, (1, value.shape[0])):
+        some = ctx.g.greater(ctx.dim(value.shape[0]), 0)
+        ctx.check(some, ValueError, f"need at least one array to {verb}")
+    return value
+
+
+def _rows_joined(ctx: Context, rows: Value, axis: int) -> Value:
+    """Return the items of `_rows`, of rank 1 or more, joined along an axis of theirs."""
+    count, *shape = rows.shape
+    shape[axis] = size_of(ctx, (count, shape[axis]))
+    return reshape_to(ctx.g, _rows_stacked(ctx, rows, axis), shape)
+
+
+def _rows_stacked(ctx: Context, rows: Value, axis: int) -> Value:
+    """Return the items of `_rows` along a new axis."""
+    return move_axes(ctx.g, rows, [*range(1, axis + 1), 0, *range(axis + 1, rows.array.rank)])
 
 
 @handles(np.concatenate)
@@ -71,6 +101,16 @@ def concatenate(
     ctx: Context, arrays: Any, /, axis: Any = 0, out: Any = None, *, dtype: Any = None, casting: Any = "same_kind"
 ) -> Any:
     """Return `np.concatenate(arrays, axis)`."""
+    rows = _rows(ctx, arrays, "concatenate")
+    if rows is not None:
+        if rows.array.rank == 1:
+            raise ValueError("zero-dimensional arrays cannot be concatenated")
+        rows = cast(ctx, rows, known_dtype(ctx, dtype, rows.array.dtype))
+        if axis is None:
+            value = reshape_to(ctx.g, rows, (size_of(ctx, rows.shape),))
+        else:
+            value = _rows_joined(ctx, rows, axis_argument(ctx, axis, rows.array.rank - 1))
+        return ctx.fresh(value) if out is None else store_result(ctx, "concatenate", value, out)
     xs = parts_of(ctx, arrays)
     if not xs:
         raise ValueError("need at least one array to concatenate")
@@ -93,6 +133,11 @@ def stacked(
     ctx: Context, arrays: Any, axis: Any = 0, out: Any = None, *, dtype: Any = None, casting: Any = "same_kind"
 ) -> Any:
     """Return `np.stack(arrays, axis)`."""
+    rows = _rows(ctx, arrays, "stack")
+    if rows is not None:
+        value = _rows_stacked(ctx, rows, axis_argument(ctx, axis, rows.array.rank))
+        value = cast(ctx, value, known_dtype(ctx, dtype, rows.array.dtype))
+        return ctx.fresh(value) if out is None else store_result(ctx, "stack", value, out)
     xs = parts_of(ctx, arrays)
     if not xs:
         raise ValueError("need at least one array to stack")
@@ -108,49 +153,47 @@ def stacked(
     return ctx.fresh(made) if out is None else store_result(ctx, "stack", made, out)
 
 
-def _join_at_least(ctx: Context, tup: Any, rank: int, axis: int, dtype: Any) -> Any:
-    xs = []
-    for x in parts_of(ctx, tup):
-        value = as_array(ctx, x)
-        own = value.array.rank
-        if own < rank:
-            shape = (*(1 for _ in range(rank - own)), *value.shape)
-            if rank == 3 and own:
-                shape = (1, *value.shape, 1) if own == 1 else (*value.shape, 1)
-            value = reshape_to(ctx.g, value, shape)
-        xs.append(ctx.fresh(value))
-    if not xs:
+def _raised(shape: Sequence[Dim], rank: int) -> tuple[Dim, ...]:
+    """Return the shape that `np.atleast_1d` and its like make of one."""
+    if rank == 3 and 0 < len(shape) < 3:
+        return (1, *shape, 1) if len(shape) == 1 else (*shape, 1)
+    return (*(1 for _ in range(rank - len(shape))), *shape)
+
+
+def _join_raised(
+    ctx: Context, tup: Any, raised: Callable[[Sequence[Dim]], tuple[Dim, ...]], axis: int, dtype: Any
+) -> Any:
+    """Join arrays that are given another shape before, along an axis or the last that there is."""
+    rows = _rows(ctx, tup, "concatenate")
+    if rows is not None:
+        rows = reshape_to(ctx.g, rows, (rows.shape[0], *raised(rows.shape[1:])))
+        rows = cast(ctx, rows, known_dtype(ctx, dtype, rows.array.dtype))
+        return ctx.fresh(_rows_joined(ctx, rows, min(axis, rows.array.rank - 2)))
+    values = [as_array(ctx, x) for x in parts_of(ctx, tup)]
+    if not values:
         raise ValueError("need at least one array to concatenate")
-    at = min(axis, len(shape_of(ctx, xs[0])) - 1)
-    return ctx.fresh(joined(ctx, xs, at, known_dtype(ctx, dtype)))
+    xs = [ctx.fresh(reshape_to(ctx.g, v, raised(v.shape))) for v in values]
+    return ctx.fresh(joined(ctx, xs, min(axis, len(shape_of(ctx, xs[0])) - 1), known_dtype(ctx, dtype)))
 
 
 @handles(np.vstack)
 def _vstack(ctx: Context, tup: Any, *, dtype: Any = None, casting: Any = "same_kind") -> Any:
-    return _join_at_least(ctx, tup, 2, 0, dtype)
+    return _join_raised(ctx, tup, lambda shape: _raised(shape, 2), 0, dtype)
 
 
 @handles(np.hstack)
 def _hstack(ctx: Context, tup: Any, *, dtype: Any = None, casting: Any = "same_kind") -> Any:
-    xs = parts_of(ctx, tup)
-    rank = len(shape_of(ctx, xs[0])) if xs else 1
-    return _join_at_least(ctx, tuple(xs), 1, 0 if rank <= 1 else 1, dtype)
+    return _join_raised(ctx, tup, lambda shape: _raised(shape, 1), 1, dtype)
 
 
 @handles(np.dstack)
 def _dstack(ctx: Context, tup: Any) -> Any:
-    return _join_at_least(ctx, tup, 3, 2, None)
+    return _join_raised(ctx, tup, lambda shape: _raised(shape, 3), 2, None)
 
 
 @handles(np.column_stack)
 def _column_stack(ctx: Context, tup: Any) -> Any:
-    xs = []
-    for x in parts_of(ctx, tup):
-        value = as_array(ctx, x)
-        if value.array.rank < 2:
-            value = reshape_to(ctx.g, value, (size_of(ctx, value.shape), 1))
-        xs.append(ctx.fresh(value))
-    return ctx.fresh(joined(ctx, xs, 1))
+    return _join_raised(ctx, tup, lambda s: tuple(s) if len(s) > 1 else (size_of(ctx, s), 1), 1, None)
 
 
 @handles(np.append)
@@ -184,24 +227,33 @@ def _split(ctx: Context, ary: Any, sections: Any, axis: Any, even: bool) -> Any:
     x = array_of(ctx, ary)
     rank = len(shape_of(ctx, x))
     at = axis_argument(ctx, axis, rank)
-    size = static_dim(ctx, shape_of(ctx, x)[at], "the size of an axis that is split")
+    size = shape_of(ctx, x)[at]
     if hasattr(sections, "cell") or isinstance(sections, tuple | External):
-        inner = [static_int(ctx, k, "a place to split") for k in items_of(ctx, sections, "the places to split")]
-        bounds = [0, *inner, size]
-    else:
-        count = static_int(ctx, sections, "the number of parts of a split")
-        if count <= 0:
-            raise ValueError("number sections must be larger than 0.")
-        if even and size % count:
-            raise ValueError("array split does not result in an equal division")
-        small, extra = divmod(size, count)
-        lengths = [small + 1] * extra + [small] * (count - extra)
-        bounds = [0, *np.cumsum(lengths).tolist()]
-    full = [slice(None)] * rank
+        inner = items_of(ctx, sections, "the places to split")
+        bounds = [0, *(k if isinstance(k, Scalar) else static_int(ctx, k, "a place to split") for k in inner), None]
+        full = [slice(None)] * rank
+        keys = [SliceOf(start, stop, None) for start, stop in itertools.pairwise(bounds)]
+        return new_list(ctx, [get_item(ctx, x, (*full[:at], key, *full[at + 1 :])) for key in keys])
+    count = static_int(ctx, sections, "the number of parts of a split")
+    if count <= 0:
+        raise ValueError("number sections must be larger than 0.")
+    small = quotient(ctx, size, count)
+    extra = difference(ctx, size, total(ctx, (count, small)))
+    if even and extra != 0:
+        message = "array split does not result in an equal division"
+        if isinstance(extra, int):
+            raise ValueError(message)
+        ctx.check(ctx.g.equal(extra, 0), ValueError, message)
+        extra = 0
     made = []
-    for start, stop in itertools.pairwise(bounds):
-        key = (*full[:at], slice(start, stop), *full[at + 1 :])
-        made.append(get_item(ctx, x, key))
+    start: Dim = 0
+    for k in range(count):
+        longer = extremum(ctx, "minimum", extremum(ctx, "maximum", difference(ctx, extra, k), 0), 1)
+        length = total(ctx, (1, small), (1, longer))
+        entries = [Span(0, 1, d) for d in shape_of(ctx, x)]
+        entries[at] = Span(start, 1, length)
+        made.append(view_of(ctx, x, Box(tuple(entries), tuple(range(rank)))))
+        start = total(ctx, (1, start), (1, length))
     return new_list(ctx, made)
 
 

@@ -18,7 +18,7 @@ from jitgrad.trace.calls import HANDLERS, handles, method
 from jitgrad.trace.context import Context
 from jitgrad.trace.iteration import sequence_of
 from jitgrad.trace.numpy_reduce import reduce_value
-from jitgrad.trace.sizes import known_argument, normal_axes, numeric, size_of, static_int
+from jitgrad.trace.sizes import known_argument, normal_axes, numeric, refuse_empty, size_of, static_int
 from jitgrad.trace.ufuncs import store_result
 
 __all__ = ["norm"]
@@ -138,6 +138,8 @@ def _vector_norm(ctx: Context, value: Any, ord: Any, axes: tuple[int, ...]) -> A
     if isinstance(ord, str):
         raise ValueError(f"Invalid norm order '{ord}' for vectors")
     size = g.absolute(value)
+    if ord in (math.inf, -math.inf):
+        refuse_empty(ctx, size_of(ctx, [value.shape[k] for k in axes]), "np.linalg.norm")
     if ord == math.inf:
         return reduce_value(ctx, "reduce_max", size, axes)
     if ord == -math.inf:

@@ -12,22 +12,28 @@ from typing import Any
 import numpy as np
 
 from jitgrad.graph.ir import Value
+from jitgrad.graph.ops.memory import Span, load
 from jitgrad.graph.ops.shape import reshape_to
 from jitgrad.trace import arithmetic, arrays, promotion
 from jitgrad.trace.abstract import Scalar
 from jitgrad.trace.arrays import as_array, cast, dtype_of, is_array, shape_of
 from jitgrad.trace.calls import attribute_of_array, handles, method
 from jitgrad.trace.context import Context, kind_of_python
+from jitgrad.trace.extents import surely, total
 from jitgrad.trace.iteration import sequence_of
+from jitgrad.trace.numpy_create import iota
+from jitgrad.trace.numpy_join import joined_values
 from jitgrad.trace.numpy_move import take_positions
 from jitgrad.trace.numpy_order import positions_in
 from jitgrad.trace.numpy_select import where_of
 from jitgrad.trace.products import matmul_values
 from jitgrad.trace.sizes import (
     axis_argument,
+    dim_scalar,
     known_argument,
     numeric,
     promoted,
+    same_dim,
     size_of,
     static_dim,
     static_int,
@@ -239,6 +245,8 @@ def _vander(ctx: Context, x: Any, N: Any = None, increasing: Any = False) -> Any
     )
     dtype = np.promote_types(value.array.dtype, int)
     column = ctx.fresh(cast(ctx, value, dtype))
+    if count == 0:
+        return ctx.call(np.zeros, [(dim_scalar(ctx, value.shape[0]), 0), dtype])
     columns = [ctx.call(np.ones_like, [column])]
     for _ in range(count - 1):
         columns.append(_u(ctx, np.multiply, columns[-1], column))
@@ -290,8 +298,10 @@ def _gradient(ctx: Context, f: Any, *varargs: Any, axis: Any = None, edge_order:
 def _gradient_axis(ctx: Context, x: Any, at: int, step: Any) -> Any:
     if shape_of(ctx, step):
         raise ctx.error("JG235", name="np.gradient", argument="coordinates instead of a step")
-    size = static_dim(ctx, shape_of(ctx, x)[at], "a size of np.gradient")
-    if size < 2:
+    size = shape_of(ctx, x)[at]
+    if not surely(ctx, 3, (1, size)):
+        size = static_dim(ctx, size, "a size of np.gradient")
+    if isinstance(size, int) and size < 2:
         raise ValueError(
             "Shape of array too small to calculate a numerical gradient, "
             "at least (edge_order + 1) elements are required."
@@ -305,9 +315,9 @@ def _gradient_axis(ctx: Context, x: Any, at: int, step: Any) -> Any:
         return _u(ctx, np.divide, _u(ctx, np.subtract, high, low), width)
 
     parts = [slope(part(1, 2), part(0, 1), step)]
-    if size > 2:
+    if size != 2:
         parts.append(slope(part(2, None), part(None, -2), arithmetic.binary(ctx, "*", 2.0, step)))
-    parts.append(slope(part(size - 1, None), part(size - 2, size - 1), step))
+    parts.append(slope(part(-1, None), part(-2, -1), step))
     return ctx.call(np.concatenate, [tuple(parts), at])
 
 
@@ -316,30 +326,32 @@ def _interp(ctx: Context, x: Any, xp: Any, fp: Any, left: Any = None, right: Any
     if period is not None:
         raise ctx.error("JG235", name="np.interp", argument="period")
     at, xs, ys = (as_array(ctx, numeric(ctx, v), np.float64) for v in (x, xp, fp))
-    if xs.shape != ys.shape:
-        raise ValueError("fp and xp are not of the same length.")
-    n = static_dim(ctx, xs.shape[0], "the number of points of np.interp")
+    message = "fp and xp are not of the same length."
+    if xs.array.rank != 1 or ys.array.rank != 1 or not same_dim(ctx, xs.shape[0], ys.shape[0], message):
+        raise ValueError(message)
+    n = xs.shape[0]
+    if not surely(ctx, 2, (1, n)):
+        n = static_dim(ctx, n, "the number of points of np.interp")
     if n == 0:
         raise ValueError("array of sample points is empty")
     g = ctx.g
+    final = [n - 1] if isinstance(n, int) else g.reshape(g.subtract(n, 1), shape=(1,))
     shape = at.shape
     flat = reshape_to(g, at, (size_of(ctx, shape),))
     low = take_positions(ctx, ys, [0], 0) if left is None else reshape_to(g, as_array(ctx, left, np.float64), (1,))
-    high = (
-        take_positions(ctx, ys, [n - 1], 0) if right is None else reshape_to(g, as_array(ctx, right, np.float64), (1,))
-    )
+    high = take_positions(ctx, ys, final, 0) if right is None else reshape_to(g, as_array(ctx, right, np.float64), (1,))
     if n == 1:
         made = g.select(g.less(flat, xs), low, g.select(g.greater(flat, xs), high, ys))
         return ctx.result(reshape_to(g, made, shape))
     place = g.subtract(positions_in(ctx, xs, flat, "right"), 1)
-    place = g.minimum(g.maximum(place, 0), n - 2)
+    place = g.minimum(g.maximum(place, 0), n - 2 if isinstance(n, int) else g.subtract(n, 2))
     x0, y0 = take_positions(ctx, xs, place, 0), take_positions(ctx, ys, place, 0)
     after = g.add(place, 1)
     x1, y1 = take_positions(ctx, xs, after, 0), take_positions(ctx, ys, after, 0)
     slope = g.divide(g.subtract(y1, y0), g.subtract(x1, x0))
     made = g.add(g.multiply(slope, g.subtract(flat, x0)), y0)
-    last, first = take_positions(ctx, xs, [n - 1], 0), take_positions(ctx, xs, [0], 0)
-    end = take_positions(ctx, ys, [n - 1], 0)
+    last, first = take_positions(ctx, xs, final, 0), take_positions(ctx, xs, [0], 0)
+    end = take_positions(ctx, ys, final, 0)
     made = g.select(g.equal(flat, last), end, made)
     made = g.select(g.greater(flat, last), high, g.select(g.less(flat, first), low, made))
     made = g.select(g.isnan(flat), flat, made)
@@ -349,24 +361,32 @@ def _interp(ctx: Context, x: Any, xp: Any, fp: Any, left: Any = None, right: Any
 # --- convolution
 
 
-def _windows(ctx: Context, name: str, a: Value, v: Value, mode: str) -> Value:
-    """Return sums of a, padded by zeros, against v at every place of a mode."""
-    n, m = (static_dim(ctx, x.shape[0], f"a size of {name}") for x in (a, v))
+def _windows(ctx: Context, a: Value, v: Value, mode: str) -> Value:
+    """Return sums of a, padded by zeros, against v at every place of a mode; the size of v is known."""
+    (m,) = v.shape
+    assert isinstance(m, int)
     pads = {"full": (m - 1, m - 1), "same": ((m - 1) - (m - 1) // 2, (m - 1) // 2), "valid": (0, 0)}
     if mode not in pads:
         raise ValueError(f"mode must be one of 'valid', 'same', or 'full' (got {mode!r})")
-    before, after = pads[mode]
-    if before or after:
-        zero = ctx.constant(0, a.array.dtype)
-        parts = [p for p in (_zeros(ctx, zero, before), a, _zeros(ctx, zero, after)) if p is not None]
-        a = ctx.g.concatenate(*parts, axis=0)
-    count = n + before + after - m + 1
-    windows = take_positions(ctx, a, np.arange(count)[:, None] + np.arange(m), 0)
-    return matmul_values(ctx, windows, v)
+    zero = ctx.constant(0, a.array.dtype)
+    parts = [ctx.g.broadcast(zero, shape=(count,)) for count in pads[mode]]
+    a = joined_values(ctx, [p for p in (parts[0], a, parts[1]) if p.shape != (0,)], 0)
+    count = total(ctx, (1, a.shape[0]), (1, 1 - m))
+    if isinstance(count, int):
+        at = ctx.constant(np.arange(count)[:, None] + np.arange(m))
+    else:
+        at = ctx.g.add(reshape_to(ctx.g, iota(ctx, count), (count, 1)), ctx.constant(np.arange(m)))
+    return matmul_values(ctx, take_positions(ctx, a, at, 0), v)
 
 
-def _zeros(ctx: Context, zero: Value, count: int) -> Value | None:
-    return ctx.g.broadcast(zero, shape=(count,)) if count else None
+def _long_and_short(ctx: Context, name: str, x: Value, w: Value) -> tuple[Value, Value, bool]:
+    """Return two values by their sizes, that of the second known, and whether they were exchanged."""
+    for long, short in ((x, w), (w, x)):
+        m = short.shape[0]
+        if isinstance(m, int) and surely(ctx, m, (1, long.shape[0])):
+            return long, short, short is x
+    n, m = (static_dim(ctx, v.shape[0], f"a size of {name}") for v in (x, w))
+    return (x, w, False) if n >= m else (w, x, True)
 
 
 @handles(np.convolve)
@@ -375,20 +395,22 @@ def _convolve(ctx: Context, a: Any, v: Any, mode: str = "full") -> Any:
     x, w = (reshape_to(ctx.g, p, (1,)) if not p.array.rank else p for p in (x, w))
     if x.shape[0] == 0 or w.shape[0] == 0:
         raise ValueError("a cannot be empty" if x.shape[0] == 0 else "v cannot be empty")
-    if static_dim(ctx, w.shape[0], "a size of np.convolve") > static_dim(ctx, x.shape[0], "a size of np.convolve"):
-        x, w = w, x
-    m = static_dim(ctx, w.shape[0], "a size of np.convolve")
-    return ctx.fresh(_windows(ctx, "np.convolve", x, take_positions(ctx, w, np.arange(m)[::-1], 0), mode))
+    x, w, _ = _long_and_short(ctx, "np.convolve", x, w)
+    return ctx.fresh(_windows(ctx, x, _reversed(ctx, w), mode))
 
 
 @handles(np.correlate)
 def _correlate(ctx: Context, a: Any, v: Any, mode: str = "valid") -> Any:
-    x, w = promoted(ctx, numeric(ctx, a), numeric(ctx, v))
-    n, m = (static_dim(ctx, p.shape[0], "a size of np.correlate") for p in (x, w))
-    if n >= m:
-        return ctx.fresh(_windows(ctx, "np.correlate", x, w, mode))
-    made = _windows(ctx, "np.correlate", w, x, mode)
-    return ctx.fresh(take_positions(ctx, made, np.arange(static_dim(ctx, made.shape[0], "a size"))[::-1], 0))
+    x, w, exchanged = _long_and_short(ctx, "np.correlate", *promoted(ctx, numeric(ctx, a), numeric(ctx, v)))
+    if w.shape[0] == 0:
+        raise ValueError(f"{'first' if exchanged else 'second'} array argument cannot be empty")
+    made = _windows(ctx, x, w, mode)
+    return ctx.fresh(_reversed(ctx, made) if exchanged else made)
+
+
+def _reversed(ctx: Context, value: Value) -> Value:
+    (n,) = value.shape
+    return load(ctx.g, value, [Span(total(ctx, (1, n), (1, -1)), -1, n)])
 
 
 @handles(np.cov)
@@ -406,5 +428,5 @@ def _cov(ctx: Context, m: Any, y: Any = None, rowvar: Any = True, bias: Any = Fa
     mean = ctx.call(np.mean, [x, 1], {"keepdims": True})
     gap = _u(ctx, np.subtract, x, mean)
     product = ctx.call(np.dot, [gap, ctx.call(np.transpose, [gap])])
-    made = as_array(ctx, _u(ctx, np.multiply, product, np.float64(1.0) / (n - less)))
+    made = as_array(ctx, _u(ctx, np.multiply, product, np.float64(1.0 / (n - less) if n > less else math.inf)))
     return ctx.result(reshape_to(ctx.g, made, [d for d in made.shape if d != 1]) if made.shape == (1, 1) else made)

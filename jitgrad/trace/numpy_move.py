@@ -17,9 +17,9 @@ from jitgrad.trace.abstract import Scalar
 from jitgrad.trace.arrays import as_array, shape_of
 from jitgrad.trace.calls import handles, method
 from jitgrad.trace.context import Context
-from jitgrad.trace.extents import clipped_span
+from jitgrad.trace.extents import clipped_span, surely, total
 from jitgrad.trace.numpy_create import iota
-from jitgrad.trace.numpy_join import joined
+from jitgrad.trace.numpy_join import joined, joined_values
 from jitgrad.trace.numpy_shape import array_of
 from jitgrad.trace.sizes import (
     axis_argument,
@@ -30,7 +30,6 @@ from jitgrad.trace.sizes import (
     size_of,
     static_dim,
     static_int,
-    static_shape,
 )
 from jitgrad.trace.subscripts import get_item
 
@@ -53,9 +52,7 @@ def _tile(ctx: Context, A: Any, reps: Any) -> Any:
     wide = [x for d, t in zip(shape, times, strict=True) for x in (t, d)]
     made = reshape_to(ctx.g, value, [x for d in shape for x in (1, d)])
     made = broadcast_to(ctx.g, made, wide)
-    dims: list[Dim] = [
-        d if t == 1 else t * static_dim(ctx, d, "a size of np.tile") for d, t in zip(shape, times, strict=True)
-    ]
+    dims = [total(ctx, (t, d)) for d, t in zip(shape, times, strict=True)]
     return ctx.fresh(reshape_to(ctx.g, made, dims))
 
 
@@ -67,14 +64,15 @@ def _repeat(ctx: Context, a: Any, repeats: Any, axis: Any = None) -> Any:
         value = reshape_to(ctx.g, value, (size_of(ctx, value.shape),))
         axis = 0
     at = axis_argument(ctx, axis, value.array.rank)
-    size = static_dim(ctx, value.shape[at], "a size of np.repeat")
+    size = value.shape[at]
     counts = known_argument(ctx, repeats, "the counts of np.repeat")
     if isinstance(counts, int | np.integer) or len(counts) == 1:
         n = int(counts if isinstance(counts, int | np.integer) else counts[0])
         lead, rest = value.shape[:at], value.shape[at + 1 :]
         made = reshape_to(ctx.g, value, (*lead, size, 1, *rest))
         made = broadcast_to(ctx.g, made, (*lead, size, n, *rest))
-        return ctx.fresh(reshape_to(ctx.g, made, (*lead, size * n, *rest)))
+        return ctx.fresh(reshape_to(ctx.g, made, (*lead, total(ctx, (n, size)), *rest)))
+    size = static_dim(ctx, size, "a size of np.repeat")
     if len(counts) != size:
         raise ValueError(f"operands could not be broadcast together with shape ({size},) ({len(counts)},)")
     return ctx.fresh(take_positions(ctx, value, np.repeat(np.arange(size), counts), at))
@@ -162,7 +160,7 @@ def _roll_axis(ctx: Context, value: Value, shift: Any, axis: int) -> Value:
     return made
 
 
-def _piece(ctx: Context, value: Value, axis: int, start: int, length: Any, step: int = 1) -> Value:
+def _piece(ctx: Context, value: Value, axis: int, start: Dim, length: Any, step: int = 1) -> Value:
     index = [Span(0, 1, d) for d in value.shape]
     index[axis] = Span(start, step, length)
     return load(ctx.g, value, index)
@@ -210,21 +208,24 @@ def _ediff1d(ctx: Context, ary: Any) -> Any:
 @handles(np.pad)
 def _pad(ctx: Context, array: Any, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> Any:
     value = as_array(ctx, numeric(ctx, array))
-    shape = static_shape(ctx, value.shape, "a size of np.pad")
     widths = np.broadcast_to(
         np.asarray(known_argument(ctx, pad_width, "the widths of np.pad")), (value.array.rank, 2)
     ).tolist()
+    if min((w for pair in widths for w in pair), default=0) < 0:
+        raise ValueError("index can't contain negative values")
+    fill = kwargs.pop("constant_values", 0) if mode == "constant" else 0
+    if mode in ("reflect", "symmetric") and kwargs.get("reflect_type") == "even":
+        del kwargs["reflect_type"]
+    if kwargs:
+        raise ctx.error("JG235", name="np.pad", argument=next(iter(kwargs)))
     if mode in ("edge", "reflect", "symmetric", "wrap"):
         for axis, (before, after) in enumerate(widths):
             if before or after:
-                positions = np.pad(np.arange(shape[axis]), (before, after), mode, **kwargs)
-                value = take_positions(ctx, value, positions, axis)
+                at = _outside(ctx, value.shape[axis], axis, before, after, mode)
+                value = take_positions(ctx, value, at, axis)
         return ctx.fresh(value)
     if mode != "constant":
         raise ctx.error("JG235", name="np.pad", argument=f"mode={mode!r}")
-    fill = kwargs.pop("constant_values", 0)
-    if kwargs:
-        raise ctx.error("JG235", name="np.pad", argument=next(iter(kwargs)))
     fills = _pad_values(ctx, fill, value.array.rank)
     for axis, (before, after) in enumerate(widths):
         parts = [value]
@@ -233,9 +234,28 @@ def _pad(ctx: Context, array: Any, pad_width: Any, mode: Any = "constant", **kwa
                 dims = [count if k == axis else d for k, d in enumerate(value.shape)]
                 part = broadcast_to(ctx.g, as_array(ctx, number, value.array.dtype), dims)
                 parts = [part, *parts] if first else [*parts, part]
-        if len(parts) > 1:
-            value = ctx.g.concatenate(*parts, axis=axis)
+        value = joined_values(ctx, parts, axis)
     return ctx.fresh(value)
+
+
+def _outside(ctx: Context, size: Dim, axis: int, before: int, after: int, mode: str) -> Any:
+    """Return the positions in an axis of which the elements stand in the padded axis."""
+    if isinstance(size, int):
+        return np.pad(np.arange(size), (before, after), mode)  # type: ignore[call-overload]
+    g, n = ctx.g, ctx.dim(size)
+    if not surely(ctx, 1, (1, size)):
+        message = f"can't extend empty axis {axis} using modes other than 'constant' or 'empty'"
+        ctx.check(g.greater(n, 0), ValueError, message)
+    at = g.subtract(iota(ctx, total(ctx, (1, size), (1, before + after))), before)
+    last = g.subtract(n, 1)
+    if mode == "edge":
+        return g.minimum(g.maximum(at, 0), last)
+    if mode == "wrap":
+        return g.remainder(at, n)
+    # There and back: once round is twice as long, but for the ends that a reflection does not repeat.
+    back = g.multiply(n, 2) if mode == "symmetric" else g.maximum(g.multiply(last, 2), 1)
+    at = g.remainder(at, back)
+    return g.minimum(at, g.subtract(g.subtract(back, 1) if mode == "symmetric" else g.multiply(last, 2), at))
 
 
 def _pad_values(ctx: Context, fill: Any, rank: int) -> list[tuple[Any, Any]]:
@@ -259,6 +279,20 @@ def _delete(ctx: Context, arr: Any, obj: Any, axis: Any = None) -> Any:
         value = reshape_to(ctx.g, value, (size_of(ctx, value.shape),))
         axis = 0
     at = axis_argument(ctx, axis, value.array.rank)
-    size = static_dim(ctx, value.shape[at], "a size of np.delete")
-    left = np.delete(np.arange(size), known_argument(ctx, obj, "the positions of np.delete"))
+    where = known_argument(ctx, obj, "the positions of np.delete")
+    size = value.shape[at]
+    single = isinstance(where, int | np.integer) and not isinstance(where, bool)
+    if not isinstance(size, int) and single and surely(ctx, _above(int(where)), (1, size)):
+        first = int(where) if where >= 0 else total(ctx, (1, size), (1, int(where)))
+        after = total(ctx, (1, first), (1, 1))
+        rest = total(ctx, (1, size), (-1, after))
+        parts = [_piece(ctx, value, at, 0, first), _piece(ctx, value, at, after, rest)]
+        return ctx.fresh(joined_values(ctx, parts, at))
+    size = static_dim(ctx, size, "a size of np.delete")
+    left = np.delete(np.arange(size), where)
     return ctx.fresh(take_positions(ctx, value, left, at))
+
+
+def _above(position: int) -> int:
+    """Return the least size of an axis in which there is a position, counted from either end."""
+    return position + 1 if position >= 0 else -position

@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 
 from jitgrad.graph.ir import Value
-from jitgrad.graph.ops.memory import Span, load
+from jitgrad.graph.ops.memory import Pick, Span, load
 from jitgrad.graph.ops.shape import reshape_to
+from jitgrad.graph.types import Dim
 from jitgrad.trace.arrays import as_array, cast, write
 from jitgrad.trace.calls import handles, method
 from jitgrad.trace.context import Context
-from jitgrad.trace.sizes import axis_argument, known_argument, numeric, promoted, size_of, static_dim
+from jitgrad.trace.extents import total
+from jitgrad.trace.sizes import axis_argument, known_argument, numeric, promoted, refuse_empty, size_of
 
 __all__ = ["positions_in", "sort_value"]
 
@@ -69,25 +71,19 @@ def _quantiles(ctx: Context, name: str, a: Any, q: Any, axis: Any, keepdims: Any
     else:
         at = axis_argument(ctx, axis, rank)
         shape = tuple(1 if k == at else d for k, d in enumerate(value.shape))  # type: ignore[misc]
-    size = static_dim(ctx, value.shape[at], f"a size of {name}")
-    if size == 0:
-        raise ctx.error("JG235", name=name, argument="an empty array")
+    size = value.shape[at]
+    refuse_empty(ctx, size, name)
     fractions = np.asarray(known_argument(ctx, q, f"the fractions of {name}"), np.float64) / scale
     if ((fractions < 0) | (fractions > 1)).any():
         raise ValueError(
             "Percentiles must be in the range [0, 100]" if scale != 1 else "Quantiles must be in the range [0, 1]"
         )
     ordered = sort_value(ctx, value, at)
+    last = _pick_row(ctx, ordered, at, total(ctx, (1, size), (1, -1)))
     rows = []
     for fraction in fractions.ravel():
-        place = float(fraction) * (size - 1)
-        low = min(math.floor(place), size - 1)
-        row = _pick_row(ctx, ordered, at, low)
-        if place != low:
-            high = _pick_row(ctx, ordered, at, low + 1)
-            row = _between(ctx, row, high, place - low)
+        row = _at_fraction(ctx, ordered, at, float(fraction))
         # A NaN sorts last, and makes every quantile NaN.
-        last = _pick_row(ctx, ordered, at, size - 1)
         row = ctx.g.select(ctx.g.isnan(last), last, row)
         rows.append(reshape_to(ctx.g, row, shape) if keepdims else row)
     if fractions.ndim == 0:
@@ -97,18 +93,34 @@ def _quantiles(ctx: Context, name: str, a: Any, q: Any, axis: Any, keepdims: Any
     return ctx.fresh(reshape_to(ctx.g, made, (*fractions.shape, *rows[0].shape)))
 
 
-def _pick_row(ctx: Context, value: Value, axis: int, k: int) -> Value:
-    index = [Span(0, 1, d) for d in value.shape]
-    index[axis] = Span(k, 1, 1)
-    part = load(ctx.g, value, index)
-    return reshape_to(ctx.g, part, value.shape[:axis] + value.shape[axis + 1 :])
+def _at_fraction(ctx: Context, ordered: Value, axis: int, fraction: float) -> Value:
+    """Return what lies at a fraction of the way along sorted elements."""
+    g = ctx.g
+    size = ordered.shape[axis]
+    if isinstance(size, int):
+        place = fraction * (size - 1)
+        low = min(math.floor(place), size - 1)
+        row = _pick_row(ctx, ordered, axis, low)
+        return row if place == low else _between(ctx, row, _pick_row(ctx, ordered, axis, low + 1), place - low)
+    last = g.subtract(size, 1)
+    exact = g.multiply(g.cast(last, dtype=np.dtype(np.float64)), fraction)
+    below = g.minimum(g.cast(g.floor(exact), dtype=np.dtype(np.int64)), last)
+    t = g.subtract(exact, g.cast(below, dtype=np.dtype(np.float64)))
+    row, high = (_pick_row(ctx, ordered, axis, at) for at in (below, g.minimum(g.add(below, 1), last)))
+    made = g.select(g.greater_equal(t, 0.5), _between(ctx, row, high, t, True), _between(ctx, row, high, t, False))
+    return g.select(g.equal(t, 0.0), row, made)
 
 
-def _between(ctx: Context, low: Value, high: Value, t: float) -> Value:
+def _pick_row(ctx: Context, value: Value, axis: int, k: Dim) -> Value:
+    return load(ctx.g, value, [Pick(k) if j == axis else Span(0, 1, d) for j, d in enumerate(value.shape)])
+
+
+def _between(ctx: Context, low: Value, high: Value, t: float | Value, from_above: bool | None = None) -> Value:
+    """Return low + t * (high - low), counted from the nearer end as NumPy does."""
     g = ctx.g
     gap = g.subtract(high, low)
-    if t >= 0.5:
-        made: Value = g.subtract(high, g.multiply(gap, 1.0 - t))
+    if t >= 0.5 if isinstance(t, float) else from_above:
+        made: Value = g.subtract(high, g.multiply(gap, g.subtract(1.0, t) if isinstance(t, Value) else 1.0 - t))
     else:
         made = g.add(low, g.multiply(gap, t))
     return made

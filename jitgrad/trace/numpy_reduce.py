@@ -19,6 +19,7 @@ from jitgrad.trace import arrays, promotion
 from jitgrad.trace.arrays import as_array, broadcast_dims, cast, scalar_value
 from jitgrad.trace.calls import HANDLERS, handles, method
 from jitgrad.trace.context import Context
+from jitgrad.trace.extents import surely
 from jitgrad.trace.sizes import axes_argument, axis_argument, known_argument, numeric, size_of
 from jitgrad.trace.ufuncs import as_bool, store_result, ufunc_method
 
@@ -117,7 +118,7 @@ def _extremum(
             raise ValueError(f"zero-size array to reduction operation {function.__name__} which has no identity")
         rest = tuple(d for k, d in enumerate(value.shape) if k not in axes)
         return broadcast_to(ctx.g, scalar_value(ctx, initial, value.array.dtype), rest)
-    if not isinstance(count, int):
+    if not isinstance(count, int) and initial in _NO:
         positive = ctx.g.greater(count, ctx.constant(0, np.int64))
         message = f"zero-size array to reduction operation {function.__name__} which has no identity"
         ctx.check(positive, ValueError, message)
@@ -392,8 +393,11 @@ def _arg(name: str) -> Callable[..., Any]:
         else:
             at = axis_argument(ctx, axis, len(shape))
             axes = (at,)
-        if isinstance(value.shape[at], int) and value.shape[at] == 0:
-            raise ValueError(f"attempt to get {name} of an empty sequence")
+        message = f"attempt to get {name} of an empty sequence"
+        if value.shape[at] == 0:
+            raise ValueError(message)
+        if not surely(ctx, 1, (1, value.shape[at])):
+            ctx.check(ctx.g.greater(ctx.dim(value.shape[at]), 0), ValueError, message)
         made = ctx.g.emit(name, [value], {"axis": at}).result
         return finished(ctx, made, shape, axes, keepdims, out, name)
 

@@ -16,6 +16,7 @@ from jitgrad.trace.abstract import Ref, TaggedRef
 from jitgrad.trace.arrays import as_array, broadcast_dims, is_array, shape_of
 from jitgrad.trace.calls import attribute_of_array, handles, method
 from jitgrad.trace.context import Context
+from jitgrad.trace.extents import surely
 from jitgrad.trace.sizes import (
     axis_argument,
     dim_scalar,
@@ -26,7 +27,7 @@ from jitgrad.trace.sizes import (
     size_of,
     static_int,
 )
-from jitgrad.trace.views import permuted, read_only, reordered, reshaped
+from jitgrad.trace.views import memory_order, permuted, read_only, reordered, reshaped
 
 __all__ = ["array_of", "expand_dims", "flatten", "moved", "ravel", "reshape", "squeeze", "swapaxes", "transpose"]
 
@@ -52,7 +53,10 @@ def _is_scalar(x: Any) -> bool:
 def _c_order(ctx: Context, name: str, order: str, x: Any) -> str:
     if order not in ("C", "F", "A", "K"):
         raise ValueError(f"order must be one of 'C', 'F', 'A', or 'K' (got '{order}')")
-    return "F" if order == "F" and len(shape_of(ctx, x)) > 1 else "C"
+    found = memory_order(ctx, x, order) if order in ("A", "K") else order
+    if found is None:
+        raise ctx.error("JG235", name=f"np.{name}", argument=f"order={order!r}")
+    return "F" if found == "F" and len(shape_of(ctx, x)) > 1 else "C"
 
 
 @handles(np.reshape)
@@ -60,7 +64,9 @@ def reshape(ctx: Context, a: Any, /, shape: Any = None, order: str = "C", *, cop
     """Return `np.reshape(a, shape)`."""
     x = array_of(ctx, a)
     wanted = _shape_of_reshape(ctx, shape)
-    if order == "F":
+    if order == "K":
+        raise ValueError("order 'K' is not permitted for reshaping")
+    if _c_order(ctx, "reshape", order, x) == "F":
         made = reshaped(ctx, transpose(ctx, x), wanted[::-1])
         return transpose(ctx, made)
     made = reshaped(ctx, x, wanted)
@@ -185,11 +191,19 @@ def squeeze(ctx: Context, a: Any, axis: Any = None) -> Any:
     x = array_of(ctx, a)
     shape = shape_of(ctx, x)
     if axis is None:
-        drop = [k for k, d in enumerate(shape) if isinstance(d, int) and d == 1]
+        drop = [k for k, d in enumerate(shape) if d == 1]
+        for d in shape:
+            if not isinstance(d, int) and not surely(ctx, 2, (1, d)):
+                what = "np.squeeze of a size computed by the program that turned out to be 1"
+                ctx.refuse_unless(ctx.g.not_equal(d, 1), "JG218", d, what=what)
     else:
         drop = _axis_list(ctx, axis, len(shape), "axis") if shape else []
-        if any(shape[k] != 1 for k in drop):
-            raise ValueError("cannot select an axis to squeeze out which has size not equal to one")
+        message = "cannot select an axis to squeeze out which has size not equal to one"
+        for d in (shape[k] for k in drop):
+            if isinstance(d, int) and d != 1:
+                raise ValueError(message)
+            if not isinstance(d, int):
+                ctx.check(ctx.g.equal(d, 1), ValueError, message)
     return reordered(ctx, x, [k for k in range(len(shape)) if k not in drop])
 
 
@@ -312,7 +326,7 @@ def _length(ctx: Context, x: Any) -> Any:
 
 @attribute_of_array("flat")
 def _flat(ctx: Context, x: Any) -> Any:
-    made = reshaped(ctx, array_of(ctx, x), (-1,))
+    made = reshaped(ctx, array_of(ctx, x), (-1,), in_memory=False)
     shares = isinstance(x, Ref) and isinstance(made, Ref) and made.cell is x.cell
     if not shares and isinstance(x, Ref | TaggedRef):
         raise ctx.error("JG232", name="flat", what="a view whose elements are not consecutive")

@@ -25,10 +25,24 @@ class Obligations:
         Cells that may be one array in the program, with the keys of the merges that say so.
     tagged : set
         Keys of merges that must be traced as tagged choices.
+    twins : dict of Cell to set of Cell
+        For those of which NumPy has one array where there are several here: all of them.
     """
 
     related: dict[Cell, dict[Cell, set[Any]]] = field(default_factory=dict)
     tagged: set[Any] = field(default_factory=set)
+    twins: dict[Cell, set[Cell]] = field(default_factory=dict)
+
+    def forget(self) -> None:
+        """Forget what is said of cells: a trace begins again."""
+        self.related.clear()
+        self.twins.clear()
+
+    def unite(self, a: Cell, b: Cell) -> None:
+        """Record that two cells are one array, each with a copy of its own."""
+        self.relate(a, b, [])
+        both = self.twins.get(a, {a}) | self.twins.get(b, {b})
+        self.twins |= dict.fromkeys(both, both)
 
     def relate(self, a: Cell, b: Cell, keys: Iterable[Any]) -> bool:
         """Record that two cells may be one array; return whether that is new."""
@@ -54,4 +68,11 @@ class Obligations:
 
     def near(self, cell: Cell) -> dict[Cell, set[Any]]:
         """Return the cells that may be the same array as this one."""
-        return self.related.get(cell, {})
+        twins = self.twins.get(cell)
+        if twins is None:
+            return self.related.get(cell, {})
+        found: dict[Cell, set[Any]] = {}
+        for twin in twins:
+            for c, keys in self.related[twin].items():
+                found.setdefault(c, set()).update(keys)
+        return found

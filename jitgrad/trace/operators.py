@@ -43,7 +43,7 @@ from jitgrad.trace.objects import (
 )
 from jitgrad.trace.products import matrix_product
 from jitgrad.trace.subscripts import get_item, new_list, set_item, static_key
-from jitgrad.trace.texts import Formatted, Text, join_texts
+from jitgrad.trace.texts import Text, join_texts, percent
 from jitgrad.trace.ufuncs import store_result
 
 __all__ = ["binary_op", "get_item_op", "set_item_op", "unary_op"]
@@ -70,6 +70,8 @@ def binary_op(ctx: Context, op: str, x: Any, y: Any, inplace: bool = False) -> A
     x, y = opened_container(ctx, x), opened_container(ctx, y)
     if op == "*":
         x, y = _repeats(ctx, x, y), _repeats(ctx, y, x)
+    if isinstance(x, str) and op == "%" and not is_known(y):
+        return percent(ctx, x, y)
     if is_array_like(x) or is_array_like(y):
         return _numeric(ctx, op, array_operand(ctx, x), array_operand(ctx, y), inplace)
     made = _containers(ctx, op, x, y, inplace)
@@ -152,8 +154,6 @@ def _defers(cls: type) -> bool:
 def _containers(ctx: Context, op: str, x: Any, y: Any, inplace: bool) -> Any:
     if isinstance(x, str | Text) and isinstance(y, str | Text) and op == "+":
         return join_texts(x, y)
-    if isinstance(x, str) and op == "%" and not is_known(y):
-        return Text((Formatted(y, None, x),))
     if op == "+" and isinstance(x, tuple) and isinstance(y, tuple):
         return (*x, *y)
     if op == "+" and isinstance(x, ListRef):

@@ -17,10 +17,11 @@ from jitgrad.graph.types import Dim
 from jitgrad.trace import arrays, promotion
 from jitgrad.trace.arrays import broadcast_dims
 from jitgrad.trace.context import Context
+from jitgrad.trace.extents import extremum, total
 from jitgrad.trace.sizes import axis_argument, items_of, normal_axes, numeric, promoted, rehearse, same_dim, size_of
 
 __all__ = [
-    "contract", "diagonal_value", "dot", "einsum", "inner", "matmul_values", "matrix_product", "outer", "tensordot",
+    "contract", "dot", "einsum", "inner", "matmul_values", "matrix_product", "offset_diagonal", "outer", "tensordot",
     "trace_value", "vdot",
 ]  # fmt: skip
 
@@ -261,12 +262,12 @@ def _single(ctx: Context, term: str, value: Value, sizes: dict[str, Dim]) -> tup
         while term.count(letter) > 1:
             i = term.index(letter)
             j = term.index(letter, i + 1)
-            value = diagonal_value(ctx, value, i, j, sizes[letter])
+            value = _diagonal(ctx, value, i, j, sizes[letter])
             term = term[:i] + term[i + 1 : j] + term[j + 1 :] + letter
     return term, value
 
 
-def diagonal_value(ctx: Context, value: Value, i: int, j: int, count: Dim, rows: int = 0, columns: int = 0) -> Value:
+def _diagonal(ctx: Context, value: Value, i: int, j: int, count: Dim, rows: int = 0, columns: int = 0) -> Value:
     """Return the diagonal of two axes, as a last axis of a given length that begins at (rows, columns)."""
     g = ctx.g
     rest = [k for k in range(value.array.rank) if k not in (i, j)]
@@ -310,11 +311,16 @@ def _pair(
     return term, reshape_to(g, g.matmul(a, b), (*dims(batch), *dims(left), *dims(right)))
 
 
+def offset_diagonal(ctx: Context, value: Value, i: int, j: int, offset: int) -> Value:
+    """Return the diagonal of two axes that is `offset` above the main one, as a last axis."""
+    rows, columns = (
+        total(ctx, (1, value.shape[k]), (1, -skip)) for k, skip in ((i, max(-offset, 0)), (j, max(offset, 0)))
+    )
+    count = extremum(ctx, "maximum", extremum(ctx, "minimum", rows, columns), 0)
+    return _diagonal(ctx, value, i, j, count, max(-offset, 0), max(offset, 0))
+
+
 def trace_value(ctx: Context, value: Value, axis1: int, axis2: int, offset: int = 0) -> Value:
     """Return `np.trace` of a value: the sum along a diagonal."""
-    rows, columns = value.shape[axis1], value.shape[axis2]
-    if not isinstance(rows, int) or not isinstance(columns, int):
-        raise ctx.error("JG218", what="a diagonal of a dimension known only at run time")
-    count = max(min(rows + min(offset, 0), columns - max(offset, 0)), 0)
-    made = diagonal_value(ctx, value, axis1, axis2, count, max(-offset, 0), max(offset, 0))
+    made = offset_diagonal(ctx, value, axis1, axis2, offset)
     return _reduce(ctx, made, (made.array.rank - 1,))

@@ -38,16 +38,22 @@ def _texts_of_division_by_zero() -> dict[tuple[str, str], str]:
     return texts
 
 
-def _text_of_overflow() -> str:
-    """Return what the running version says of a power that is too large."""
+def _overflow() -> OverflowError:
+    """Return what the running version raises for a power that is too large."""
     try:
-        return str(operator.pow(10.0, 1000.0))
+        raise AssertionError(operator.pow(10.0, 1000.0))
     except OverflowError as error:
-        return str(error)
+        return error
 
 
 _BY_ZERO = _texts_of_division_by_zero()
-_TOO_LARGE = _text_of_overflow()
+_OVERFLOW = _overflow()
+
+
+def _check_power(ctx: Context, fine: Value) -> None:
+    """Raise what Python does for a power that is too large."""
+    arguments = tuple((x,) for x in _OVERFLOW.args)
+    ctx.check(fine, OverflowError, str(_OVERFLOW), arguments=arguments)
 
 
 def mixed_dtype(kinds: Iterable[tuple[str, np.dtype]]) -> np.dtype | None:
@@ -149,7 +155,7 @@ def mixed_binary(ctx: Context, op: str, x: Any, y: Any) -> Any:
     elif op == "**":
         if not isinstance(y, Scalar) and y == 2:
             made = g.multiply(a, a)
-            ctx.check(g.logical_or(flag, _no_overflow(g, made, a)), OverflowError, _TOO_LARGE)
+            _check_power(ctx, g.logical_or(flag, _no_overflow(g, made, a)))
             return Scalar(made, "mixed", is_numpy=flag)
         zero = g.logical_and(g.equal(a, 0.0), g.less(b, 0.0))
         text = "0.0 cannot be raised to a negative power"
@@ -158,7 +164,7 @@ def mixed_binary(ctx: Context, op: str, x: Any, y: Any) -> Any:
         text = "a negative number to a fractional power is complex in Python"
         ctx.check(g.logical_or(flag, g.logical_not(odd)), NotImplementedError, text)
         made = g.power(a, b)
-        ctx.check(g.logical_or(flag, _no_overflow(g, made, a, b)), OverflowError, _TOO_LARGE)
+        _check_power(ctx, g.logical_or(flag, _no_overflow(g, made, a, b)))
         return Scalar(made, "mixed", is_numpy=flag)
     else:
         name = {"+": "add", "-": "subtract", "*": "multiply"}[op]
@@ -178,7 +184,7 @@ def _python_power(ctx: Context, x: Any, y: Any, a: Value, b: Value) -> Any:
     if not isinstance(y, Scalar):
         if y == 2:
             made = g.multiply(a, a)
-            ctx.check(_no_overflow(g, made, a), OverflowError, _TOO_LARGE)
+            _check_power(ctx, _no_overflow(g, made, a))
             return Scalar(made, "float")
         if y < 0:
             ctx.check(g.not_equal(a, 0.0), ZeroDivisionError, "0.0 cannot be raised to a negative power")
@@ -192,7 +198,7 @@ def _python_power(ctx: Context, x: Any, y: Any, a: Value, b: Value) -> Any:
         message = "a negative number to a fractional power is complex in Python"
         ctx.check(g.logical_not(odd), NotImplementedError, message)
     made = g.power(a, b)
-    ctx.check(_no_overflow(g, made, a, b), OverflowError, _TOO_LARGE)
+    _check_power(ctx, _no_overflow(g, made, a, b))
     return Scalar(made, "float")
 
 

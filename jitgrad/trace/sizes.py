@@ -18,12 +18,12 @@ from jitgrad.trace.abstract import External, IndexRange, ListRef, Ref, Scalar, T
 from jitgrad.trace.arrays import as_array, cast, dtype_of, is_numeric, kind, scalar_value
 from jitgrad.trace.attributes import opened
 from jitgrad.trace.context import Context
-from jitgrad.trace.extents import least, product, total, unify
+from jitgrad.trace.extents import least, product, surely, total, unify
 
 __all__ = [
     "axes_argument", "axis_argument", "dim_argument", "dim_scalar", "items_of", "known_argument", "normal_axes",
-    "numeric", "promoted", "rehearse", "result_dtype", "same_dim", "shape_argument", "size_of", "static_dim",
-    "static_int", "static_shape",
+    "numeric", "promoted", "refuse_empty", "rehearse", "result_dtype", "same_dim", "shape_argument", "size_of",
+    "static_dim", "static_int", "static_shape",
 ]  # fmt: skip
 
 
@@ -113,6 +113,14 @@ def shape_argument(ctx: Context, x: Any) -> tuple[Dim, ...]:
     return shape
 
 
+def refuse_empty(ctx: Context, size: Dim, name: str) -> None:
+    """Refuse a call in which a function gets no elements, where what NumPy does then is not followed."""
+    if size == 0:
+        raise ctx.error("JG235", name=name, argument="an empty array")
+    if not surely(ctx, 1, (1, size)):
+        ctx.refuse_unless(ctx.g.greater(ctx.dim(size), 0), "JG235", size, name=name, argument="an empty array")
+
+
 def static_dim(ctx: Context, d: Dim, why: str) -> int:
     """Return a dimension as a known int."""
     return d if isinstance(d, int) else ctx.note_static(Scalar(d, "int", 0, None), why)
@@ -123,10 +131,10 @@ def static_shape(ctx: Context, shape: Sequence[Dim], why: str) -> tuple[int, ...
     return tuple(static_dim(ctx, d, why) for d in shape)
 
 
-def same_dim(ctx: Context, a: Dim, b: Dim, message: str) -> bool:
+def same_dim(ctx: Context, a: Dim, b: Dim, message: str, exception: type[BaseException] = ValueError) -> bool:
     """Whether two dimensions are equal; where that is known only at run time, a check makes sure.
 
-    `message` is that of the ValueError, in which {0} and {1} stand for the two.
+    `message` is that of the exception, in which {0} and {1} stand for the two.
 
     Raises
     ------
@@ -136,7 +144,7 @@ def same_dim(ctx: Context, a: Dim, b: Dim, message: str) -> bool:
     a, b = (d if isinstance(d, int) else ctx.canonical(d) for d in (a, b))
     if a is b or (isinstance(a, int) and isinstance(b, int)):
         return a == b
-    unify(ctx, a, b, message, ctx.dim(a), ctx.dim(b))
+    unify(ctx, a, b, message, ctx.dim(a), ctx.dim(b), exception=exception)
     raise AssertionError
 
 

@@ -154,11 +154,12 @@ def _masks_located(ctx: Context, items: list[Any], shape: Sequence[Dim]) -> list
             raise ctx.error("JG219", what="a bool used as an index")
         first = sum(k is not None for k in made)
         for k, (d, size) in enumerate(zip(mask.shape, shape[first:], strict=False)):
-            if not same_dim(ctx, d, size, "a boolean index of {0} elements for an axis of {1}"):
-                raise IndexError(
-                    f"boolean index did not match indexed array along axis {first + k}; size of axis is {size} but "
-                    f"size of corresponding boolean axis is {d}"
-                )
+            message = (
+                f"boolean index did not match indexed array along axis {first + k}; size of axis is {{1}} but size of "
+                "corresponding boolean axis is {0}"
+            )
+            if not same_dim(ctx, d, size, message, IndexError):
+                raise IndexError(message.format(d, size))
         made += true_positions(ctx, mask)
     return made
 

@@ -6,17 +6,20 @@ they are never computed with. This room knows no bytecode.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from jitgrad.graph.ir import Value
 from jitgrad.trace.abstract import Abstract, AnyOf, Scalar
-from jitgrad.trace.arrays import describe, is_numeric
+from jitgrad.trace.arrays import describe
 from jitgrad.trace.calls import is_known
 from jitgrad.trace.context import Context
 
-__all__ = ["Formatted", "Text", "format_value", "join_texts", "message_of"]
+__all__ = ["Formatted", "Text", "format_value", "join_texts", "message_of", "percent"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,31 +62,92 @@ def join_texts(*parts: Any) -> Any:
     return "".join(flat) if all(isinstance(p, str) for p in flat) else Text(tuple(flat))
 
 
-def message_of(ctx: Context, found: BaseException) -> tuple[str, list[Value]]:
-    """Return what `str` shows of an exception, and the numbers in it that are known at run time only."""
+# A field of the `%` operator: key, flags, width, precision, letter.
+_FIELD = re.compile(r"%(?:\((\w+)\))?([#0\- +]*)(\d*)(?:\.(\d*))?[hlL]?([diouxXeEfFgGrs%])")
+
+
+def percent(ctx: Context, text: str, given: Any) -> Any:
+    """Return `text % given`, of numbers that are known at run time only too."""
+    rest = iter(given if isinstance(given, tuple) else (given,))
+    parts: list[Any] = []
+    end = 0
+    for found in _FIELD.finditer(text):
+        key, flags, width, precision, letter = found.groups()
+        parts.append(text[end : found.start()])
+        end = found.end()
+        if letter == "%":
+            parts.append("%")
+            continue
+        value = next(rest, None) if key is None else None
+        if value is None or "#" in flags:
+            return Text((Formatted(given, None, text),))
+        if is_known(value):
+            parts.append(found.group() % value)
+            continue
+        spec = ("<" if "-" in flags else ">" if letter in "rs" else "") + ("+" if "+" in flags else "")
+        spec += " " if " " in flags and "+" not in flags else ""
+        spec += ("0" if "0" in flags and "-" not in flags and letter not in "rs" else "") + width
+        spec += f".{precision or 0}" if precision is not None else ""
+        if letter in "rs":
+            parts.append(format_value(ctx, value, letter, "" if spec == ">" else spec))
+        elif not isinstance(value, Scalar):
+            return Text((Formatted(given, None, text),))
+        elif letter in "di" and value.value.array.dtype.kind == "f":
+            whole = Scalar(ctx.g.cast(value.value, dtype=np.dtype(np.int64)), "int")
+            parts.append(format_value(ctx, whole, None, spec + "d"))
+        else:
+            parts.append(format_value(ctx, value, None, spec + ("d" if letter == "i" else letter)))
+    return join_texts(*parts, text[end:])
+
+
+def message_of(ctx: Context, found: BaseException) -> tuple[str, list[Value], tuple[Any, ...] | None]:
+    """Return what `str` shows of an exception, the numbers in it that are known at run time only, and its arguments.
+
+    The arguments are as the attribute `arguments` of a check has them; None if the text is the only one.
+    """
     operands: list[Value] = []
-    parts: list[str] = []
     several = len(found.args) > 1
-    for k, arg in enumerate(found.args):
+    shown = []
+    for arg in found.args:
         _plain_or_known(ctx, arg)
         quote = "'" if several and isinstance(arg, Text) else ""
-        parts.append(("(" if several and not k else ", " if k else "") + quote)
-        for part in arg.parts if isinstance(arg, Text) else (arg,):
-            shown = "!r" if several and not quote else ""
-            if isinstance(part, Formatted):
-                shown = f"!{part.conversion}" if part.conversion else ""
-                shown += f":{part.spec}" if isinstance(part.spec, str) and part.spec else ""
-                part = part.value
-            if isinstance(part, Scalar):
-                parts.append(f"{{{len(operands)}{shown}}}")
-                operands.append(part.value)
-            elif isinstance(part, Abstract) or (is_numeric(part) and not is_known(part)):
-                parts.append(f"<{describe(part)}>")
-            else:
-                text = repr(part) if shown else str(part)
-                parts.append(text.replace("{", "{{").replace("}", "}}"))
-        parts.append(quote + (")" if several and k == len(found.args) - 1 else ""))
-    return "".join(parts), operands
+        shown.append(quote + _shown(arg, operands, "!r" if several and not quote else "") + quote)
+    message = f"({', '.join(shown)})" if several else "".join(shown)
+    if not several and found.args and isinstance(found.args[0], str | Text):
+        return message, operands, None
+    return message, operands, tuple(_argument(arg, operands) for arg in found.args)
+
+
+def _shown(arg: Any, operands: list[Value], conversion: str) -> str:
+    """Return what a text shows of a value, as a format string over the operands, which are added to."""
+    parts: list[str] = []
+    for part in arg.parts if isinstance(arg, Text) else (arg,):
+        shown = conversion
+        if isinstance(part, Formatted):
+            shown = f"!{part.conversion}" if part.conversion else ""
+            shown += f":{part.spec}" if isinstance(part.spec, str) and part.spec else ""
+            part = part.value
+        if isinstance(part, Scalar):
+            parts.append(f"{{{len(operands)}{shown}}}")
+            operands.append(part.value)
+        elif not is_known(part):
+            parts.append(f"<{describe(part)}>")
+        else:
+            text = repr(part) if shown else str(part)
+            parts.append(text.replace("{", "{{").replace("}", "}}"))
+    return "".join(parts)
+
+
+def _argument(arg: Any, operands: list[Value]) -> Any:
+    """Return an argument of an exception as a check has it."""
+    if isinstance(arg, Scalar):
+        operands.append(arg.value)
+        return arg.kind == "numpy", len(operands) - 1
+    if type(arg) is tuple:
+        return None, None, tuple(_argument(x, operands) for x in arg)
+    if isinstance(arg, str | int | float | None):
+        return (arg,)
+    return _shown(arg, operands, "")
 
 
 def _plain_or_known(ctx: Context, arg: Any) -> None:

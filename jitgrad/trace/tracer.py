@@ -1,14 +1,12 @@
 """From a transform and the specs of a call's arguments to a graph: the front door of the tracer.
 
-Out: a `Traced`, which holds the graph, what its arguments are (leaves of the call's arguments, then hidden inputs), the
-facts to guard, how to rebuild the result, and which argument arrays get new contents. A trace is begun again when it
-finds out that an int must be known or that a merge must be a tagged choice.
+Out: a `Traced`. A trace is begun again when it finds out that an int must be known or that a merge must be a tagged
+choice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -27,6 +25,7 @@ from jitgrad.pytree import (
     Size,
     Spec,
     StaticSpec,
+    Step,
     TupleSpec,
 )
 from jitgrad.trace.abstract import (
@@ -52,7 +51,6 @@ from jitgrad.trace.calls import parameter_names
 from jitgrad.trace.context import NeedStatic
 from jitgrad.trace.evaluator import Evaluator
 from jitgrad.trace.fitting import LoopSignal, NeedUnroll
-from jitgrad.trace.guards import Guard, Hidden
 from jitgrad.trace.identity import UNKNOWN, known_option, option_of, options_of
 from jitgrad.trace.inspection import same
 from jitgrad.trace.instructions import bound_value, refuse_poison
@@ -65,65 +63,17 @@ from jitgrad.trace.results import (
     ListResult,
     Nth,
     ObjectResult,
-    ResultTree,
     StaticResult,
     TupleResult,
     ViewResult,
     with_numbers,
 )
-from jitgrad.trace.texts import Text
+from jitgrad.trace.texts import Text, message_of
+from jitgrad.trace.traced import Traced
 from jitgrad.trace.transforms import apply_transform
 from jitgrad.transform import Transform
 
-__all__ = ["Traced", "trace"]
-
-
-@dataclass(slots=True)
-class Traced:
-    """A traced call.
-
-    Attributes
-    ----------
-    graph : Graph
-        Arguments: the numeric leaves of the call's arguments that are not static, in order, then the hidden inputs,
-        then the run-time sizes.
-    leaves : list of int
-        For each of the first graph arguments, which leaf of the call it is.
-    statics : dict of int to object
-        Leaves that were made known, with the value compiled in.
-    hidden : list of Hidden
-    guards : list of Guard
-    result : ResultTree
-    writes : list of (int, int)
-        (graph argument, yield): argument arrays that get new contents.
-    notes : list of str
-        Why the trace was begun again, for `stats()`.
-    orders : dict of int to int
-        Yields that are gradients, and the leaf of the call by which: they get its memory order.
-    arrays_of_rank_0 : set of int
-        Yields that are arrays although a number would have their type.
-    read_only : set of int
-        Graph arguments to which the program stores, and for which these are not writeable: that raises.
-    sizes : dict of Size to (int, int)
-        In the order of the graph's arguments that they are; (graph argument, axis) is a place where each stands.
-    """
-
-    graph: Graph
-    leaves: list[int]
-    statics: dict[int, Any]
-    hidden: list[Hidden]
-    guards: list[Guard]
-    result: ResultTree
-    writes: list[tuple[int, int]]
-    notes: list[str] = field(default_factory=list)
-    orders: dict[int, int] = field(default_factory=dict)
-    arrays_of_rank_0: set[int] = field(default_factory=set)
-    read_only: set[int] = field(default_factory=set)
-    sizes: dict[Size, tuple[int, int]] = field(default_factory=dict)
-
-    def with_sizes(self, inputs: Sequence[Any]) -> list[Any]:
-        """Return leaves and hidden inputs with the sizes that are graph arguments of their own."""
-        return [*inputs, *(np.int64(inputs[argument].shape[axis]) for argument, axis in self.sizes.values())]
+__all__ = ["trace"]
 
 
 def trace(
@@ -163,11 +113,11 @@ def trace(
             attempt.ctx.accepted = accepted
             return attempt.run(args, kwargs)
         except Restart as restart:
-            obligations.related.clear()
+            obligations.forget()
             obligations.tagged |= restart.keys
             notes.append(f"traced again: {restart.why}")
         except NeedStatic as need:
-            obligations.related.clear()
+            obligations.forget()
             if isinstance(need.leaf, Size):
                 known.add(need.leaf)
                 notes.append(f"the size {need.leaf} is static: {need.why}")
@@ -176,7 +126,7 @@ def trace(
                 notes.append(f"argument {need.leaf} is static: {need.why}")
         except NeedUnroll as need:
             # What a finished loop counted is needed behind it.
-            obligations.related.clear()
+            obligations.forget()
             if need.key in unrolled:
                 raise error("JG228", attempt.ctx.location, why=need.why) from None
             unrolled.add(need.key)
@@ -208,7 +158,7 @@ class _Trace:
         self.ctx = Evaluator(self.graph, obligations, observe_arguments=transform.kind == "jit", unrolled=unrolled)
         self.statics = statics
         self.known = known
-        self.sizes: dict[Size, tuple[Value, tuple[int, int]]] = {}
+        self.sizes: dict[Size | Step, tuple[Value, tuple[int, int]]] = {}
         self.values = values
         self.notes = notes
         self.count = 0
@@ -274,9 +224,9 @@ class _Trace:
             )
             if not is_of_the_program(exception) or not acts or self.transform.kind != "jit":
                 raise
-            message = str(exception.args[0]) if exception.args else ""
+            message, operands, arguments = message_of(ctx, exception)
             with ctx.g.at(getattr(exception, "raised_at", ctx.location)):
-                ctx.fail(type(exception), message.replace("{", "{{").replace("}", "}}"))
+                ctx.fail(type(exception), message, *operands, arguments=arguments)
             return StaticResult(None)
 
     def check_containers(self) -> None:
@@ -309,6 +259,7 @@ class _Trace:
                 return Scalar(value, spec.kind)
             cell = Cell(name, argument=leaf)
             ctx.heap[cell] = value
+            ctx.layouts[cell] = ctx.layouts[value] = self.layout(spec, leaf)
             self.cells.append((cell, value))
             array = self.values[leaf]
             ctx.show(cell, value, array)
@@ -347,9 +298,7 @@ class _Trace:
                 made.append(int(self.values[leaf].shape[axis]))
             elif isinstance(d, Size):
                 if d not in self.sizes:
-                    # It joins the graph's arguments in the end, after the hidden inputs that the trace finds.
-                    value = Value(INT64, self.graph, -1, str(d))
-                    self.sizes[d] = value, (len(self.leaves), axis)
+                    value = self.add_size(d, len(self.leaves), axis)
                     self.ctx.argument_leaf[value] = d
                     self.ctx.least_sizes[value] = d.least
                     self.ctx.sizes_now[value] = int(self.values[leaf].shape[axis])
@@ -357,6 +306,22 @@ class _Trace:
             else:
                 made.append(d)
         return tuple(made)
+
+    def layout(self, spec: ArraySpec, leaf: int) -> Any:
+        """Return how an array argument lies in memory, None if that is not known."""
+        steps = [] if isinstance(spec.layout, str) else [k for k, s in enumerate(spec.layout) if isinstance(s, Step)]
+        for axis in steps:
+            self.add_size(spec.layout[axis], self.leaves.index(leaf), axis)
+        return None if steps or spec.layout == "copied" else spec.layout
+
+    def add_size(self, size: Size | Step, argument: int, axis: int) -> Value:
+        """Return a new value for a size or a stride of an argument.
+
+        It joins the graph's arguments in the end, after the hidden inputs that the trace finds.
+        """
+        value = Value(INT64, self.graph, -1, str(size))
+        self.sizes[size] = value, (argument, axis)
+        return value
 
     # --- results
 

@@ -31,6 +31,7 @@ from jitgrad.trace.context import Context, kind_of_python
 from jitgrad.trace.inspection import cells_of, values_in
 from jitgrad.trace.iteration import sequence_of
 from jitgrad.trace.leaves import float_leaves, map_leaves, settled, with_leaves
+from jitgrad.trace.views import laid_as
 from jitgrad.transform import Transform, argument_positions
 
 __all__ = [
@@ -97,7 +98,7 @@ def _put_through(x: Any, mapping: dict[Value, Value]) -> Any:
 
 def _copied(ctx: Context, x: Any) -> Any:
     """Return x with storage of its own, so that stores into it stay inside the transform."""
-    return map_leaves(ctx, x, lambda leaf: ctx.fresh(read(ctx, leaf)) if is_array(leaf) else leaf)
+    return map_leaves(ctx, x, lambda leaf: laid_as(ctx, ctx.fresh(read(ctx, leaf)), leaf) if is_array(leaf) else leaf)
 
 
 # --- tracing a function into a block

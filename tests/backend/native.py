@@ -108,8 +108,9 @@ class Native:
             made = raw[GUARD : GUARD + size].view(y.array.dtype).reshape(shape, order=self.orders[k])
             outs[k] = raw.ctypes.data + GUARD
             results.append(made)
-        arena = np.full(self.body.arena_bytes + 128, 0xCD, np.uint8)
-        start = -(-arena.ctypes.data // 64) * 64
+        arena = np.full(self.body.arena_bytes + 192, 0xCD, np.uint8)
+        start = -(-arena.ctypes.data // 64) * 64 + 64
+        ctypes.c_int64.from_address(start - 16).value = self.body.arena_bytes
         err = np.zeros(16, np.int64)
         code = self.function(words.ctypes.data, outs.ctypes.data, start, err.ctypes.data)
         for raw in raws:

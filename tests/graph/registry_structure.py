@@ -95,6 +95,14 @@ def _broadcast_runtime(g: Builder, n: Value, x: Value) -> Value:
     return broadcast_to(g, x, (n, 3))
 
 
+def _concatenate_runtime(g: Builder, n: Value, a: Value, b: Value) -> Value:
+    return g.concatenate(a, b, n, axis=0, shape=(None,))
+
+
+def _concatenated(n: Any, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.concatenate([a, b])
+
+
 def _reshape_runtime(g: Builder, n: Value, x: Value) -> Value:
     return reshape_to(g, x, (n, 2))
 
@@ -157,7 +165,8 @@ SHAPE = {
             ([draw(d, 2, 3), draw(d, 2, 1), draw(d, 2, 0)], 1),
             ([draw(d, 1, 2)], 0),
         ]
-    ],
+    ]
+    + [Example([np.array(5), draw("float64", 2), draw("float64", 3)], _concatenate_runtime, _concatenated)],
     "iota": [
         Example([np.array(n)], _iota(d), lambda n, d=d: np.arange(n, dtype=d), smooth=False)
         for d in ("int64", "int32", "float64")

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import jitgrad
+from jitgrad.errors import UnsupportedError
 
 A = np.random.default_rng(0).normal(size=12)
 B = np.random.default_rng(1).normal(size=12)
@@ -193,6 +194,78 @@ def extracted(a):
     return np.extract(a > 0, a), np.compress(a > 0, a), a.compress(a[:3] > 0)
 
 
+@case((A, B, 3), (A, B, 0), (A, B, 12), (A, B, 99))
+def joined(a, b, k):
+    kept = np.concatenate([a[a > 0], b[:k], [a[0]], a[a <= 0]])
+    return kept, np.append(a[:k], b), np.stack([a[:k], b[:k]], axis=1), np.hstack([a[k:], b[k:]]) * 2.0
+
+
+@case((A[:4], 3), (A[:4], 0), (A[:4], 9), (A[:3], 5))
+def rotated_in_a_loop(a, n):
+    s = a.copy()
+    for i in range(n):
+        k = i % 3
+        s = np.concatenate([s[k:], s[:k]]) * 1.1  # of the size that it had
+    return s
+
+
+@case((A, 3), (A, 0), (A, 12))
+def repeated(a, k):
+    part = a[:k]
+    return (
+        np.tile(part, 2),
+        np.repeat(part, 3),
+        np.pad(part, (2, 1)),
+        np.array_split(part, 5)[1] * 2.0,
+        np.diag(part, 1),
+    )
+
+
+@case((A, 5), (A, 1), (A, 2), (A, 0), (A, 12))
+def padded(a, k):
+    part = a[:k]
+    both = np.pad(part, (3, 2), mode="edge") * np.pad(part, (3, 2), mode="wrap")
+    return both, np.pad(part, 7, mode="reflect") * np.pad(part, 7, mode="symmetric")
+
+
+@case((A, 8), (A, 6), (A, 5), (A, 0))
+def reshaped(a, k):
+    part = a[:k]
+    return part.reshape(-1, 2)[:, 1] * 2.0, np.split(part, 2)[1] + part.reshape(2, -1)[0]
+
+
+@case((M, 3), (M, 1), (M, 2), (M, 4))
+def quantiles(m, k):
+    rows = m[:k]
+    return np.median(rows, axis=0), np.quantile(rows, [0.2, 0.9]), np.percentile(rows.T, 70.0, axis=1), np.trace(rows)
+
+
+@case((M, 3), (M, 1), (M, 4), (M, 0))
+def stacked_rows(m, k):
+    rows = [row * row.sum() for row in m[:k]]
+    return np.stack(rows, axis=1), np.vstack(rows), np.concatenate(rows), np.hstack(rows), np.column_stack(m[:k])
+
+
+@case((0.5, 3), (0.5, 0), (0.5, 1), (0.5, 2), (0.5, 40))
+def spaced(x, n):
+    return np.linspace(x, 1.0, n), np.linspace(0.0, x, n, endpoint=False), np.linspace(x, 2.0, n + 1)
+
+
+@case((A, 3), (A, 1), (A, 0), (A, -13), smooth=False)
+def extremes(a, k):
+    return np.argmax(a[:k]), a[:k].argmin()
+
+
+@case((A, 3), (A, 1), (A, 0))
+def extremes_with_a_start(a, k):
+    return np.max(a[:k], initial=0.0), np.min(a[:k] * 2.0, initial=9.0)
+
+
+@case((A, 1), (A, 2), (A, 0))
+def squeezed(a, k):
+    return np.squeeze(a[:k], axis=0) * 2.0, np.squeeze(a[: k + 3, None], axis=1) * 3.0
+
+
 def same(got: Any, want: Any) -> bool:
     if isinstance(want, tuple):
         return isinstance(got, tuple) and len(got) == len(want) and all(map(same, got, want))
@@ -260,6 +333,13 @@ def test_derivatives(f: Callable[..., Any], calls: Calls) -> None:
         second = jitgrad.grad(lambda x, d, *rest: np.sum(gradient(x, *rest) * d))(x, d, *rest)
         change = (gradient(x + e * d, *rest) - gradient(x - e * d, *rest)) / (2 * e)
         assert np.allclose(second, change, rtol=1e-5, atol=1e-5)
+
+
+def test_a_squeeze_of_what_may_be_one_is_refused() -> None:
+    f = jitgrad.jit(lambda a, k: np.squeeze(a[:k]))
+    assert np.array_equal(f(A, 3), A[:3])
+    with pytest.raises(UnsupportedError, match=r"JG218: np.squeeze of a size"):
+        f(A, 1)
 
 
 def test_the_sizes_in_errors_are_those_of_the_call() -> None:

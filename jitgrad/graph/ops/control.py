@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from jitgrad.graph.ir import Block, Value
 from jitgrad.graph.primitive import NoGradient, primitive
 from jitgrad.graph.types import BOOL, INT64, ArrayType, GraphTypeError, Type
 
-__all__: list[str] = []
+__all__ = ["exception_arguments"]
 
 
 def _require(holds: bool, what: str) -> None:
@@ -64,6 +65,37 @@ def _while_rule(attrs: dict[str, Any], *inits: Value) -> list[Type]:
         _types(body.yields) == _types(list(inits)), f"while: yields {_types(body.yields)} against {_types(list(inits))}"
     )
     return _types(list(inits))
+
+
+def exception_arguments(message: str, arguments: tuple[Any, ...] | None, numbers: Sequence[Any]) -> tuple[Any, ...]:
+    """Return what the exception of a failed check is made with.
+
+    Parameters
+    ----------
+    message : str
+        Format string over the numbers.
+    arguments : tuple or None
+        The attribute `arguments` of a check; each is a format string, a known value in a tuple of its own, a pair
+        (whether it is NumPy's, position among the numbers), or a triple whose last holds the items of a tuple. None
+        stands for the message alone.
+    numbers : sequence of numpy.generic
+        The operands of the check behind the condition.
+    """
+    python = [x.item() if isinstance(x, np.ndarray | np.generic) and not x.ndim else x for x in numbers]
+    if arguments is None:
+        return (message.format(*python),)
+    made: list[Any] = []
+    for given in arguments:
+        if isinstance(given, str):
+            made.append(given.format(*python))
+        elif len(given) == 1:
+            made.append(given[0])
+        elif len(given) == 3:
+            made.append(exception_arguments(message, given[2], numbers))
+        else:
+            of_numpy, k = given
+            made.append(numbers[k][()] if of_numpy else python[k])
+    return tuple(made)
 
 
 def _check_rule(attrs: dict[str, Any], cond: Value, *operands: Value) -> list[Type]:

@@ -1,6 +1,7 @@
 """Ops that move or copy elements without computing: broadcast, reshape, transpose, concatenate, iota.
 
 Shapes in attributes are tuples in which None stands for an int64 operand, taken in order: `split_shape` makes both.
+A `concatenate` of parts with run-time sizes has the size of its result, along the axis, as such a shape.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from jitgrad.graph.primitive import Linear, NoGradient, primitive
 from jitgrad.graph.types import ArrayType, Dim, GraphTypeError, Type, broadcast_shapes
 
 __all__ = [
-    "broadcast_to", "filled", "join_shape", "move_axes", "reshape_to", "split_shape", "unbroadcast", "zeros",
+    "broadcast_to", "filled", "join", "join_shape", "move_axes", "reshape_to", "split_shape", "unbroadcast", "zeros",
     "zeros_like",
 ]  # fmt: skip
 
@@ -109,24 +110,49 @@ def _transpose_rule(attrs: dict[str, Any], x: Value) -> list[Type]:
     return [x.array.with_shape(tuple(x.shape[p] for p in permutation))]
 
 
-def _concatenate_rule(attrs: dict[str, Any], *xs: Value) -> list[Type]:
+def _concatenate_rule(attrs: dict[str, Any], *operands: Value) -> list[Type]:
     axis: int = attrs["axis"]
+    xs, dims = _parts(attrs, operands)
     first = xs[0].array
-    total = 0
+    known = 0
     for x in xs:
         other = x.array.shape[:axis] + x.array.shape[axis + 1 :]
         if x.array.dtype != first.dtype or other != first.shape[:axis] + first.shape[axis + 1 :]:
             raise GraphTypeError(f"cannot concatenate {first} and {x.type} along axis {axis}")
         dim = x.shape[axis]
-        if not isinstance(dim, int):
-            raise GraphTypeError("concatenate needs sizes along its axis that are known")
-        total += dim
-    return [first.with_shape((*first.shape[:axis], total, *first.shape[axis + 1 :]))]
+        if isinstance(dim, int):
+            known += dim
+        elif "shape" not in attrs:
+            raise GraphTypeError("concatenate along a run-time dimension needs the size of its result")
+    (length,) = join_shape(attrs["shape"], dims) if "shape" in attrs else (known,)
+    return [first.with_shape((*first.shape[:axis], length, *first.shape[axis + 1 :]))]
+
+
+def _parts(attrs: dict[str, Any], operands: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any]]:
+    """Return what a concatenate joins, and the run-time size of its result if that has one."""
+    count = len(operands) - sum(d is None for d in attrs.get("shape", ()))
+    return operands[:count], operands[count:]
+
+
+def join(g: Builder, xs: Sequence[Value], axis: int, length: Dim) -> Value:
+    """Return arrays joined along an axis, on which their sizes add up to `length`."""
+    if len(xs) == 1:
+        return xs[0]
+    if all(isinstance(x.shape[axis], int) for x in xs):
+        return g.concatenate(*xs, axis=axis)
+    attr, dims = split_shape((length,))
+    return g.concatenate(*xs, *dims, axis=axis, shape=attr)
 
 
 def _transpose_concatenate(g: Builder, i: int, ct: Value, op: Op) -> Value:
     axis = op.attrs["axis"]
-    start = sum(d for v in op.operands[:i] if isinstance(d := v.shape[axis], int))
+    start: Dim = 0
+    for v in op.operands[:i]:
+        d = v.shape[axis]
+        if isinstance(start, int) and isinstance(d, int):
+            start += d
+        else:
+            start = g.add(*(x if isinstance(x, Value) else g.constant(x, np.int64) for x in (start, d)))
     index: list[Entry] = [Span(0, 1, d) for d in ct.shape]
     index[axis] = Span(start, 1, op.operands[i].shape[axis])
     return load(g, ct, index)
@@ -163,7 +189,7 @@ relayout = primitive(
 concatenate = primitive(
     "concatenate",
     type_rule=_concatenate_rule,
-    evaluate=lambda attrs, *xs: np.concatenate(xs, axis=attrs["axis"]),
+    evaluate=lambda attrs, *xs: np.concatenate(_parts(attrs, xs)[0], axis=attrs["axis"]),
     derivative=Linear(_transpose_concatenate, moves=True),
 )
 iota = primitive(
