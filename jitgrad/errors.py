@@ -29,6 +29,7 @@ __all__ = [
     "RecompileWarning",
     "Row",
     "UnsupportedError",
+    "check_text",
     "error",
     "located",
     "raise_at",
@@ -40,6 +41,8 @@ class JitgradError(Exception):
 
     code: str = ""
     location: Location | None = None
+    # A value of the program whose type must be known, and is decided by data.
+    undecided: Any = None
 
 
 class UnsupportedError(JitgradError, NotImplementedError):
@@ -114,6 +117,11 @@ TABLE: dict[str, Row] = {
         DifferentiationError,
         "argument {index!r} of {name} is complex",
         "differentiate by its real and imaginary parts as two real arguments",
+    ),
+    "JG116": Row(
+        DifferentiationError,
+        "the result is {what} in this call, and {wanted} where it has the derivative asked for",
+        "return one type on every path, for example by starting with it",
     ),
     # JG2xx: programs that cannot be compiled
     "JG203": Row(UnsupportedError, "{what} cannot be compiled", "write it another way, or move it out of the function"),
@@ -261,6 +269,12 @@ def located(code: str, location: Location | None, what: str, do: str) -> Jitgrad
     made.code = code
     made.location = location
     return made
+
+
+def check_text(refused: JitgradError) -> str:
+    """Return the message of a check that raises an error of ours, which `execute` takes apart again."""
+    lines = str(refused).splitlines()
+    return f"{lines[0]}\n{lines[-1].strip().removeprefix('do: ')}"
 
 
 def raise_at(location: Location | None, exception: BaseException, *, as_it_is: bool = False) -> NoReturn:

@@ -286,14 +286,19 @@ def printing(x):
     return x
 
 
-@refused("JG239", 1.0, np.float32(2.0), at="np.array([max(x, y)])")
-def array_of_one_of_two_dtypes(x, y):
-    return np.array([max(x, y)])
+@refused("JG239", X, 3, at="np.array(xs)")
+def array_of_a_list_of_two_types(x, n):
+    xs = []
+    for k in range(n):
+        xs.append(max(0, x[k]))
+    return np.array(xs)
 
 
 @refused("JG240", 1.0, at="y")
-def used_with_two_types(x):
-    y = "a" if x > 0.0 else [x]
+def used_with_two_lengths(x):
+    y = ["a"]
+    if x > 0.0:
+        y.append("b")
     return len(y)
 
 
@@ -314,20 +319,21 @@ def possible_exception_caught(x):
     return y
 
 
-@refused("JG243", X, 3, at="y")
-def dtype_changes(x, n):
-    y = np.zeros(3, np.float32)
+@refused("JG243", X, 3, at=("y", "range(n)"))
+def shape_changes(x, n):
+    y = x
     for _ in range(n):
-        y = x * y
+        y = np.concatenate([y, x])
     return y
 
 
-@refused("JG240", X, 3, at="y")
-def type_changes(x, n):
-    y = None
+@refused("JG116", X, 0, at="return best", by=jitgrad.grad)
+def nothing_found(x, n):
+    best = None
     for k in range(n):
-        y = x * k
-    return y
+        if best is None or x[k] > best:
+            best = x[k]
+    return best
 
 
 @refused("JG244", 1.0, X.astype(np.float32), at="y * x32")

@@ -34,6 +34,7 @@ __all__ = [
     "Link",
     "ListRef",
     "Maybe",
+    "OneOf",
     "Poison",
     "Record",
     "Ref",
@@ -94,6 +95,24 @@ class AnyOf(Abstract):
     choices: tuple[Any, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class OneOf(Abstract):
+    """One of several values that have no common form: None or a number, a number or an array, two texts.
+
+    What uses it is done once for each of them; moving it about is not use.
+
+    Attributes
+    ----------
+    flags : tuple of Value
+        For each choice but the last a bool, whether it is that one; at most one of them holds.
+    choices : tuple
+        Abstract values; at most one of them is a number, which may be an `AnyOf`.
+    """
+
+    flags: tuple[Value, ...]
+    choices: tuple[Any, ...]
+
+
 class Cell:
     """Identity of a piece of mutable storage; what it holds is `heap[cell]`.
 
@@ -108,9 +127,11 @@ class Cell:
         The arrays of the caller that it may be, for an array that branches or loops have chosen.
     which : Cell or None
         The cell that holds which of the options it is, an int; their number where it is none of them.
+    arrays : Cell or None
+        For a list that grows, which holds values: stands for the arrays that Python's list holds.
     """
 
-    __slots__ = ("argument", "like", "name", "options", "which")
+    __slots__ = ("argument", "arrays", "like", "name", "options", "which")
 
     def __init__(self, name: str = "", argument: int | None = None, like: int | None = None) -> None:
         self.name = name
@@ -118,6 +139,7 @@ class Cell:
         self.like = like
         self.options: tuple[Ref, ...] = ()
         self.which: Cell | None = None
+        self.arrays: Cell | None = None
 
     def __repr__(self) -> str:
         return f"<cell {self.name}>"

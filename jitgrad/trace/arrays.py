@@ -18,7 +18,7 @@ from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.memory import Pick, Span, load, store
 from jitgrad.graph.ops.shape import broadcast_to, move_axes, reshape_to
 from jitgrad.graph.types import ArrayType, Dim, GraphTypeError, broadcast_shapes
-from jitgrad.trace.abstract import AnyOf, Link, ListRef, Ref, Reshape, Scalar, TaggedRef, whole
+from jitgrad.trace.abstract import AnyOf, Link, ListRef, OneOf, Ref, Reshape, Scalar, TaggedRef, whole
 from jitgrad.trace.context import PACKED, PYTHON_DTYPES, Context, kind_of_python
 from jitgrad.trace.extents import canonical_shape, renamed, unify
 from jitgrad.trace.identity import followers, spread
@@ -100,6 +100,8 @@ def dtype_of(ctx: Context, x: Any) -> np.dtype:
         return x.value.array.dtype
     if isinstance(x, AnyOf):
         raise _undecided(ctx, x)
+    if isinstance(x, OneOf):
+        raise ctx.error("JG240", name="this value", why=f"it is {describe(x)}, as data decide")
     found = kind_of_python(x)
     if found is None:
         raise ctx.error("JG210", what=f"{describe(x)} is used as an array")
@@ -109,18 +111,20 @@ def dtype_of(ctx: Context, x: Any) -> np.dtype:
 def _undecided(ctx: Context, x: AnyOf) -> Exception:
     """Return the error for a number whose type must be known, and depends on data."""
     names = [kind(c) if kind(c) != "numpy" else str(dtype_of(ctx, c)) for c in x.choices[:2]]
-    return ctx.error("JG239", first=names[0], second=names[1])
+    made = ctx.error("JG239", first=names[0], second=names[1])
+    made.undecided = x
+    return made
 
 
 def describe(x: Any) -> str:
     """Return what an error says of a value."""
-    if isinstance(x, AnyOf):
+    if isinstance(x, AnyOf | OneOf):
         return " or ".join(describe(c) for c in x.choices)
     if isinstance(x, Scalar):
         return f"a {x.kind if x.kind != 'numpy' else x.value.array.dtype.name} scalar"
     if is_array(x):
         return "an array"
-    return f"a {type(x).__name__}"
+    return "None" if x is None else f"a {type(x).__name__}"
 
 
 # --- references
@@ -405,6 +409,8 @@ def _only_element(ctx: Context, x: Any) -> Value:
 
 
 # --- truth
+_AMBIGUOUS = "The truth value of an array with more than one element is ambiguous. Use a.any() or a.all()"
+_NO_TRUTH = "The truth value of an empty array is ambiguous. Use `array.size > 0` to check that an array is not empty."
 
 
 def truth(ctx: Context, x: Any) -> Any:
@@ -413,11 +419,15 @@ def truth(ctx: Context, x: Any) -> Any:
         return bool(x)
     value = as_array(ctx, x)
     if value.array.rank:
-        if math.prod(d if isinstance(d, int) else 0 for d in value.shape) != 1:
-            raise ValueError(
-                "The truth value of an array with more than one element is ambiguous. Use a.any() or a.all()"
-            )
-        value = reshape_to(ctx.g, value, ())
+        if value.array.is_static and math.prod(value.shape) != 1:  # type: ignore[arg-type]
+            raise ValueError(_AMBIGUOUS)
+        if not value.array.is_static:
+            size = functools.reduce(ctx.g.multiply, map(ctx.dim, value.shape))
+            ctx.check(ctx.g.less(size, ctx.dim(2)), ValueError, _AMBIGUOUS)
+            ctx.check(ctx.g.greater(size, ctx.dim(0)), ValueError, _NO_TRUTH)
+            value = load(ctx.g, value, [Pick(0)] * value.array.rank)
+        else:
+            value = reshape_to(ctx.g, value, ())
     if value.array.dtype != np.bool_:
         value = ctx.g.not_equal(value, ctx.constant(0, value.array.dtype))
     return Scalar(value, "bool")

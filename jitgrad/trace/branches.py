@@ -14,16 +14,19 @@ from typing import Any
 
 import numpy as np
 
-from jitgrad.errors import JitgradError
+from jitgrad.errors import JitgradError, UnsupportedError, check_text
 from jitgrad.graph.ir import Block, Graph, Value, clone_block
 from jitgrad.graph.types import GraphTypeError
-from jitgrad.trace.abstract import AnyOf, Cell, Func, ListRef, Poison, SliceOf
+from jitgrad.trace.abstract import AnyOf, Cell, Func, ListRef, OneOf, Poison, SliceOf
 from jitgrad.trace.context import Context, NeedStatic, Unified
 from jitgrad.trace.fitting import LoopSignal
 from jitgrad.trace.frame import Frame, Outcome, State
-from jitgrad.trace.inspection import reachable, undefined
-from jitgrad.trace.merge import Edge, Merger, Obligations
+from jitgrad.trace.inspection import cells_of, reachable, undefined
+from jitgrad.trace.joining import Edge
+from jitgrad.trace.merge import Merger
+from jitgrad.trace.obligations import Obligations
 from jitgrad.trace.texts import message_of
+from jitgrad.trace.ways import narrow, narrowed, occurs, put
 
 __all__ = ["Branches", "DeadEnd", "Restart", "is_of_the_program", "shared_variables"]
 
@@ -67,7 +70,7 @@ def _parts(x: Any) -> tuple[Any, ...]:
     return (x.start, x.stop, x.step) if isinstance(x, SliceOf) else (x,)
 
 
-def _decided(arg: Any, x: AnyOf, number: Any) -> Any:
+def _decided(arg: Any, x: AnyOf | OneOf, number: Any) -> Any:
     """Return an argument with a number of several types replaced by one that it may be."""
     made = [number if p is x else p for p in _parts(arg)]
     return SliceOf(*made) if isinstance(arg, SliceOf) else made[0]
@@ -138,14 +141,56 @@ class Branches(Context):
             finally:
                 self.arm_start = before
 
+    def hold(self, cell: Cell, value: Any) -> None:
+        """Note that a list that grows holds an array: a store to that while the list is alive is refused."""
+        self.obligations.hold(cell, cells_of(value))
+
     def by_choice(self, run: Callable[..., Any], *args: Any) -> Any:
-        """Return `run(*args)`, done once for each number that an `AnyOf` among the arguments may be."""
-        x = next((v for a in args for v in _parts(a) if isinstance(v, AnyOf)), None)
+        """Return `run(*args)`, done once for each value that an `AnyOf` or `OneOf` among the arguments may be."""
+        x = next((v for a in args for v in _parts(a) if isinstance(v, AnyOf | OneOf)), None)
         if x is None:
             return run(*args)
         return self._decide(x, 0, lambda number: self.by_choice(run, *(_decided(a, x, number) for a in args)))
 
-    def _decide(self, x: AnyOf, k: int, run: Callable[[Any], Any]) -> Any:
+    def handled(self, handler: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        """Call a handler; it sees no number that may be of several types, but as an item of a list or tuple.
+
+        Where the type of such an item must be known, the call is done once for each type that it may have.
+        """
+        block, mark, heap = self.g.block, len(self.g.block.ops), dict(self.heap)
+        try:
+            return self._by_choice_of_arguments(handler, args, kwargs)
+        except UnsupportedError as refused:
+            x = refused.undecided
+            roots = (*args, *kwargs.values())
+            known = [self.heap[c] for c in reachable(self.heap, roots) if c in self.heap]
+            if x is None or not any(occurs(x, v) for v in (*roots, *known)):
+                raise
+        del block.ops[mark:]
+        self.forget(block)
+        self.heap = heap
+
+        def run(number: Any) -> Any:
+            own = [put(v, x, number) for v in args]
+            named = {k: put(v, x, number) for k, v in kwargs.items()}
+            before = dict(self.heap)
+            decided = {c: put(v, x, number) for c, v in before.items() if isinstance(v, tuple)}
+            self.heap.update(decided)
+            made = self.handled(handler, own, named)
+            self.heap.update((c, before[c]) for c, v in decided.items() if self.heap.get(c) is v)
+            return made
+
+        return self.by_choice(run, x)
+
+    def _by_choice_of_arguments(self, handler: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        count = len(args)
+
+        def run(*values: Any) -> Any:
+            return handler(self, *values[:count], **dict(zip(kwargs, values[count:], strict=True)))
+
+        return self.by_choice(run, *args, *kwargs.values())
+
+    def _decide(self, x: AnyOf | OneOf, k: int, run: Callable[[Any], Any]) -> Any:
         """Branch over whether a number is its choice k, a later one or the last."""
         if k == len(x.flags):
             return run(x.choices[k])
@@ -167,6 +212,38 @@ class Branches(Context):
             self.refuse(made, "this value")
         return made
 
+    def each_way(self, frame: Frame, x: OneOf, run: Callable[[], None]) -> None:
+        """Do `run()`, which goes on in a frame, once for each value that x may be, known as such in the frame."""
+        refusals: list[UnsupportedError] = []
+        outcome = self._way(frame, x, run, refusals)
+        if not outcome.states:
+            raise refusals[0] if refusals else DeadEnd()
+        self.enter(frame, outcome.states[0])
+
+    def _way(self, frame: Frame, x: Any, run: Callable[[], None], refusals: list[UnsupportedError]) -> Outcome:
+        """Branch over whether a value is its first choice, which the arms know, or another.
+
+        A choice with which the program cannot be compiled is refused where it is made, at run time.
+        """
+        frames = len(self.frames)
+
+        def go(known: Any) -> Outcome:
+            if isinstance(known, OneOf):
+                return self._way(frame, known, run, refusals)
+            try:
+                run()
+            except UnsupportedError as refused:
+                del self.frames[frames:]
+                refusals.append(refused)
+                with self.g.at(refused.location or self.location):
+                    self.fail(UnsupportedError, check_text(refused).replace("{", "{{").replace("}", "}}"))
+                return Outcome({})
+            return Outcome({0: self.state(frame)})
+
+        first, rest = (narrowed(x, 0, holds) for holds in (True, False))
+        key = ("way", frame.path, frame.tree.code.co_name, frame.place, len(x.choices))
+        return self.branch(x.flags[0], key, frame, partial(go, first), partial(go, rest))
+
     def branch(
         self, cond: Value, key: Any, frame: Any, then: Callable[[], Outcome], other: Callable[[], Outcome]
     ) -> Outcome:
@@ -175,9 +252,11 @@ class Branches(Context):
         place, location = frame.place, self.location
         blocks = [Block(), Block()]
         outcomes = []
-        for block, run in zip(blocks, (then, other), strict=True):
+        for block, run, holds in zip(blocks, (then, other), (True, False), strict=True):
             frame.place, self.location = place, location
-            outcomes.append(self.arm(block, frame, start.copy(), run))
+            own = start.copy()
+            narrow(own, cond, holds)
+            outcomes.append(self.arm(block, frame, own, run))
         self.enter(frame, start)
         frame.place, self.location = place, location
         alive = [k for k in (0, 1) if outcomes[k].states]
@@ -234,6 +313,7 @@ class Branches(Context):
         for i, slot in enumerate(merger.slots):
             slot.value.owner, slot.value.index = op, i
         op.results = [s.value for s in merger.slots]
+        self.g.block.ops.extend(merger.behind.ops)
         return Outcome(states, selector)
 
     def selector_of(self, outcome: Outcome, targets: list[Any]) -> Value:

@@ -32,6 +32,7 @@ from jitgrad.trace.abstract import (
     Func,
     IndexRange,
     ListRef,
+    OneOf,
     Record,
     Ref,
     Scalar,
@@ -61,6 +62,7 @@ __all__ = [
     "method",
     "numeric_summary",
     "outside_of",
+    "parameter_names",
     "super_attribute",
     "to_func",
 ]
@@ -138,8 +140,8 @@ def class_of(ctx: Context, x: Any) -> type:
     if isinstance(x, Scalar):
         python = {"bool": bool, "int": int, "float": float, "complex": complex}
         return python.get(x.kind) or x.value.array.dtype.type
-    if isinstance(x, AnyOf):
-        # Only asked where no operator or function could be done for each number that it may be.
+    if isinstance(x, AnyOf | OneOf):
+        # Only asked where no operator or function could be done for each value that it may be.
         dtype_of(ctx, x)
     if isinstance(x, Ref | TaggedRef):
         return np.ndarray
@@ -324,3 +326,14 @@ def grown(ctx: Context, x: ListRef) -> Value | None:
     """Return the growable list that a list is, None for a list of known length."""
     items = ctx.heap[x.cell]
     return items if isinstance(items, Value) else None
+
+
+def parameter_names(function: Any, count: int) -> list[str]:
+    """Return what to call the positional arguments of a function."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        parameters = []
+    names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    rest = next((p.name for p in parameters if p.kind == p.VAR_POSITIONAL), "arg")
+    return [names[k] if k < len(names) else f"{rest}{k - len(names)}" for k in range(count)]

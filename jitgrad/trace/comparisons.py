@@ -18,6 +18,7 @@ from jitgrad.trace.abstract import (
     DictRef,
     External,
     IndexRange,
+    OneOf,
     Ref,
     Scalar,
     TaggedRef,
@@ -47,7 +48,7 @@ _SWAPPED = {"<": ">", "<=": ">=", "==": "==", "!=": "!=", ">": "<", ">=": "<="}
 
 def compare_op(ctx: Context, op: str, x: Any, y: Any) -> Any:
     """Return `x op y` for a comparison of any two values."""
-    if isinstance(x, AnyOf) or isinstance(y, AnyOf):
+    if isinstance(x, AnyOf | OneOf) or isinstance(y, AnyOf | OneOf):
         return ctx.by_choice(partial(compare_op, ctx, op), x, y)
     if is_numeric(x) and is_numeric(y):
         return arithmetic.compare(ctx, op, x, y)
@@ -221,7 +222,7 @@ def _in_range(ctx: Context, x: Any, y: Any) -> Any:
 
 def is_op(ctx: Context, x: Any, y: Any) -> Any:
     """Return `x is y`: a bool, or a bool Scalar for a run-time bool against True or False."""
-    if isinstance(x, AnyOf) or isinstance(y, AnyOf):
+    if isinstance(x, AnyOf | OneOf) or isinstance(y, AnyOf | OneOf):
         return ctx.by_choice(partial(is_op, ctx), x, y)
     if isinstance(x, bool) and isinstance(y, Scalar):
         x, y = y, x

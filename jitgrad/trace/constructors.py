@@ -102,6 +102,7 @@ def append_to(ctx: Context, cell: Cell, value: Any) -> None:
         made = packed_item(ctx, cell, value) if packed else as_array(ctx, value)
         if made.type != element:
             raise ctx.error("JG221", what=f"appending {made.type} to a list of {element}")
+        ctx.hold(cell, value)
         ctx.heap[cell] = ctx.g.list_push(items, made)
     else:
         ctx.heap[cell] = (*items, value)

@@ -67,6 +67,7 @@ def _append(ctx: Context, x: ListRef, item: Any) -> None:
         # Python's and NumPy's numbers together: one array can be made of them, but no item can be taken.
         ctx.list_kinds[x.cell] = "mixed"
     ctx.conflict(x.cell)
+    ctx.hold(x.cell, item)
     ctx.heap[x.cell] = ctx.g.list_push(items, made)
 
 

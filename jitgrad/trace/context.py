@@ -19,7 +19,7 @@ from jitgrad.graph.ops.memory import Pick, load
 from jitgrad.graph.types import ArrayType, Dim
 from jitgrad.location import Location
 from jitgrad.pytree import Size
-from jitgrad.trace.abstract import AnyOf, Cell, Poison, Ref, Scalar
+from jitgrad.trace.abstract import AnyOf, Cell, OneOf, Poison, Ref, Scalar
 
 __all__ = ["PACKED", "PYTHON_DTYPES", "Context", "NeedStatic", "Unified", "kind_of_python"]
 
@@ -157,6 +157,10 @@ class Context:
         """Note that two cells are one array in the program: a store to one while the other is alive is refused."""
         raise NotImplementedError
 
+    def hold(self, cell: Cell, value: Any) -> None:
+        """Note that a list that grows holds an array: a store to that while the list is alive is refused."""
+        raise NotImplementedError
+
     def note_static(self, value: Any, why: str) -> int:
         """Make a run-time int known, by unrolling the loop that counts it or by guarding it; else raise."""
         raise NotImplementedError
@@ -203,10 +207,14 @@ class Context:
         raise NotImplementedError
 
     def by_choice(self, run: Callable[..., Any], *args: Any) -> Any:
-        """Return `run(*args)`, done once for each number that an `AnyOf` among the arguments may be.
+        """Return `run(*args)`, done once for each value that an `AnyOf` or `OneOf` among the arguments may be.
 
         Where what it gives differs in type as well, an `AnyOf` comes out.
         """
+        raise NotImplementedError
+
+    def each_way(self, frame: Any, x: OneOf, run: Callable[[], None]) -> None:
+        """Do `run()`, which goes on in a frame, once for each value that x may be, known as such in the frame."""
         raise NotImplementedError
 
     # --- dimensions
@@ -290,7 +298,11 @@ class Context:
             return self._unpacked(value, kind)
         if kind == "mixed":
             raise self.error("JG221", what="an item of a list that holds Python's numbers and NumPy's")
-        return self.fresh(value) if kind == "array" else Scalar(value, kind)
+        if kind != "array":
+            return Scalar(value, kind)
+        made = self.fresh(value)
+        self.hold(cell, made)
+        return made
 
     def _unpacked(self, item: Value, kind: str) -> Any:
         """Return an item of a list of numbers of several kinds: its value, then the place of its kind."""

@@ -29,6 +29,7 @@ from jitgrad.trace.abstract import (
     External,
     Func,
     ListRef,
+    OneOf,
     Poison,
     Record,
     Scalar,
@@ -47,10 +48,11 @@ from jitgrad.trace.inspection import reachable
 from jitgrad.trace.instructions import bound_value, step, truth_of
 from jitgrad.trace.library import by_name
 from jitgrad.trace.loops import next_of, run_loop
-from jitgrad.trace.merge import Obligations
+from jitgrad.trace.obligations import Obligations
 from jitgrad.trace.regions import RETURN, BlockNode, Goto, structure
 from jitgrad.trace.texts import message_of
 from jitgrad.trace.transforms import Lifted, apply_transform, make_transform
+from jitgrad.trace.ways import which_hold
 from jitgrad.transform import MAKERS, transform_of
 
 __all__ = ["Evaluator"]
@@ -90,12 +92,14 @@ class Evaluator(Branches):
     def call(self, function: Any, args: Sequence[Any], kwargs: dict[str, Any] | None = None) -> Any:
         """Call an abstract callable."""
         kwargs = kwargs or {}
+        if isinstance(function, OneOf):
+            return self.by_choice(lambda f: self.call(f, args, kwargs), function)
         while isinstance(function, BoundMethod):
             args = [function.self, *args]
             function = function.function
         if isinstance(function, Native):
             if args and is_array(args[0]):
-                return self._handled(function.handler, args, kwargs)
+                return self.handled(function.handler, args, kwargs)
             return function.handler(self, *args, **kwargs)
         if isinstance(function, Func):
             return self.inline(function, args, kwargs)
@@ -111,7 +115,7 @@ class Evaluator(Branches):
         except TypeError:
             handler = None
         if handler is not None:
-            return self._handled(handler, args, kwargs)
+            return self.handled(handler, args, kwargs)
         if isinstance(function, types.MethodType):
             return self.call(function.__func__, [self.argument_object(function.__self__), *args], kwargs)
         if isinstance(function, functools.partial):
@@ -125,15 +129,6 @@ class Evaluator(Branches):
         if attributes_of(function) is not None and _defines_call(type(function)):
             return self._call_object(self.argument_object(function), args, kwargs)
         return call_known(self, function, args, kwargs)
-
-    def _handled(self, handler: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-        """Call a handler; it never sees a number that may be of several types."""
-        count = len(args)
-
-        def run(*values: Any) -> Any:
-            return handler(self, *values[:count], **dict(zip(kwargs, values[count:], strict=True)))
-
-        return self.by_choice(run, *args, *kwargs.values())
 
     def argument_object(self, value: Any) -> Any:
         """Return the abstract value of an object that came in as an argument and is no tree of numbers."""
@@ -466,6 +461,8 @@ def _defines_call(cls: type) -> bool:
 
 
 def _is_none(ctx: Context, x: Any) -> Any:
+    if isinstance(x, OneOf):
+        return which_hold(ctx, x, [c is None for c in x.choices])
     return x is None if not isinstance(x, Abstract) else False
 
 

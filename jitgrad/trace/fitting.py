@@ -15,8 +15,10 @@ import numpy as np
 
 from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.memory import Span
-from jitgrad.graph.types import ListType
+from jitgrad.graph.types import ArrayType, ListType
 from jitgrad.trace.abstract import (
+    UNBOUND,
+    Abstract,
     AnyOf,
     Cell,
     DictRef,
@@ -24,6 +26,7 @@ from jitgrad.trace.abstract import (
     IterRows,
     ListRef,
     Maybe,
+    OneOf,
     Poison,
     Record,
     Ref,
@@ -31,13 +34,15 @@ from jitgrad.trace.abstract import (
     TaggedRef,
 )
 from jitgrad.trace.alternatives import NumberType, is_any_number, joined_form, joined_type, number_type
-from jitgrad.trace.arrays import array_type, dtype_of, is_number, kind
+from jitgrad.trace.arrays import array_type, describe, dtype_of, is_number, kind
 from jitgrad.trace.context import kind_of_python
 from jitgrad.trace.frame import State
 from jitgrad.trace.identity import joined_options, known_option, options_of
 from jitgrad.trace.inspection import cells_of, same, undefined, values_in
+from jitgrad.trace.ways import MANY_WAYS, choices_of, sort_of
 
 __all__ = [
+    "PEELS",
     "Fitting",
     "Get",
     "LoopSignal",
@@ -46,11 +51,16 @@ __all__ = [
     "NeverRepeats",
     "NotThisForm",
     "Part",
+    "Ways",
     "looking_at",
 ]
 
 
+# First trips that are traced by themselves, where they change the types of what is carried.
+PEELS = 2
 _FEW_TRIPS = 256
+# Length of the path to a tuple inside tuples that change their types: a chain of pairs has no end.
+_DEEP = 5
 _ORDER = ["bool", "int", "float", "complex"]
 Get = Callable[[State], Any]
 
@@ -86,6 +96,13 @@ class NotThisForm(LoopSignal):
 
 
 @dataclass(slots=True)
+class Ways:
+    """The decision that a variable is one of several values: their sorts."""
+
+    sorts: list[Any]
+
+
+@dataclass(slots=True)
 class Part:
     """A place in the header state, and how to find the same place in another state."""
 
@@ -113,6 +130,8 @@ class Fitting:
     kinds: dict[Any, Any]
     options: dict[Any, tuple[Ref, ...]]
     which_after: dict[Cell, int]
+    made_up: dict[Cell, ArrayType]
+    pairs: set[tuple[Cell, Cell]]
 
     # --- comparing with the back edge
 
@@ -126,6 +145,8 @@ class Fitting:
         if not changed and self._tell_apart(back):
             # The stores of the body were traced without knowing it.
             changed = True
+        if not changed and self.related_pairs(self.entry.heap) != self.pairs:
+            changed = True
         for name in back.locals:
             path = ("L", name)
             if name not in self.entry.locals and path not in self.widen and name in self.wanted:
@@ -134,28 +155,48 @@ class Fitting:
         return not changed
 
     wanted: frozenset[str] = frozenset()
+    may_peel = False
+
+    def related_pairs(self, heap: dict[Cell, Any]) -> set[tuple[Cell, Cell]]:
+        """Return which cells of a heap, with the arrays that lists hold, may be one array as far as is known."""
+        cells = {*heap, *(c.arrays for c in heap if c.arrays is not None)}
+        return {(a, b) for a in cells for b in self.ev.obligations.near(a) if b in cells}
 
     def _first_bound(self, path: Any, value: Any, back: State) -> None:
         if isinstance(value, Maybe):
             value = value.value
+        made = self._stand_in((*path, "bound"), value, back)
+        if made is not None:
+            self.widen[path] = "maybe"
+            self.stand_ins[path] = made
+        else:
+            self.widen[path] = Poison("it is first bound in the loop, to something that cannot be carried")
+
+    def _stand_in(self, place: Any, value: Any, back: State) -> Any:
+        """Return a value of the type of one that exists only after a trip, for where it does not; None: there is none.
+
+        `place` is the path at which the head will have it.
+        """
         if isinstance(value, AnyOf):
             value = value.choices[0]
         if is_number(value):
-            dtype = dtype_of(self.ev, value)
-            zero = np.zeros((), dtype)[()]
-            name = kind(value)
-            self.stand_ins[path] = zero if name == "numpy" else zero.item()
-            self.widen[path] = "maybe"
-        elif isinstance(value, Ref | TaggedRef):
-            with looking_at(self.ev, back.heap):
-                t = array_type(self.ev, value)
-            cell = Cell(str(path[1]))
-            self.entry.heap[cell] = undefined(self.ev, t)
-            self.stand_ins[path] = Ref(cell)
-            self.widen[path] = "maybe"
-            self.widen[(*path, "bound")] = "phi"
-        else:
-            self.widen[path] = Poison("it is first bound in the loop, to something that cannot be carried")
+            zero = np.zeros((), dtype_of(self.ev, value))[()]
+            return zero if kind(value) == "numpy" else zero.item()
+        if isinstance(value, tuple):
+            if len(place) > _DEEP:
+                return None
+            items = [self._stand_in((*place, i), v, back) for i, v in enumerate(value)]
+            made = tuple(items) if type(value) is tuple else type(value)(*items)
+            return None if any(v is None for v in items) else made
+        if not isinstance(value, Ref | TaggedRef):
+            return None if isinstance(value, Abstract) else value
+        with looking_at(self.ev, back.heap):
+            t = array_type(self.ev, value)
+        cell = Cell(str(place[1]))
+        self.entry.heap[cell] = undefined(self.ev, t)
+        self.made_up[cell] = t
+        self.widen[place] = "phi"
+        return Ref(cell)
 
     def _fits(self, part: Part, found: Any, back: State) -> bool:
         head, path = part.head, part.path
@@ -166,8 +207,10 @@ class Fitting:
         if isinstance(found, Maybe) and not isinstance(head, Maybe):
             self.widen[path] = Poison("it may be unbound after a trip of the loop")
             return False
+        if part.slot and isinstance(head, OneOf):
+            return self._ways_fit(part, found, back)
         if part.slot and isinstance(head, Scalar | AnyOf):
-            return self._number_fits(part, head, found)
+            return self._number_fits(part, head, found, back)
         if part.slot and isinstance(head, Ref):
             return self._array_fits(part, head, found, back)
         if part.slot and isinstance(head, ListRef | DictRef | Record):
@@ -177,6 +220,52 @@ class Fitting:
         if same(head, found):
             return True
         return self._widen(part, found, back)
+
+    def _ways_fit(self, part: Part, found: Any, back: State) -> bool:
+        """Whether what a variable is after a trip is among what the head knows that it may be."""
+        if isinstance(found, Poison | Maybe) or found is UNBOUND:
+            self.widen[part.path] = Poison("it may be unbound after a trip of the loop")
+            return False
+        return not self._new_ways(part.path, found, back)
+
+    def _new_ways(self, path: Any, found: Any, back: State) -> bool:
+        """Add the sorts of what a variable is after a trip to those that the head knows; whether any is new.
+
+        Where it is of no sort that can be carried, the decision is a `Poison`.
+        """
+        known = self.widen[path].sorts
+        new = False
+        for choice in choices_of(found):
+            with looking_at(self.ev, back.heap):
+                sort = sort_of(self.ev, choice)
+            if sort is not None and sort in known:
+                continue
+            new = True
+            if sort is None or len(known) >= MANY_WAYS:
+                self.widen[path] = self._other_object()
+                break
+            inner = (*path, "way", len(known))
+            known.append(sort)
+            self.stand_ins[inner] = self._stand_in(inner, choice, back)
+            if self.stand_ins[inner] is None and choice is not None:
+                self.widen[path] = self._other_object()
+                break
+        return new
+
+    def _to_ways(self, path: Any, head: Any, found: Any, back: State) -> bool:
+        """Let the head carry a variable as one of several values; whether that can be."""
+        if isinstance(found, Poison | Maybe) or found is UNBOUND:
+            return False
+        with looking_at(self.ev, self.entry.heap):
+            sorts = [sort_of(self.ev, c) for c in choices_of(head)]
+        if None in sorts:
+            return False
+        for i, sort in enumerate(sorts):
+            if isinstance(sort, tuple) and sort[0] == "array":
+                self.widen[(*path, "way", i)] = "phi"
+        self.widen[path] = Ways(sorts)
+        self._new_ways(path, found, back)
+        return isinstance(self.widen[path], Ways)
 
     def _same_kinds(self, path: Any) -> bool:
         """Whether the body was traced knowing of which kinds the items of a growing list are."""
@@ -200,20 +289,28 @@ class Fitting:
             if before != after:
                 raise NeedPeel(part.name, f"it is {before}, and {after} after a trip")
             self.widen[path] = "phi"
-        elif is_any_number(head) and isinstance(found, Ref | TaggedRef):
-            raise NeedPeel(part.name, "it is a number, and an array after a trip")
         elif isinstance(head, ListRef | DictRef | Record) and type(found) is type(head):
             alike = _same_structure(head, found, self.entry.heap.get(head.cell), back.heap.get(found.cell))
             self.widen[path] = "object" if alike else self._other_object()
         else:
-            self.widen[path] = self._other_object()
+            self._other_sort(part, self.entry_value(part), found, back)
         return False
 
-    def _number_fits(self, part: Part, head: Scalar | AnyOf, found: Any) -> bool:
-        if not is_any_number(found):
-            if isinstance(found, Ref | TaggedRef):
-                raise NeedPeel(part.name, "it is a number, and an array after a trip")
+    def entry_value(self, part: Part) -> Any:
+        """Return what a part is at entry."""
+        return part.get(self.entry)
+
+    def _other_sort(self, part: Part, entry: Any, found: Any, back: State) -> None:
+        """Decide for a variable that is of another sort after a trip: always (peel), or perhaps."""
+        always = is_any_number(found) or isinstance(found, Ref | TaggedRef | tuple)
+        if always and self.may_peel and not isinstance(entry, OneOf):
+            raise NeedPeel(part.name, f"it is {describe(entry)}, and {describe(found)} after a trip")
+        if not self._to_ways(part.path, entry, found, back):
             self.widen[part.path] = self._other_object()
+
+    def _number_fits(self, part: Part, head: Scalar | AnyOf, found: Any, back: State) -> bool:
+        if not is_any_number(found):
+            self._other_sort(part, self.entry_value(part), found, back)
             return False
         ev = self.ev
         before, after = number_type(ev, head), number_type(ev, found)
@@ -221,7 +318,7 @@ class Fitting:
         joined = joined_type([before, after])
         if joined == before:
             return True
-        if len(joined) == 1 or len(after) > 1 or len(before) > 1:
+        if len(joined) == 1 or len(after) > 1 or len(before) > 1 or "way" in part.path:
             self.widen[part.path] = ("number", joined)
             return False
         entry = self.entry.locals.get(part.name) if part.path[0] == "L" else None
@@ -235,7 +332,7 @@ class Fitting:
     def _array_fits(self, part: Part, head: Ref, found: Any, back: State) -> bool:
         ev = self.ev
         if not isinstance(found, Ref | TaggedRef):
-            self.widen[part.path] = Poison("it is an array, and not one after a trip of the loop")
+            self._other_sort(part, self.entry_value(part), found, back)
             return False
         if self.widen.get(part.path) == "ints":
             if isinstance(found, Ref) and found.cell is head.cell and _alike(head, found):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from jitgrad.graph.ops.memory import Span
 from jitgrad.graph.types import BOOL, INT64, ArrayType, ListType, Type
 from jitgrad.trace.abstract import (
     UNBOUND,
+    AnyOf,
     Box,
     Cell,
     DictRef,
@@ -26,6 +28,7 @@ from jitgrad.trace.abstract import (
     IterRows,
     ListRef,
     Maybe,
+    OneOf,
     Poison,
     Record,
     Ref,
@@ -44,10 +47,11 @@ from jitgrad.trace.alternatives import (
 )
 from jitgrad.trace.arrays import array_type, read, scalar_value
 from jitgrad.trace.context import kind_of_python
-from jitgrad.trace.fitting import Fitting, Get, Part, looking_at
+from jitgrad.trace.fitting import Fitting, Get, Part, Ways, looking_at
 from jitgrad.trace.frame import State
 from jitgrad.trace.identity import identify, joined_options, option_of, options_of
-from jitgrad.trace.inspection import reachable, undefined
+from jitgrad.trace.inspection import cells_of, reachable, undefined
+from jitgrad.trace.ways import choices_of, flag_of, way_of
 
 __all__ = ["Header"]
 
@@ -83,6 +87,8 @@ class Header(Fitting):
         self.kinds: dict[Any, Any] = {}
         self.options: dict[Any, tuple[Ref, ...]] = {}
         self.which_after: dict[Cell, int] = {}
+        # Arrays at entry that nobody reads, for variables that are arrays only after a trip.
+        self.made_up: dict[Cell, ArrayType] = {}
         self.live = reachable(entry.heap, self._roots())
 
     def _roots(self) -> list[Any]:
@@ -111,9 +117,12 @@ class Header(Fitting):
         """
         self.make = make
         self.first = first
+        self.pairs = self.related_pairs(self.entry.heap)
         self.inits: list[Value] = []
         self.getters: list[Callable[[State], Value]] = []
         self.parts: list[Part] = []
+        if first:
+            self.entry.heap.update((cell, undefined(self.ev, t)) for cell, t in self.made_up.items())
         state = State({}, [], {})
         self.heap = state.heap
         names = list(self.entry.locals)
@@ -164,6 +173,7 @@ class Header(Fitting):
                 held = as_item(ev, item, ev.list_kinds.get(path[1], "array"), element)
                 if held is None:
                     raise ev.error("JG221", what="items of different kinds in a list that grows in a loop")
+                ev.obligations.hold(path[1], cells_of(item))
                 made = ev.g.list_push(made, held)
             return made
 
@@ -185,11 +195,13 @@ class Header(Fitting):
         decision = self.widen.get(path)
         if isinstance(decision, Poison):
             return decision
+        if isinstance(decision, Ways):
+            return self._one_of(path, v, get, name, decision.sorts)
         if decision == "maybe" or isinstance(v, Maybe):
             return self._maybe(path, v, get, name)
         if is_any_number(v) and (force or decision is not None):
             return self._number(path, v, get, name, decision)
-        if isinstance(v, Ref | TaggedRef) and decision == "phi":
+        if isinstance(v, Ref | TaggedRef) and (decision == "phi" or self._is_made_up(v)):
             return self._phi(path, v, get, name)
         if isinstance(v, Ref) and decision == "ints":
             return self._moving_view(path, v, get, name)
@@ -203,6 +215,9 @@ class Header(Fitting):
             return replace(v, position=position)
         self.parts.append(Part(path, get, v, name, False))
         return v
+
+    def _is_made_up(self, v: Any) -> bool:
+        return isinstance(v, Ref) and v.cell in self.made_up
 
     def _number(self, path: Any, v: Any, get: Get, name: str, decision: Any) -> Any:
         ev = self.ev
@@ -224,6 +239,65 @@ class Header(Fitting):
             ev.counters.setdefault(head.value, self.key)
         self.parts.append(Part(path, get, head, name, True))
         return head
+
+    def _one_of(self, path: Any, v: Any, get: Get, name: str, sorts: list[Any]) -> Any:
+        """Return a variable that has one of several sorts: a flag for each but the last, and what each carries."""
+        ev = self.ev
+
+        def flag(x: Any, heap: dict[Cell, Any], sort: Any) -> Value:
+            with looking_at(ev, heap):
+                return flag_of(ev, x, way_of(ev, x, sort))
+
+        def slot_of_flag(sort: Any) -> Value:
+            return self._slot(BOOL, lambda: flag(v, self.entry.heap, sort), lambda s: flag(get(s), s.heap, sort), "")
+
+        flags = tuple(slot_of_flag(sort) for sort in sorts[:-1])
+        part = Part(path, get, None, name, True)
+        self.parts.append(part)
+        choices: list[Any] = []
+        for i, sort in enumerate(sorts):
+            if isinstance(sort, tuple) and sort[0] == "known":
+                choices.append(sort[1].thing)
+                continue
+            with looking_at(ev, self.entry.heap):
+                at = way_of(ev, v, sort)
+            inner = self.stand_ins[(*path, "way", i)] if at is None else choices_of(v)[at]
+            find = self._way_in(get, sort, partial(choices.__getitem__, i))
+            choices.append(self._value((*path, "way", i), inner, find, name, True))
+        poison = next((c for c in choices if isinstance(c, Poison)), None)
+        if poison is not None:
+            return poison
+        part.head = OneOf(flags, tuple(choices))
+        return part.head
+
+    def _way_in(self, get: Get, sort: Any, head: Callable[[], Any]) -> Get:
+        """Return how to find the value of one sort in a state; where it is of another, one that nobody reads."""
+        ev = self.ev
+
+        def find(s: State) -> Any:
+            found = get(s)
+            with looking_at(ev, s.heap):
+                at = way_of(ev, found, sort)
+            return self._nothing(head(), s) if at is None else choices_of(found)[at]
+
+        return find
+
+    def _nothing(self, head: Any, s: State) -> Any:
+        """Return a value of the type that a variable has at the head, of no particular contents."""
+        ev = self.ev
+        if isinstance(head, tuple):
+            items = [self._nothing(v, s) for v in head]
+            return tuple(items) if type(head) is tuple else type(head)(*items)
+        if isinstance(head, AnyOf):
+            head = head.choices[0]
+        if isinstance(head, Scalar):
+            zero = np.zeros((), head.value.array.dtype)[()]
+            return zero if head.kind == "numpy" else zero.item()
+        if not isinstance(head, Ref):
+            return head
+        cell = Cell("undefined")
+        ev.heap[cell] = s.heap[cell] = undefined(ev, self.heap[head.cell].type)
+        return Ref(cell)
 
     def _maybe(self, path: Any, v: Any, get: Get, name: str) -> Any:
         ev = self.ev

@@ -25,6 +25,7 @@ from jitgrad.trace.abstract import (
     IterRows,
     ListRef,
     Maybe,
+    OneOf,
     Record,
     Ref,
     Reshape,
@@ -58,7 +59,7 @@ def same(a: Any, b: Any) -> bool:
         return a.dtype == b.dtype and a.tobytes() == b.tobytes()
     if isinstance(a, Scalar):
         return a.value is b.value and a.kind == b.kind and a.is_numpy is b.is_numpy
-    if isinstance(a, AnyOf):
+    if isinstance(a, AnyOf | OneOf):
         return same(a.flags, b.flags) and same(a.choices, b.choices)
     if isinstance(a, tuple):
         return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
@@ -75,6 +76,8 @@ def cells_of(value: Any) -> list[Cell]:
         return [value.cell]
     if isinstance(value, TaggedRef):
         return [r.cell for r in value.choices]
+    if isinstance(value, OneOf):
+        return cells_of(value.choices)
     if isinstance(value, tuple):
         return [c for v in value for c in cells_of(v)]
     if isinstance(value, Func):
@@ -100,8 +103,7 @@ def reachable(heap: dict[Cell, Any], roots: Iterable[Any]) -> list[Cell]:
         found[cell] = None
         if cell in heap:
             todo.extend(cells_of(heap[cell]))
-        if cell.which is not None:
-            todo.append(cell.which)
+        todo.extend(c for c in (cell.which, cell.arrays) if c is not None)
     return list(found)
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from jitgrad.graph.ir import Value
@@ -18,19 +20,22 @@ from jitgrad.trace.abstract import (
     DictRef,
     ListRef,
     Maybe,
+    OneOf,
     Poison,
     Record,
+    Ref,
     Scalar,
     SliceOf,
 )
 from jitgrad.trace.attributes import attribute, set_attribute
-from jitgrad.trace.bytecode import NULL, Instr
+from jitgrad.trace.bytecode import NULL, Instr, effect
 from jitgrad.trace.calls import is_known, outside_of, super_attribute
 from jitgrad.trace.comparisons import compare_op, contains_op, is_op
 from jitgrad.trace.context import Context, Unified
 from jitgrad.trace.frame import Frame
 from jitgrad.trace.operators import binary_op, get_item_op, set_item_op, unary_op
 from jitgrad.trace.subscripts import static_key
+from jitgrad.trace.ways import one_within, which_hold
 
 __all__ = ["STEPS", "Step", "bound_value", "refuse_poison", "step", "step_of", "truth_of"]
 
@@ -56,6 +61,15 @@ def step(ctx: Context, frame: Frame, instr: Instr) -> None:
     found = STEPS.get(instr.op)
     if found is None:
         raise ctx.error("JG203", what=f"the instruction {instr.op}{'' if instr.arg is None else f' {instr.arg}'}")
+    x = one_within(frame.stack[-_used(instr) :]) if _used(instr) else None
+    if x is not None:
+        flag = _verdict(ctx, frame, instr, x)
+        if flag is None:
+            ctx.each_way(frame, x, partial(_step_known, ctx, frame, instr))
+        else:
+            frame.pop_many(_used(instr))
+            frame.push(flag)
+        return
     stack, heap, calls = list(frame.stack), dict(ctx.heap), frame.calls
     for _ in range(_UNIFIED_LIMIT):
         try:
@@ -69,10 +83,53 @@ def step(ctx: Context, frame: Frame, instr: Instr) -> None:
         refuse_poison(ctx, frame.stack[-1], instr.arg if isinstance(instr.arg, str) else "this value")
 
 
+def _step_known(ctx: Context, frame: Frame, instr: Instr) -> None:
+    for v in frame.stack[-_used(instr) :]:
+        refuse_poison(ctx, v, "this value")
+    step(ctx, frame, instr)
+
+
+# Instructions that move values about without looking at them.
+_MOVES = ("setlocal", "setcell", "setglobal", "pop", "yield", "makefn", "fnattr", "import")
+_ANSWERS = ("is", "compare", "in", "truth")
+
+
+def _used(instr: Instr) -> int:
+    """Return how many values on top of the stack an instruction looks at."""
+    op, arg = instr.op, instr.arg
+    if op in _MOVES or (op == "build" and arg[0] in ("tuple", "list", "map", "constmap")):
+        return 0
+    if op == "accum":
+        return 0 if arg[0] == "list_append" else 2 if arg[0] == "map_add" else 1
+    if op in ("importfrom", "get_len", "setattr"):
+        # What `setattr` stores, below the object, only moves.
+        return 1
+    found = effect(op, arg)
+    return 0 if found is None else found[0]
+
+
+def _verdict(ctx: Context, frame: Frame, instr: Instr, x: OneOf) -> Any:
+    """Return what a test gives where the choices alone decide it, as `x is None` and `mode == "a"`; else None."""
+    given = frame.stack[-_used(instr) :]
+    if instr.op not in _ANSWERS or any(type(v) is tuple for v in given):
+        return None
+    others = [v for v in given if v is not x]
+    if instr.op != "is" and not all(map(is_known, (*others, *x.choices))):
+        return None
+    if instr.op == "is" and not any(v is None for v in others):
+        return None
+    found = []
+    for choice in x.choices:
+        hand = replace(frame, locals={}, stack=[choice if v is x else v for v in given])
+        STEPS[instr.op](ctx, hand, instr.arg)
+        found.append(hand.stack[-1])
+    return which_hold(ctx, x, found) if all(isinstance(v, bool) for v in found) else None
+
+
 def refuse_poison(ctx: Context, value: Any, name: str) -> None:
     """Refuse a value that paths left in forms that cannot be one, or a container whose items they left so."""
     found = value
-    if isinstance(value, ListRef | DictRef | Record):
+    if isinstance(value, ListRef | DictRef | Record | Ref):
         found = ctx.heap.get(value.cell)
     if isinstance(found, Poison):
         ctx.refuse(found, name)

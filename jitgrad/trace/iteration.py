@@ -25,6 +25,7 @@ from jitgrad.trace.abstract import (
     IterRows,
     IterSequence,
     ListRef,
+    OneOf,
     Record,
     Ref,
     Scalar,
@@ -82,7 +83,7 @@ def iterate(ctx: Context, x: Any) -> Any:
         return _rows(ctx, x)
     if isinstance(x, Record | External):
         return _iterate_object(ctx, x)
-    if isinstance(x, Scalar):
+    if isinstance(x, Scalar | OneOf):
         raise TypeError(f"'{type_name(ctx, x)}' object is not iterable")
     if isinstance(x, str | bytes | frozenset | set | dict | list | enum.EnumType):
         return IterSequence(tuple(x))

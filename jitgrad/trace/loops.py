@@ -20,15 +20,16 @@ import numpy as np
 
 from jitgrad.graph.ir import Block, Op, Value
 from jitgrad.graph.types import INT64
-from jitgrad.trace.abstract import IterRange, IterRows, IterSequence, Maybe, Poison, Scalar
-from jitgrad.trace.alternatives import narrowed
+from jitgrad.trace.abstract import IterRange, IterRows, IterSequence, Maybe, OneOf, Poison, Scalar
+from jitgrad.trace.alternatives import chosen, narrowed
 from jitgrad.trace.arrays import scalar_value
 from jitgrad.trace.extents import surely
-from jitgrad.trace.fitting import NeedPeel, NeedUnroll, NeverRepeats, NotThisForm
+from jitgrad.trace.fitting import PEELS, NeedPeel, NeedUnroll, NeverRepeats, NotThisForm
 from jitgrad.trace.frame import Frame, Outcome, State
 from jitgrad.trace.header import Header
 from jitgrad.trace.inspection import undefined
-from jitgrad.trace.merge import Edge, Merger
+from jitgrad.trace.joining import Edge
+from jitgrad.trace.merge import Merger
 from jitgrad.trace.regions import BlockNode, Continue, Goto, LoopNode
 
 __all__ = ["item_of", "next_of", "run_loop"]
@@ -99,6 +100,10 @@ def item_of(ev: Any, iterator: Any, position: Any) -> Any:
 
 def run_loop(ev: Any, node: LoopNode, frame: Frame) -> Outcome:
     """Trace a loop from its head and go on behind its exits."""
+    if frame.stack and isinstance(frame.stack[-1], OneOf) and _is_for(node):
+        # Data decide what is iterated, which the arms know.
+        again = partial(run_loop, ev, node, frame)
+        return ev.branch(frame.stack[-1].flags[0], ("over", frame.path, node.header), frame, again, again)
     key = ("loop", frame.path, frame.tree.code.co_name, node.header)
     outcome = _loop(ev, node, frame, key, 0)
     for target, arm in node.exits.items():
@@ -108,18 +113,25 @@ def run_loop(ev: Any, node: LoopNode, frame: Frame) -> Outcome:
     return outcome
 
 
+def _is_for(node: LoopNode) -> bool:
+    head = node.body
+    return isinstance(head, BlockNode) and head.block.end == "for" and not head.block.instrs
+
+
 def _loop(ev: Any, node: LoopNode, frame: Frame, key: Any, peeled: int) -> Outcome:
     start = ev.state(frame)
     live = frame.tree.flow.live_in[node.header]
     start.locals = {k: v for k, v in start.locals.items() if k in live}
-    head = node.body
-    is_for = isinstance(head, BlockNode) and head.block.end == "for" and not head.block.instrs
+    is_for = _is_for(node)
     unroll = key in ev.unrolled or (is_for and isinstance(start.stack[-1], IterSequence))
     block, mark, location, depth = ev.g.block, len(ev.g.block.ops), ev.location, ev.depth
     frames, place = list(ev.frames), frame.place
+    if key in ev.unrolled and is_for and isinstance(start.stack[-1], IterRange | IterRows):
+        # Only a known number of trips can be written out; a count that the call gives becomes known.
+        ev.note_static(start.stack[-1].count, "the number of trips of a loop that is unrolled")
     if not unroll:
         try:
-            return _symbolic(ev, node, frame, key, start)
+            return _symbolic(ev, node, frame, key, start, peeled)
         except NeedUnroll as need:
             if need.key != key:
                 raise
@@ -131,7 +143,7 @@ def _loop(ev: Any, node: LoopNode, frame: Frame, key: Any, peeled: int) -> Outco
         except NeverRepeats:
             pass
         except NeedPeel as need:
-            if not is_for or peeled > 1 or not _runs(start.stack[-1]):
+            if peeled >= PEELS:
                 raise ev.error("JG243", name=need.name, why=need.why) from None
             _reset(ev, block, mark, location, depth, frames)
             return _peel(ev, node, frame, key, start, peeled)
@@ -177,11 +189,12 @@ def _unrolled(ev: Any, node: LoopNode, frame: Frame) -> Outcome:
     return outcome
 
 
-def _symbolic(ev: Any, node: LoopNode, frame: Frame, key: Any, start: State) -> Outcome:
+def _symbolic(ev: Any, node: LoopNode, frame: Frame, key: Any, start: State, peeled: int) -> Outcome:
     flow = frame.tree.flow
     head = node.body
     header = Header(ev, key, start, flow.stored[node.header])
     header.wanted = flow.live_in[node.header]
+    header.may_peel = peeled < PEELS
     forms = [_general]
     if isinstance(head, BlockNode):
         if head.block.end == "for" and not head.block.instrs and isinstance(head.arms[1], Goto):
@@ -230,15 +243,16 @@ def _finish(op: Op, header: Header, skip: int = 0) -> State:
     return header.build(lambda t, name: next(results), False)
 
 
-def _check_conversions(ev: Any, header: Header, runs: bool, trips: Value | None) -> None:
-    """A number that changes its type in the first trip has another type if there is none: refuse that at run time."""
-    if not header.converted or runs:
-        return
-    names = ", ".join(sorted(set(header.converted.values())))
-    message = f"a loop that changes the type of {names} ran zero times"
-    if trips is not None:
+def _unconverted(ev: Any, header: Header, trips: Value, state: State) -> None:
+    """Behind a loop of perhaps no trip, let numbers that change their types in the first be what they were if so."""
+    ran = ev.g.greater(trips, ev.constant(0, np.int64))
+    for path, name in header.converted.items():
+        if len(path) == 2 and path[0] == "L":
+            state.locals[name] = chosen(ev, ran, state.locals[name], header.entry.locals[name])
+            continue
+        message = f"a loop that changes the type of {name} ran zero times"
         ev.note_refusal(message, trips)
-        ev.check(ev.g.greater(trips, ev.constant(0, np.int64)), NotImplementedError, message)
+        ev.check(ran, NotImplementedError, message)
 
 
 def _counted(ev: Any, node: LoopNode, frame: Frame, key: Any, header: Header) -> Outcome | None:
@@ -282,8 +296,9 @@ def _counted(ev: Any, node: LoopNode, frame: Frame, key: Any, header: Header) ->
     if isinstance(iterator.count, int) and isinstance(iterator.position, int):
         ev.counted_loops[op] = key
     runs = _runs(iterator) or surely(ev, 1, (1, trips))
-    _check_conversions(ev, header, runs, trips)
     state = _finish(op, header)
+    if header.converted and not runs:
+        _unconverted(ev, header, trips, state)
     if runs:
         state.locals = {k: _after_a_trip(ev, header, k, v) for k, v in state.locals.items()}
         state.heap.update({c.which: at for c, at in header.which_after.items() if c.which is not None})
@@ -362,6 +377,9 @@ def _general(ev: Any, node: LoopNode, frame: Frame, key: Any, header: Header) ->
     back = outcome.states[again]
     if not header.fits(back):
         return None
+    if header.converted and header.may_peel:
+        name = next(iter(header.converted.values()))
+        raise NeedPeel(name, "it is another number after a trip")
     exits = [t for t in outcome.states if t != again]
     order = [again, *exits]
     made = {*block.args, *(r for op in block.ops for r in op.results)}
@@ -386,6 +404,7 @@ def _general(ev: Any, node: LoopNode, frame: Frame, key: Any, header: Header) ->
     for i, slot in enumerate(merger.slots):
         slot.value.owner, slot.value.index = op, skip + i
     op.results[skip:] = [s.value for s in merger.slots]
+    ev.g.block.ops.extend(merger.behind.ops)
     if header.converted:
         _refuse_early_exit(ev, header, states)
     if not exits:

@@ -1,30 +1,22 @@
 """Joining states where control flow meets: the arms of a branch, the edges into a loop.
 
 In: the states of several edges, each with the block in which its values were computed. Out: one state whose parts that
-differ are *slots*: a new graph value, and what each edge yields for it. The rules for references are those of a ladder:
-the same cell stays itself; different cells are copied by value into a new cell, with the obligation that nobody stores
-to it while another name of what was copied is alive; where somebody does, the merge is traced again as a tagged choice.
-This room decides what is joined and how; the ops with regions are made by `control.py`.
+differ are *slots*: a new graph value, and what each edge yields for it. Values that have no common form become a
+`OneOf`. How arrays are joined is in `joining.py`; the ops with regions are made by `branches.py` and `loops.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from jitgrad.graph.ir import Block, Value
-from jitgrad.graph.ops.memory import Span
-from jitgrad.graph.types import BOOL, INT64, ArrayType, ListType, Type
-from jitgrad.location import Location
+from jitgrad.graph.ir import Value
+from jitgrad.graph.types import BOOL, ArrayType, ListType
 from jitgrad.trace.abstract import (
     UNBOUND,
     BoundMethod,
-    Box,
     Cell,
     DictRef,
     Func,
@@ -32,11 +24,12 @@ from jitgrad.trace.abstract import (
     IterRows,
     ListRef,
     Maybe,
+    OneOf,
     Poison,
     Record,
     Ref,
-    Reshape,
     Scalar,
+    SliceOf,
     TaggedRef,
 )
 from jitgrad.trace.alternatives import (
@@ -50,126 +43,20 @@ from jitgrad.trace.alternatives import (
     number_parts,
     number_type,
 )
-from jitgrad.trace.arrays import dtype_of, kind, read, shape_of
-from jitgrad.trace.context import Context
+from jitgrad.trace.arrays import kind
 from jitgrad.trace.frame import State
-from jitgrad.trace.identity import identify, joined_options, option_of, options_of
-from jitgrad.trace.inspection import cells_of, reachable, same, undefined, values_in
+from jitgrad.trace.inspection import cells_of, same
+from jitgrad.trace.joining import Joining, name_of
+from jitgrad.trace.ways import MANY_WAYS, choices_of, flag_of, sort_of
 
-__all__ = ["Edge", "Merger", "Obligations", "Slot", "cells_of", "reachable", "same", "undefined", "values_in"]
-
-
-@dataclass(slots=True)
-class Edge:
-    """One way into a merge: the block that computes its values, the values made there, the state at its end."""
-
-    block: Block
-    state: State
-    made: set[Value]
-    location: Location | None = None
+__all__ = ["Merger"]
 
 
-@dataclass(slots=True)
-class Slot:
-    """A value of the merged state: what stands for it, and what each edge gives (missing: undefined there)."""
-
-    value: Value
-    given: dict[int, Value]
-
-
-@dataclass(slots=True)
-class Obligations:
-    """What merges by value rely on.
-
-    Attributes
-    ----------
-    related : dict of Cell to dict of Cell to set
-        Cells that may be one array in the program, with the keys of the merges that say so.
-    tagged : set
-        Keys of merges that must be traced as tagged choices.
-    twins : dict of Cell to set of Cell
-        For those of which NumPy has one array where there are several here: all of them.
-    """
-
-    related: dict[Cell, dict[Cell, set[Any]]] = field(default_factory=dict)
-    tagged: set[Any] = field(default_factory=set)
-    twins: dict[Cell, set[Cell]] = field(default_factory=dict)
-
-    def forget(self) -> None:
-        """Forget what is said of cells: a trace begins again."""
-        self.related.clear()
-        self.twins.clear()
-
-    def unite(self, a: Cell, b: Cell) -> None:
-        """Record that two cells are one array, each with a copy of its own."""
-        self.relate(a, b, [])
-        both = self.twins.get(a, {a}) | self.twins.get(b, {b})
-        self.twins |= dict.fromkeys(both, both)
-
-    def relate(self, a: Cell, b: Cell, keys: Iterable[Any]) -> bool:
-        """Record that two cells may be one array; return whether that is new."""
-        if a is b:
-            return False
-        new = b not in self.related.get(a, {})
-        self.related.setdefault(a, {}).setdefault(b, set()).update(keys)
-        self.related.setdefault(b, {}).setdefault(a, set()).update(keys)
-        return new
-
-    def near(self, cell: Cell) -> dict[Cell, set[Any]]:
-        """Return the cells that may be the same array as this one."""
-        twins = self.twins.get(cell)
-        if twins is None:
-            return self.related.get(cell, {})
-        found: dict[Cell, set[Any]] = {}
-        for twin in twins:
-            for c, keys in self.related[twin].items():
-                found.setdefault(c, set()).update(keys)
-        return found
-
-
-class Merger:
+class Merger(Joining):
     """Joins the states of edges; one for an `if` or for the exits of a loop.
 
-    After `merge` has been called for each target, `slots` says what the edges must yield.
+    After `merge` has been called for each target, `slots` says what the edges must yield, and `behind` what follows.
     """
-
-    def __init__(self, ctx: Context, edges: Sequence[Edge], key: Any, obligations: Obligations) -> None:
-        self.ctx = ctx
-        self.edges = list(edges)
-        self.key = key
-        self.obligations = obligations
-        self.slots: list[Slot] = []
-        self._phis: dict[Any, Any] = {}
-
-    @contextmanager
-    def on(self, k: int) -> Any:
-        """Emit at the end of an edge's block, with its heap."""
-        ctx, edge = self.ctx, self.edges[k]
-        block, heap = ctx.g.block, ctx.heap
-        ctx.g.block, ctx.heap = edge.block, edge.state.heap
-        try:
-            yield
-        finally:
-            ctx.g.block, ctx.heap = block, heap
-
-    def slot(self, t: Type, given: dict[int, Value], name: str = "") -> Value:
-        """Return the value that stands for what the edges give."""
-        for slot in self.slots:
-            if slot.given == given and slot.value.type == t:
-                return slot.value
-        value = Value(t, Block(), 0, name)
-        self.slots.append(Slot(value, given))
-        return value
-
-    def outer(self, value: Value, k: int) -> bool:
-        """Whether a value that edge k gives is defined outside of it."""
-        return value not in self.edges[k].made
-
-    def known(self, values: Sequence[Any], ks: Sequence[int]) -> bool:
-        """Whether a value is one and the same on all edges, and known outside of them."""
-        return all(same(values[0], v) for v in values[1:]) and all(
-            self.outer(v, k) for value, k in zip(values, ks, strict=True) for v in values_in(value)
-        )
 
     # --- states
 
@@ -206,19 +93,14 @@ class Merger:
                 todo.append(cell.which)
             having = [k for k in ks if cell in states[k].heap]
             if not having:
-                if cell in self._new_contents:
-                    merged.heap[cell] = self._new_contents[cell]
+                if cell in self.new_contents:
+                    merged.heap[cell] = self.new_contents[cell]
                     todo.extend(cells_of(merged.heap[cell]))
                 continue
             content = self.content(("H", cell), [states[k].heap[cell] for k in having], having)
             merged.heap[cell] = content
             todo.extend(cells_of(content))
         return merged
-
-    @property
-    def _new_contents(self) -> dict[Cell, Any]:
-        made: dict[Cell, Any] = self._phis.setdefault("contents", {})
-        return made
 
     def content(self, path: Any, contents: list[Any], ks: list[int]) -> Any:
         """Join what a cell holds on several edges."""
@@ -232,10 +114,9 @@ class Merger:
                 return Poison("a list that grows on one path only")
             if self.known(contents, ks):
                 return contents[0]
-            types = {c.type for c in contents}
-            if len(types) > 1:
-                return Poison(f"an array is {' or '.join(sorted(map(str, types)))}")
-            return self.slot(contents[0].type, dict(zip(ks, contents, strict=True)), contents[0].name)
+            held = self.array_slot(dict(zip(ks, contents, strict=True)), contents[0].name)
+            types = sorted({str(c.type) for c in contents})
+            return self.poison(path, " or ".join(types), contents, ks) if held is None else held
         return self.value(path, contents, ks)
 
     def _grown_list(self, path: Any, contents: list[Any], ks: list[int]) -> Any:
@@ -257,14 +138,15 @@ class Merger:
         given = {}
         for k, content in zip(ks, contents, strict=True):
             with self.on(k):
-                given[k] = content if isinstance(content, Value) else self._listed(content, name, element)
+                given[k] = content if isinstance(content, Value) else self._listed(cell, content, name, element)
         return self.slot(ListType(element), given, cell.name)
 
-    def _listed(self, items: tuple[Any, ...], name: str, element: ArrayType) -> Value:
+    def _listed(self, cell: Cell, items: tuple[Any, ...], name: str, element: ArrayType) -> Value:
         made: Value = self.ctx.g.list_empty(type=ListType(element))
         for item in items:
             held = as_item(self.ctx, item, name, element)
             assert held is not None
+            self.obligations.hold(cell, cells_of(item))
             made = self.ctx.g.list_push(made, held)
         return made
 
@@ -275,14 +157,16 @@ class Merger:
         first = values[0]
         if self.known(values, ks):
             return first
-        if any(isinstance(v, Poison) for v in values):
-            return next(v for v in values if isinstance(v, Poison))
+        held = [self.edges[k].state.heap.get(c) for v, k in zip(values, ks, strict=True) for c in _arrays_of(v)]
+        poison = next((v for v in (*values, *held) if isinstance(v, Poison)), None)
+        if poison is not None:
+            return poison
         if any(v is UNBOUND or isinstance(v, Maybe) for v in values):
             return self._maybe(path, values, ks)
         if all(is_any_number(v) for v in values):
             return self._number(path, values, ks)
         if all(isinstance(v, Ref | TaggedRef) for v in values):
-            return self._array(path, values, ks)
+            return self.array(path, values, ks)
         if all(isinstance(v, tuple) for v in values) and len({(type(v), len(v)) for v in values}) == 1:
             items = [self.value((*path, i), list(part), ks) for i, part in enumerate(zip(*values, strict=True))]
             return tuple(items) if type(first) is tuple else type(first)(*items)
@@ -300,9 +184,54 @@ class Merger:
                 return self._container(path, values, ks)
             if isinstance(first, BoundMethod) and len({id(v.function) for v in values}) == 1:
                 return BoundMethod(first.function, self.value((*path, "self"), [v.self for v in values], ks))
-        return self._poison(path, "values of different types", values, ks)
+            if isinstance(first, SliceOf):
+                return self._slice(path, values, ks)
+        return self.one_of(path, values, ks)
 
-    def _poison(self, path: Any, why: str, values: list[Any], ks: list[int]) -> Poison:
+    def _slice(self, path: Any, values: list[Any], ks: list[int]) -> Any:
+        parts = [self.value((*path, n), [getattr(v, n) for v in values], ks) for n in ("start", "stop", "step")]
+        return next((p for p in parts if isinstance(p, Poison)), SliceOf(*parts))
+
+    def one_of(self, path: Any, values: list[Any], ks: list[int]) -> Any:
+        """Join values that have no common form: each sort by itself, and flags that say which it is."""
+        ctx = self.ctx
+        if len(values) == 1 and not isinstance(values[0], OneOf):
+            return self.poison(path, "made on one path", values, ks)
+        sorts: list[Any] = []
+        # For each sort, by edge: the position of its value among the choices there, and the value.
+        given: list[dict[int, tuple[int, Any]]] = []
+        for k, v in zip(ks, values, strict=True):
+            for position, choice in enumerate(choices_of(v)):
+                with self.on(k):
+                    sort = sort_of(ctx, choice)
+                at = sorts.index(sort) if sort is not None and sort in sorts else None
+                if sort is None:
+                    at = next((i for i, g in enumerate(given) if same(next(iter(g.values()))[1], choice)), None)
+                if at is None:
+                    at = len(sorts)
+                    sorts.append(sort)
+                    given.append({})
+                if k in given[at]:
+                    return self.poison(path, "one of two values of one type", values, ks)
+                given[at][k] = position, choice
+        if not 1 < len(sorts) <= MANY_WAYS:
+            return self.poison(path, "values of different types", values, ks)
+        choices = []
+        for i, own in enumerate(given):
+            made = self.value((*path, "way", i), [c for _, c in own.values()], list(own))
+            if isinstance(made, Poison):
+                return made
+            choices.append(made)
+        flags = []
+        for own in given[:-1]:
+            held = {}
+            for k, v in zip(ks, values, strict=True):
+                with self.on(k):
+                    held[k] = flag_of(ctx, v, own[k][0] if k in own else None)
+            flags.append(self.slot(BOOL, held))
+        return OneOf(tuple(flags), tuple(choices))
+
+    def poison(self, path: Any, why: str, values: list[Any], ks: list[int]) -> Poison:
         places = [self.edges[k].location for k in ks]
         lines = " and ".join(dict.fromkeys(str(p) for p in places if p is not None))
         texts = " or ".join(dict.fromkeys(_describe(v) for v in values))
@@ -318,7 +247,7 @@ class Merger:
                     found = given_part(self.ctx, v, t, part)
                 if found is not None:
                     given[k] = found
-            made.append(self.slot(part.type, given, _name(path) if part.role == "value" else ""))
+            made.append(self.slot(part.type, given, name_of(path) if part.role == "value" else ""))
         return number_of(t, made, *joined_bounds([v for v in values if kind(v) == "int"] if len(t) == 1 else []))
 
     def _maybe(self, path: Any, values: list[Any], ks: list[int]) -> Any:
@@ -345,118 +274,20 @@ class Merger:
         names = {tuple(n for n, _ in c) for c in contents} if not isinstance(first, ListRef) else {()}
         classes = {v.cls for v in values} if isinstance(first, Record) else {None}
         if len(shapes) > 1 or len(names) > 1 or len(classes) > 1:
-            return self._poison(path, "different objects", values, ks)
+            return self.one_of(path, values, ks)
         cell = Cell(first.cell.name)
         made = replace(first, cell=cell)
         self._phis[key] = made
         for v in values:
             self.obligations.relate(cell, v.cell, [(self.key, path)])
-        self._new_contents[cell] = self.content((*path, "items"), contents, ks)
+            if v.cell.arrays is not None:
+                self.obligations.hold(cell, [v.cell.arrays])
+        self.new_contents[cell] = self.content((*path, "items"), contents, ks)
         return made
 
-    # --- arrays
 
-    def _array(self, path: Any, values: list[Any], ks: list[int]) -> Any:
-        types = set()
-        for v, k in zip(values, ks, strict=True):
-            with self.on(k):
-                types.add(ArrayType(dtype_of(self.ctx, v), shape_of(self.ctx, v)))
-        if len(types) > 1:
-            return self._poison(path, f"an array that is {' or '.join(sorted(map(str, types)))}", values, ks)
-        if all(isinstance(v, Ref) for v in values):
-            forms = {(v.cell, _form(v.view)) for v in values}
-            if len(forms) == 1 and values[0].view:
-                return Ref(values[0].cell, self._joined_view(path, [v.view for v in values], ks))
-        key = (tuple(values), tuple(ks))
-        if key not in self._phis:
-            if (self.key, path) in self.obligations.tagged:
-                self._phis[key] = self._tag(values, ks)
-            else:
-                self._phis[key] = self._phi(path, values, ks, types.pop())
-        return self._phis[key]
-
-    def _phi(self, path: Any, values: list[Any], ks: list[int], t: ArrayType) -> Ref:
-        cell = Cell(_name(path))
-        given = {}
-        for k, v in zip(ks, values, strict=True):
-            with self.on(k):
-                given[k] = read(self.ctx, v)
-            for old in cells_of(v):
-                self.obligations.relate(cell, old, [(self.key, path)])
-                for other, keys in list(self.obligations.near(old).items()):
-                    self.obligations.relate(cell, other, {*keys, (self.key, path)})
-        self._new_contents[cell] = self.slot(t, given, _name(path))
-        self._identify(cell, values, ks)
-        return Ref(cell)
-
-    def _identify(self, cell: Cell, values: list[Any], ks: list[int]) -> None:
-        """Carry which of the caller's arrays a merged array is, if it may be one."""
-        ctx = self.ctx
-        options = joined_options(options_of(ctx, v, partial(self.outer, k=k)) for k, v in zip(ks, values, strict=True))
-        if not options:
-            return
-        given = {}
-        for k, v in zip(ks, values, strict=True):
-            with self.on(k):
-                given[k] = option_of(ctx, v, options)
-        self._new_contents.update(identify(cell, options, self.slot(INT64, given)))
-
-    def _tag(self, values: list[Any], ks: list[int]) -> TaggedRef:
-        choices: list[Ref] = []
-        for v in values:
-            for r in v.choices if isinstance(v, TaggedRef) else (v,):
-                if r not in choices:
-                    choices.append(r)
-        given = {}
-        g = self.ctx.g
-        for k, v in zip(ks, values, strict=True):
-            with self.on(k):
-                if isinstance(v, Ref):
-                    given[k] = self.ctx.constant(choices.index(v), np.int64)
-                    continue
-                tag = self.ctx.constant(choices.index(v.choices[-1]), np.int64)
-                for i, r in enumerate(v.choices[:-1]):
-                    hit = g.equal(v.tag, self.ctx.constant(i, np.int64))
-                    tag = g.select(hit, self.ctx.constant(choices.index(r), np.int64), tag)
-                given[k] = tag
-        return TaggedRef(self.slot(INT64, given, "tag"), tuple(choices))
-
-    def _joined_view(self, path: Any, views: list[Any], ks: list[int]) -> Any:
-        links: list[Any] = []
-        for parts in zip(*views, strict=True):
-            if isinstance(parts[0], Reshape):
-                links.append(parts[0])
-                continue
-            entries = []
-            for es in zip(*(p.entries for p in parts), strict=True):
-                numbers = [self._joined_int([e[i] for e in es], ks) for i in range(len(es[0]))]
-                entries.append(type(es[0])(*numbers))
-            links.append(Box(tuple(entries), parts[0].order))
-        return tuple(links)
-
-    def _joined_int(self, numbers: list[Any], ks: list[int]) -> Any:
-        if self.known(numbers, ks):
-            return numbers[0]
-        given = {}
-        for k, n in zip(ks, numbers, strict=True):
-            with self.on(k):
-                given[k] = self.ctx.dim(n)
-        return self.slot(INT64, given)
-
-
-def _form(view: Any) -> Any:
-    """Return a view without its numbers: two views of one form differ in integers only."""
-    made: list[Any] = []
-    for link in view:
-        if isinstance(link, Reshape):
-            made.append(link)
-        else:
-            made.append((tuple((type(e), e[2] if isinstance(e, Span) else None) for e in link.entries), link.order))
-    return tuple(made)
-
-
-def _name(path: Any) -> str:
-    return path[1] if len(path) == 2 and isinstance(path[1], str) else ""
+def _arrays_of(v: Any) -> list[Cell]:
+    return cells_of(v) if isinstance(v, Ref | TaggedRef | OneOf) else []
 
 
 def _describe(v: Any) -> str:
@@ -466,7 +297,9 @@ def _describe(v: Any) -> str:
         return v.kind if v.kind != "numpy" else v.value.array.dtype.name
     if isinstance(v, Record):
         return v.cls.__name__
-    if isinstance(v, Ref | TaggedRef):
+    if isinstance(v, Ref | TaggedRef | Value):
         return "array"
+    if isinstance(v, OneOf):
+        return " or ".join(_describe(c) for c in v.choices)
     table = {ListRef: "list", DictRef: "dict", Func: "function"}
     return table.get(type(v), type(v).__name__)

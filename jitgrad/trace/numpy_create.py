@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from jitgrad.errors import UnsupportedError, check_text
 from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.shape import broadcast_to, reshape_to
 from jitgrad.graph.types import Dim
@@ -388,10 +389,20 @@ def _linspace(
     step = g.divide(gap, div) if not isinstance(parts, int) or parts > 0 else ctx.constant(math.nan, own)
     at = reshape_to(g, iota(ctx, count, own), (count, *(1 for _ in gap.shape)))
     move = gap if isinstance(parts, int) and parts <= 0 else step
+    if not isinstance(parts, int):
+        # One point alone has no step, and is the start.
+        several = g.greater(parts, ctx.constant(0, np.int64))
+        rooms = [broadcast_to(g, v, gap.shape) for v in (several, ctx.constant(math.nan, own))]
+        move, step = g.select(rooms[0], step, gap), g.select(rooms[0], step, rooms[1])
+        if retstep and gap.array.rank:
+            refusal = ctx.error("JG235", name="np.linspace of one point between arrays", argument="retstep")
+            ctx.check(several, UnsupportedError, check_text(refusal))
     made = g.add(g.multiply(at, move), a)
     if endpoint and (not isinstance(count, int) or count > 1):
         # NumPy puts the end in exactly; it is not what rounding of the formula gives.
         is_last = g.equal(iota(ctx, count), ctx.dim(parts))
+        if not isinstance(parts, int):
+            is_last = g.logical_and(is_last, broadcast_to(g, several, is_last.shape))
         is_last = reshape_to(g, is_last, (count, *(1 for _ in gap.shape)))
         made = g.select(is_last, broadcast_to(g, b, made.shape), made)
     if wanted.kind in "iu":

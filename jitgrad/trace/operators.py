@@ -21,11 +21,12 @@ from jitgrad.trace.abstract import (
     DictRef,
     External,
     ListRef,
+    OneOf,
     Record,
     Scalar,
 )
 from jitgrad.trace.arithmetic import NUMPY_BINARY, PYTHON_BINARY, unary
-from jitgrad.trace.arrays import as_array, is_array, is_number, is_numeric
+from jitgrad.trace.arrays import as_array, dtype_of, is_array, is_number, is_numeric, kind, scalar_value
 from jitgrad.trace.attributes import attribute, opened
 from jitgrad.trace.calls import METHODS, class_of, is_known, outside_of
 from jitgrad.trace.comparisons import COMPARISON_METHODS, compare_op, contains_op
@@ -56,7 +57,7 @@ _METHODS = {
 
 def binary_op(ctx: Context, op: str, x: Any, y: Any, inplace: bool = False) -> Any:
     """Return `x op y`; with `inplace`, what `x op= y` binds, arrays and lists being changed in place."""
-    if isinstance(x, AnyOf) or isinstance(y, AnyOf):
+    if isinstance(x, AnyOf | OneOf) or isinstance(y, AnyOf | OneOf):
         return ctx.by_choice(partial(binary_op, ctx, op, inplace=inplace), x, y)
     if is_numeric(x) and is_numeric(y):
         return _numeric(ctx, op, x, y, inplace)
@@ -67,6 +68,8 @@ def binary_op(ctx: Context, op: str, x: Any, y: Any, inplace: bool = False) -> A
         if any(isinstance(v, Record | External) and is_object(v) for v in (x, y)):
             raise _unsupported_operands(ctx, op, x, y, inplace)
     x, y = opened_container(ctx, x), opened_container(ctx, y)
+    if op == "*":
+        x, y = _repeats(ctx, x, y), _repeats(ctx, y, x)
     if isinstance(x, str) and op == "%" and not is_known(y):
         return percent(ctx, x, y)
     if is_array_like(x) or is_array_like(y):
@@ -77,6 +80,22 @@ def binary_op(ctx: Context, op: str, x: Any, y: Any, inplace: bool = False) -> A
     if is_known(x) and is_known(y):
         return PYTHON_BINARY[op](x, y)
     raise _unsupported_operands(ctx, op, x, y, inplace)
+
+
+def _repeats(ctx: Context, x: Any, y: Any) -> Any:
+    """Return a factor of a list or tuple y: a NumPy scalar repeats it as a Python int does, and must be whole.
+
+    Raises
+    ------
+    TypeError
+        As NumPy, for a scalar that is not.
+    """
+    if not isinstance(y, tuple | ListRef) or is_array(x) or not is_number(x) or kind(x) != "numpy":
+        return x
+    dtype = dtype_of(ctx, x)
+    if dtype.kind not in "iu":
+        raise TypeError(f"can't multiply sequence by non-int of type 'numpy.{dtype.type.__name__}'")
+    return Scalar(scalar_value(ctx, x, np.int64), "int") if isinstance(x, Scalar) else int(x)
 
 
 def _unsupported_operands(ctx: Context, op: str, x: Any, y: Any, inplace: bool) -> TypeError:
@@ -180,7 +199,7 @@ def _list_plus(ctx: Context, x: ListRef, y: Any, inplace: bool) -> Any:
 
 def unary_op(ctx: Context, op: str, x: Any) -> Any:
     """Return `-x`, `+x` or `~x`."""
-    if isinstance(x, AnyOf):
+    if isinstance(x, AnyOf | OneOf):
         return ctx.by_choice(partial(unary_op, ctx, op), x)
     if isinstance(x, np.ndarray):
         x = ctx.fresh(as_array(ctx, x))
@@ -270,18 +289,18 @@ def _inplace(op: str) -> Callable[..., Any]:
 
 
 def _register_methods(*kinds: str) -> None:
-    for kind in kinds:
+    for of in kinds:
         for op, name in _METHODS.items():
-            METHODS[kind, f"__{name}__"] = _as_method(binary_op, op)
-            METHODS[kind, f"__r{name}__"] = _reflected(op)
-            METHODS[kind, f"__i{name}__"] = _inplace(op)
+            METHODS[of, f"__{name}__"] = _as_method(binary_op, op)
+            METHODS[of, f"__r{name}__"] = _reflected(op)
+            METHODS[of, f"__i{name}__"] = _inplace(op)
         for op, name in COMPARISON_METHODS.items():
-            METHODS[kind, name] = _as_method(compare_op, op)
+            METHODS[of, name] = _as_method(compare_op, op)
         for op, name in {"-": "__neg__", "+": "__pos__", "~": "__invert__"}.items():
-            METHODS[kind, name] = _as_method(unary_op, op)
-        METHODS[kind, "__getitem__"] = get_item_op
-        METHODS[kind, "__setitem__"] = set_item_op
-        METHODS[kind, "__contains__"] = _as_method(lambda ctx, x, y: contains_op(ctx, y, x))
+            METHODS[of, name] = _as_method(unary_op, op)
+        METHODS[of, "__getitem__"] = get_item_op
+        METHODS[of, "__setitem__"] = set_item_op
+        METHODS[of, "__contains__"] = _as_method(lambda ctx, x, y: contains_op(ctx, y, x))
         for name, function in (
             ("__len__", len),
             ("__abs__", abs),
@@ -289,7 +308,7 @@ def _register_methods(*kinds: str) -> None:
             ("__int__", int),
             ("__bool__", bool),
         ):
-            METHODS[kind, name] = _by_builtin(function)
+            METHODS[of, name] = _by_builtin(function)
 
 
 def _by_builtin(function: Any) -> Callable[..., Any]:

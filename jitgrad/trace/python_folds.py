@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from jitgrad.graph.ir import Value
-from jitgrad.trace.abstract import IterSequence, Scalar, TaggedRef
+from jitgrad.trace.abstract import IterSequence, Ref, Scalar, TaggedRef
 from jitgrad.trace.alternatives import (
     NumberPart,
     NumberType,
@@ -40,6 +40,8 @@ from jitgrad.trace.sizes import static_int
 
 __all__ = ["choose", "folded", "kind_or_none", "python_sum", "type_is"]
 
+# Known trips from which a sum of arrays is a loop.
+_FEW = 8
 _COMPENSATED = sys.version_info >= (3, 12)
 _EMPTY = "iterable argument is empty" if sys.version_info >= (3, 12) else "arg is an empty sequence"
 
@@ -182,6 +184,8 @@ def python_sum(ctx: Context, iterable: Any, start: Any = 0) -> Any:
     with ctx.g.region():
         # Only to see what the items are: the ops are dropped with the block.
         first = item_at(ctx, it, 0)
+    if isinstance(first, Ref) and (isinstance(count, Scalar) or count > _FEW):
+        return ctx.call(_added, [it, start])
     if not is_any_number(first):
         return _sum_items(
             ctx, tuple(item_at(ctx, it, k) for k in range(static_int(ctx, count, "the items of sum()"))), start
@@ -189,6 +193,13 @@ def python_sum(ctx: Context, iterable: Any, start: Any = 0) -> Any:
     if _COMPENSATED and type_is(first, "float") and kind(start) in ("int", "float", "bool"):
         return _sum_float_rows(ctx, it, count, start)
     return folded(ctx, it, count, 0, start, lambda acc, x: binary_op(ctx, "+", acc, x))
+
+
+def _added(items: Any, total: Any) -> Any:
+    """Be traced like a function of the program: the first trip may change the type."""
+    for item in items:
+        total = total + item
+    return total
 
 
 def _sum_items(ctx: Context, items: Sequence[Any], start: Any) -> Any:

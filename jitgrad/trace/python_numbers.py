@@ -14,7 +14,7 @@ import numpy as np
 
 from jitgrad.graph.ir import Value
 from jitgrad.trace import arithmetic, arrays, promotion
-from jitgrad.trace.abstract import AnyOf, DictRef, External, IndexRange, ListRef, Record, Scalar
+from jitgrad.trace.abstract import AnyOf, DictRef, External, IndexRange, ListRef, OneOf, Record, Scalar
 from jitgrad.trace.alternatives import apart
 from jitgrad.trace.arrays import (
     as_array,
@@ -51,7 +51,7 @@ def truth_value(ctx: Context, x: Any = False) -> Any:
         x = opened(ctx, x)
     if isinstance(x, np.ndarray):
         x = ctx.fresh(as_array(ctx, x))
-    if isinstance(x, AnyOf):
+    if isinstance(x, AnyOf | OneOf):
         return ctx.by_choice(partial(truth_value, ctx), x)
     if is_numeric(x):
         return truth(ctx, x)

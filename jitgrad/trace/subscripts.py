@@ -15,6 +15,7 @@ from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.shape import broadcast_to, move_axes, reshape_to
 from jitgrad.graph.types import Dim
 from jitgrad.trace.abstract import Box, Cell, DictRef, External, ListRef, Ref, Scalar, SliceOf, TaggedRef
+from jitgrad.trace.alternatives import as_item, item_form
 from jitgrad.trace.arrays import (
     as_array,
     broadcast_dims,
@@ -27,7 +28,7 @@ from jitgrad.trace.arrays import (
     shape_of,
     write,
 )
-from jitgrad.trace.context import Context
+from jitgrad.trace.context import PACKED, Context
 from jitgrad.trace.keys import (
     basic_box,
     box_view,
@@ -326,6 +327,24 @@ def _grown_get(ctx: Context, cell: Cell, items: Value, key: Any) -> Any:
     return ctx.list_item(cell, value)
 
 
+def _grown_set(ctx: Context, cell: Cell, items: Value, key: Any, v: Any) -> None:
+    if isinstance(key, slice | SliceOf):
+        raise ctx.error("JG221", what="a store into a slice of a list that grew in a loop")
+    name, element = ctx.list_kinds.get(cell, "array"), items.type.element  # type: ignore[union-attr]
+    made, form = as_item(ctx, v, name, element), item_form(ctx, v)
+    alike = made is not None and made.type == element and form is not None
+    if name not in PACKED and alike and form is not None and form[0] != name:
+        # Python's and NumPy's numbers together: one array can be made of them, but no item can be taken.
+        alike = "array" not in (name, form[0]) and form[1] == element
+        ctx.list_kinds[cell] = "mixed" if alike else name
+    if not alike:
+        raise ctx.error("JG221", what=f"a store of {describe(v)} into a list of {element} ({name})")
+    at = index_int(ctx, key, ctx.g.list_length(items), 0, "list assignment index out of range")
+    ctx.conflict(cell)
+    ctx.hold(cell, v)
+    ctx.heap[cell] = ctx.g.list_set(items, ctx.dim(at), made)
+
+
 def set_item(ctx: Context, x: Any, key: Any, v: Any) -> None:
     """Do `x[key] = v` for arrays and built-in containers."""
     if isinstance(x, Ref | TaggedRef):
@@ -334,7 +353,8 @@ def set_item(ctx: Context, x: Any, key: Any, v: Any) -> None:
     if isinstance(x, ListRef):
         items = ctx.heap[x.cell]
         if isinstance(items, Value):
-            raise ctx.error("JG221", what="a store into a list that grew in a loop")
+            _grown_set(ctx, x.cell, items, key, v)
+            return
         changed = list(items)
         key = static_key(ctx, key, "the index of a list")
         changed[key] = items_assigned(ctx, v) if isinstance(key, slice) else v

@@ -6,7 +6,6 @@ choice.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -38,6 +37,7 @@ from jitgrad.trace.abstract import (
     External,
     ListRef,
     Maybe,
+    OneOf,
     Poison,
     Record,
     Ref,
@@ -47,13 +47,14 @@ from jitgrad.trace.abstract import (
 from jitgrad.trace.alternatives import single_choices
 from jitgrad.trace.arrays import as_array, read
 from jitgrad.trace.branches import DeadEnd, Restart, is_of_the_program
+from jitgrad.trace.calls import parameter_names
 from jitgrad.trace.context import NeedStatic
 from jitgrad.trace.evaluator import Evaluator
-from jitgrad.trace.fitting import LoopSignal
+from jitgrad.trace.fitting import LoopSignal, NeedUnroll
 from jitgrad.trace.identity import UNKNOWN, known_option, option_of, options_of
 from jitgrad.trace.inspection import same
-from jitgrad.trace.instructions import bound_value
-from jitgrad.trace.merge import Obligations
+from jitgrad.trace.instructions import bound_value, refuse_poison
+from jitgrad.trace.obligations import Obligations
 from jitgrad.trace.results import (
     ArgumentResult,
     ChoiceResult,
@@ -123,6 +124,13 @@ def trace(
             else:
                 statics[need.leaf] = values[need.leaf]
                 notes.append(f"argument {need.leaf} is static: {need.why}")
+        except NeedUnroll as need:
+            # What a finished loop counted is needed behind it.
+            obligations.forget()
+            if need.key in unrolled:
+                raise error("JG228", attempt.ctx.location, why=need.why) from None
+            unrolled.add(need.key)
+            notes.append(f"traced again: a loop is unrolled: {need.why}")
         except (JitgradError, GraphTypeError, LoopSignal, AssertionError, RecursionError):
             raise
         except Exception as exception:
@@ -161,9 +169,10 @@ class _Trace:
         self.orders: dict[int, int] = {}
         self.rank_0: set[int] = set()
         self.shared: set[Cell] = set()
+        self.choices: dict[int, ChoiceResult] = {}  # by identity of the abstract values, which the trace keeps
 
     def run(self, args: Sequence[Spec], kwargs: dict[str, Spec]) -> Traced:
-        names = _parameter_names(self.transform.function, len(args))
+        names = parameter_names(self.transform.function, len(args))
         given = [self.abstract(spec, name) for spec, name in zip(args, names, strict=True)]
         named = {k: self.abstract(spec, k) for k, spec in kwargs.items()}
         ctx = self.ctx
@@ -336,8 +345,11 @@ class _Trace:
         """Return how to rebuild a result; its leaves become yields of the graph."""
         ctx = self.ctx
         x = bound_value(ctx, "the result", x) if isinstance(x, Maybe | Poison) else x
+        refuse_poison(ctx, x, "the result")
         if isinstance(x, Scalar | AnyOf):
             return self._number(x)
+        if isinstance(x, OneOf):
+            return self._one_of(x)
         if isinstance(x, Ref | TaggedRef):
             return self._array(x)
         if isinstance(x, tuple) and not _plain(x):
@@ -366,16 +378,32 @@ class _Trace:
             raise ctx.error("JG225", what=names.get(type(x), "a " + type(x).__name__))
         return StaticResult(x)
 
+    def _one_of(self, x: OneOf) -> ChoiceResult:
+        """Return how to rebuild one of several values: what one of them holds is no other result's."""
+        if id(x) not in self.choices:
+            tag = self._tag(x.flags)
+            children = []
+            for choice in x.choices:
+                results, self.ctx.results = self.ctx.results, {}
+                choices, self.choices = self.choices, {}
+                children.append(self.result(choice))
+                self.ctx.results, self.choices = results, choices
+            self.choices[id(x)] = ChoiceResult(tag.index, tuple(children))
+        return self.choices[id(x)]
+
     def _number(self, x: Scalar | AnyOf) -> Any:
-        g = self.ctx.g
         flags, kinds, values = zip(*single_choices(self.ctx, x), strict=True)
         if len(kinds) == 1:
             return self._leaf(values[0], kinds[0])
-        which = self.ctx.constant(len(kinds) - 1, np.int64)
-        for k, flag in reversed(list(enumerate(flags[:-1]))):
-            which = g.select(flag, self.ctx.constant(k, np.int64), which)
-        tag = self._leaf(which, "int")
+        tag = self._tag(flags[:-1])
         return ChoiceResult(tag.index, tuple(self._leaf(v, k) for v, k in zip(values, kinds, strict=True)))
+
+    def _tag(self, flags: Sequence[Value]) -> LeafResult:
+        """Return which of some choices is made, the last having no flag."""
+        which = self.ctx.constant(len(flags), np.int64)
+        for k, flag in reversed(list(enumerate(flags))):
+            which = self.ctx.g.select(flag, self.ctx.constant(k, np.int64), which)
+        return self._leaf(which, "int")
 
     def _leaf(self, value: Value, kind: str) -> LeafResult:
         index = len(self.yields)
@@ -435,13 +463,3 @@ class _Trace:
 
 def _plain(x: tuple[Any, ...]) -> bool:
     return all(not isinstance(v, Abstract | np.ndarray) and (not isinstance(v, tuple) or _plain(v)) for v in x)
-
-
-def _parameter_names(function: Any, count: int) -> list[str]:
-    try:
-        parameters = list(inspect.signature(function).parameters.values())
-    except (TypeError, ValueError):
-        parameters = []
-    names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    rest = next((p.name for p in parameters if p.kind == p.VAR_POSITIONAL), "arg")
-    return [names[k] if k < len(names) else f"{rest}{k - len(names)}" for k in range(count)]

@@ -8,11 +8,8 @@ function stores into stays inside: the heap is put back afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import is_dataclass, replace
+from collections.abc import Callable, Sequence
 from typing import Any
-
-import numpy as np
 
 from jitgrad.graph.diff.adjoint import adjoint
 from jitgrad.graph.diff.tangent import tangent
@@ -22,36 +19,28 @@ from jitgrad.graph.types import ArrayType, Type
 from jitgrad.trace.abstract import (
     Abstract,
     AnyOf,
-    Cell,
-    DictRef,
-    External,
-    ListRef,
-    Record,
     Ref,
     Scalar,
     TaggedRef,
 )
-from jitgrad.trace.alternatives import is_any_number, number_type
+from jitgrad.trace.alternatives import is_any_number
 from jitgrad.trace.arrays import as_array, cast, describe, dtype_of, is_array, kind, read, scalar_value, shape_of
-from jitgrad.trace.attributes import attribute, opened
 from jitgrad.trace.branches import DeadEnd
 from jitgrad.trace.calls import Native
 from jitgrad.trace.context import Context, kind_of_python
 from jitgrad.trace.inspection import cells_of, values_in
 from jitgrad.trace.iteration import sequence_of
+from jitgrad.trace.leaves import float_leaves, map_leaves, settled, with_leaves
 from jitgrad.trace.views import laid_as
 from jitgrad.transform import Transform, argument_positions
 
 __all__ = [
     "Lifted",
     "apply_transform",
-    "float_leaves",
     "make_transform",
     "make_vjp",
-    "map_leaves",
     "pulled",
     "pushed",
-    "with_leaves",
 ]
 
 
@@ -98,105 +87,6 @@ def _jvp(ctx: Context, function: Any, primals: Any, tangents: Any, has_aux: bool
     return pushed(ctx, t, sequence_of(ctx, primals), sequence_of(ctx, tangents))
 
 
-# --- leaves of abstract values
-
-
-def _is_float_leaf(ctx: Context, x: Any) -> bool:
-    if isinstance(x, AnyOf):
-        return any(_is_float_leaf(ctx, c) for c in x.choices)
-    if isinstance(x, Scalar | Ref | TaggedRef) or kind_of_python(x) is not None:
-        return dtype_of(ctx, x).kind in "fc"
-    return False
-
-
-def _decided(ctx: Context, x: Any) -> Any:
-    """Return a float leaf as a number of one type: one that may be an int is differentiated as the float it may be."""
-    if not isinstance(x, AnyOf):
-        return x
-    dtype = np.result_type(*(d for _, d in number_type(ctx, x)))
-    return _number_like(ctx, x, scalar_value(ctx, x, dtype))
-
-
-def map_leaves(ctx: Context, x: Any, function: Callable[[Any], Any]) -> Any:
-    """Return an abstract value of the same structure with `function` applied to every number and array.
-
-    Containers are made anew, so that the result shares no storage with x.
-    """
-    if isinstance(x, Ref | TaggedRef | np.ndarray) or is_any_number(x):
-        return function(x)
-    if isinstance(x, tuple):
-        items = [map_leaves(ctx, v, function) for v in x]
-        return tuple(items) if type(x) is tuple else type(x)(*items)
-    if isinstance(x, External):
-        x = _as_record(ctx, x)
-        if isinstance(x, External):
-            return x
-    if isinstance(x, ListRef | DictRef | Record):
-        content = ctx.heap[x.cell]
-        if isinstance(content, Value):
-            raise ctx.error("JG113", what="a list that grew in a loop")
-        made = replace(x, cell=Cell(x.cell.name))
-        if isinstance(x, ListRef):
-            ctx.heap[made.cell] = tuple(map_leaves(ctx, v, function) for v in content)
-        else:
-            ctx.heap[made.cell] = tuple((k, map_leaves(ctx, v, function)) for k, v in content)
-        return made
-    return x
-
-
-def _as_record(ctx: Context, x: External) -> Any:
-    if isinstance(x.thing, list | dict):
-        return opened(ctx, x)
-    names = getattr(x.thing, "__dict__", None)
-    if names is None or (callable(x.thing) and not is_dataclass(x.thing)):
-        return x
-    made = Record(Cell(type(x.thing).__name__), type(x.thing))
-    ctx.heap[made.cell] = tuple((n, attribute(ctx, x, n)) for n in names)
-    return made
-
-
-def float_leaves(ctx: Context, x: Any) -> list[Any]:
-    """Return the floating-point numbers and arrays in an abstract value, in order."""
-    found: list[Any] = []
-
-    def visit(leaf: Any) -> Any:
-        if _is_float_leaf(ctx, leaf):
-            found.append(_decided(ctx, leaf))
-        return leaf
-
-    heap = ctx.heap
-    ctx.heap = dict(heap)
-    try:
-        map_leaves(ctx, x, visit)
-    finally:
-        ctx.heap = heap
-    return found
-
-
-def with_leaves(ctx: Context, x: Any, leaves: Iterator[Value]) -> Any:
-    """Return the structure of x with its float leaves replaced by values, of the leaf's kind; other leaves stay."""
-
-    def swap(leaf: Any) -> Any:
-        if not _is_float_leaf(ctx, leaf):
-            return leaf
-        value = next(leaves)
-        if not is_array(leaf):
-            return _number_like(ctx, leaf, value)
-        made = laid_as(ctx, ctx.fresh(value), leaf)
-        made.cell.like = leaf.cell.argument if isinstance(leaf, Ref) and not leaf.view else None
-        return made
-
-    return map_leaves(ctx, x, swap)
-
-
-def _number_like(ctx: Context, leaf: Any, value: Value) -> Scalar:
-    """Return a value as a number of a leaf's kind."""
-    if isinstance(leaf, AnyOf):
-        leaf = next(c for c in leaf.choices if _is_float_leaf(ctx, c))
-        return Scalar(value, "float" if kind(leaf) == "mixed" else kind(leaf))
-    return Scalar(value, kind(leaf), is_numpy=getattr(leaf, "is_numpy", None))
-
-
 def _put_through(x: Any, mapping: dict[Value, Value]) -> Any:
     """Return a number with its values replaced."""
     if isinstance(x, AnyOf):
@@ -218,7 +108,7 @@ class _Traced:
     """A function traced into a block: the leaves that it was given, what it returned, what the block yields."""
 
     def __init__(
-        self, ctx: Context, function: Any, args: Sequence[Any], kwargs: dict[str, Any], wrt: Sequence[Any]
+        self, ctx: Context, function: Any, args: Sequence[Any], kwargs: dict[str, Any], wrt: Sequence[Any], like: Any
     ) -> None:
         self.ctx = ctx
         self.leaves = [scalar_value(ctx, leaf) for index in wrt for leaf in float_leaves(ctx, _at(args, kwargs, index))]
@@ -234,7 +124,8 @@ class _Traced:
                     else _copied(ctx, _at(args, kwargs, i))
                     for i in [*wrt, *(i for i in [*range(len(args)), *kwargs] if i not in wrt)]
                 }
-                self.result = ctx.call(function, [given[i] for i in range(len(args))], {k: given[k] for k in kwargs})
+                result = ctx.call(function, [given[i] for i in range(len(args))], {k: given[k] for k in kwargs})
+                self.result = settled(ctx, result, like)
                 self.heap = ctx.heap
         except DeadEnd:
             # Every path raises: the checks that do so are all that the call does.
@@ -315,7 +206,7 @@ def _gradient(ctx: Context, t: Transform, args: list[Any], kwargs: dict[str, Any
     wrt, single = argument_positions(t, len(args), tuple(kwargs))
     for index in wrt:
         _check_argument(ctx, t, index, _at(args, kwargs, index))
-    traced = _Traced(ctx, t.function, args, kwargs, wrt)
+    traced = _Traced(ctx, t.function, args, kwargs, wrt, (0.0, None) if t.has_aux else 0.0)
     value, aux = traced.result, None
     if t.has_aux:
         if not isinstance(value, tuple) or len(value) != 2:
@@ -384,7 +275,7 @@ def _scalar_output(ctx: Context, t: Transform, traced: _Traced, value: Any) -> V
 def pulled(ctx: Context, t: Transform, primals: tuple[Any, ...], ct: Any) -> Any:
     """Return the cotangents of all primals, given the cotangent of the result."""
     wrt = [k for k, p in enumerate(primals) if float_leaves(ctx, p)]
-    traced = _Traced(ctx, t.function, primals, {}, wrt)
+    traced = _Traced(ctx, t.function, primals, {}, wrt, (ct, None) if t.has_aux else ct)
     outputs = [traced.read(leaf) for leaf in traced.leaves_of(_primal_result(ctx, t, traced))]
     traced.block.yields = list(outputs)
     graph = adjoint(traced.block, list(range(len(traced.leaves))))
@@ -450,7 +341,7 @@ def pushed(ctx: Context, t: Transform, primals: tuple[Any, ...], tangents: tuple
     if not isinstance(primals, tuple) or not isinstance(tangents, tuple) or len(primals) != len(tangents):
         raise ctx.error("JG106", name=_name(t), what="tangent", why="primals and tangents are not tuples of one length")
     wrt = [k for k, p in enumerate(primals) if float_leaves(ctx, p)]
-    traced = _Traced(ctx, t.function, primals, {}, wrt)
+    traced = _Traced(ctx, t.function, primals, {}, wrt, None)
     result = _primal_result(ctx, t, traced)
     yields: list[Value] = []
     rebuild = _exported(ctx, traced, traced.result, yields)

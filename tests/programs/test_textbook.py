@@ -10,11 +10,20 @@ import numpy as np
 import pytest
 
 import jitgrad
-from tests.programs import bank_control, bank_numerics, bank_sizes, bank_states, bank_stores, bank_textbook
+from tests.programs import (
+    bank_choices,
+    bank_control,
+    bank_numerics,
+    bank_sizes,
+    bank_states,
+    bank_stores,
+    bank_textbook,
+)
 from tests.programs.harness import PROGRAMS, Program, check
 from tests.programs.known import KNOWN, Known
 
 BANKS: list[types.ModuleType] = [
+    bank_choices,
     bank_control,
     bank_numerics,
     bank_sizes,

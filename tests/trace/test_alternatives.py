@@ -71,6 +71,9 @@ def compare(function: Callable[..., Any], *calls: tuple[Any, ...]) -> None:
         lambda x: 0 if x < 1 else x,
         lambda x: (0 if x < 1 else x) * x,
         lambda x: {"a": max(0, x), "b": (1, max(1, x))},
+        lambda x: np.array([max(0, x)]),
+        lambda x: np.array([max(0, x), 1]) * 2,
+        lambda x: np.full(2, max(0, x)),
     ],
 )  # fmt: skip
 def test_of_an_int_and_a_float(function: Callable[..., Any]) -> None:
@@ -259,8 +262,6 @@ def test_gradient_of_a_sum_that_may_stay_an_int(w: float) -> None:
     ("function", "code"),
     [
         (lambda x: f"{max(0, x)}", "JG240"),
-        (lambda x: np.array([max(0, x)]), "JG239"),
-        (lambda x: np.full(2, max(0, x)), "JG240"),
         (lambda x: max(0, x).is_integer(), "JG232"),
         (lambda x: max(0.0, np.float64(x)).item(), "JG244"),
         (lambda x: jitgrad.grad(lambda y: y * y)(max(0, x)), "JG239"),

@@ -452,3 +452,19 @@ def test_refused_by_name(function: Callable[..., Any], code: str, words: str) ->
     found = _raises(function, 0.5)
     assert found.code == code
     assert words in str(found)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: [x, 2.0] * np.int64(2),
+        lambda x: np.int64(2) * (x, 2.0),
+        lambda x: np.float64(2.0) * [x],
+        lambda x: (x, 1.0) * np.sum(np.ones(2)),
+        lambda x: [x, 1.0] * np.bool_(True),
+        lambda x: np.array([x, 2.0]) * [1.0, x] + np.float64(1.0) + [x, 2.0],
+    ],
+)
+def test_numpy_scalars_repeat_sequences(function: Callable[..., Any]) -> None:
+    """A whole one does, another raises; other operators make arrays of them."""
+    check(function, (0.5,))

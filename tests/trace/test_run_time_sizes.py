@@ -366,3 +366,17 @@ def test_parts_of_one_size_need_no_check() -> None:
         return u[2:] - 2.0 * u[1:-1] + u[:-2]
 
     assert "check" not in jitgrad.jit(f).graph(A, 8)
+
+
+def test_truth_of_an_array_whose_size_is_known_at_run_time() -> None:
+    """One element has one; none and several raise NumPy's exceptions."""
+
+    def function(a: np.ndarray, x: float) -> float:
+        return 1.0 if a[a > x] > 0.0 else 2.0
+
+    compiled = jitgrad.jit(function)
+    a = np.array([0.4, 0.9, -0.3])
+    assert compiled(a, 0.5) == 1.0
+    for x, text in ((0.3, "with more than one element"), (5.0, "an empty array")):
+        with pytest.raises(ValueError, match=text):
+            compiled(a, x)

@@ -19,10 +19,10 @@ import numpy as np
 
 from jitgrad.graph.builder import Builder
 from jitgrad.graph.ir import Block, Graph, Op, Value
-from jitgrad.graph.ops.index import Entry, Pick, index_of, load, split_index
+from jitgrad.graph.ops.index import Entry, Pick, Span, index_of, load, split_index
 from jitgrad.graph.passes.rewriting import Replacements, blocks_within
 from jitgrad.graph.primitive import PRIMITIVES
-from jitgrad.graph.types import ArrayType
+from jitgrad.graph.types import ArrayType, Dim
 
 __all__ = ["small_arrays_to_scalars"]
 
@@ -156,7 +156,7 @@ class _Candidates:
             return not op.result.shape
         if op.name == "reshape" and not op.result.shape:
             return True
-        return op.result in self.values and (op.name in _MOVES or op.primitive.is_elementwise)
+        return len(op.results) == 1 and op.result in self.values and (op.name in _MOVES or op.primitive.is_elementwise)
 
 
 class _Split:
@@ -275,15 +275,23 @@ class _Split:
         for at in np.ndindex(*lengths):  # type: ignore[arg-type]
             place: list[Entry] = []
             for e, k in zip(index, at, strict=True):
-                if isinstance(e, Pick):
-                    place.append(e)
-                elif isinstance(e.start, int):
-                    place.append(Pick(e.start + e.step * k))
-                else:
-                    offset = int(e.step * k)
-                    place.append(Pick(self.g.add(e.start, offset) if offset else e.start))
+                place.append(e if isinstance(e, Pick) else Pick(self.position(e, k)))
             found.append(place)
         return found
+
+    def position(self, e: Span, k: int) -> Dim:
+        """Return the position of the k-th element of a span, whose start and step may be known only at run time."""
+        if isinstance(e.step, int):
+            offset: Dim = e.step * k
+        else:
+            offset = self.g.multiply(e.step, k) if k else 0
+        if isinstance(offset, int) and isinstance(e.start, int):
+            return e.start + offset
+        assert e.start is not None
+        if isinstance(offset, int) and not offset:
+            return e.start
+        made: Value = self.g.add(e.start, offset)
+        return made
 
     def written(self, op: Op) -> Value:
         """Return an array in memory with elements written into it, or added."""

@@ -1,0 +1,263 @@
+"""Joining arrays where control flow meets, and what all joins need: edges, and the slots that they give values for.
+
+The rules for references are those of a ladder: the same cell stays itself; views that differ in numbers only are one
+view of slots; different cells are copied by value into a new cell, with the obligation that nobody stores to it while
+another name of what was copied is alive; where somebody does, the merge is traced again as a tagged choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from jitgrad.graph.ir import Block, Value
+from jitgrad.graph.ops.memory import Span
+from jitgrad.graph.types import INT64, ArrayType, ListType, Type
+from jitgrad.location import Location
+from jitgrad.trace.abstract import Box, Cell, Poison, Ref, Reshape, TaggedRef
+from jitgrad.trace.arrays import array_type, read
+from jitgrad.trace.context import Context
+from jitgrad.trace.frame import State
+from jitgrad.trace.identity import identify, joined_options, option_of, options_of
+from jitgrad.trace.inspection import cells_of, same, values_in
+from jitgrad.trace.obligations import Obligations
+
+__all__ = ["Edge", "Joining", "Slot", "name_of"]
+
+
+@dataclass(slots=True)
+class Edge:
+    """One way into a merge: the block that computes its values, the values made there, the state at its end."""
+
+    block: Block
+    state: State
+    made: set[Value]
+    location: Location | None = None
+
+
+@dataclass(slots=True)
+class Slot:
+    """A value of the merged state: what stands for it, and what each edge gives (missing: undefined there)."""
+
+    value: Value
+    given: dict[int, Value]
+
+
+class Joining:
+    """The part of a `Merger` that makes slots, and joins arrays."""
+
+    def __init__(self, ctx: Context, edges: Sequence[Edge], key: Any, obligations: Obligations) -> None:
+        self.ctx = ctx
+        self.edges = list(edges)
+        self.key = key
+        self.obligations = obligations
+        self.slots: list[Slot] = []
+        # What is computed from the slots behind the op that has them.
+        self.behind = Block()
+        self._phis: dict[Any, Any] = {}
+
+    @contextmanager
+    def on(self, k: int) -> Any:
+        """Emit at the end of an edge's block, with its heap."""
+        ctx, edge = self.ctx, self.edges[k]
+        block, heap = ctx.g.block, ctx.heap
+        ctx.g.block, ctx.heap = edge.block, edge.state.heap
+        try:
+            yield
+        finally:
+            ctx.g.block, ctx.heap = block, heap
+
+    def slot(self, t: Type, given: dict[int, Value], name: str = "") -> Value:
+        """Return the value that stands for what the edges give."""
+        for slot in self.slots:
+            if slot.given == given and slot.value.type == t:
+                return slot.value
+        value = Value(t, Block(), 0, name)
+        self.slots.append(Slot(value, given))
+        return value
+
+    def outer(self, value: Value, k: int) -> bool:
+        """Whether a value that edge k gives is defined outside of it."""
+        return value not in self.edges[k].made
+
+    def known(self, values: Sequence[Any], ks: Sequence[int]) -> bool:
+        """Whether a value is one and the same on all edges, and known outside of them."""
+        return all(same(values[0], v) for v in values[1:]) and all(
+            self.outer(v, k) for value, k in zip(values, ks, strict=True) for v in values_in(value)
+        )
+
+    @property
+    def new_contents(self) -> dict[Cell, Any]:
+        """What cells hold that the merge makes."""
+        made: dict[Cell, Any] = self._phis.setdefault("contents", {})
+        return made
+
+    def one_of(self, path: Any, values: list[Any], ks: list[int]) -> Any:
+        """Join values that have no common form."""
+        raise NotImplementedError
+
+    def poison(self, path: Any, why: str, values: list[Any], ks: list[int]) -> Poison:
+        """Return what stands for values that cannot be joined."""
+        raise NotImplementedError
+
+    # --- arrays
+
+    def array(self, path: Any, values: list[Any], ks: list[int]) -> Any:
+        """Join arrays."""
+        types = set()
+        computed = False
+        for v, k in zip(values, ks, strict=True):
+            with self.on(k):
+                types.add(array_type(self.ctx, v))
+                computed |= any(self._sized_inside({k: self.ctx.heap[c]}) for c in cells_of(v))
+        if len(types) > 1:
+            made = self._phi(path, values, ks) if computed else None
+            return self.one_of(path, values, ks) if made is None else made
+        if all(isinstance(v, Ref) for v in values):
+            forms = {(v.cell, _form(v.view)) for v in values}
+            if len(forms) == 1 and values[0].view:
+                return Ref(values[0].cell, self._joined_view(path, [v.view for v in values], ks))
+        key = (tuple(values), tuple(ks))
+        if key not in self._phis:
+            if (self.key, path) in self.obligations.tagged:
+                self._phis[key] = self._tag(values, ks)
+            else:
+                made = self._phi(path, values, ks)
+                return self.poison(path, "an array of computed size", values, ks) if made is None else made
+        return self._phis[key]
+
+    def _phi(self, path: Any, values: list[Any], ks: list[int]) -> Ref | None:
+        key = (tuple(values), tuple(ks))
+        if key in self._phis:
+            found: Ref = self._phis[key]
+            return found
+        cell = Cell(name_of(path))
+        given = {}
+        for k, v in zip(ks, values, strict=True):
+            with self.on(k):
+                given[k] = read(self.ctx, v)
+        held = self.array_slot(given, name_of(path))
+        if held is None:
+            return None
+        for v in values:
+            for old in cells_of(v):
+                self.obligations.relate_all(cell, old, [(self.key, path)])
+        self.new_contents[cell] = held
+        self._identify(cell, values, ks)
+        self._phis[key] = Ref(cell)
+        return Ref(cell)
+
+    def _identify(self, cell: Cell, values: list[Any], ks: list[int]) -> None:
+        """Carry which of the caller's arrays a merged array is, if it may be one."""
+        ctx = self.ctx
+        options = joined_options(options_of(ctx, v, partial(self.outer, k=k)) for k, v in zip(ks, values, strict=True))
+        if not options:
+            return
+        given = {}
+        for k, v in zip(ks, values, strict=True):
+            with self.on(k):
+                given[k] = option_of(ctx, v, options)
+        self.new_contents.update(identify(cell, options, self.slot(INT64, given)))
+
+    def _tag(self, values: list[Any], ks: list[int]) -> TaggedRef:
+        choices: list[Ref] = []
+        for v in values:
+            for r in v.choices if isinstance(v, TaggedRef) else (v,):
+                if r not in choices:
+                    choices.append(r)
+        given = {}
+        g = self.ctx.g
+        for k, v in zip(ks, values, strict=True):
+            with self.on(k):
+                if isinstance(v, Ref):
+                    given[k] = self.ctx.constant(choices.index(v), np.int64)
+                    continue
+                tag = self.ctx.constant(choices.index(v.choices[-1]), np.int64)
+                for i, r in enumerate(v.choices[:-1]):
+                    hit = g.equal(v.tag, self.ctx.constant(i, np.int64))
+                    tag = g.select(hit, self.ctx.constant(choices.index(r), np.int64), tag)
+                given[k] = tag
+        return TaggedRef(self.slot(INT64, given, "tag"), tuple(choices))
+
+    def _joined_view(self, path: Any, views: list[Any], ks: list[int]) -> Any:
+        links: list[Any] = []
+        for parts in zip(*views, strict=True):
+            if isinstance(parts[0], Reshape):
+                links.append(parts[0])
+                continue
+            entries = []
+            for es in zip(*(p.entries for p in parts), strict=True):
+                numbers = [self._joined_int([e[i] for e in es], ks) for i in range(len(es[0]))]
+                entries.append(type(es[0])(*numbers))
+            links.append(Box(tuple(entries), parts[0].order))
+        return tuple(links)
+
+    def _joined_int(self, numbers: list[Any], ks: list[int]) -> Any:
+        if self.known(numbers, ks):
+            return numbers[0]
+        given = {}
+        for k, n in zip(ks, numbers, strict=True):
+            with self.on(k):
+                given[k] = self.ctx.dim(n)
+        return self.slot(INT64, given)
+
+    def array_slot(self, given: dict[int, Value], name: str) -> Value | None:
+        """Return what stands for the arrays or lists that edges give, None where they have no common type.
+
+        An array whose length an edge computes leaves that by way of a list, whose type does not name its length.
+        """
+        key = ("array", *given.items())
+        if key not in self._phis:
+            types = {v.type for v in given.values()}
+            alike = len(types) == 1 and not self._sized_inside(given)
+            self._phis[key] = self.slot(types.pop(), given, name) if alike else self._by_rows(given, name)
+        found: Value | None = self._phis[key]
+        return found
+
+    def _by_rows(self, given: dict[int, Value], name: str) -> Value | None:
+        types = [v.type for v in given.values()]
+        if not all(isinstance(t, ArrayType) and t.shape for t in types):
+            return None
+        rows = {ArrayType(t.dtype, t.shape[1:]) for t in types}  # type: ignore[union-attr]
+        if len(rows) > 1 or not all(
+            self.outer(d, k) for t in rows for d in t.shape if isinstance(d, Value) for k in given
+        ):
+            return None
+        g = self.ctx.g
+        lists = {}
+        for k, v in given.items():
+            with self.on(k):
+                lists[k] = g.list_from_array(v)
+        items = self.slot(ListType(rows.pop()), lists, name)
+        block, g.block = g.block, self.behind
+        made: Value = g.list_to_array(items, g.list_length(items))
+        g.block = block
+        return made
+
+    def _sized_inside(self, given: dict[int, Value]) -> bool:
+        """Whether arrays have a size that nobody knows outside of their edges."""
+        dims = [
+            (d, k) for k, v in given.items() if isinstance(v, Value) and isinstance(v.type, ArrayType) for d in v.shape
+        ]
+        return not all(self.outer(d, k) for d, k in dims if isinstance(d, Value))
+
+
+def _form(view: Any) -> Any:
+    """Return a view without its numbers: two views of one form differ in integers only."""
+    made: list[Any] = []
+    for link in view:
+        if isinstance(link, Reshape):
+            made.append(link)
+        else:
+            made.append((tuple((type(e), e[2] if isinstance(e, Span) else None) for e in link.entries), link.order))
+    return tuple(made)
+
+
+def name_of(path: Any) -> str:
+    """Return the name of the variable that a path of a state leads to, if it is one."""
+    return path[1] if len(path) == 2 and isinstance(path[1], str) else ""

@@ -1,0 +1,145 @@
+"""Leaves of abstract values: the numbers and arrays in a structure, which derivatives are by and of.
+
+In: arguments and results. Out: their floating-point leaves in order, the same structure with other leaves, and a
+result of which data decide what it is as that which has a derivative.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import is_dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from jitgrad.errors import DifferentiationError, check_text
+from jitgrad.graph.ir import Value
+from jitgrad.trace.abstract import AnyOf, Cell, DictRef, External, ListRef, OneOf, Record, Ref, Scalar, TaggedRef
+from jitgrad.trace.alternatives import is_any_number, number_type
+from jitgrad.trace.arrays import describe, dtype_of, is_array, kind, scalar_value
+from jitgrad.trace.attributes import attribute, opened
+from jitgrad.trace.context import Context, kind_of_python
+from jitgrad.trace.views import laid_as
+from jitgrad.trace.ways import flag_of
+
+__all__ = ["float_leaves", "map_leaves", "number_like", "settled", "with_leaves"]
+
+
+def _is_float_leaf(ctx: Context, x: Any) -> bool:
+    if isinstance(x, AnyOf):
+        return any(_is_float_leaf(ctx, c) for c in x.choices)
+    if isinstance(x, Scalar | Ref | TaggedRef) or kind_of_python(x) is not None:
+        return dtype_of(ctx, x).kind in "fc"
+    return False
+
+
+def _decided(ctx: Context, x: Any) -> Any:
+    """Return a float leaf as a number of one type: one that may be an int is differentiated as the float it may be."""
+    if not isinstance(x, AnyOf):
+        return x
+    dtype = np.result_type(*(d for _, d in number_type(ctx, x)))
+    return number_like(ctx, x, scalar_value(ctx, x, dtype))
+
+
+def map_leaves(ctx: Context, x: Any, function: Callable[[Any], Any]) -> Any:
+    """Return an abstract value of the same structure with `function` applied to every number and array.
+
+    Containers are made anew, so that the result shares no storage with x.
+    """
+    if isinstance(x, Ref | TaggedRef | np.ndarray) or is_any_number(x):
+        return function(x)
+    if isinstance(x, tuple):
+        items = [map_leaves(ctx, v, function) for v in x]
+        return tuple(items) if type(x) is tuple else type(x)(*items)
+    if isinstance(x, OneOf):
+        raise ctx.error("JG240", name="a part of a result", why=f"it is {describe(x)}, as data decide")
+    if isinstance(x, External):
+        x = _as_record(ctx, x)
+        if isinstance(x, External):
+            return x
+    if isinstance(x, ListRef | DictRef | Record):
+        content = ctx.heap[x.cell]
+        if isinstance(content, Value):
+            raise ctx.error("JG113", what="a list that grew in a loop")
+        made = replace(x, cell=Cell(x.cell.name))
+        if isinstance(x, ListRef):
+            ctx.heap[made.cell] = tuple(map_leaves(ctx, v, function) for v in content)
+        else:
+            ctx.heap[made.cell] = tuple((k, map_leaves(ctx, v, function)) for k, v in content)
+        return made
+    return x
+
+
+def settled(ctx: Context, x: Any, like: Any) -> Any:
+    """Return a result as what has a derivative, where data decide whether it is that; else it is refused, then.
+
+    Where several choices have one, `like` (a cotangent) tells which is meant, if there is one; else it is an array.
+    """
+    if isinstance(x, tuple):
+        models = like if isinstance(like, tuple) and len(like) == len(x) else [None] * len(x)
+        items = [settled(ctx, v, m) for v, m in zip(x, models, strict=True)]
+        return tuple(items) if type(x) is tuple else type(x)(*items)
+    if not isinstance(x, OneOf):
+        return x
+    floats = [k for k, c in enumerate(x.choices) if float_leaves(ctx, c)]
+    if len(floats) > 1:
+        floats = [k for k in floats if is_array(x.choices[k]) == (like is None or is_array(like))]
+    if len(floats) != 1:
+        return x
+    others = " or ".join(describe(c) for k, c in enumerate(x.choices) if k != floats[0])
+    message = check_text(ctx.error("JG116", what=others, wanted=describe(x.choices[floats[0]])))
+    ctx.check(flag_of(ctx, x, floats[0]), DifferentiationError, message)
+    return x.choices[floats[0]]
+
+
+def _as_record(ctx: Context, x: External) -> Any:
+    if isinstance(x.thing, list | dict):
+        return opened(ctx, x)
+    names = getattr(x.thing, "__dict__", None)
+    if names is None or (callable(x.thing) and not is_dataclass(x.thing)):
+        return x
+    made = Record(Cell(type(x.thing).__name__), type(x.thing))
+    ctx.heap[made.cell] = tuple((n, attribute(ctx, x, n)) for n in names)
+    return made
+
+
+def float_leaves(ctx: Context, x: Any) -> list[Any]:
+    """Return the floating-point numbers and arrays in an abstract value, in order."""
+    found: list[Any] = []
+
+    def visit(leaf: Any) -> Any:
+        if _is_float_leaf(ctx, leaf):
+            found.append(_decided(ctx, leaf))
+        return leaf
+
+    heap = ctx.heap
+    ctx.heap = dict(heap)
+    try:
+        map_leaves(ctx, x, visit)
+    finally:
+        ctx.heap = heap
+    return found
+
+
+def with_leaves(ctx: Context, x: Any, leaves: Iterator[Value]) -> Any:
+    """Return the structure of x with its float leaves replaced by values, of the leaf's kind; other leaves stay."""
+
+    def swap(leaf: Any) -> Any:
+        if not _is_float_leaf(ctx, leaf):
+            return leaf
+        value = next(leaves)
+        if not is_array(leaf):
+            return number_like(ctx, leaf, value)
+        made = laid_as(ctx, ctx.fresh(value), leaf)
+        made.cell.like = leaf.cell.argument if isinstance(leaf, Ref) and not leaf.view else None
+        return made
+
+    return map_leaves(ctx, x, swap)
+
+
+def number_like(ctx: Context, leaf: Any, value: Value) -> Scalar:
+    """Return a value as a number of a leaf's kind."""
+    if isinstance(leaf, AnyOf):
+        leaf = next(c for c in leaf.choices if _is_float_leaf(ctx, c))
+        return Scalar(value, "float" if kind(leaf) == "mixed" else kind(leaf))
+    return Scalar(value, kind(leaf), is_numpy=getattr(leaf, "is_numpy", None))
