@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import ctypes
 import sys
-import weakref
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -25,9 +25,6 @@ from jitgrad.backend.pyrun import run_in_python
 from jitgrad.errors import error
 
 __all__ = ["Specialisation", "link"]
-
-# Everything that tells functions of one form apart is in their tables, so that they share the code of their entries.
-_entries: weakref.WeakValueDictionary[tuple[str, str], Code] = weakref.WeakValueDictionary()
 
 _RUN = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object, ctypes.c_void_p)
 
@@ -135,12 +132,11 @@ def _found(name: str, code: Code) -> int:
     return code.address(name) if name in ("body", "plan") else address(name)
 
 
+# Everything that tells functions of one form apart is in their tables, so that they share the code of their entries.
+@lru_cache(maxsize=128)
 def _entry(text: str, level: str) -> Code:
-    """Return the machine code of an entry: that of another function of the same form, while there is one."""
-    code = _entries.get((text, level))
-    if code is None:
-        code = _entries[text, level] = compile_module(text, level=level)
-    return code
+    """Return the machine code of an entry."""
+    return compile_module(text, level=level)
 
 
 def _check(form: CallForm) -> None:
