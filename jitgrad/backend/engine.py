@@ -9,8 +9,8 @@ Levels: "minimal" is for code that is already explicit vectors and needs registe
 15 fused nests 80 ms, of which the passes take 5; the pipeline of level "full" alone takes 150). "loops" tidies each
 function once by LLVM's O1, which takes half the time of running O1 on a module and gives the same loops: what follows
 in that is for code that vectorisers leave. "full" is O1 with both vectorisers of loops, for loops over scalars that a
-user wrote; O2 takes a sixth longer and finds nothing more in them. "quick" is for what is short or rarely run: the code
-generator takes a quarter of the time, and makes code that is some nanoseconds slower a call.
+user wrote; O2 takes a sixth longer and finds nothing more in them. "quick" is for what is short or rarely run: no passes
+but a code generator that takes a quarter of the time, and makes code that is some nanoseconds slower a call.
 
 This room refuses to know what the code does. `specialisation` and `runtime` call it. It sets no option of LLVM, for
 other users of llvmlite in the process would get it too.
@@ -311,6 +311,8 @@ def _optimise(
 def _run_passes(module: llvm.ModuleRef, machine: llvm.TargetMachine, level: str) -> None:
     if level not in LEVELS:
         raise error("JG900", what=f"there is no level of optimisation {level!r}")
+    if level == "quick":
+        return
     options = llvm.create_pipeline_tuning_options(speed_level=1)
     options.loop_vectorization = options.loop_unrolling = options.loop_interleaving = level == "full"
     options.slp_vectorization = False
