@@ -9,8 +9,8 @@ Levels: "minimal" is for code that is already explicit vectors and needs registe
 15 fused nests 80 ms, of which the passes take 5; the pipeline of level "full" alone takes 150). "loops" tidies each
 function once by LLVM's O1, which takes half the time of running O1 on a module and gives the same loops: what follows
 in that is for code that vectorisers leave. "full" is O1 with both vectorisers of loops, for loops over scalars that a
-user wrote; O2 takes a sixth longer and finds nothing more in them. "quick" is for what is short or rarely run: no passes
-but a code generator that takes a quarter of the time, and makes code that is some nanoseconds slower a call.
+user wrote; O2 takes a sixth longer and finds nothing more in them. "quick" is for what is short or rarely run: no
+passes, but a code generator that takes a quarter of the time, and makes code that is some nanoseconds slower a call.
 
 This room refuses to know what the code does. `specialisation` and `runtime` call it. It sets no option of LLVM, for
 other users of llvmlite in the process would get it too.
