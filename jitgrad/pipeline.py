@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from jitgrad.collection import rare_collections
 from jitgrad.errors import ArgumentError, JitgradError, error
 from jitgrad.execute import Executable, make_executable
 from jitgrad.graph.interpret import interpret
@@ -153,13 +154,16 @@ def specialise(
     assert isinstance(kwargs, DictSpec)
     named = dict(zip(kwargs.keys, kwargs.children, strict=True))
 
-    # Derivatives are taken here too: a transform is applied where its function is traced.
-    traced = _stage("trace", times, lambda: trace(transform, args.children, named, leaves, accepted), lambda t: t.graph)
-    # Before lowering: what simplification exposes (dead primal code, equal reads) must not be compiled.
-    _stage("optimise", times, lambda: _optimise(traced, leaves), lambda _: traced.graph)
-    _drop_unchanged(traced)
-    spec = _settled(spec, traced, leaves)
-    return Specialisation(traced, make_executable(traced, spec, times), spec, times)
+    with rare_collections():
+        # Derivatives are taken here too: a transform is applied where its function is traced.
+        traced = _stage(
+            "trace", times, lambda: trace(transform, args.children, named, leaves, accepted), lambda t: t.graph
+        )
+        # Before lowering: what simplification exposes (dead primal code, equal reads) must not be compiled.
+        _stage("optimise", times, lambda: _optimise(traced, leaves), lambda _: traced.graph)
+        _drop_unchanged(traced)
+        spec = _settled(spec, traced, leaves)
+        return Specialisation(traced, make_executable(traced, spec, times), spec, times)
 
 
 def _settled(spec: TupleSpec, traced: Traced, leaves: list[Any]) -> TupleSpec:

@@ -22,6 +22,7 @@ TESTS = Path(__file__).parent
 # A room may import rooms of lower rank, and its own.
 RANKS = [
     (
+        "jitgrad.collection",
         "jitgrad.location",
         "jitgrad.errors",
         "jitgrad.options",

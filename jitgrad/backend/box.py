@@ -93,11 +93,11 @@ class _Finish:
         t, form = self.t, self.form
         if form.plan_words:
             # Before anything is held: an error here has nothing to give back.
-            code = t.emit(f"call i32 @plan(ptr %in, ptr {self.sizes}, ptr {self.err})")
+            code = t.api("plan", "i32", "ptr %in", f"ptr {self.sizes}", f"ptr {self.err}")
             self._check(code, False)
         self._allocate()
         arena = self._take_arena()
-        code = t.emit(f"call i32 @body(ptr %in, ptr {self.out}, ptr {arena}, ptr {self.err})")
+        code = t.api("body", "i32", "ptr %in", f"ptr {self.out}", f"ptr {arena}", f"ptr {self.err}")
         self._check(code, True)
         self._copy_late()
         self._give_arena_back()

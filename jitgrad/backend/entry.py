@@ -1,7 +1,7 @@
 """The native entry of one specialisation, as IR: is this call of the form that was compiled, and if so, what is in it.
 
 In: a `CallForm` (see `form`, which says what words the entry and the body exchange). Out: the text of two functions
-that stand in the module of the body, and the table of words they read.
+that find the body in their table, and that table of words.
 
     define ptr @jg_entry(ptr %args, i64 %nargs, ptr %kwnames, ptr %table)
     define ptr @jg_run(ptr %leaves, ptr %table)

@@ -28,13 +28,14 @@ from typing import TypeAlias
 from jitgrad.backend import emit_control, emit_lists, emit_matmul, emit_structured  # they enter their ops in a table
 from jitgrad.backend.bufferise import bufferise
 from jitgrad.backend.emit import Emitter, Site
+from jitgrad.backend.levels import level_of
 from jitgrad.backend.schedule import Schedule
 from jitgrad.backend.steps import Step
 from jitgrad.backend.structure import is_scalar
 from jitgrad.backend.text import LOOP_METADATA
 from jitgrad.backend.visible import visible_stores
 from jitgrad.errors import error
-from jitgrad.graph.ir import Graph, Op, Value
+from jitgrad.graph.ir import Graph, Value
 from jitgrad.graph.types import ArrayType, Dim, ListType
 
 __all__ = ["Body", "Layout", "Site", "Target", "lower"]
@@ -76,7 +77,7 @@ class Body:
     externals : list of str
         Symbols that the engine must define.
     level : {'minimal', 'loops', 'full'}
-        Which passes suit: few for explicit vectors alone, more around loops, all where LLVM may find vectors.
+        Which passes suit, see `levels`.
     notes : str
         The schedule and every copy, for people.
     """
@@ -153,30 +154,9 @@ def _lower(
         e.grows,
         e.sites,
         list(e.text.externals),
-        _level(graph),
+        level_of(graph),
         "\n".join([*_describe(schedule), *plan.notes]),
     )
-
-
-def _level(graph: Graph) -> str:
-    """Return which passes a body needs: see `Body.level`."""
-    loops = [op for op in graph.walk() if op.name in ("for", "while")]
-    if not loops:
-        return "minimal"
-    return "full" if any(map(_of_elements, loops)) else "loops"
-
-
-def _of_elements(loop: Op) -> bool:
-    """Whether a loop does nothing but compute scalars and store them at places that it counts through."""
-    (*_, body) = loop.regions
-    stores = False
-    for op in body.walk():
-        if op.name in ("for", "while"):
-            return False
-        stores = stores or op.name in ("store", "addto", "scatter", "scatter_add")
-        if op.name not in ("store", "addto") and not all(map(is_scalar, op.results)):
-            return False
-    return stores and loop.name == "for"
 
 
 @contextmanager

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,11 @@ from jitgrad.backend.pyrun import run_in_python
 from jitgrad.errors import error
 
 __all__ = ["Specialisation", "link"]
+
+# Everything that tells functions of one form apart is in their tables, so that they share the code of their entries:
+# text to a module that defines it.
+_KEPT_ENTRIES = 128
+_entries: dict[str, Code] = {}
 
 _RUN = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object, ctypes.c_void_p)
 
@@ -44,17 +50,25 @@ class Specialisation:
     # An attribute, for a module's variables may be gone when the interpreter ends.
     _free = ctypes.PYFUNCTYPE(None, ctypes.c_void_p)(("PyMem_RawFree", ctypes.pythonapi))
 
-    def __init__(self, form: CallForm, code: Code, on_error: Callable[..., Any], words: Any, kept: list[Any]) -> None:
+    def __init__(
+        self,
+        form: CallForm,
+        code: Code,
+        on_error: Callable[..., Any],
+        entry: Code | None = None,
+        words: Any = None,
+        kept: Sequence[Any] = (),
+    ) -> None:
         self.form = form
         self.code = code
         self.on_error = on_error
-        self._kept = kept
+        self._kept = (entry, kept)
         self._words = words
         self.entry = self.table = 0
-        if words is not None:
-            self.entry = code.address("jg_entry")
+        if entry is not None:
+            self.entry = entry.address("jg_entry")
             self.table = ctypes.addressof(words)
-            self._native = _RUN(code.address("jg_run"))
+            self._native = _RUN(entry.address("jg_run"))
 
     @property
     def is_native(self) -> bool:
@@ -99,8 +113,7 @@ def link(
     ----------
     form : CallForm
     body : str
-        IR of a module that defines `@body`, and `@plan` if the form needs it (see `form`). The names
-        `@jg_entry`, `@jg_run` and `@jg_finish` are taken.
+        IR of a module that defines `@body`, and `@plan` if the form needs it (see `form`).
     on_error : callable
         Called with the number of an error site and its operands (int64 words); raises. It may be called in any thread.
     level : str
@@ -110,11 +123,37 @@ def link(
     """
     _check(form)
     if not capi.native():
-        return Specialisation(form, compile_module(body, level=level, externals=externals), on_error, None, [])
-    entry, table = emit_entry(form)
-    words, kept = table.filled({id(ON_ERROR): on_error}, address)
-    code = compile_module(body + "\n" + entry, level=level, externals=externals)
-    return Specialisation(form, code, on_error, words, kept)
+        return Specialisation(form, compile_module(body, level=level, externals=externals), on_error)
+    text, table = emit_entry(form)
+    if level == "minimal":
+        entry = _entries.get(text)
+        # The first of its form has both in one module, which costs a compile 3 ms less than two.
+        code = compile_module(body if entry else f"{body}\n{text}", level=level, externals=externals)
+        _keep(text, entry := entry or code)
+    else:
+        code = compile_module(body, level=level, externals=externals)
+        entry = _beside_loops(text)
+    words, kept = table.filled({id(ON_ERROR): on_error}, lambda name: _found(name, code))
+    return Specialisation(form, code, on_error, entry, words, kept)
+
+
+def _keep(text: str, entry: Code) -> None:
+    """Keep the code of an entry for others of its form, as one of those used last."""
+    _entries.pop(text, None)
+    _entries[text] = entry
+    for oldest in list(_entries)[:-_KEPT_ENTRIES]:
+        _entries.pop(oldest, None)
+
+
+@lru_cache(maxsize=_KEPT_ENTRIES)
+def _beside_loops(text: str) -> Code:
+    """Return an entry for what takes long: better code would save a call 5 ns, and takes 5 ms to make."""
+    return compile_module(text, level="quick")
+
+
+def _found(name: str, code: Code) -> int:
+    """Return the address of a function that an entry calls."""
+    return code.address(name) if name in ("body", "plan") else address(name)
 
 
 def _check(form: CallForm) -> None:

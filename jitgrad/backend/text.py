@@ -31,6 +31,14 @@ _MEMORY = {
     "l": f"i{np.dtype('l').itemsize * 8}", "L": f"i{np.dtype('L').itemsize * 8}", "q": "i64", "Q": "i64",
 }  # fmt: skip
 
+# Instructions whose result is that of any other of the same text. Of what is written, some twentieth is repeated: each
+# pass of LLVM would read it, and it is cheaper never to write it.
+_PURE = frozenset(
+    {"add", "and", "ashr", "bitcast", "extractelement", "extractvalue", "fadd", "fcmp", "fdiv", "fmul", "fneg", "fpext",
+     "fptrunc", "fsub", "getelementptr", "icmp", "insertelement", "lshr", "mul", "or", "select", "sext", "shl",
+     "shufflevector", "sitofp", "sub", "trunc", "uitofp", "xor", "zext"}
+)  # fmt: skip
+
 
 def element_type(dtype: np.dtype) -> str:
     """Return the LLVM type of one element in memory (bools are bytes)."""
@@ -85,6 +93,9 @@ class FunctionText:
         self.externals: dict[str, None] = {}
         self._count = 0
         self._shared: dict[tuple[object, str], str] = {}
+        # The block that `_known` is of, and the registers of its instructions.
+        self._block: tuple[list[str], str] = (self.lines, self.label)
+        self._known: dict[str, str] = {}
 
     def fresh(self, hint: str = "v") -> str:
         """Return a name that nothing else has, without its sigil."""
@@ -92,10 +103,17 @@ class FunctionText:
         return f"{hint}{self._count}"
 
     def emit(self, instruction: str) -> str:
-        """Append an instruction and return the register of its result."""
-        self._count += 1
-        name = f"%v{self._count}"
-        self.lines.append(f"  {name} = {instruction}")
+        """Append an instruction and return the register of its result: that of an equal one where this block has it."""
+        # A block may be left for another, written elsewhere, and gone on with: then nothing is known any more.
+        if self._block[0] is not self.lines or self._block[1] != self.label:
+            self._block, self._known = (self.lines, self.label), {}
+        name = self._known.get(instruction)
+        if name is None:
+            self._count += 1
+            name = f"%v{self._count}"
+            self.lines.append(f"  {name} = {instruction}")
+            if instruction.partition(" ")[0] in _PURE:
+                self._known[instruction] = name
         return name
 
     def do(self, instruction: str) -> None:

@@ -282,3 +282,17 @@ def test_specialisations_are_freed_with_their_memory() -> None:
         build()
     gc.collect()
     assert resident() - before < 20 * 2**24 // 4096 // 4
+
+
+def test_functions_of_one_form_share_the_code_of_their_entry() -> None:
+    tripled = TWICE.replace("double %x, 2.0", "double %x, 3.0")
+    for level in ("minimal", "loops"):
+        form = CallForm((FLOAT,), FLOAT_RESULT)
+        two, three = made(form, TWICE, level=level), made(form, tripled, level=level)
+        assert two.entry == three.entry
+        assert two.table != three.table
+        assert (two.run((2.0,)), three.run((2.0,))) == (4.0, 6.0)
+        # The first of a form owns no more of it than the others.
+        del two
+        gc.collect()
+        assert three.run((5.0,)) == 15.0

@@ -1,0 +1,63 @@
+"""Which of LLVM's passes a body needs.
+
+In: an optimised graph. Out: a level of `engine`. The vectorisers cost half as much again as everything before them, and
+are worth it only where LLVM may find vectors that `nesting` has not made: in a loop of a user over scalars whose
+iterations LLVM can prove to be independent. A wrong answer costs time and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from jitgrad.backend.structure import is_scalar
+from jitgrad.graph.ir import Block, Graph, Op, Value
+
+__all__ = ["level_of"]
+
+_STORES = frozenset({"store", "addto", "scatter", "scatter_add"})
+_OF_ONE = frozenset({"store", "addto"})
+
+
+def level_of(graph: Graph) -> str:
+    """Return 'minimal' for explicit vectors alone, 'loops' around loops, 'full' where LLVM may find vectors."""
+    loops = [op for op in graph.walk() if op.name in ("for", "while")]
+    if not loops:
+        return "minimal"
+    return "full" if any(map(_vectorises, loops)) else "loops"
+
+
+def _vectorises(loop: Op) -> bool:
+    """Whether a loop only computes scalars and stores them, at places and from numbers that LLVM can follow."""
+    (*_, body) = loop.regions
+    if loop.name != "for" or not _of_elements(body):
+        return False
+    # What one iteration needs of the last, but for sums that may be taken in any order, keeps them one after another.
+    for arg, given in zip(body.args[1:], body.yields, strict=True):
+        summed = given.op is not None and given.op.name == "add" and given.op.attrs.get("any_order")
+        if is_scalar(arg) and arg.type.is_float and not summed and given in _derived(body, [arg]):
+            return False
+    # Places that are data may be the same in two iterations.
+    data = _derived(body, [r for op in body.walk() if op.name == "load" for r in op.results if not r.type.is_float])
+    return not any(v in data for op in body.walk() if op.name in _OF_ONE for v in op.operands[2:])
+
+
+def _of_elements(body: Block) -> bool:
+    """Whether a body holds no loop and no array but those that it stores into, of which there must be one."""
+    stores = False
+    for op in body.walk():
+        if op.name in ("for", "while"):
+            return False
+        stores = stores or op.name in _STORES
+        if op.name not in _OF_ONE and not all(map(is_scalar, op.results)):
+            return False
+    return stores
+
+
+def _derived(body: Block, seeds: Iterable[Value]) -> set[Value]:
+    """Return what is computed from some values in a body, themselves among it."""
+    found = set(seeds)
+    for op in body.walk():
+        given = [*op.operands, *(y for region in op.regions for y in region.yields)]
+        if any(v in found for v in given):
+            found.update(op.results)
+    return found

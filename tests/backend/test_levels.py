@@ -1,0 +1,104 @@
+"""Which passes of LLVM a body gets, and what is not written twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import jitgrad
+from jitgrad.backend.levels import level_of
+from jitgrad.backend.text import FunctionText
+from jitgrad.cache import specialise
+
+X = np.linspace(0.1, 1.0, 8)
+K = np.array([3, 1, 3, 0, 2, 2, 7, 1])
+
+
+def straight(x: np.ndarray, k: np.ndarray) -> Any:
+    return np.sin(x) * x
+
+
+def elements(x: np.ndarray, k: np.ndarray) -> Any:
+    y = np.zeros(len(x))
+    for i in range(len(x)):
+        y[i] = x[i] * x[i] + 1.0
+    return y
+
+
+def products(x: np.ndarray, k: np.ndarray) -> Any:
+    s = 0.0
+    for i in range(len(x)):
+        s = s * x[i] + 1.0
+    return s
+
+
+def recurrence(x: np.ndarray, k: np.ndarray) -> Any:
+    y = np.zeros(len(x))
+    s = 0.0
+    for i in range(len(x)):
+        s = s * x[i] + 1.0
+        y[i] = s
+    return y
+
+
+def places(x: np.ndarray, k: np.ndarray) -> Any:
+    y = np.zeros(len(x))
+    for i in range(len(x)):
+        y[k[i]] += x[i]
+    return y
+
+
+def rows(x: np.ndarray, k: np.ndarray) -> Any:
+    y = np.zeros((4, len(x)))
+    for i in range(4):
+        y[i] = x * i
+    return y
+
+
+@pytest.mark.parametrize(
+    ("function", "level"),
+    [
+        (straight, "minimal"),
+        (elements, "full"),
+        (products, "loops"),
+        (recurrence, "loops"),
+        (places, "loops"),
+        (rows, "loops"),
+    ],
+)
+def test_vectorisers_run_where_llvm_can_find_vectors(
+    function: Callable[..., Any], level: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graphs = []
+
+    def seen(*args: Any) -> Any:
+        made = specialise(*args)
+        graphs.append(made.traced.graph)
+        return made
+
+    monkeypatch.setattr("jitgrad.cache.specialise", seen)
+    np.testing.assert_allclose(jitgrad.jit(function)(X, K), function(X, K), rtol=1e-14)
+    assert [level_of(g) for g in graphs] == [level]
+
+
+def test_an_instruction_is_written_once_a_block() -> None:
+    text = FunctionText()
+    first = text.emit("mul i64 %n, 8")
+    assert text.emit("mul i64 %n, 8") == first
+    assert text.emit("load i64, ptr %p") != text.emit("load i64, ptr %p")
+    text.start("next")
+    assert text.emit("mul i64 %n, 8") != first
+
+
+def test_a_block_that_is_gone_on_with_knows_nothing_of_what_was_written_elsewhere() -> None:
+    text = FunctionText()
+    text.start("here")
+    held, text.lines = text.lines, []
+    text.start("failure")
+    elsewhere = text.emit("mul i64 %n, 8")
+    text.lines = held
+    text.start("here.fine")
+    assert text.emit("mul i64 %n, 8") != elsewhere
