@@ -221,6 +221,11 @@ TABLE: dict[str, Row] = {
         "{name} ({text}) is raised where an `except` may catch it",
         "test for the case with `if` instead of catching the exception",
     ),
+    "JG246": Row(
+        UnsupportedError,
+        "np.interp with points xp that do not increase, where NumPy's result means nothing",
+        "sort them first: k = np.argsort(xp); np.interp(x, xp[k], fp[k])",
+    ),
     "JG250": Row(
         UnsupportedError, "{what} has no machine code yet", "use float32, float64, integers and bools of known sizes"
     ),

@@ -12,6 +12,7 @@ import pytest
 
 import jitgrad
 from jitgrad import grad, jit, jvp, value_and_grad, vjp
+from jitgrad.errors import DifferentiationError
 
 X = np.array([0.5, -1.0, 2.0])
 
@@ -470,3 +471,19 @@ def test_constants_are_compared_by_type(monkeypatch: pytest.MonkeyPatch) -> None
     assert f(2) == 4
     g = jit(lambda x, options: x * options[0])
     assert type(g(3, (2, "a"))) is int and type(g(3, (2.0, "a"))) is float
+
+
+class Named:
+    """An object of the user's."""
+
+    def __init__(self, x: Any) -> None:
+        self.x = x
+
+
+@pytest.mark.parametrize(
+    ("made", "named"),
+    [(lambda x: [x], "a list"), (lambda x: {"x": x}, "a dict"), (lambda x: x > 0, "a bool scalar"), (Named, "a Named")],
+)
+def test_a_result_that_is_no_float_is_named_in_the_words_of_the_user(made: Any, named: str) -> None:
+    with pytest.raises(DifferentiationError, match=f"returned {named}\n"):
+        grad(made)(2.0)

@@ -18,7 +18,7 @@ from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.memory import Pick, Span, load, store
 from jitgrad.graph.ops.shape import broadcast_to, move_axes, reshape_to
 from jitgrad.graph.types import ArrayType, Dim, GraphTypeError, broadcast_shapes
-from jitgrad.trace.abstract import AnyOf, Link, ListRef, OneOf, Ref, Reshape, Scalar, TaggedRef, whole
+from jitgrad.trace.abstract import AnyOf, DictRef, Link, ListRef, OneOf, Record, Ref, Reshape, Scalar, TaggedRef, whole
 from jitgrad.trace.context import PACKED, PYTHON_DTYPES, Context, kind_of_python
 from jitgrad.trace.extents import canonical_shape, renamed, unify
 from jitgrad.trace.identity import followers, spread
@@ -121,10 +121,18 @@ def describe(x: Any) -> str:
     if isinstance(x, AnyOf | OneOf):
         return " or ".join(describe(c) for c in x.choices)
     if isinstance(x, Scalar):
-        return f"a {x.kind if x.kind != 'numpy' else x.value.array.dtype.name} scalar"
+        return f"{_with_article(x.kind if x.kind != 'numpy' else x.value.array.dtype.name)} scalar"
     if is_array(x):
         return "an array"
-    return "None" if x is None else f"a {type(x).__name__}"
+    if x is None:
+        return "None"
+    if isinstance(x, Record):
+        return _with_article(x.cls.__name__)
+    return _with_article("list" if isinstance(x, ListRef) else "dict" if isinstance(x, DictRef) else type(x).__name__)
+
+
+def _with_article(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeioAEIO' else 'a'} {noun}"
 
 
 # --- references

@@ -145,6 +145,9 @@ class Evaluator(Branches):
             return self.call(function, [self_, *args], kwargs)
         cls = class_of(self, x)
         if not _defines_call(cls):
+            if isinstance(x, External) and callable(x.thing):
+                # Written in C, as what `functools.lru_cache` makes: there is nothing to inline.
+                return call_known(self, x.thing, args, kwargs)
             raise TypeError(f"'{cls.__name__}' object is not callable")
         if type(getattr(x, "thing", None)).__name__ == "partial":
             inner = x.thing

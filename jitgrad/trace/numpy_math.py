@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from jitgrad.errors import TABLE, UnsupportedError
 from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.memory import Span, load
 from jitgrad.graph.ops.shape import reshape_to
 from jitgrad.trace import arithmetic, arrays, promotion
 from jitgrad.trace.abstract import Scalar
 from jitgrad.trace.arrays import as_array, cast, dtype_of, is_array, shape_of
-from jitgrad.trace.calls import attribute_of_array, handles, method
+from jitgrad.trace.calls import attribute_of_array, handles, is_known, method
 from jitgrad.trace.context import Context, kind_of_python
 from jitgrad.trace.extents import surely, total
 from jitgrad.trace.iteration import sequence_of
@@ -324,7 +325,7 @@ def _gradient_axis(ctx: Context, x: Any, at: int, step: Any) -> Any:
 @handles(np.interp)
 def _interp(ctx: Context, x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: Any = None) -> Any:
     if period is not None:
-        raise ctx.error("JG235", name="np.interp", argument="period")
+        return _interp(ctx, *_one_period(ctx, x, xp, fp, period))
     at, xs, ys = (as_array(ctx, numeric(ctx, v), np.float64) for v in (x, xp, fp))
     message = "fp and xp are not of the same length."
     if xs.array.rank != 1 or ys.array.rank != 1 or not same_dim(ctx, xs.shape[0], ys.shape[0], message):
@@ -343,6 +344,11 @@ def _interp(ctx: Context, x: Any, xp: Any, fp: Any, left: Any = None, right: Any
     if n == 1:
         made = g.select(g.less(flat, xs), low, g.select(g.greater(flat, xs), high, ys))
         return ctx.result(reshape_to(g, made, shape))
+    points = ctx.fresh(xs)
+    rising = _u(ctx, np.less_equal, get_item(ctx, points, slice(None, -1)), get_item(ctx, points, slice(1, None)))
+    row = TABLE["JG246"]
+    # What NumPy gives otherwise depends on how it searches.
+    ctx.check(as_array(ctx, ctx.call(np.all, [rising])), UnsupportedError, f"JG246: {row.what}\n{row.do}")
     place = g.subtract(positions_in(ctx, xs, flat, "right"), 1)
     place = g.minimum(g.maximum(place, 0), n - 2 if isinstance(n, int) else g.subtract(n, 2))
     x0, y0 = take_positions(ctx, xs, place, 0), take_positions(ctx, ys, place, 0)
@@ -356,6 +362,22 @@ def _interp(ctx: Context, x: Any, xp: Any, fp: Any, left: Any = None, right: Any
     made = g.select(g.greater(flat, last), high, g.select(g.less(flat, first), low, made))
     made = g.select(g.isnan(flat), flat, made)
     return ctx.result(reshape_to(g, made, shape))
+
+
+def _one_period(ctx: Context, x: Any, xp: Any, fp: Any, period: Any) -> tuple[Any, Any, Any]:
+    """Return the arguments of `np.interp` without a period: all in one, the points sorted, one more at each end."""
+    if is_known(period) and period == 0:
+        raise ValueError("period must be a non-zero value")
+    width = _u(ctx, np.absolute, period)
+    x, xp, fp = (ctx.fresh(as_array(ctx, numeric(ctx, v), np.float64)) for v in (x, xp, fp))
+    if len(shape_of(ctx, xp)) != 1 or len(shape_of(ctx, fp)) != 1:
+        raise ValueError("Data points must be 1-D sequences")
+    x, xp = (_u(ctx, np.remainder, v, width) for v in (x, xp))
+    order = ctx.call(np.argsort, [xp])
+    xp, fp = (get_item(ctx, v, order) for v in (xp, fp))
+    (first, last), (low, high) = ((get_item(ctx, v, slice(1)), get_item(ctx, v, slice(-1, None))) for v in (xp, fp))
+    ends = _u(ctx, np.subtract, last, width), _u(ctx, np.add, first, width)
+    return x, ctx.call(np.concatenate, [(ends[0], xp, ends[1])]), ctx.call(np.concatenate, [(high, fp, low)])
 
 
 # --- convolution
@@ -415,18 +437,30 @@ def _reversed(ctx: Context, value: Value) -> Value:
 
 @handles(np.cov)
 def _cov(ctx: Context, m: Any, y: Any = None, rowvar: Any = True, bias: Any = False, ddof: Any = None) -> Any:
+    def rows(x: Any, single: int | None) -> Value:
+        value = as_array(ctx, numeric(ctx, x), np.float64)
+        rank = value.array.rank
+        if rank > 2:
+            raise ValueError(f"{'m' if single is None else 'y'} has more than 2 dimensions")
+        if rank < 2:
+            value = reshape_to(ctx.g, value, (1, *(value.shape or (1,))))
+        # NumPy turns a first argument of rank 1 never, and a second one whose first axis is 1 neither.
+        turned = rank == 2 if single is None else value.shape[0] != single
+        return ctx.g.transpose(value, permutation=(1, 0)) if turned and not rowvar else value
+
+    value = rows(m, None)
+    if value.shape[0] == 0:
+        return ctx.fresh(ctx.constant(np.empty((0, 0))))
     if y is not None:
-        raise ctx.error("JG235", name="np.cov", argument="y")
-    value = as_array(ctx, numeric(ctx, m), np.float64)
-    if value.array.rank == 1:
-        value = reshape_to(ctx.g, value, (1, *value.shape))
-    elif not rowvar:
-        value = ctx.g.transpose(value, permutation=(1, 0))
+        value = as_array(ctx, ctx.call(np.concatenate, [(ctx.fresh(value), ctx.fresh(rows(y, 1)))]))
     n = static_dim(ctx, value.shape[1], "a size of np.cov")
     less = known_argument(ctx, ddof, "ddof") if ddof is not None else (0 if bias else 1)
     x = ctx.fresh(value)
     mean = ctx.call(np.mean, [x, 1], {"keepdims": True})
     gap = _u(ctx, np.subtract, x, mean)
     product = ctx.call(np.dot, [gap, ctx.call(np.transpose, [gap])])
-    made = as_array(ctx, _u(ctx, np.multiply, product, np.float64(1.0 / (n - less) if n > less else math.inf)))
-    return ctx.result(reshape_to(ctx.g, made, [d for d in made.shape if d != 1]) if made.shape == (1, 1) else made)
+    with np.errstate(divide="ignore"):
+        scale = np.float64(1.0) / max(n - less, 0)
+    made = as_array(ctx, _u(ctx, np.multiply, product, scale))
+    # An array of rank 0, not a number, of one variable.
+    return ctx.fresh(reshape_to(ctx.g, made, ()) if made.shape == (1, 1) else made)

@@ -181,7 +181,9 @@ def _abs(ctx: Context, x: Any) -> Any:
         return ctx.by_choice(partial(_abs, ctx), apart(x))
     if kind(x) == "bool":
         return as_int(ctx, x)
-    if kind(x) in ("float", "complex"):
+    if kind(x) == "complex":
+        raise ctx.error("JG216", name="abs", dtypes="complex")
+    if kind(x) == "float":
         return Scalar(ctx.g.absolute(x.value), "float")
     return promotion.ufunc(ctx, np.absolute, x)
 

@@ -204,7 +204,6 @@ def _array_set(ctx: Context, x: Any, key: Any, v: Any) -> None:
     value = _assigned(ctx, v, dtype)
     items = key_items(ctx, key)
     if any(is_bool_index(ctx, k) for k in items):
-        items = [k for k in items if k is not Ellipsis] if len(items) == 2 else items
         _mask_set(ctx, x, items, value)
         return
     if not any(is_advanced(ctx, k) for k in items):
@@ -225,9 +224,11 @@ def _assigned(ctx: Context, v: Any, dtype: np.dtype) -> Value:
 
 
 def _mask_set(ctx: Context, x: Any, items: list[Any], value: Value) -> None:
-    mask = as_array(ctx, items[0])
     shape = shape_of(ctx, x)
-    if len(items) > 1 or not mask.array.rank or value.array.rank > len(shape) - mask.array.rank:
+    items = expand_ellipsis(ctx, items, len(shape))
+    # One mask of the leading axes, the others whole: a choice of elements, no matter how many it takes.
+    mask = as_array(ctx, items[0]) if all(isinstance(k, slice) and k == slice(None) for k in items[1:]) else None
+    if mask is None or not mask.array.rank or value.array.rank > len(shape) - mask.array.rank:
         _advanced(ctx, x, items).put(ctx, value, "scatter")
         return
     _masks_located(ctx, items, shape)

@@ -145,7 +145,7 @@ def _argument(arg: Any, operands: list[Value]) -> Any:
         return arg.kind == "numpy", len(operands) - 1
     if type(arg) is tuple:
         return None, None, tuple(_argument(x, operands) for x in arg)
-    if isinstance(arg, str | int | float | None):
+    if isinstance(arg, str | int | float | np.generic | None):
         return (arg,)
     return _shown(arg, operands, "")
 

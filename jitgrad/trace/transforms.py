@@ -267,7 +267,7 @@ def _scalar_output(ctx: Context, t: Transform, traced: _Traced, value: Any) -> V
         value = next(iter(traced.leaves_of(value)), value.choices[0])
     loss = traced.read(value)
     if loss.array.rank or loss.array.dtype.kind != "f":
-        what = f"a result of {loss.type}" if loss.array.rank or loss.array.dtype.kind == "c" else f"an {loss.type}"
+        what = f"a result of {loss.type}" if loss.array.rank or loss.array.dtype.kind == "c" else describe(value)
         raise ctx.error("JG114", name=_name(t), what=what)
     return loss
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from jitgrad import jit
 from jitgrad.errors import UnsupportedError
 from tests.trace.calling import check, traced_call
 
@@ -484,6 +486,12 @@ ROWS: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
     (lambda x, y: np.convolve(x, y, mode="valid"), (V, W[:3])),
     (lambda x, y: np.correlate(x, y), (V, W[:3])),
     (lambda x: np.cov(x), (M,)),
+    (lambda x: np.cov(x), (V,)),
+    (lambda x, y: (np.cov(x, y), np.cov(x, y, rowvar=False)), (V, W)),
+    (lambda x, y: np.cov(x, y, rowvar=False), (M, M + M**2)),
+    (lambda x: np.interp(x, [190.0, -190.0, 350.0, -350.0], [5.0, 10.0, 3.0, 4.0], period=360), (100 * V,)),
+    (lambda x: np.interp(x, W, V, -1.0, 7.0, -3.0), (0.25,)),
+    (lambda x: np.cov(x, bias=True), (M[:1],)),
     (lambda x: np.vander(x, 3), (V,)),
     (lambda x: x.real + x.imag, (V,)),
     (lambda x: np.result_type(x, 1.0), (F,)),
@@ -547,7 +555,14 @@ def test_inplace_operators(op: str, args: tuple[Any, ...]) -> None:
     check(function, scope_check)
 
 
+@functools.lru_cache
+def _cached(n: int) -> int:
+    return n + 1
+
+
 REFUSED = [
+    (lambda x: _cached(3) * x, (0.5,), "JG223", "_cached has no meaning here"),
+    (lambda x: abs(x * 1j), (0.5,), "JG216", "abs of complex"),
     (lambda x: np.random.rand(3) + x, (0.5,), "JG237", "np.random.rand"),
     (lambda x: np.unique(x), (V,), "JG237", "np.unique"),
     (lambda x: np.linalg.solve(x, x), (S,), "JG237", "np.linalg.solve"),
@@ -574,6 +589,12 @@ def test_what_is_refused_is_named(row: Any) -> None:
     with pytest.raises(UnsupportedError, match=words) as found:
         traced_call(function, *args)
     assert found.value.code == code
+
+
+def test_points_that_do_not_increase_are_refused() -> None:
+    for points in (V, np.array([1.0, np.nan, 2.0, 3.0, 4.0])):
+        with pytest.raises(UnsupportedError, match=r"(?s)JG246.*np\.interp\(x, points"):
+            jit(lambda x, points: np.interp(x, points, W))(0.5, points)
 
 
 def test_a_store_behind_a_read_only_view_is_refused() -> None:

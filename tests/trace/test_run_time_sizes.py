@@ -174,6 +174,41 @@ def stored_by_a_mask(a, v):
     return b
 
 
+def along_one_axis(store):
+    def stored(m, a, v):
+        b = m.copy()
+        store(b, a > 0, v)
+        return b
+
+    stored.__name__ = store.__name__
+    some, none = np.array([1.0, 2.0, -1.0]), -np.ones(3)
+    return case(*((M[:3, :3].copy(), a, v) for a in (some, none) for v in (2.5, -1.0)))(stored)
+
+
+@along_one_axis
+def stored_after_an_ellipsis(b, m, v):
+    b[..., m] = v
+    b[m, ...] += 2.0 * v
+
+
+@along_one_axis
+def stored_after_a_slice(b, m, v):
+    b[:, m] = v
+    b[1:, m] *= 3.0
+
+
+@along_one_axis
+def stored_before_a_slice(b, m, v):
+    b[m, :] = v
+    b[m, 1:] -= b[m, 0][:, None]
+
+
+@along_one_axis
+def stored_after_a_new_axis(b, m, v):
+    b[None, :, m] = v
+    b[m] *= b[0]
+
+
 @case((A, B), (A, -B), (A, A))
 def two_selections(a, b):
     return a[a > 0] + b[b > 0]
@@ -318,7 +353,7 @@ def test_derivatives(f: Callable[..., Any], calls: Calls) -> None:
         slope = (loss(x + e * d, *rest) - loss(x - e * d, *rest)) / (2 * e)
         got = np.sum(gradient(x, *rest) * d)
         assert np.isclose(got, slope, rtol=1e-6, atol=1e-7)
-        zeros = tuple(np.zeros_like(v) if isinstance(v, np.ndarray) else v for v in rest)
+        zeros = tuple(v * 0.0 if isinstance(v, np.ndarray | float) else v for v in rest)
         floats = tuple(k for k, v in enumerate(args) if isinstance(v, np.ndarray | float))
 
         def along(*given: Any, rest: Any = args, floats: Any = floats) -> Any:
