@@ -19,7 +19,7 @@ import numpy as np
 
 from jitgrad.graph.builder import Builder
 from jitgrad.graph.ir import Block, Graph, Op, Value
-from jitgrad.graph.ops.index import Entry, Pick, index_of, load, split_index
+from jitgrad.graph.ops.index import Entry, Pick, Span, index_of, load, split_index
 from jitgrad.graph.passes.rewriting import Replacements, blocks_within
 from jitgrad.graph.primitive import PRIMITIVES
 from jitgrad.graph.types import ArrayType
@@ -149,9 +149,7 @@ class _Candidates:
         if op.name == "load":
             return k == 0 and _is_known(op) and (not op.result.shape or op.result in self.values)
         if op.name in ("store", "addto"):
-            if k == 1 and op.operands[0] not in self.values:
-                return all(isinstance(n, int) for e in index_of(op) for n in e[1:])
-            return k < 2 and op.result in self.values
+            return k == 1 and op.operands[0] not in self.values or k < 2 and op.result in self.values
         if op.name == "reduce_sum":
             return not op.result.shape
         if op.name == "reshape" and not op.result.shape:
@@ -275,15 +273,18 @@ class _Split:
         for at in np.ndindex(*lengths):  # type: ignore[arg-type]
             place: list[Entry] = []
             for e, k in zip(index, at, strict=True):
-                if isinstance(e, Pick):
-                    place.append(e)
-                elif isinstance(e.start, int):
-                    place.append(Pick(e.start + e.step * k))
-                else:
-                    offset = int(e.step * k)
-                    place.append(Pick(self.g.add(e.start, offset) if offset else e.start))
+                place.append(e if isinstance(e, Pick) else Pick(self.position(e, k)))
             found.append(place)
         return found
+
+    def position(self, span: Span, k: int) -> int | Value:
+        """Return where item k of a span lies."""
+        start, step = span.start, span.step
+        assert start is not None and step is not None
+        if k == 0:
+            return start
+        offset = step * k if isinstance(step, int) else self.g.multiply(step, k)
+        return start + offset if isinstance(start, int) and isinstance(offset, int) else self.g.add(start, offset)
 
     def written(self, op: Op) -> Value:
         """Return an array in memory with elements written into it, or added."""
