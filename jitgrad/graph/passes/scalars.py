@@ -149,7 +149,7 @@ class _Candidates:
         if op.name == "load":
             return k == 0 and _is_known(op) and (not op.result.shape or op.result in self.values)
         if op.name in ("store", "addto"):
-            return k == 1 and op.operands[0] not in self.values or k < 2 and op.result in self.values
+            return k < 2 and (op.result in self.values or (k == 1 and op.operands[0] not in self.values))
         if op.name == "reduce_sum":
             return not op.result.shape
         if op.name == "reshape" and not op.result.shape:
