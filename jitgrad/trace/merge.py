@@ -61,12 +61,16 @@ __all__ = ["Edge", "Merger", "Obligations", "Slot", "cells_of", "reachable", "sa
 
 @dataclass(slots=True)
 class Edge:
-    """One way into a merge: the block that computes its values, the values made there, the state at its end."""
+    """One way into a merge: the block that computes its values, the values made there, the state at its end.
+
+    `states` are those for all targets that it may lead to.
+    """
 
     block: Block
     state: State
     made: set[Value]
     location: Location | None = None
+    states: Sequence[State] = ()
 
 
 @dataclass(slots=True)
@@ -230,6 +234,7 @@ class Merger:
         if any(isinstance(c, Value) for c in contents):
             if not all(isinstance(c, Value) for c in contents):
                 return Poison("a list that grows on one path only")
+            contents, ks = self._everywhere(path, contents, ks)
             if self.known(contents, ks):
                 return contents[0]
             types = {c.type for c in contents}
@@ -237,6 +242,22 @@ class Merger:
                 return Poison(f"an array is {' or '.join(sorted(map(str, types)))}")
             return self.slot(contents[0].type, dict(zip(ks, contents, strict=True)), contents[0].name)
         return self.value(path, contents, ks)
+
+    def _everywhere(self, path: Any, contents: list[Any], ks: list[int]) -> tuple[list[Any], list[int]]:
+        """Return what a cell holds at the end of every edge, whatever its target, where that is one thing an edge.
+
+        So that it is one value for all targets: a `break` then leaves an array in the memory where the next iteration
+        would find it, and a store before it works in place.
+        """
+        held: dict[int, Any] = {}
+        for k, edge in enumerate(self.edges):
+            for state in edge.states:
+                if len(path) == 2 and path[1] in state.heap:
+                    content = state.heap[path[1]]
+                    if held.setdefault(k, content) is not content:
+                        return contents, ks
+        alike = all(isinstance(c, Value) and c.type == contents[0].type for c in held.values())
+        return (list(held.values()), list(held)) if alike and set(ks) <= set(held) else (contents, ks)
 
     def _grown_list(self, path: Any, contents: list[Any], ks: list[int]) -> Any:
         """Join a list that has another length on each edge: one that grows, if its items are of one type."""

@@ -154,7 +154,8 @@ class _Candidates:
             return not op.result.shape
         if op.name == "reshape" and not op.result.shape:
             return True
-        return op.result in self.values and (op.name in _MOVES or op.primitive.is_elementwise)
+        # What has no result, as `commit`, looks at memory.
+        return bool(op.results) and op.result in self.values and (op.name in _MOVES or op.primitive.is_elementwise)
 
 
 class _Split:
