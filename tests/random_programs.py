@@ -2,7 +2,8 @@
 
 A program draws a few features (masks, helper functions, lists, exceptions, ...) and is made of what the grammar has for
 them: so each program mixes few things thoroughly, and all of them meet over many seeds. Every loop ends. A vector has
-four elements and the matrix two rows, so that most statements are valid; some are not, and raise.
+four elements and the matrix two rows, so that most statements are valid; some are not, and raise. What NumPy leaves open is not written: a store by repeated indices
+of the array's own elements.
 """
 
 from __future__ import annotations
@@ -183,8 +184,8 @@ GRAMMAR: dict[str, Rules] = {
         (1, "matrix", "m {update} {number}"),
         (1, "matrix", "m[{row}, {place}] {update} {number}"),
         (1, "matrix", "m[0] {update} m[1]"),
-        (3, "permutations", "np.add.at({vec}, idx, {vector})"),
-        (2, "permutations", "{vec}[idx] = {vector}"),
+        (3, "permutations", "np.add.at({vec}, idx, 1.0 * {vector})"),
+        (2, "permutations", "{vec}[idx] = 1.0 * {vector}"),
         (2, "permutations", "{vec}[idx] {update} {vector}"),
         (1, "permutations", "idx[{place}] = {row}"),
         (1, "permutations", "idx = np.argsort({vec})"),

@@ -276,6 +276,28 @@ def row_left_or_replaced(a: np.ndarray, m: np.ndarray, x: float, n: int, flag: b
     return x, 1.0, n, u.copy(), v.copy()
 
 
+def step_of_a_view_found_in_an_arm(a: np.ndarray, m: np.ndarray, x: float, n: int, flag: bool) -> Any:
+    """A view of which data decide where it begins and how it steps, in an arm of a branch that chooses arrays."""
+    v = a[::-1]
+    if n % 2 == 0:
+        v = m.T @ m[:, 0]
+    elif x > 0 or flag:
+        v = a[:]
+    v[a > x] = 1.0
+    return v.sum(), v.copy()
+
+
+def part_that_begins_where_an_arm_says(a: np.ndarray, m: np.ndarray, x: float, n: int, flag: bool) -> Any:
+    """A part of one of two arrays, beginning at a number that the arm computes."""
+    v = m[0][:2]
+    if flag or x > 0:
+        k = n % 2 + 1
+        v = a[k : k + 2]
+    v[0] = x
+    v *= 2.0
+    return v.sum(), v.copy()
+
+
 def depth_of_recursion(x: float, n: int) -> float:
     """A recursion whose depth an argument decides."""
     return x if n == 0 else depth_of_recursion(x, n - 1) * x + depth_of_recursion(x, n - 1)
@@ -316,7 +338,16 @@ def test_found_by_random_programs(f: Any, calls: list[Any], refusal: str) -> Non
         same(list(ours), list(theirs), 1e-12, "arguments")
 
 
-@pytest.mark.parametrize("f", [chosen_twice, vectors_joined, row_left_or_replaced])
+@pytest.mark.parametrize(
+    "f",
+    [
+        chosen_twice,
+        vectors_joined,
+        row_left_or_replaced,
+        step_of_a_view_found_in_an_arm,
+        part_that_begins_where_an_arm_says,
+    ],
+)
 @pytest.mark.parametrize("seed", [50003, 60539, 1])
 def test_derivatives_of_what_was_found(f: Any, seed: int) -> None:
     assert check_function(f, seed) == "ok"

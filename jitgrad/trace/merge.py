@@ -423,24 +423,35 @@ class Merger:
         self._new_contents.update(identify(cell, options, self.slot(INT64, given)))
 
     def _tag(self, values: list[Any], ks: list[int]) -> TaggedRef:
-        choices: list[Ref] = []
-        for v in values:
-            for r in v.choices if isinstance(v, TaggedRef) else (v,):
-                if r not in choices:
-                    choices.append(r)
+        own = {
+            k: [self._seen_outside(r, k) for r in (v.choices if isinstance(v, TaggedRef) else (v,))]
+            for k, v in zip(ks, values, strict=True)
+        }
+        choices = list(dict.fromkeys(r for refs in own.values() for r in refs))
         given = {}
         g = self.ctx.g
         for k, v in zip(ks, values, strict=True):
             with self.on(k):
-                if isinstance(v, Ref):
-                    given[k] = self.ctx.constant(choices.index(v), np.int64)
-                    continue
-                tag = self.ctx.constant(choices.index(v.choices[-1]), np.int64)
-                for i, r in enumerate(v.choices[:-1]):
-                    hit = g.equal(v.tag, self.ctx.constant(i, np.int64))
-                    tag = g.select(hit, self.ctx.constant(choices.index(r), np.int64), tag)
+                *rest, last = (self.ctx.constant(choices.index(r), np.int64) for r in own[k])
+                tag = last
+                for i, number in enumerate(rest):
+                    tag = g.select(g.equal(v.tag, self.ctx.constant(i, np.int64)), number, tag)
                 given[k] = tag
         return TaggedRef(self.slot(INT64, given, "tag"), tuple(choices))
+
+    def _seen_outside(self, r: Ref, k: int) -> Ref:
+        """Return an array that edge k hands on, with a view whose numbers are known outside of the edge."""
+
+        def seen(n: Any) -> Any:
+            return self.slot(INT64, {k: n}) if isinstance(n, Value) and not self.outer(n, k) else n
+
+        links = [
+            Box(tuple(type(e)(*map(seen, e)) for e in link.entries), link.order)
+            if isinstance(link, Box)
+            else Reshape(tuple(map(seen, link.to)))
+            for link in r.view
+        ]
+        return Ref(r.cell, tuple(links))
 
     def _joined_view(self, path: Any, views: list[Any], ks: list[int]) -> Any:
         links: list[Any] = []
