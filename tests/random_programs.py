@@ -2,8 +2,8 @@
 
 A program draws a few features (masks, helper functions, lists, exceptions, ...) and is made of what the grammar has for
 them: so each program mixes few things thoroughly, and all of them meet over many seeds. Every loop ends. A vector has
-four elements and the matrix two rows, so that most statements are valid; some are not, and raise. What NumPy leaves open is not written: a store by repeated indices
-of the array's own elements.
+four elements and the matrix two rows, so that most statements are valid; some are not, and raise. What NumPy leaves
+open is not written: a store at repeated indices of the array's own elements.
 """
 
 from __future__ import annotations
