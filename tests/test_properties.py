@@ -298,6 +298,30 @@ def part_that_begins_where_an_arm_says(a: np.ndarray, m: np.ndarray, x: float, n
     return v.sum(), v.copy()
 
 
+def array_in_a_list_exchanged_in_a_branch(a: np.ndarray, x: float) -> Any:
+    """A list holds one of two arrays, as data decide, and an array that it held is stored into."""
+    u = a.copy()
+    xs = [u, a * 2.0]
+    if x > 0:
+        xs[0] = xs[1]
+    u[0] = 9.0
+    return xs[0].sum(), xs[1].sum()
+
+
+def closure_rebound_in_a_branch(a: np.ndarray, x: float) -> Any:
+    """A variable of a closure is rebound in a branch, the array that it was is stored into by another name."""
+    u = a.copy()
+    d = {"q": u}
+
+    def inner(z: float) -> float:
+        return z * u[1] + x
+
+    if x > 0:
+        u = np.maximum(u, 1.0)
+    d["q"][1] = 7.0
+    return inner(2.0), u.sum(), d["q"].sum()
+
+
 def depth_of_recursion(x: float, n: int) -> float:
     """A recursion whose depth an argument decides."""
     return x if n == 0 else depth_of_recursion(x, n - 1) * x + depth_of_recursion(x, n - 1)
@@ -317,6 +341,8 @@ V = np.array([0.5, -1.0, 1.5, 2.0])
         (list_of_some_trips, [(2.0, 3), (2.0, 0), (2.0, 4)], ""),
         (object_of_either, [(1.0, True), (1.0, False)], "JG241"),
         (depth_of_recursion, [(1.1, 3), (0.5, 0), (0.5, 5)], ""),
+        (array_in_a_list_exchanged_in_a_branch, [(V, 1.0), (V, -1.0)], ""),
+        (closure_rebound_in_a_branch, [(V, 1.0), (V, -1.0)], ""),
         (buffer_left_behind, [(V,), (V[:1],), (3.0 * V,)], ""),
     ],
 )

@@ -144,6 +144,7 @@ class Merger:
         self.obligations = obligations
         self.slots: list[Slot] = []
         self._phis: dict[Any, Any] = {}
+        self._order: dict[Cell, int] = {}
 
     @contextmanager
     def on(self, k: int) -> Any:
@@ -214,6 +215,7 @@ class Merger:
                     merged.heap[cell] = self._new_contents[cell]
                     todo.extend(cells_of(merged.heap[cell]))
                 continue
+            self._order.setdefault(cell, len(self._order))
             content = self.content(("H", cell), [states[k].heap[cell] for k in having], having)
             merged.heap[cell] = content
             todo.extend(cells_of(content))
@@ -371,11 +373,15 @@ class Merger:
         made = replace(first, cell=cell)
         self._phis[key] = made
         for v in values:
-            self.obligations.relate(cell, v.cell, [(self.key, path)])
+            self.obligations.relate(cell, v.cell, [self._named(path)])
         self._new_contents[cell] = self.content((*path, "items"), contents, ks)
         return made
 
     # --- arrays
+
+    def _named(self, path: Any) -> Any:
+        """Return what a merge is known by in the next trace, which has other cells: they have their order."""
+        return self.key, tuple((p.name, self._order.get(p)) if isinstance(p, Cell) else p for p in path)
 
     def _array(self, path: Any, values: list[Any], ks: list[int]) -> Any:
         types = set()
@@ -390,7 +396,7 @@ class Merger:
                 return Ref(values[0].cell, self._joined_view(path, [v.view for v in values], ks))
         key = (tuple(values), tuple(ks))
         if key not in self._phis:
-            if (self.key, path) in self.obligations.tagged:
+            if self._named(path) in self.obligations.tagged:
                 self._phis[key] = self._tag(values, ks)
             else:
                 self._phis[key] = self._phi(path, values, ks, types.pop())
@@ -403,9 +409,9 @@ class Merger:
             with self.on(k):
                 given[k] = read(self.ctx, v)
             for old in cells_of(v):
-                self.obligations.relate(cell, old, [(self.key, path)])
+                self.obligations.relate(cell, old, [self._named(path)])
                 for other, keys in list(self.obligations.near(old).items()):
-                    self.obligations.relate(cell, other, {*keys, (self.key, path)})
+                    self.obligations.relate(cell, other, {*keys, self._named(path)})
         self._new_contents[cell] = self.slot(t, given, _name(path))
         self._identify(cell, values, ks)
         return Ref(cell)

@@ -32,9 +32,9 @@ ROOMS: dict[str, tuple[str, ...]] = {
     ),
     "graph/passes/": (
         "graph/test_passes.py",
-        "graph/test_dependence.py",
         "graph/test_golden.py",
         "programs/test_small.py",
+        "graph/test_dependence.py",
         "graph/test_diff_programs.py",
     ),
     "trace/": (
