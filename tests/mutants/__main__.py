@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import TypeVar
 
@@ -31,17 +31,18 @@ class _Crew:
         self.copies = [Copy(directory / str(k)) for k in range(workers)]
         self.pool = ThreadPoolExecutor(workers)
 
-    def each(self, work: Callable[[Copy, T], R], items: Iterable[T]) -> Iterator[R]:
-        """Yield what the work gives for each item, in their order."""
+    def each(self, work: Callable[[Copy, T], R], items: Iterable[T]) -> Iterator[tuple[T, R]]:
+        """Yield each item and what the work gives for it, as they are done."""
 
-        def with_copy(item: T) -> R:
+        def with_copy(item: T) -> tuple[T, R]:
             copy = self.copies.pop()
             try:
-                return work(copy, item)
+                return item, work(copy, item)
             finally:
                 self.copies.append(copy)
 
-        return self.pool.map(with_copy, items)
+        for done in as_completed([self.pool.submit(with_copy, item) for item in items]):
+            yield done.result()
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -65,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as directory:
         crew = _Crew(Path(directory), given.workers)
         found = crew.each(lambda copy, mutant: copy.find(mutant, given.seconds), chosen)
-        for mutant, verdict in zip(chosen, found, strict=True):
+        for mutant, verdict in found:
             counts[verdict.word] += 1
             if verdict.word == "caught":
                 finders[verdict.by.partition(" died of ")[0]] = None

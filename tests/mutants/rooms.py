@@ -18,6 +18,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "graph/test_masks.py",
         "graph/test_adjoint.py",
         "graph/test_tangent.py",
+        "programs/test_small.py",
         "graph/test_conventions.py",
         "test_finite_slopes.py",
         "test_untaken_paths.py",
