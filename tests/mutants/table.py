@@ -190,10 +190,10 @@ MUTANTS = (
     ),
     # --- what is saved, sums
     Mutant(
-        "what a loop carries is thought to be at hand",
+        "what is saved in every iteration counts as once",
         "graph/diff/cut.py",
-        "return v.owner is home and v.index == 0 and",
-        "return v.owner is home and",
+        "return bytes_of(v.type, trips)",
+        "return bytes_of(v.type, [])",
     ),
     Mutant(
         "a sum that is read on its way is regrouped",
