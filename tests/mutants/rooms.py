@@ -17,6 +17,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "graph/diff/": (
         "graph/test_masks.py",
         "graph/test_sums.py",
+        "graph/test_cut.py",
         "graph/test_adjoint.py",
         "graph/test_tangent.py",
         "programs/test_small.py",
