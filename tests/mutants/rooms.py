@@ -34,6 +34,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "graph/test_diff_programs.py",
     ),
     "graph/passes/": (
+        "graph/test_places.py",
         "graph/test_passes.py",
         "graph/test_golden.py",
         "programs/test_small.py",
