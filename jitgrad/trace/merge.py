@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 
 from jitgrad.graph.ir import Block, Value
-from jitgrad.graph.ops.memory import Span
 from jitgrad.graph.types import BOOL, INT64, ArrayType, ListType, Type
 from jitgrad.location import Location
 from jitgrad.trace.abstract import (
@@ -54,7 +53,7 @@ from jitgrad.trace.arrays import dtype_of, kind, read, shape_of
 from jitgrad.trace.context import Context
 from jitgrad.trace.frame import State
 from jitgrad.trace.identity import identify, joined_options, option_of, options_of
-from jitgrad.trace.inspection import cells_of, reachable, same, undefined, values_in
+from jitgrad.trace.inspection import cells_of, form_of, reachable, same, undefined, values_in
 
 __all__ = ["Edge", "Merger", "Obligations", "Slot", "cells_of", "reachable", "same", "undefined", "values_in"]
 
@@ -391,7 +390,7 @@ class Merger:
         if len(types) > 1:
             return self._poison(path, f"an array that is {' or '.join(sorted(map(str, types)))}", values, ks)
         if all(isinstance(v, Ref) for v in values):
-            forms = {(v.cell, _form(v.view)) for v in values}
+            forms = {(v.cell, form_of(v.view)) for v in values}
             if len(forms) == 1 and values[0].view:
                 return Ref(values[0].cell, self._joined_view(path, [v.view for v in values], ks))
         key = (tuple(values), tuple(ks))
@@ -480,17 +479,6 @@ class Merger:
             with self.on(k):
                 given[k] = self.ctx.dim(n)
         return self.slot(INT64, given)
-
-
-def _form(view: Any) -> Any:
-    """Return a view without its numbers: two views of one form differ in integers only."""
-    made: list[Any] = []
-    for link in view:
-        if isinstance(link, Reshape):
-            made.append(link)
-        else:
-            made.append((tuple((type(e), e[2] if isinstance(e, Span) else None) for e in link.entries), link.order))
-    return tuple(made)
 
 
 def _name(path: Any) -> str:
