@@ -149,6 +149,43 @@ def while_the_old_values_are_needed_in_a_loop(a, n, k):
     return a[0] - before[0]
 
 
+@case((ramp(4), 20.0), (ramp(4), 1.0))
+def before_a_loop_that_only_reads(a, x):
+    a -= 1.0
+    k = 0
+    while k < 3 and a[3] < 0.5:
+        k += 1
+    if a[2] < x:
+        raise ValueError("after a loop")
+    return k
+
+
+@case((ramp(4), 20.0, 0.0), (ramp(4), 20.0, 3.0), (ramp(4), 1.0, 3.0), (ramp(4), 20.0, 9.0))
+def in_loops_that_are_left(a, x, y):
+    for i in range(3):
+        for j in range(4):
+            if a[j] > y:
+                a[i] = y
+                break
+            a[j] += 1.0
+        else:
+            a[i] -= 0.5
+        if a[0] > 1e3:
+            return a[0]
+    if a[2] < x:
+        raise ValueError("after loops")
+    return a[1]
+
+
+@case((ramp(4), 0.0), (ramp(4), 2.0))
+def after_a_loop_that_always_fails(a, x):
+    items = []
+    k = 0
+    while k < 3 and x < len(items):
+        k += 1
+    a[1] = a[2] - items[-1]
+
+
 @case((ramp(4), ramp(4) * 2, 3, 0), (ramp(4), ramp(4) * 2, 3, 2))
 def of_exchanged_arrays(u, v, n, k):
     for i in range(n):

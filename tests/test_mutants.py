@@ -10,10 +10,10 @@ import pytest
 import jitgrad
 from tests.mutants.__main__ import main
 from tests.mutants.plant import Copy, misfits
+from tests.mutants.rooms import NET, ROOMS, near_tests
 from tests.mutants.table import MUTANTS, Mutant
 
 BUG = next(m for m in MUTANTS if m.name == "the cotangent of what a store overwrote is not zeroed")
-TESTS = ("graph/test_tangent.py", "graph/test_adjoint.py")
 
 
 @pytest.fixture(scope="module")
@@ -27,23 +27,25 @@ def test_every_mutant_fits_the_package() -> None:
     assert len({m.name for m in MUTANTS}) == len(MUTANTS)
 
 
-def test_the_tests_of_every_mutant_exist() -> None:
+def test_every_room_has_tests() -> None:
     here = Path(__file__).parent
-    assert [t for m in MUTANTS for t in m.tests if not (here / t).exists()] == []
+    assert [t for tests in (NET, *ROOMS.values()) for t in tests if not (here / t).exists()] == []
+    assert near_tests("graph/diff/undo.py") == ROOMS["graph/diff/"]
+    assert near_tests("families.py") == ROOMS[""]
 
 
 def test_a_mutant_is_caught_and_mended(copy: Copy) -> None:
     planted = copy.root / "jitgrad" / BUG.file
     before = planted.read_bytes()
-    verdict = copy.find(dataclasses.replace(BUG, tests=("graph/test_diff_programs.py",)), 200.0)
-    assert verdict.word == "caught", verdict
-    assert verdict.by.startswith("tests/graph/test_diff_programs.py::")
+    verdict = copy.find(BUG, 200.0)
+    assert (verdict.word, verdict.where) == ("caught", "room"), verdict
+    assert verdict.by.startswith("tests/graph/")
     assert planted.read_bytes() == before
     assert BUG.old in (Path(jitgrad.__file__).parent / BUG.file).read_text(), "the work tree was changed"
 
 
 def test_without_a_bug_nothing_is_caught(copy: Copy) -> None:
-    assert copy.run(["graph/test_tangent.py"], 200.0).word == "SURVIVED"
+    assert copy.run(["tests/graph/test_tangent.py"], 200.0)[0] == "SURVIVED"
 
 
 def test_a_package_that_cannot_be_imported_is_no_catch(copy: Copy) -> None:
@@ -52,8 +54,8 @@ def test_a_package_that_cannot_be_imported_is_no_catch(copy: Copy) -> None:
 
 
 def test_a_mutant_that_no_longer_fits_is_an_error(copy: Copy) -> None:
-    gone = Mutant("gone", BUG.file, "text that is nowhere", "", TESTS)
-    missing = Mutant("missing", "no/such/file.py", "x", "", TESTS)
+    gone = Mutant("gone", BUG.file, "text that is nowhere", "")
+    missing = Mutant("missing", "no/such/file.py", "x", "")
     assert len(misfits([gone, missing, BUG])) == 2
     with pytest.raises(LookupError):
         copy.find(gone, 200.0)

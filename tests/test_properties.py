@@ -276,6 +276,52 @@ def row_left_or_replaced(a: np.ndarray, m: np.ndarray, x: float, n: int, flag: b
     return x, 1.0, n, u.copy(), v.copy()
 
 
+def step_of_a_view_found_in_an_arm(a: np.ndarray, m: np.ndarray, x: float, n: int, flag: bool) -> Any:
+    """A view of which data decide where it begins and how it steps, in an arm of a branch that chooses arrays."""
+    v = a[::-1]
+    if n % 2 == 0:
+        v = m.T @ m[:, 0]
+    elif x > 0 or flag:
+        v = a[:]
+    v[a > x] = 1.0
+    return v.sum(), v.copy()
+
+
+def part_that_begins_where_an_arm_says(a: np.ndarray, m: np.ndarray, x: float, n: int, flag: bool) -> Any:
+    """A part of one of two arrays, beginning at a number that the arm computes."""
+    v = m[0][:2]
+    if flag or x > 0:
+        k = n % 2 + 1
+        v = a[k : k + 2]
+    v[0] = x
+    v *= 2.0
+    return v.sum(), v.copy()
+
+
+def array_in_a_list_exchanged_in_a_branch(a: np.ndarray, x: float) -> Any:
+    """A list holds one of two arrays, as data decide, and an array that it held is stored into."""
+    u = a.copy()
+    xs = [u, a * 2.0]
+    if x > 0:
+        xs[0] = xs[1]
+    u[0] = 9.0
+    return xs[0].sum(), xs[1].sum()
+
+
+def closure_rebound_in_a_branch(a: np.ndarray, x: float) -> Any:
+    """A variable of a closure is rebound in a branch, the array that it was is stored into by another name."""
+    u = a.copy()
+    d = {"q": u}
+
+    def inner(z: float) -> float:
+        return z * u[1] + x
+
+    if x > 0:
+        u = np.maximum(u, 1.0)
+    d["q"][1] = 7.0
+    return inner(2.0), u.sum(), d["q"].sum()
+
+
 def depth_of_recursion(x: float, n: int) -> float:
     """A recursion whose depth an argument decides."""
     return x if n == 0 else depth_of_recursion(x, n - 1) * x + depth_of_recursion(x, n - 1)
@@ -295,6 +341,8 @@ V = np.array([0.5, -1.0, 1.5, 2.0])
         (list_of_some_trips, [(2.0, 3), (2.0, 0), (2.0, 4)], ""),
         (object_of_either, [(1.0, True), (1.0, False)], "JG241"),
         (depth_of_recursion, [(1.1, 3), (0.5, 0), (0.5, 5)], ""),
+        (array_in_a_list_exchanged_in_a_branch, [(V, 1.0), (V, -1.0)], ""),
+        (closure_rebound_in_a_branch, [(V, 1.0), (V, -1.0)], ""),
         (buffer_left_behind, [(V,), (V[:1],), (3.0 * V,)], ""),
     ],
 )
@@ -316,7 +364,16 @@ def test_found_by_random_programs(f: Any, calls: list[Any], refusal: str) -> Non
         same(list(ours), list(theirs), 1e-12, "arguments")
 
 
-@pytest.mark.parametrize("f", [chosen_twice, vectors_joined, row_left_or_replaced])
+@pytest.mark.parametrize(
+    "f",
+    [
+        chosen_twice,
+        vectors_joined,
+        row_left_or_replaced,
+        step_of_a_view_found_in_an_arm,
+        part_that_begins_where_an_arm_says,
+    ],
+)
 @pytest.mark.parametrize("seed", [50003, 60539, 1])
 def test_derivatives_of_what_was_found(f: Any, seed: int) -> None:
     assert check_function(f, seed) == "ok"

@@ -120,18 +120,13 @@ def describe(x: Any) -> str:
     """Return what an error says of a value."""
     if isinstance(x, AnyOf | OneOf):
         return " or ".join(describe(c) for c in x.choices)
-    if isinstance(x, Scalar):
-        return f"{_with_article(x.kind if x.kind != 'numpy' else x.value.array.dtype.name)} scalar"
-    if is_array(x):
-        return "an array"
     if x is None:
         return "None"
-    if isinstance(x, Record):
-        return _with_article(x.cls.__name__)
-    return _with_article("list" if isinstance(x, ListRef) else "dict" if isinstance(x, DictRef) else type(x).__name__)
-
-
-def _with_article(noun: str) -> str:
+    noun = {ListRef: "list", DictRef: "dict"}.get(type(x), type(x).__name__)
+    if isinstance(x, Scalar):
+        noun = f"{x.kind if x.kind != 'numpy' else x.value.array.dtype.name} scalar"
+    elif isinstance(x, Record) or is_array(x):
+        noun = x.cls.__name__ if isinstance(x, Record) else "array"
     return f"{'an' if noun[0] in 'aeioAEIO' else 'a'} {noun}"
 
 

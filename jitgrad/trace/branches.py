@@ -289,7 +289,10 @@ class Branches(Context):
         """Make the `if` op of two traced arms."""
         targets = list(dict.fromkeys(t for o in outcomes for t in o.states))
         made = [{r for op in b.ops for r in op.results} for b in blocks]
-        edges = [Edge(b, start, m, self.location) for b, m in zip(blocks, made, strict=True)]
+        edges = [
+            Edge(b, start, m, self.location, tuple(o.states.values()))
+            for b, m, o in zip(blocks, made, outcomes, strict=True)
+        ]
         merger = Merger(self, edges, key, self.obligations)
         states: dict[Any, State] = {}
         # In the middle of an operation, nobody knows what it still holds.

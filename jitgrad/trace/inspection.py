@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from jitgrad.graph.ir import Value
+from jitgrad.graph.ops.index import Span
 from jitgrad.graph.ops.shape import split_shape
 from jitgrad.graph.types import ListType, Type
 from jitgrad.trace.abstract import (
@@ -34,7 +35,7 @@ from jitgrad.trace.abstract import (
 )
 from jitgrad.trace.context import Context
 
-__all__ = ["cells_of", "reachable", "same", "undefined", "values_in"]
+__all__ = ["cells_of", "form_of", "reachable", "same", "undefined", "values_in"]
 
 
 def undefined(ctx: Context, t: Type) -> Value:
@@ -134,3 +135,14 @@ def values_in(value: Any) -> list[Value]:
         parts = [getattr(value, n) for n in names if n not in ("cell", "thing", "source", "cls", "make", "globals")]
         return [v for p in parts for v in values_in(p)]
     return []
+
+
+def form_of(view: Any) -> Any:
+    """Return a view without its numbers: two views of one form differ in integers only."""
+    made: list[Any] = []
+    for link in view:
+        if isinstance(link, Reshape):
+            made.append(link)
+        else:
+            made.append((tuple((type(e), e[2] if isinstance(e, Span) else None) for e in link.entries), link.order))
+    return tuple(made)

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from jitgrad.graph.ir import Block, Value
-from jitgrad.graph.ops.memory import Span
 from jitgrad.graph.types import INT64, ArrayType, ListType, Type
 from jitgrad.location import Location
 from jitgrad.trace.abstract import Box, Cell, Poison, Ref, Reshape, TaggedRef
@@ -24,7 +23,7 @@ from jitgrad.trace.arrays import array_type, read
 from jitgrad.trace.context import Context
 from jitgrad.trace.frame import State
 from jitgrad.trace.identity import identify, joined_options, option_of, options_of
-from jitgrad.trace.inspection import cells_of, same, values_in
+from jitgrad.trace.inspection import cells_of, form_of, same, values_in
 from jitgrad.trace.obligations import Obligations
 
 __all__ = ["Edge", "Joining", "Slot", "name_of"]
@@ -32,12 +31,16 @@ __all__ = ["Edge", "Joining", "Slot", "name_of"]
 
 @dataclass(slots=True)
 class Edge:
-    """One way into a merge: the block that computes its values, the values made there, the state at its end."""
+    """One way into a merge: the block that computes its values, the values made there, the state at its end.
+
+    `states` are those for all targets that it may lead to.
+    """
 
     block: Block
     state: State
     made: set[Value]
     location: Location | None = None
+    states: Sequence[State] = ()
 
 
 @dataclass(slots=True)
@@ -59,6 +62,7 @@ class Joining:
         self.slots: list[Slot] = []
         # What is computed from the slots behind the op that has them.
         self.behind = Block()
+        self.order: dict[Cell, int] = {}  # of the cells that have been joined
         self._phis: dict[Any, Any] = {}
 
     @contextmanager
@@ -105,6 +109,10 @@ class Joining:
         """Return what stands for values that cannot be joined."""
         raise NotImplementedError
 
+    def named(self, path: Any) -> Any:
+        """Return what a merge is known by in the next trace, which has other cells: they have their order."""
+        return self.key, tuple((p.name, self.order.get(p)) if isinstance(p, Cell) else p for p in path)
+
     # --- arrays
 
     def array(self, path: Any, values: list[Any], ks: list[int]) -> Any:
@@ -119,12 +127,12 @@ class Joining:
             made = self._phi(path, values, ks) if computed else None
             return self.one_of(path, values, ks) if made is None else made
         if all(isinstance(v, Ref) for v in values):
-            forms = {(v.cell, _form(v.view)) for v in values}
+            forms = {(v.cell, form_of(v.view)) for v in values}
             if len(forms) == 1 and values[0].view:
                 return Ref(values[0].cell, self._joined_view(path, [v.view for v in values], ks))
         key = (tuple(values), tuple(ks))
         if key not in self._phis:
-            if (self.key, path) in self.obligations.tagged:
+            if self.named(path) in self.obligations.tagged:
                 self._phis[key] = self._tag(values, ks)
             else:
                 made = self._phi(path, values, ks)
@@ -146,7 +154,7 @@ class Joining:
             return None
         for v in values:
             for old in cells_of(v):
-                self.obligations.relate_all(cell, old, [(self.key, path)])
+                self.obligations.relate_all(cell, old, [self.named(path)])
         self.new_contents[cell] = held
         self._identify(cell, values, ks)
         self._phis[key] = Ref(cell)
@@ -165,24 +173,35 @@ class Joining:
         self.new_contents.update(identify(cell, options, self.slot(INT64, given)))
 
     def _tag(self, values: list[Any], ks: list[int]) -> TaggedRef:
-        choices: list[Ref] = []
-        for v in values:
-            for r in v.choices if isinstance(v, TaggedRef) else (v,):
-                if r not in choices:
-                    choices.append(r)
+        own = {
+            k: [self._seen_outside(r, k) for r in (v.choices if isinstance(v, TaggedRef) else (v,))]
+            for k, v in zip(ks, values, strict=True)
+        }
+        choices = list(dict.fromkeys(r for refs in own.values() for r in refs))
         given = {}
         g = self.ctx.g
         for k, v in zip(ks, values, strict=True):
             with self.on(k):
-                if isinstance(v, Ref):
-                    given[k] = self.ctx.constant(choices.index(v), np.int64)
-                    continue
-                tag = self.ctx.constant(choices.index(v.choices[-1]), np.int64)
-                for i, r in enumerate(v.choices[:-1]):
-                    hit = g.equal(v.tag, self.ctx.constant(i, np.int64))
-                    tag = g.select(hit, self.ctx.constant(choices.index(r), np.int64), tag)
+                *rest, last = (self.ctx.constant(choices.index(r), np.int64) for r in own[k])
+                tag = last
+                for i, number in enumerate(rest):
+                    tag = g.select(g.equal(v.tag, self.ctx.constant(i, np.int64)), number, tag)
                 given[k] = tag
         return TaggedRef(self.slot(INT64, given, "tag"), tuple(choices))
+
+    def _seen_outside(self, r: Ref, k: int) -> Ref:
+        """Return an array that edge k hands on, with a view whose numbers are known outside of the edge."""
+
+        def seen(n: Any) -> Any:
+            return self.slot(INT64, {k: n}) if isinstance(n, Value) and not self.outer(n, k) else n
+
+        links = [
+            Box(tuple(type(e)(*map(seen, e)) for e in link.entries), link.order)
+            if isinstance(link, Box)
+            else Reshape(tuple(map(seen, link.to)))
+            for link in r.view
+        ]
+        return Ref(r.cell, tuple(links))
 
     def _joined_view(self, path: Any, views: list[Any], ks: list[int]) -> Any:
         links: list[Any] = []
@@ -245,17 +264,6 @@ class Joining:
             (d, k) for k, v in given.items() if isinstance(v, Value) and isinstance(v.type, ArrayType) for d in v.shape
         ]
         return not all(self.outer(d, k) for d, k in dims if isinstance(d, Value))
-
-
-def _form(view: Any) -> Any:
-    """Return a view without its numbers: two views of one form differ in integers only."""
-    made: list[Any] = []
-    for link in view:
-        if isinstance(link, Reshape):
-            made.append(link)
-        else:
-            made.append((tuple((type(e), e[2] if isinstance(e, Span) else None) for e in link.entries), link.order))
-    return tuple(made)
 
 
 def name_of(path: Any) -> str:

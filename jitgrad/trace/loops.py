@@ -383,13 +383,16 @@ def _general(ev: Any, node: LoopNode, frame: Frame, key: Any, header: Header) ->
     exits = [t for t in outcome.states if t != again]
     order = [again, *exits]
     made = {*block.args, *(r for op in block.ops for r in op.results)}
-    merger = Merger(ev, [Edge(block, start, made, ev.location)], key, ev.obligations)
+    merger = Merger(ev, [Edge(block, start, made, ev.location, tuple(outcome.states.values()))], key, ev.obligations)
     base = dict(start.heap)
     states = {t: merger.merge({0: outcome.states[t]}, base) for t in exits}
     with ev.inside(block):
         code = ev.selector_of(outcome, order)
     following = _yields(ev, header, block, frame, back)
-    extra = [s.given[0] for s in merger.slots]
+    # What an exit finds where the next iteration would find it needs no place of its own.
+    places = {v: 1 + i for i, v in reversed(list(enumerate(following)))}
+    slots = [s for s in merger.slots if s.given[0] not in places]
+    extra = [s.given[0] for s in slots]
     inits = [ev.constant(0, np.int64), *header.inits, *(undefined(ev, v.type) for v in extra)]
     for v in extra:
         block.add_arg(v.type)
@@ -398,12 +401,11 @@ def _general(ev: Any, node: LoopNode, frame: Frame, key: Any, header: Header) ->
     with ev.inside(test):
         test.yields = [ev.g.equal(test.args[0], ev.constant(0, np.int64))]
     op = ev.g.emit("while", inits, {}, [test, block])
-    skip = 1 + len(following)
-    for slot, result in zip(merger.slots, op.results[skip:], strict=True):
-        result.name = slot.value.name
-    for i, slot in enumerate(merger.slots):
-        slot.value.owner, slot.value.index = op, skip + i
-    op.results[skip:] = [s.value for s in merger.slots]
+    places |= {v: 1 + len(following) + i for i, v in enumerate(extra)}
+    for slot in merger.slots:
+        place = places[slot.given[0]]
+        slot.value.owner, slot.value.index = op, place
+        op.results[place] = slot.value
     ev.g.block.ops.extend(merger.behind.ops)
     if header.converted:
         _refuse_early_exit(ev, header, states)

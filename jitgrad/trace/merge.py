@@ -97,6 +97,7 @@ class Merger(Joining):
                     merged.heap[cell] = self.new_contents[cell]
                     todo.extend(cells_of(merged.heap[cell]))
                 continue
+            self.order.setdefault(cell, len(self.order))
             content = self.content(("H", cell), [states[k].heap[cell] for k in having], having)
             merged.heap[cell] = content
             todo.extend(cells_of(content))
@@ -112,12 +113,29 @@ class Merger(Joining):
         if any(isinstance(c, Value) for c in contents):
             if not all(isinstance(c, Value) for c in contents):
                 return Poison("a list that grows on one path only")
+            contents, ks = self._everywhere(path, contents, ks)
             if self.known(contents, ks):
                 return contents[0]
             held = self.array_slot(dict(zip(ks, contents, strict=True)), contents[0].name)
             types = sorted({str(c.type) for c in contents})
             return self.poison(path, " or ".join(types), contents, ks) if held is None else held
         return self.value(path, contents, ks)
+
+    def _everywhere(self, path: Any, contents: list[Any], ks: list[int]) -> tuple[list[Any], list[int]]:
+        """Return what a cell holds at the end of every edge, whatever its target, where that is one thing an edge.
+
+        So that it is one value for all targets: a `break` then leaves an array in the memory where the next iteration
+        would find it, and a store before it works in place.
+        """
+        held: dict[int, Any] = {}
+        for k, edge in enumerate(self.edges):
+            for state in edge.states:
+                if len(path) == 2 and path[1] in state.heap:
+                    content = state.heap[path[1]]
+                    if held.setdefault(k, content) is not content:
+                        return contents, ks
+        alike = all(isinstance(c, Value) and c.type == contents[0].type for c in held.values())
+        return (list(held.values()), list(held)) if alike and set(ks) <= set(held) else (contents, ks)
 
     def _grown_list(self, path: Any, contents: list[Any], ks: list[int]) -> Any:
         """Join a list that has another length on each edge: one that grows, if its items are of one type."""
@@ -279,7 +297,7 @@ class Merger(Joining):
         made = replace(first, cell=cell)
         self._phis[key] = made
         for v in values:
-            self.obligations.relate(cell, v.cell, [(self.key, path)])
+            self.obligations.relate(cell, v.cell, [self.named(path)])
             if v.cell.arrays is not None:
                 self.obligations.hold(cell, [v.cell.arrays])
         self.new_contents[cell] = self.content((*path, "items"), contents, ks)

@@ -20,6 +20,7 @@ from jitgrad.graph.ir import Graph
 from jitgrad.graph.parser import parse
 from jitgrad.graph.passes import PASSES, dce, gather_sums, optimise, split_loops, store_into_fresh
 from jitgrad.graph.passes.dead_stores import dead_stores
+from jitgrad.graph.passes.scalars import small_arrays_to_scalars
 from jitgrad.graph.printer import print_graph
 from jitgrad.graph.types import FLOAT64, INT64
 from jitgrad.graph.verify import verify
@@ -30,7 +31,10 @@ _HEAD = (
     "graph f(%x: float64[], %y: float64[], %a: float64[4], %m: float64[2, 3], %i: int64[], %j: int64[], %n: int64[], "
     "%p: bool[], %q: bool[], %v: float64[%n], %b: bool[4], %z: complex128[], %h: float32[], %u: int8[]) {\n"
 )
-_BY_NAME = {run.__name__: run for run in (*PASSES, dead_stores, gather_sums, split_loops, store_into_fresh)}
+_BY_NAME = {
+    run.__name__: run
+    for run in (*PASSES, dead_stores, gather_sums, small_arrays_to_scalars, split_loops, store_into_fresh)
+}
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """`python -m tests.mutants [name...]`: plant each bug in a copy of the package and say which test finds it.
 
-Each bug is planted alone, in a copy; the tests chosen for it are run there until one fails, then the wider net. The
-command fails if a bug survives, if one no longer fits the package, or if the tests fail without any bug.
+Each bug is planted alone, in a copy; the tests of its room are run there, in one process, until one fails, then the
+wider net. The command fails if a bug survives, if one no longer fits the package, or if a test that found one fails
+without any bug.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import TypeVar
 
-from tests.mutants.plant import NET, Copy, misfits
+from tests.mutants.plant import Copy, misfits
 from tests.mutants.table import MUTANTS
 
 T = TypeVar("T")
@@ -30,17 +31,18 @@ class _Crew:
         self.copies = [Copy(directory / str(k)) for k in range(workers)]
         self.pool = ThreadPoolExecutor(workers)
 
-    def each(self, work: Callable[[Copy, T], R], items: Iterable[T]) -> Iterator[R]:
-        """Yield what the work gives for each item, in their order."""
+    def each(self, work: Callable[[Copy, T], R], items: Iterable[T]) -> Iterator[tuple[T, R]]:
+        """Yield each item and what the work gives for it, as they are done."""
 
-        def with_copy(item: T) -> R:
+        def with_copy(item: T) -> tuple[T, R]:
             copy = self.copies.pop()
             try:
-                return work(copy, item)
+                return item, work(copy, item)
             finally:
                 self.copies.append(copy)
 
-        return self.pool.map(with_copy, items)
+        for done in as_completed([self.pool.submit(with_copy, item) for item in items]):
+            yield done.result()
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -60,18 +62,21 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     start = time.monotonic()
     counts: collections.Counter[str] = collections.Counter()
+    finders: dict[str, None] = {}
     with tempfile.TemporaryDirectory() as directory:
         crew = _Crew(Path(directory), given.workers)
-        tests = dict.fromkeys((*NET, *(t for m in chosen for t in m.tests)))
-        for verdict in crew.each(lambda copy, test: copy.run([test], given.seconds), tests):
-            if verdict.word != "SURVIVED":
-                print(f"the tests fail without any bug: {verdict.by}")
-                return 2
-        print(f"{len(chosen)} mutants; without any, the tests pass in {time.monotonic() - start:.0f} s", flush=True)
         found = crew.each(lambda copy, mutant: copy.find(mutant, given.seconds), chosen)
-        for mutant, verdict in zip(chosen, found, strict=True):
+        for mutant, verdict in found:
             counts[verdict.word] += 1
-            print(f"{verdict.word:8} {verdict.seconds:4.0f} s  {mutant.name}: {verdict.by}", flush=True)
+            if verdict.word == "caught":
+                finders[verdict.by.partition(" died of ")[0]] = None
+            where = f" ({verdict.where})" if verdict.where else ""
+            print(f"{verdict.word:8} {verdict.seconds:4.0f} s  {mutant.name}: {verdict.by}{where}", flush=True)
+        # A test that fails anyway finds nothing.
+        word, by = crew.copies[0].run(list(finders), given.seconds) if finders else ("SURVIVED", "")
+    if word != "SURVIVED":
+        print(f"the tests fail without any bug: {by}")
+        return 2
     print(", ".join(f"{n} {word}" for word, n in sorted(counts.items())), f"in {time.monotonic() - start:.0f} s")
     return 0 if set(counts) == {"caught"} else 1
 

@@ -14,19 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import jitgrad
+from tests.mutants.rooms import NET, near_tests
 from tests.mutants.table import Mutant
 
-__all__ = ["NET", "Copy", "Verdict", "misfits"]
+__all__ = ["Copy", "Verdict", "misfits"]
 
 PACKAGE = Path(jitgrad.__file__).parent
 TESTS = Path(__file__).parents[1]
-
-# Run after the tests chosen for a mutant: the bank, and random programs.
-NET = ("programs/test_textbook.py", "programs/test_programs.py", "test_properties.py")
-
-
-# After how many seconds a file of tests is taken to hang.
-_HANGS = 300.0
 
 
 @dataclass(frozen=True)
@@ -41,12 +35,15 @@ class Verdict:
         "BROKEN"    no test could be run: a mutant must leave a package that can be imported.
     by : str
         The test that failed, or why there is none.
+    where : str
+        "room" if the tests of the mutant's room found it, "net" if it took the wider ones.
     seconds : float
     """
 
     word: str
     by: str
-    seconds: float
+    where: str = ""
+    seconds: float = 0.0
 
 
 def misfits(mutants: Iterable[Mutant]) -> list[str]:
@@ -81,7 +78,7 @@ class Copy:
         compileall.compile_dir(root, quiet=2)
 
     def find(self, mutant: Mutant, seconds: float) -> Verdict:
-        """Plant a bug, run the tests chosen for it and then the net, and mend it again.
+        """Plant a bug, run the tests of its room and then the net until one fails, and mend it again.
 
         Raises
         ------
@@ -93,41 +90,44 @@ class Copy:
         if text.count(mutant.old) != 1:
             raise LookupError(f"{mutant.name} does not fit jitgrad/{mutant.file}")
         before = path.stat()
+        start = time.monotonic()
         path.write_text(text.replace(mutant.old, mutant.new))
+        near = near_tests(mutant.file)
         try:
-            return self.run((*mutant.tests, *(t for t in NET if t not in mutant.tests)), seconds)
+            where = "room"
+            word, by = self.run([f"tests/{t}" for t in near], seconds)
+            if word == "SURVIVED":
+                where = "net"
+                word, by = self.run([f"tests/{t}" for t in NET if t not in near], seconds)
         finally:
             path.write_text(text)
             os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        return Verdict(word, by, where if word == "caught" else "", time.monotonic() - start)
 
-    def run(self, tests: Sequence[str], seconds: float) -> Verdict:
-        """Run tests in order until one fails."""
-        start = time.monotonic()
-        by = "all tests pass"
-        for test in tests:
-            left = seconds - (time.monotonic() - start)
-            if left <= 0:
-                # Tests that take long find nothing: only one that never ends is a catch.
-                return Verdict("SURVIVED", f"no test failed within {seconds:.0f} s", seconds)
-            code, by = self._pytest(test, max(left, _HANGS))
-            if code != 0:
-                return Verdict("BROKEN" if code > 1 else "caught", by, time.monotonic() - start)
-        return Verdict("SURVIVED", by, time.monotonic() - start)
-
-    def _pytest(self, test: str, seconds: float) -> tuple[int, str]:
-        """Run one file of tests; return pytest's exit code and what failed."""
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-rf", "-p", "no:cacheprovider", f"tests/{test}"]
+    def run(self, tests: Sequence[str], seconds: float) -> tuple[str, str]:
+        """Run tests in one process, in order, until one fails; return a verdict's word and why."""
+        # What a process was at when it died stands last in its output, which names each test before it runs.
+        command = [sys.executable, "-m", "pytest", "-x", "-vv", "-rfE", "-p", "no:cacheprovider", "--tb=no", *tests]
         threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
         environment = {**os.environ, **threads, "PYTHONPATH": str(self.root)}
-        try:
-            done = subprocess.run(
-                command, cwd=self.root, env=environment, capture_output=True, text=True, timeout=seconds
-            )
-        except subprocess.TimeoutExpired:
-            return -1, f"{test} did not end"
-        failed = re.search(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
-        if done.returncode < 0:
-            return done.returncode, f"{test} died of signal {-done.returncode}"
-        if done.returncode > 1:
-            return done.returncode, (done.stdout + done.stderr)[-2000:]
-        return done.returncode, failed[1] if failed else "all tests pass"
+        with (self.root / "output.txt").open("w+") as out:
+            try:
+                done = subprocess.run(
+                    command, cwd=self.root, env=environment, stdout=out, stderr=out, timeout=seconds, check=False
+                )
+                code = done.returncode
+            except subprocess.TimeoutExpired:
+                code = None
+            out.seek(0)
+            text = out.read()
+        if code == 0:
+            return "SURVIVED", "all tests pass"
+        named = re.findall(r"^(tests/\S+::.*?)(?: [A-Z]+ +\[ *\d+%\])? *$", text, re.MULTILINE)
+        last = named[-1] if named else ""
+        if code is None:
+            # Tests that take long find nothing: only one that never ends would be a catch, and nobody can tell.
+            return "SURVIVED", f"no test failed within {seconds:.0f} s, {last} was running"
+        if code < 0 and last:
+            return "caught", f"{last} died of signal {-code}"
+        failed = re.search(r"^(?:FAILED|ERROR) (tests/\S+::.*?)(?: - .*)?$", text, re.MULTILINE)
+        return ("caught", failed[1]) if code == 1 and failed else ("BROKEN", text[-2000:])

@@ -149,13 +149,12 @@ class _Candidates:
         if op.name == "load":
             return k == 0 and _is_known(op) and (not op.result.shape or op.result in self.values)
         if op.name in ("store", "addto"):
-            if k == 1 and op.operands[0] not in self.values:
-                return all(isinstance(n, int) for e in index_of(op) for n in e[1:])
-            return k < 2 and op.result in self.values
+            return k < 2 and (op.result in self.values or (k == 1 and op.operands[0] not in self.values))
         if op.name == "reduce_sum":
             return not op.result.shape
         if op.name == "reshape" and not op.result.shape:
             return True
+        # What has no result, as `commit`, looks at memory.
         return len(op.results) == 1 and op.result in self.values and (op.name in _MOVES or op.primitive.is_elementwise)
 
 

@@ -255,16 +255,23 @@ class _Sweep:
         return True
 
     def drop_constant_positions(self, op: Op, skip: int) -> None:
-        """Take out carried values that every iteration hands on unchanged."""
+        """Take out carried values that every iteration hands on unchanged.
+
+        Where nothing was there before the loop, also those that are one value from outside after each iteration.
+        """
         body = op.regions[-1]
         dead = set()
         for i, (result, given) in enumerate(zip(op.results, body.yields, strict=True)):
             arg, init = body.args[i + skip], op.operands[i + skip]
-            if given is arg or self.replaced.find(given) is init:
-                dead.add(i)
-                self.replace(result, init)
-                for region in op.regions:
-                    self.replace(region.args[i + skip], init)
+            value = self.replaced.find(given)
+            if given is arg or value is init:
+                value = init
+            elif init.op is None or init.op.name != "undef" or not _is_outside(value, op):
+                continue
+            dead.add(i)
+            self.replace(result, value)
+            for region in op.regions:
+                self.replace(region.args[i + skip], value)
         if dead:
             drop_positions(op, dead)
 
@@ -302,6 +309,14 @@ class _Sweep:
                 dead.add(i)
         if dead:
             drop_positions(op, dead)
+
+
+def _is_outside(value: Value, op: Op) -> bool:
+    """Whether a value that is known in the regions of an op is made outside of them."""
+    blocks = {b for region in op.regions for b in blocks_within(region)}
+    if value.op is None:
+        return value.owner not in blocks
+    return not any(value.op is o for b in blocks for o in b.ops)
 
 
 def survey(graph: Graph, r: Context) -> None:

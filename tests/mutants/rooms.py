@@ -1,0 +1,63 @@
+"""Which tests look at which room of the package, in the order in which they are worth running: cheap and near first."""
+
+from __future__ import annotations
+
+__all__ = ["NET", "ROOMS", "near_tests"]
+
+# Keys are paths below `jitgrad/`; the longest that a file's path starts with is its room.
+ROOMS: dict[str, tuple[str, ...]] = {
+    "": ("test_smoke.py", "test_deciding_sizes.py", "test_argument_sizes.py", "test_api.py"),
+    "backend/": (
+        "backend/test_bufferise.py",
+        "test_smoke.py",
+        "backend/test_emit.py",
+        "backend/test_lower.py",
+        "programs/test_small.py",
+    ),
+    "graph/diff/": (
+        "graph/test_masks.py",
+        "graph/test_sums.py",
+        "graph/test_cut.py",
+        "graph/test_adjoint.py",
+        "graph/test_tangent.py",
+        "programs/test_small.py",
+        "graph/test_conventions.py",
+        "test_finite_slopes.py",
+        "test_untaken_paths.py",
+        "graph/test_diff_programs.py",
+        "graph/test_golden.py",
+    ),
+    "graph/ops/": (
+        "graph/test_conventions.py",
+        "graph/test_adjoint.py",
+        "graph/test_registry.py",
+        "graph/test_diff_programs.py",
+    ),
+    "graph/passes/": (
+        "graph/test_places.py",
+        "graph/test_passes.py",
+        "graph/test_golden.py",
+        "programs/test_small.py",
+        "graph/test_dependence.py",
+        "graph/test_diff_programs.py",
+    ),
+    "trace/": (
+        "test_smoke.py",
+        "trace/test_alternatives.py",
+        "trace/test_identity.py",
+        "test_layouts.py",
+        "test_failing_calls.py",
+        "trace/test_run_time_sizes.py",
+        "trace/test_builtins.py",
+        "trace/test_numpy_calls.py",
+        "test_runtime_errors.py",
+    ),
+}
+
+# The wider net, where those find nothing: the bank, and random programs.
+NET = ("programs/test_textbook.py", "programs/test_programs.py", "test_properties.py", "test_second_order.py")
+
+
+def near_tests(file: str) -> tuple[str, ...]:
+    """Return the tests of the room that a file below `jitgrad/` is in."""
+    return ROOMS[max((room for room in ROOMS if file.startswith(room)), key=len)]
