@@ -46,9 +46,7 @@ __all__ = [
     "read",
     "scalar_value",
     "shape_of",
-    "shapes_text",
     "truth",
-    "unify_shapes",
     "write",
 ]
 
@@ -122,11 +120,11 @@ def describe(x: Any) -> str:
         return " or ".join(describe(c) for c in x.choices)
     if x is None:
         return "None"
-    noun = {ListRef: "list", DictRef: "dict"}.get(type(x), type(x).__name__)
+    noun = {ListRef: "list", DictRef: "dict"}.get(type(x), "array" if is_array(x) else type(x).__name__)
     if isinstance(x, Scalar):
         noun = f"{x.kind if x.kind != 'numpy' else x.value.array.dtype.name} scalar"
-    elif isinstance(x, Record) or is_array(x):
-        noun = x.cls.__name__ if isinstance(x, Record) else "array"
+    elif isinstance(x, Record):
+        noun = x.cls.__name__
     return f"{'an' if noun[0] in 'aeioAEIO' else 'a'} {noun}"
 
 
@@ -447,13 +445,13 @@ def broadcast_dims(ctx: Context, *shapes: tuple[Dim, ...]) -> tuple[Dim, ...]:
     try:
         return broadcast_shapes(*shapes)
     except GraphTypeError:
-        texts, sizes = shapes_text(shapes)
+        texts, sizes = _shapes_text(shapes)
         message = f"operands could not be broadcast together with shapes {' '.join(texts)} "
-        unify_shapes(ctx, shapes, message, sizes)
+        _unify_shapes(ctx, shapes, message, sizes)
         raise ValueError(message) from None
 
 
-def shapes_text(shapes: Sequence[Sequence[Dim]]) -> tuple[list[str], list[Value]]:
+def _shapes_text(shapes: Sequence[Sequence[Dim]]) -> tuple[list[str], list[Value]]:
     """Return shapes as NumPy's errors write them, as format strings over the values that are returned too."""
     sizes: list[Value] = []
     texts = []
@@ -467,7 +465,7 @@ def shapes_text(shapes: Sequence[Sequence[Dim]]) -> tuple[list[str], list[Value]
     return texts, sizes
 
 
-def unify_shapes(ctx: Context, shapes: Sequence[Sequence[Dim]], message: str, sizes: Sequence[Value]) -> None:
+def _unify_shapes(ctx: Context, shapes: Sequence[Sequence[Dim]], message: str, sizes: Sequence[Value]) -> None:
     """Make two dimensions one that must be one for shapes to fit; do nothing where all is known."""
     for axis in range(-max((len(s) for s in shapes), default=0), 0):
         dims = [s[axis] for s in shapes if len(s) >= -axis and not (isinstance(s[axis], int) and s[axis] == 1)]
@@ -483,18 +481,17 @@ def broadcast_value(ctx: Context, value: Value, shape: tuple[Dim, ...]) -> Value
     except GraphTypeError:
         fits = False
     if not fits:
-        (source, target), sizes = shapes_text([value.shape, shape])
+        (source, target), sizes = _shapes_text([value.shape, shape])
         message = f"could not broadcast input array from shape {source} into shape {target}"
         if value.array.rank <= len(shape):
-            unify_shapes(ctx, [value.shape, shape], message, sizes)
+            _unify_shapes(ctx, [value.shape, shape], message, sizes)
         raise ValueError(message)
     return broadcast_to(ctx.g, value, shape)
 
 
 def new_array(ctx: Context, dtype: np.dtype, shape: tuple[Dim, ...], fill: Any = 0) -> Ref:
     """Return a new array filled with one number."""
-    value = scalar_value(ctx, fill, dtype)
-    return ctx.fresh(broadcast_to(ctx.g, value, shape))
+    return ctx.fresh(broadcast_to(ctx.g, scalar_value(ctx, fill, dtype), shape))
 
 
 def array_type(ctx: Context, x: Any) -> ArrayType:

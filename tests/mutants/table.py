@@ -279,7 +279,7 @@ MUTANTS = (
     # --- merges, sizes
     Mutant(
         "a chosen array forgets which arrays it may be",
-        "trace/merge.py",
+        "trace/joining.py",
         "            for old in cells_of(v):\n",
         "            for old in ():\n",
     ),
