@@ -23,6 +23,7 @@ import numpy as np
 import jitgrad
 from tests.programs.harness import cotangent_of, floats, inner, same
 from tests.random_programs import write
+from tests.source import function_of
 
 Args = tuple[Any, ...]
 
@@ -40,13 +41,7 @@ def inputs(seed: int) -> Iterator[Args]:
 
 def compile_source(source: str, seed: int) -> Callable[..., Any]:
     """Return the function of a source text, with its lines known to tracebacks."""
-    import linecache
-
-    name = f"<fuzz {seed}>"
-    linecache.cache[name] = (len(source), None, source.splitlines(True), name)
-    scope: dict[str, Any] = {"np": np, "math": math}
-    exec(compile(source, name, "exec"), scope)
-    found: Callable[..., Any] = scope["f"]
+    found: Callable[..., Any] = function_of(source, f"<fuzz {seed}>", math=math)
     return found
 
 

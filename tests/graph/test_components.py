@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import linecache
 import random
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 import jitgrad
 from jitgrad.graph.passes.components import _Middle
 from tests.sampling import sampled
+from tests.source import function_of
 
 P = np.random.default_rng(0).standard_normal((20, 3))
 
@@ -144,12 +144,8 @@ class _Program:
         self.lines.append(f"{pad}{name} = {text}")
 
     def function(self, name: str) -> Any:
-        """Return the program; its lines are known to tracebacks."""
-        text = "\n".join(self.lines) + "\n"
-        linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
-        space: dict[str, Any] = {"np": np}
-        exec(compile(text, name, "exec"), space)
-        return space["f"]
+        """Return the program."""
+        return function_of(self.lines, name)
 
 
 @pytest.mark.parametrize("seed", sampled(range(80), 3))

@@ -7,7 +7,6 @@ more; the gradient is compared with that of the program written without them, an
 
 from __future__ import annotations
 
-import linecache
 import random
 from typing import Any
 
@@ -16,6 +15,7 @@ import pytest
 
 import jitgrad
 from tests.sampling import sampled
+from tests.source import function_of
 
 N = 5
 _BOUNDS = ("range(n)", "range(1, n)", "range({0})", "range({0} + 1, n)", "range(n - 1, -1, -1)", "range({0}, n)")
@@ -70,12 +70,8 @@ class _Program:
         ))  # fmt: skip
 
     def function(self, name: str) -> Any:
-        """Return the program; its lines are known to tracebacks."""
-        text = "\n".join(self.lines) + "\n"
-        linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
-        space: dict[str, Any] = {"np": np, "W": np.random.default_rng(1).standard_normal((N, N))}
-        exec(compile(text, name, "exec"), space)
-        return space["f"]
+        """Return the program."""
+        return function_of(self.lines, name, W=np.random.default_rng(1).standard_normal((N, N)))
 
 
 def _tame(seed: int, x: np.ndarray) -> tuple[_Program, Any, float]:

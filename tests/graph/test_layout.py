@@ -7,7 +7,6 @@ met, not only those that pay.
 
 from __future__ import annotations
 
-import linecache
 import random
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +20,7 @@ from jitgrad.graph.passes import layout, turn_arrays
 from jitgrad.graph.verify import verify
 from tests.graph.helpers import read
 from tests.sampling import sampled
+from tests.source import function_of
 
 
 def turned(f: Callable[..., Any], *args: Any) -> int:
@@ -231,12 +231,8 @@ class _Program:
         ))  # fmt: skip
 
     def function(self, name: str) -> Any:
-        """Return the program; its lines are known to tracebacks."""
-        text = "\n".join(self.lines) + "\n"
-        linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
-        space: dict[str, Any] = {"np": np}
-        exec(compile(text, name, "exec"), space)
-        return space["f"]
+        """Return the program."""
+        return function_of(self.lines, name)
 
 
 def _accepted(seed: int, args: tuple[Any, ...]) -> tuple[_Program, Any]:

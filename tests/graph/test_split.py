@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import linecache
 import random
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +13,7 @@ import jitgrad
 from jitgrad.graph import passes
 from jitgrad.graph.passes import split_loops
 from tests.sampling import sampled
+from tests.source import function_of
 
 
 def floyd(d: np.ndarray) -> np.ndarray:
@@ -90,11 +90,8 @@ class _Program:
         ])  # fmt: skip
 
     def function(self, name: str) -> Any:
-        """Return the program; its lines are known to tracebacks."""
-        linecache.cache[name] = (len(self.text), None, self.text.splitlines(keepends=True), name)
-        space: dict[str, Any] = {"np": np}
-        exec(compile(self.text, name, "exec"), space)
-        return space["f"]
+        """Return the program."""
+        return function_of(self.text, name)
 
 
 @pytest.mark.parametrize("seed", sampled(range(60), 3))
