@@ -231,9 +231,23 @@ def _leaf_text(leaf: Any) -> str:
 
 
 def _stage(name: str, times: dict[str, float], run: Callable[[], T], graph_of: Callable[[T], Graph]) -> T:
-    """Run a stage: time it, verify and dump its graph as the options ask."""
+    """Run a stage: time it, verify and dump its graph as the options ask.
+
+    Raises
+    ------
+    InternalError
+        JG900 for an exception of a stage that runs none of the program's code: the fault is ours, and must not look like
+        one of the program.
+    """
     start = time.perf_counter()
-    made = run()
+    try:
+        made = run()
+    except (JitgradError, MemoryError, RecursionError):
+        raise
+    except Exception as exception:
+        if name == "trace":
+            raise
+        raise error("JG900", what=f"{type(exception).__name__} in the stage {name!r}: {exception}") from exception
     times[name] = (time.perf_counter() - start) * 1e3
     if OPTIONS.verify in ("each", "values"):
         verify(graph_of(made))

@@ -31,6 +31,15 @@ def test_values_are_kept_by_every_pass(transform: Any, monkeypatch: pytest.Monke
     np.testing.assert_array_equal(transform(program)(X, 3), want)
 
 
+def test_a_fault_of_a_stage_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(graph: Graph) -> None:
+        raise TypeError("unhashable")
+
+    monkeypatch.setattr(pipeline, "optimise", broken)
+    with pytest.raises(jitgrad.InternalError, match=r"JG900.*TypeError in the stage 'optimise': unhashable"):
+        jitgrad.jit(program)(X, 3)
+
+
 def test_a_wrong_pass_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     def swap_operands(graph: Graph) -> bool:
         changed = False

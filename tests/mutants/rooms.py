@@ -9,6 +9,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "": ("test_smoke.py", "test_deciding_sizes.py", "test_argument_sizes.py", "test_api.py"),
     "backend/": (
         "backend/test_bufferise.py",
+        "backend/test_joint_stores.py",
         "test_smoke.py",
         "backend/test_emit.py",
         "backend/test_lower.py",
@@ -18,6 +19,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "graph/test_masks.py",
         "graph/test_sums.py",
         "graph/test_cut.py",
+        "graph/test_quotients.py",
+        "graph/test_tapes.py",
         "graph/test_adjoint.py",
         "graph/test_tangent.py",
         "programs/test_small.py",
@@ -39,6 +42,9 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "graph/test_golden.py",
         "programs/test_small.py",
         "graph/test_dependence.py",
+        "graph/test_split.py",
+        "graph/test_components.py",
+        "graph/test_layout.py",
         "graph/test_diff_programs.py",
     ),
     "trace/": (

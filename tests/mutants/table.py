@@ -276,6 +276,54 @@ MUTANTS = (
         "return outer == inner * size",
         "return abs(outer) == abs(inner) * size",
     ),
+    Mutant(
+        "a turned array is read at the places of the array as it was",
+        "graph/passes/layout.py",
+        "attr, ints = split_index(self._rotated(index))",
+        "attr, ints = split_index(index)",
+    ),
+    Mutant(
+        "points are put together from one component",
+        "graph/passes/components.py",
+        "total = store(g, total, part, [*rest, Pick(c)])",
+        "total = store(g, total, part, [*rest, Pick(0)])",
+    ),
+    Mutant(
+        "the iteration at which a loop is split runs twice",
+        "graph/passes/split.py",
+        "behind = g.add(at, g.constant(1, INT64.dtype))",
+        "behind = at",
+    ),
+    Mutant(
+        "the second sum into a place becomes a store too",
+        "graph/passes/fresh.py",
+        'access.op.name == "addto" and not Dependence(r, carried).may_reach(access, access)',
+        'access.op.name == "addto"',
+    ),
+    Mutant(
+        "a store under a condition is made though its place may be out of range",
+        "graph/passes/rules/selects.py",
+        "base.op not in region.ops and is_element(r, index_of(op), base.shape)",
+        "base.op not in region.ops",
+    ),
+    Mutant(
+        "a quotient that decides a branch is rounded otherwise",
+        "graph/diff/quotients.py",
+        "if op.result in exact or constant_of",
+        "if constant_of",
+    ),
+    Mutant(
+        "the room of a triangular tape is that of its first row",
+        "graph/diff/totals.py",
+        "body.yields = [g.minimum(g.add(so_far, more), g.constant(np.int64(_MOST)))]",
+        "body.yields = [g.minimum(g.maximum(so_far, more), g.constant(np.int64(_MOST)))]",
+    ),
+    Mutant(
+        "a joint nest reads what it has just written",
+        "backend/joint_stores.py",
+        "            if any(atoms & self._written for atoms, _ in reads):\n",
+        "            if any(atoms & set() for atoms, _ in reads):\n",
+    ),
     # --- merges, sizes
     Mutant(
         "a chosen array forgets which arrays it may be",
