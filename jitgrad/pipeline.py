@@ -236,8 +236,8 @@ def _stage(name: str, times: dict[str, float], run: Callable[[], T], graph_of: C
     Raises
     ------
     InternalError
-        JG900 for an exception of a stage that runs none of the program's code: the fault is ours, and must not look like
-        one of the program.
+        JG900 for an exception of a stage that runs none of the program's code: the fault is ours, and must not look
+        like one of the program.
     """
     start = time.perf_counter()
     try:
