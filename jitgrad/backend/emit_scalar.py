@@ -254,6 +254,15 @@ class Arithmetic:
         count = self.select(inside, y, self.const(0, y.dtype))
         return self.select(inside, self._binary("shl" if name == "left" else "lshr", x, count), self.const(0, x.dtype))
 
+    def is_negative_zero(self, x: Handle) -> Handle:
+        """Return whether a float is -0.0."""
+        element, of, bools = register_type(x.dtype), self._type(x), vector("i1", x.width)
+        suffix = {"double": "f64", "float": "f32"}[element]
+        symbol = f"@llvm.is.fpclass.{suffix if x.width == 1 else f'v{x.width}{suffix}'}"
+        self.text.declare(f"{bools} {symbol}({of}, i32)")
+        made = self.text.emit(f"call {bools} {symbol}({of} {x.text}, i32 32)")  # the bit of negative zeros
+        return Handle(made, _BOOL, x.width)
+
     def math(self, name: str, *xs: Handle) -> Handle:
         """Return a function of the math library or an intrinsic."""
         if name in _INTRINSICS:

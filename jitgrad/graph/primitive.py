@@ -200,6 +200,9 @@ class ScalarBuilder(Protocol):
     def compare(self, relation: str, x: Any, y: Any) -> Any:
         """Return a bool for one of < <= == != > >= (ordered, as IEEE; != is unordered)."""
 
+    def is_negative_zero(self, x: Any) -> Any:
+        """Return whether a float is -0.0."""
+
     def select(self, mask: Any, x: Any, y: Any) -> Any:
         """Return x where the bool mask holds, else y."""
 

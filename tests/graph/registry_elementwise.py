@@ -31,8 +31,9 @@ MEANINGS: dict[str, Callable[..., Any]] = {
     "expit": lambda x: scipy.special.expit(x),
     "erf": lambda x: scipy.special.erf(x),
     "erfc": lambda x: scipy.special.erfc(x),
+    "is_negative_zero": lambda x: np.logical_and(np.equal(x, 0), np.copysign(1, x) < 0),
 }
-ARITIES = {"select": 3, "clip": 3, "expit": 1, "erf": 1, "erfc": 1}
+ARITIES = {"select": 3, "clip": 3, "expit": 1, "erf": 1, "erfc": 1, "is_negative_zero": 1}
 SHAPES: dict[int, list[tuple[tuple[int, ...], ...]]] = {
     1: [((),), ((0,),), ((1,),), ((7,),), ((3, 4),), ((2, 3, 2),)],
     2: [
@@ -70,7 +71,8 @@ def loops(p: Primitive) -> list[tuple[tuple[np.dtype, ...], np.dtype]]:
         if p.name == "select":
             return [((DTYPES[0], d, d), d) for d in DTYPES]
         kinds = "biuf" if p.name == "clip" else "f"
-        return [((d,) * n, d) for d in DTYPES if d.kind in kinds]
+        made = DTYPES[0] if p.name == "is_negative_zero" else None
+        return [((d,) * n, made or d) for d in DTYPES if d.kind in kinds]
     found = []
     for dtypes in itertools.product(DTYPES, repeat=n):
         try:

@@ -37,5 +37,4 @@ def mark(g: Builder, cot: Cot) -> Value:
 
 def unmark(g: Builder, value: Value) -> Cot:
     """Return a marked cotangent with a mask beside it."""
-    zero = g.logical_and(g.equal(value, 0.0), g.signbit(value))
-    return Cot(value, g.logical_not(zero))
+    return Cot(value, g.logical_not(g.is_negative_zero(value)))

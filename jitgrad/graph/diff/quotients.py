@@ -37,8 +37,7 @@ def mark_quotients(block: Block, own: Collection[Op]) -> None:
                 free.append(inner)
     if not free:
         return
-    marked = {op.operands[0] for op in block.walk() if op.name == "signbit"}
-    roots = [v for op in block.walk() if not _asks_for_mark(op, marked) for v in _decisive(op)]
+    roots = [v for op in block.walk() for v in _decisive(op)]
     exact = reach(edges_within(block)[1], roots) if roots else set()
     for op in free:
         if op.result in exact or constant_of(op.operands[0]) not in (None, 1.0):  # a number over y stays one division
@@ -47,17 +46,12 @@ def mark_quotients(block: Block, own: Collection[Op]) -> None:
             op.attrs["any_rounding"] = True
 
 
-def _asks_for_mark(op: Op, marked: set[Value]) -> bool:
-    """Return whether an op asks whether a cotangent is -0.0 (`marks.py`): no other rounding makes it so."""
-    if op.name == "equal":
-        x, y = op.operands
-        return x in marked and constant_of(y) == 0.0
-    return op.name == "signbit"
-
-
 def _decisive(op: Op) -> list[Value]:
-    """Return the floats on which an op depends otherwise than smoothly."""
-    if op.regions:
+    """Return the floats on which an op depends otherwise than smoothly.
+
+    Whether a cotangent is marked as not used (`marks.py`) is no such thing: no other rounding makes it -0.0.
+    """
+    if op.regions or op.name == "is_negative_zero":
         return []
     floats = [v for v in op.operands if v.type.is_float]
     if not floats or op.name in _JUMPS or not any(r.type.is_float for r in op.results):

@@ -118,3 +118,13 @@ isnan = elementwise("isnan", numpy=np.isnan, derivative=_BOOL_RESULT, scalar=lam
 isinf = elementwise("isinf", numpy=np.isinf, derivative=_BOOL_RESULT, scalar=_isinf)
 isfinite = elementwise("isfinite", numpy=np.isfinite, derivative=_BOOL_RESULT, scalar=_isfinite)
 signbit = elementwise("signbit", numpy=np.signbit, derivative=_BOOL_RESULT, scalar=_signbit)
+# What marks a cotangent as not used (`diff/marks.py`); NumPy has no such function.
+is_negative_zero = elementwise(
+    "is_negative_zero",
+    numpy=(),
+    result=lambda dtype: _BOOL,
+    evaluate=lambda x: np.equal(x, 0) & np.signbit(x),
+    derivative=_BOOL_RESULT,
+    scalar=lambda b, x: b.is_negative_zero(x),
+    kinds="f",
+)
