@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,10 @@ def format_value(ctx: Context, x: Any, conversion: str | None = None, spec: Any 
         raise ctx.error("JG240", name="a number in a text", why=f"it is {describe(x)}, as data decide")
     if isinstance(x, Text) and spec == "" and conversion in (None, "s"):
         return x
+    if isinstance(x, Text) and conversion is None and len(x.parts) == 1:
+        (part,) = x.parts
+        if isinstance(part, Formatted) and part.conversion and part.spec == "":
+            return Text((replace(part, spec=spec),))  # `{x!r:>4}`, which newer bytecode does in two steps
     if is_known(x) and isinstance(spec, str):
         conversions: dict[str | None, Callable[[Any], str]] = {"s": str, "r": repr, "a": ascii}
         converted = conversions[conversion](x) if conversion else x
