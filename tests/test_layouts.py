@@ -86,3 +86,40 @@ def test_reshapes_share_what_they_share_in_numpy(f: Callable[[np.ndarray], float
     np.testing.assert_array_equal(given, laid_out("C"))
     # Under a transform it is a copy that the program stores into, and lies in memory as the argument.
     np.testing.assert_allclose(jitgrad.jit(lambda m: jitgrad.grad(f)(m))(given), slopes, atol=1e-4, rtol=1e-6)
+
+
+# --- elements moved within one array
+
+
+def add_at(u: np.ndarray) -> np.ndarray:
+    for _ in range(3):
+        np.add.at(u, np.array([0, 2, 2, 1]), 1.0 * u)
+    return u
+
+
+def permuted(u: np.ndarray) -> np.ndarray:
+    for _ in range(3):
+        u[np.array([3, 0, 1, 2])] = 1.0 * u
+    return u
+
+
+def reversed_in_place(u: np.ndarray) -> np.ndarray:
+    for _ in range(3):
+        u[::-1] = 1.0 * u
+        u[1:] = u[:-1]
+    return u
+
+
+def added_reversed(u: np.ndarray) -> np.ndarray:
+    np.add.at(u, np.array([0, 2, 2, 1]), u[::-1])
+    return u
+
+
+@pytest.mark.parametrize("f", [add_at, permuted, reversed_in_place, added_reversed])
+def test_elements_are_read_before_they_are_written(f: Callable[[np.ndarray], np.ndarray]) -> None:
+    x = np.array([1.0, 2.0, 3.0, 5.0])
+    np.testing.assert_array_equal(jitgrad.jit(f)(x.copy()), f(x.copy()))
+    np.testing.assert_array_equal(jitgrad.jit(lambda v: f(v.copy()))(x), f(x.copy()))
+    t, w = np.array([1.0, -2.0, 0.5, 3.0]), np.array([0.3, 1.0, -1.0, 2.0])
+    gradient = jitgrad.grad(lambda v: np.sum(w * f(v.copy())))(x)
+    assert np.sum(gradient * t) == pytest.approx(np.sum(w * f(t.copy())))  # f is linear

@@ -124,7 +124,8 @@ class _Bufferiser:
 
     def _consumer(self, op: Op, when: int) -> None:
         base = op.operands[0]
-        if self._can_take(base, when):
+        # An array whose own elements are moved within it is read while it is written.
+        if base not in op.operands[1:] and self._can_take(base, when):
             self.taken.add(base)
             self._put(op.result, self.plan.place[base])
             return
