@@ -10,6 +10,8 @@ import functools
 from collections.abc import Callable
 from typing import Any, overload
 
+import numpy as np
+
 from jitgrad.backend.runtime import callable_type, install
 from jitgrad.cache import Cache
 from jitgrad.errors import JitgradError, error
@@ -236,9 +238,9 @@ def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> A
         JG106 from `pullback` if `ct` does not fit.
     """
     spec, leaves = flatten(tuple(primals))
-    owned = [leaf.copy() if hasattr(leaf, "copy") else leaf for leaf in leaves]
+    owned = [_copied(leaf) for leaf in leaves]
     held = unflatten(spec, iter(owned))
-    given = unflatten(spec, iter([leaf.copy() if hasattr(leaf, "copy") else leaf for leaf in leaves]))
+    given = unflatten(spec, iter([_copied(leaf) for leaf in leaves]))
     value = _shared("jit", function, False)(*given)
     pullback = _Cotangents(_shared("pull", function, has_aux), held)
     if has_aux:
@@ -246,6 +248,18 @@ def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> A
             raise error("JG105", name=getattr(function, "__name__", "function"), what=type(value).__name__)
         return value[0], pullback, value[1]
     return value, pullback
+
+
+def _copied(leaf: Any) -> Any:
+    """Return a leaf of its own; an array lies as the original does, on which hangs what a reshape of it shares."""
+    if not isinstance(leaf, np.ndarray) or leaf.flags.forc or not leaf.size:
+        return leaf.copy(order="K") if isinstance(leaf, np.ndarray) else leaf
+    ways = [s * (n - 1) for s, n in zip(leaf.strides, leaf.shape, strict=True)]
+    low, high = sum(min(w, 0) for w in ways), sum(max(w, 0) for w in ways)
+    memory = np.zeros(high - low + leaf.itemsize, np.uint8)
+    made: np.ndarray = np.ndarray(leaf.shape, leaf.dtype, memory, -low, leaf.strides)
+    made[...] = leaf
+    return made
 
 
 def jvp(function: Callable[..., Any], primals: Any, tangents: Any, has_aux: bool = False) -> Any:

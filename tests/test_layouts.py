@@ -88,6 +88,22 @@ def test_reshapes_share_what_they_share_in_numpy(f: Callable[[np.ndarray], float
     np.testing.assert_allclose(jitgrad.jit(lambda m: jitgrad.grad(f)(m))(given), slopes, atol=1e-4, rtol=1e-6)
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_pullback_keeps_the_layout_of_its_primal(layout: str) -> None:
+    def f(m: np.ndarray, x: float) -> np.ndarray:
+        m.reshape(-1)[3:6] *= x
+        return m * 2.0
+
+    given, w = laid_out(layout), np.arange(8.0).reshape(SHAPE)
+    value, pull = jitgrad.vjp(f, given, 3.0)
+    np.testing.assert_array_equal(given, laid_out(layout))
+    np.testing.assert_array_equal(value, f(laid_out(layout), 3.0))
+    by_x = np.sum(w * (f(laid_out(layout), 4.0) - value))
+    assert pull(w)[1] == pytest.approx(by_x)
+    _, slope = jitgrad.jvp(f, (given, 3.0), (np.zeros(SHAPE), 1.0))
+    assert np.sum(w * slope) == pytest.approx(by_x)
+
+
 # --- elements moved within one array
 
 
