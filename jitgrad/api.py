@@ -251,13 +251,24 @@ def vjp(function: Callable[..., Any], *primals: Any, has_aux: bool = False) -> A
 
 
 def _copied(leaf: Any) -> Any:
-    """Return a leaf of its own; an array lies as the original does, on which hangs what a reshape of it shares."""
+    """Return a leaf of its own; an array keeps what decides which reshapes share memory with it.
+
+    That is the order and direction of its axes, whether its elements lie in a row, and which axes continue one another.
+    How wide gaps are does not matter: the column of a large matrix becomes a small array.
+    """
     if not isinstance(leaf, np.ndarray) or leaf.flags.forc or not leaf.size:
         return leaf.copy(order="K") if isinstance(leaf, np.ndarray) else leaf
-    ways = [s * (n - 1) for s, n in zip(leaf.strides, leaf.shape, strict=True)]
+    strides = [0] * leaf.ndim
+    continued = free = leaf.itemsize  # the stride that would continue the axes so far: there, and in the copy
+    for axis in sorted(range(leaf.ndim), key=lambda k: abs(leaf.strides[k])):
+        size, stride = leaf.shape[axis], leaf.strides[axis]
+        if size > 1 and stride:
+            width = free if abs(stride) == continued else free + leaf.itemsize
+            strides[axis] = width if stride > 0 else -width
+            continued, free = abs(stride) * size, width * size
+    ways = [s * (n - 1) for s, n in zip(strides, leaf.shape, strict=True)]
     low, high = sum(min(w, 0) for w in ways), sum(max(w, 0) for w in ways)
-    memory = np.zeros(high - low + leaf.itemsize, np.uint8)
-    made: np.ndarray = np.ndarray(leaf.shape, leaf.dtype, memory, -low, leaf.strides)
+    made: np.ndarray = np.ndarray(leaf.shape, leaf.dtype, np.zeros(high - low + leaf.itemsize, np.uint8), -low, strides)
     made[...] = leaf
     return made
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import numpy as np
@@ -159,11 +160,23 @@ def specialise(
         traced = _stage(
             "trace", times, lambda: trace(transform, args.children, named, leaves, accepted), lambda t: t.graph
         )
-        # Before lowering: what simplification exposes (dead primal code, equal reads) must not be compiled.
-        _stage("optimise", times, lambda: _optimise(traced, leaves), lambda _: traced.graph)
-        _drop_unchanged(traced)
-        spec = _settled(spec, traced, leaves)
-        return Specialisation(traced, make_executable(traced, spec, times), spec, times)
+        with _faults_are_ours():
+            # Before lowering: what simplification exposes (dead primal code, equal reads) must not be compiled.
+            _stage("optimise", times, lambda: _optimise(traced, leaves), lambda _: traced.graph)
+            _drop_unchanged(traced)
+            spec = _settled(spec, traced, leaves)
+            return Specialisation(traced, make_executable(traced, spec, times), spec, times)
+
+
+@contextmanager
+def _faults_are_ours() -> Iterator[None]:
+    """Make InternalErrors (JG900) of what stages raise that run none of the program's code."""
+    try:
+        yield
+    except (JitgradError, MemoryError, RecursionError):
+        raise
+    except Exception as exception:
+        raise error("JG900", what=f"{type(exception).__name__} after the trace: {exception}") from exception
 
 
 def _settled(spec: TupleSpec, traced: Traced, leaves: list[Any]) -> TupleSpec:
@@ -231,23 +244,9 @@ def _leaf_text(leaf: Any) -> str:
 
 
 def _stage(name: str, times: dict[str, float], run: Callable[[], T], graph_of: Callable[[T], Graph]) -> T:
-    """Run a stage: time it, verify and dump its graph as the options ask.
-
-    Raises
-    ------
-    InternalError
-        JG900 for an exception of a stage that runs none of the program's code: the fault is ours, and must not look
-        like one of the program.
-    """
+    """Run a stage: time it, verify and dump its graph as the options ask."""
     start = time.perf_counter()
-    try:
-        made = run()
-    except (JitgradError, MemoryError, RecursionError):
-        raise
-    except Exception as exception:
-        if name == "trace":
-            raise
-        raise error("JG900", what=f"{type(exception).__name__} in the stage {name!r}: {exception}") from exception
+    made = run()
     times[name] = (time.perf_counter() - start) * 1e3
     if OPTIONS.verify in ("each", "values"):
         verify(graph_of(made))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 
 import numpy as np
@@ -139,3 +140,13 @@ def test_elements_are_read_before_they_are_written(f: Callable[[np.ndarray], np.
     t, w = np.array([1.0, -2.0, 0.5, 3.0]), np.array([0.3, 1.0, -1.0, 2.0])
     gradient = jitgrad.grad(lambda v: np.sum(w * f(v.copy())))(x)
     assert np.sum(gradient * t) == pytest.approx(np.sum(w * f(t.copy())))  # f is linear
+
+
+def test_a_pullback_by_a_column_holds_no_matrix() -> None:
+    matrix = np.ones((300, 20_000))  # 48 MB, of which one column is 2.4 KB
+    tracemalloc.start()
+    _, pull = jitgrad.vjp(lambda v: np.sum(v * v), matrix[:, 7])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 20_000_000
+    np.testing.assert_array_equal(pull(1.0)[0], np.full(300, 2.0))

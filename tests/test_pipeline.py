@@ -31,12 +31,13 @@ def test_values_are_kept_by_every_pass(transform: Any, monkeypatch: pytest.Monke
     np.testing.assert_array_equal(transform(program)(X, 3), want)
 
 
-def test_a_fault_of_a_stage_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(graph: Graph) -> None:
+@pytest.mark.parametrize("stage", ["optimise", "make_executable"])
+def test_a_fault_of_a_stage_is_ours(stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*args: Any) -> None:
         raise TypeError("unhashable")
 
-    monkeypatch.setattr(pipeline, "optimise", broken)
-    with pytest.raises(jitgrad.InternalError, match=r"JG900.*TypeError in the stage 'optimise': unhashable"):
+    monkeypatch.setattr(pipeline, stage, broken)
+    with pytest.raises(jitgrad.InternalError, match=r"JG900.*TypeError after the trace: unhashable"):
         jitgrad.jit(program)(X, 3)
 
 

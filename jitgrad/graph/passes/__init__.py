@@ -4,8 +4,9 @@
           -> store_into_fresh -> again -> take_apart -> again -> split_loops -> again -> turn_arrays -> graph
 
 In: a graph that verifies. Out: the same graph object, which computes the same bits and raises the same errors with
-fewer ops. A pass is a function `name(graph) -> bool` (whether it changed something) in a file of its own; each is
-iterative and about linear. This room knows neither where graphs come from nor how they are run.
+fewer ops; the passes from `gather_sums` on may take sums in another order. A pass is a function `name(graph) -> bool`
+(whether it changed something) in a file of its own; each is iterative and about linear. This room knows neither where
+graphs come from nor how they are run.
 """
 
 from __future__ import annotations
