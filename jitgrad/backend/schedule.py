@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from jitgrad.backend.addressing import Addressing
 from jitgrad.backend.steps import EXPENSIVE, Step, reduced_axes
@@ -24,6 +25,7 @@ from jitgrad.backend.structure import (
     consumed,
     dims_of,
     dynamic,
+    extent,
     fusable,
     is_scalar,
     overlaps,
@@ -31,6 +33,10 @@ from jitgrad.backend.structure import (
     touches,
 )
 from jitgrad.graph.ir import Block, Graph, Op, Value
+from jitgrad.graph.passes.rules.boxes import are_apart, box_of
+from jitgrad.graph.passes.rules.context import Context
+from jitgrad.graph.passes.rules.ranges import as_sum
+from jitgrad.graph.passes.survey import surveyed
 from jitgrad.graph.types import ArrayType, Dim, ListType
 
 __all__ = ["Schedule"]
@@ -78,12 +84,20 @@ class Schedule:
         self.views = Addressing(strides, {r for op in visible for r in op.results} if unusual else set())
         self.fused = self.views.fused
         self.captures = Captures(graph)
+        self._known: Context | None = None
         self.steps: dict[Block, list[Step]] = {}
         pending: list[Block] = [graph]
         while pending:
             block = pending.pop()
             self.steps[block] = _BlockPlan(self, block).run()
             pending += [r for s in self.steps[block] for op in s.ops for r in op.regions]
+
+    def apart(self, one: Op, other: Op) -> bool:
+        """Whether two ops on one array are known to touch no element in common."""
+        if self._known is None:
+            self._known = surveyed(self.graph)
+        r = self._known
+        return are_apart(r, box_of(one, partial(as_sum, r)), box_of(other, partial(as_sum, r)))
 
 
 class _BlockPlan:
@@ -100,6 +114,7 @@ class _BlockPlan:
         self.nests: dict[tuple[Dim, ...], list[Step]] = {}
         self.local = {r for op in block.ops for r in op.results}
         self.depth: dict[Value, int] = {}
+        self.bits: dict[Value, int] = {}
         self.reads: dict[Value, int] = {}
         self.op_reads: dict[Op, int] = {}
         self.after: dict[Op, int] = {}
@@ -129,7 +144,7 @@ class _BlockPlan:
 
     def _measure(self) -> None:
         """Find how long a chain of fusable ops each value ends, and which versions of arrays it reads and follows."""
-        bits: dict[Value, int] = {}
+        bits = self.bits
         takes: dict[Op, int] = {}
         for op in self.block.ops:
             for v in consumed(op, self.schedule.captures):
@@ -302,7 +317,7 @@ class _BlockPlan:
         if op.name in ("scatter", "scatter_add") and position > 0:
             return touches(v, op.operands[0], self.forced)
         if op.name in ("store", "addto") and position == 1:
-            return overlaps(op, v)
+            return overlaps(op, v, self.schedule.apart)
         return False
 
     def _consume(self, v: Value, step: Step) -> None:
@@ -329,7 +344,11 @@ class _BlockPlan:
             return False
         readers = self.readers[v]
         reads = self.reads.get(v, 0)
-        if any(reads & r.after and reads & r.after & ~self._own(r) for r in readers):
+        gone = 0  # versions of arrays that are taken over before a reader runs
+        for r in readers:
+            if reads & r.after:
+                gone |= reads & r.after & ~self._own(r)
+        if gone and not self._store_smaller(op, gone):
             return False
         for u in op.operands:
             taker = self.consumer.get(u)
@@ -346,6 +365,27 @@ class _BlockPlan:
         if op.name == "broadcast" or op.name in ("load", "transpose", "reshape"):
             return True
         return op.name not in EXPENSIVE and len(readers) <= MAX_COPIES and self.weight.get(v, 0) <= CHEAP
+
+    def _store_smaller(self, op: Op, gone: int) -> bool:
+        """Have smaller values stored through which alone an op reads some versions; return whether there are such.
+
+        Of `a - outer(c, b)` that is c: storing it costs less than storing the product.
+        """
+        found: list[Value] = []
+        stack, seen = [op], {op}
+        while stack:
+            for u in stack.pop().operands:
+                if u in self.forced or u in found or not (self.reads.get(u, 0) | self.bits.get(u, 0)) & gone:
+                    continue
+                if self.bits.get(u, 0) & gone or u.op is None or u not in self.local:
+                    return False
+                if extent(u) < extent(op.result) and u.op.primitive.scalar is not None:
+                    found.append(u)
+                elif u.op not in seen:
+                    seen.add(u.op)
+                    stack.append(u.op)
+        self.forced.update(found)
+        return True
 
     def _own(self, step: Step) -> int:
         """Return the versions that a step itself consumes: reading those is no conflict."""

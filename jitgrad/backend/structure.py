@@ -6,7 +6,7 @@ the buffer of an operand, what a region captures. This room decides nothing and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Sequence, Set
 
 import numpy as np
 
@@ -14,8 +14,8 @@ from jitgrad.graph.ir import Block, Op, Value
 from jitgrad.graph.types import ArrayType, Dim, ListType
 
 __all__ = [
-    "CONSUMERS", "Captures", "constant_number", "consumed", "dims_of", "dynamic", "fusable", "is_scalar", "overlaps",
-    "same_map", "touches", "unit_reshape",
+    "CONSUMERS", "Captures", "constant_number", "consumed", "dims_of", "dynamic", "extent", "fusable", "is_scalar",
+    "overlaps", "same_map", "touches", "unit_reshape",
 ]  # fmt: skip
 
 # Ops that take over the buffer of their first operand where nothing else needs it any more.
@@ -54,6 +54,11 @@ def constant_number(op: Op) -> np.generic | None:
 def _squeezed(shape: Sequence[Dim]) -> list[Dim]:
     """Return a shape without its ones."""
     return [d for d in shape if not (isinstance(d, int) and d == 1)]
+
+
+def extent(value: Value) -> int:
+    """Return the number of dimensions of an array that are not known to be one."""
+    return len(_squeezed(value.shape))
 
 
 def unit_reshape(op: Op) -> bool:
@@ -137,8 +142,16 @@ def touches(v: Value, base: Value, stored: Set[Value]) -> bool:
     return False
 
 
-def overlaps(store: Op, v: Value) -> bool:
-    """Whether v reads the stored-to array at other places than the one being written."""
+def overlaps(store: Op, v: Value, apart: Callable[[Op, Op], bool]) -> bool:
+    """Whether evaluating v while it is stored may read an element that has been written already.
+
+    Parameters
+    ----------
+    store : Op
+    v : Value
+    apart : callable
+        Whether a store and a load of one array are known to have no element in common.
+    """
     base = store.operands[0]
     here = (store.attrs["index"], store.operands[2:])
     stack = [(v, True)]
@@ -149,7 +162,8 @@ def overlaps(store: Op, v: Value) -> bool:
         if x.op is None or not fusable(x.op) or is_scalar(x):
             continue
         if x.op.name == "load" and x.op.operands[0] is base:
-            if not straight or (x.op.attrs["index"], x.op.operands[1:]) != here:
+            same = straight and (x.op.attrs["index"], x.op.operands[1:]) == here
+            if not same and not apart(store, x.op):
                 return True
             continue
         stack.extend((o, straight and same_map(x.op, o)) for o in x.op.operands)

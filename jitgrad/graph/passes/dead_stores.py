@@ -12,14 +12,11 @@ In: a graph. Out: the same graph with fewer stores; `dce` must follow.
 
 from __future__ import annotations
 
-from jitgrad.graph.builder import Builder
 from jitgrad.graph.ir import Block, Graph, Op, Value
 from jitgrad.graph.passes.accesses import Carried, carried_array
 from jitgrad.graph.passes.dependence import Dependence
 from jitgrad.graph.passes.rewriting import Replacements, blocks_within
-from jitgrad.graph.passes.rules.context import Context
-from jitgrad.graph.passes.rules.ranges import survey_sums
-from jitgrad.graph.passes.simplify import survey
+from jitgrad.graph.passes.survey import surveyed
 from jitgrad.graph.types import ArrayType
 
 __all__ = ["dead_stores"]
@@ -33,9 +30,7 @@ def dead_stores(graph: Graph) -> bool:
     blocks = blocks_within(graph)
     if not any(op.name == "for" for block in blocks for op in block.ops):
         return False
-    r = Context(Builder(graph))
-    survey(graph, r)
-    survey_sums(r, graph)
+    r = surveyed(graph)
     replaced = Replacements()
     for block in blocks:
         behind: dict[Value, list[Op]] | None = None

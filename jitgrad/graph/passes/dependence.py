@@ -9,17 +9,14 @@ Architectures, chapter 3), by bounds of differences.
 from __future__ import annotations
 
 from jitgrad.graph.ir import Block, Op, Value
-from jitgrad.graph.ops.index import Entry, Pick, index_of
 from jitgrad.graph.passes.accesses import Access, Carried
 from jitgrad.graph.passes.rewriting import blocks_within
+from jitgrad.graph.passes.rules.boxes import Box, are_apart, box_of
 from jitgrad.graph.passes.rules.context import Context
-from jitgrad.graph.passes.rules.ranges import Sum, bound, last_of, sum_of
+from jitgrad.graph.passes.rules.ranges import Sum, as_sum, last_of
 from jitgrad.graph.types import INT64, Dim
 
 __all__ = ["Dependence"]
-
-# Of each axis, the first position and the one behind the last; None where they are not known.
-_Box = list[tuple[Sum, Sum] | None]
 
 
 class Dependence:
@@ -44,14 +41,14 @@ class Dependence:
         box = self._box(store.op, {}, anew=False)
         # Later in the same iteration? Loops around only one of the two have indices of their own.
         later = store.path[common - 1][1] < load.path[common - 1][1]
-        if later and not self._apart(box, self._box(load.op, {}, anew=False)):
+        if later and not are_apart(self.r, box, self._box(load.op, {}, anew=False)):
             return True
         loops = [level for level in range(common) if load.path[level][0] in self.carried.bodies]
-        return not all(self._apart(box, self._box(load.op, self._later(load, n), anew=True)) for n in loops)
+        return not all(are_apart(self.r, box, self._box(load.op, self._later(load, n), anew=True)) for n in loops)
 
     def may_touch(self, store: Access, load: Op) -> bool:
         """Whether a load behind the loop may read what a store wrote."""
-        return not self._apart(self._box(store.op, {}, anew=False), self._box(load, {}, anew=False))
+        return not are_apart(self.r, self._box(store.op, {}, anew=False), self._box(load, {}, anew=False))
 
     def _later(self, load: Access, level: int) -> dict[Value, Sum]:
         """Return what stands for loop indices in a later iteration of the loop at a level of a load's path."""
@@ -81,30 +78,9 @@ class Dependence:
             made = made.plus(moved.get(v, anew), factor)
         return made
 
-    def _box(self, op: Op, moved: dict[Value, Sum], anew: bool) -> _Box:
-        def number(x: Dim | None) -> Sum:
-            assert x is not None
-            if isinstance(x, int):
-                return Sum({}, x)
-            found = sum_of(self.r, x)
-            return self._renamed(found, moved) if anew else found
+    def _box(self, op: Op, moved: dict[Value, Sum], anew: bool) -> Box:
+        def number(x: Dim) -> Sum:
+            found = as_sum(self.r, x)
+            return self._renamed(found, moved) if anew and found.terms else found
 
-        def ends(e: Entry) -> tuple[Sum, Sum] | None:
-            if isinstance(e, Pick):
-                at = number(e.at)
-                return at, at.plus(Sum({}, 1))
-            if not isinstance(e.step, int):
-                return None
-            start = number(e.start)
-            last = start.plus(number(e.length), e.step).plus(Sum({}, -e.step))
-            return (start, last.plus(Sum({}, 1))) if e.step > 0 else (last, start.plus(Sum({}, 1)))
-
-        return [ends(e) for e in index_of(op)]
-
-    def _apart(self, a: _Box, b: _Box) -> bool:
-        return any(
-            x is not None
-            and y is not None
-            and (bound(self.r, x[0].plus(y[1], -1), -1) >= 0 or bound(self.r, y[0].plus(x[1], -1), -1) >= 0)
-            for x, y in zip(a, b, strict=True)
-        )
+        return box_of(op, number)

@@ -18,8 +18,8 @@ from jitgrad.graph.passes.accesses import Access, carried_array
 from jitgrad.graph.passes.dependence import Dependence
 from jitgrad.graph.passes.rewriting import blocks_within
 from jitgrad.graph.passes.rules.context import Context
-from jitgrad.graph.passes.rules.ranges import Sum, bound, last_of, sum_of, survey_sums
-from jitgrad.graph.passes.simplify import survey
+from jitgrad.graph.passes.rules.ranges import Sum, bound, last_of, sum_of
+from jitgrad.graph.passes.survey import surveyed
 from jitgrad.graph.primitive import PRIMITIVES
 from jitgrad.graph.types import INT64, ArrayType, Dim
 
@@ -31,9 +31,7 @@ def store_into_fresh(graph: Graph) -> bool:
     blocks = blocks_within(graph)
     if not any(op.name == "addto" for block in blocks for op in block.ops):
         return False
-    r = Context(Builder(graph))
-    survey(graph, r)
-    survey_sums(r, graph)
+    r = surveyed(graph)
     changed = False
     for block in blocks:
         for loop in [op for op in block.ops if op.name == "for"]:

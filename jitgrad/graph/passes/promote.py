@@ -23,8 +23,7 @@ from jitgrad.graph.passes.accesses import Carried, carried_array
 from jitgrad.graph.passes.rewriting import Replacements, blocks_within
 from jitgrad.graph.passes.rules.context import Context
 from jitgrad.graph.passes.rules.places import apart, is_element
-from jitgrad.graph.passes.rules.ranges import survey_sums
-from jitgrad.graph.passes.simplify import survey
+from jitgrad.graph.passes.survey import surveyed
 from jitgrad.graph.primitive import PRIMITIVES
 from jitgrad.graph.types import ArrayType
 
@@ -36,9 +35,7 @@ def promote(graph: Graph) -> bool:
     loops = [(block, op) for block in blocks_within(graph) for op in block.ops if op.name == "for"]
     if not loops:
         return False
-    r = Context(Builder(graph))
-    survey(graph, r)
-    survey_sums(r, graph)
+    r = surveyed(graph)
     changed = False
     # Inner loops first: what they read before them and write behind them, an outer loop may carry in its turn.
     for block, loop in reversed(loops):

@@ -26,14 +26,14 @@ from jitgrad.graph.passes.rewriting import (
     blocks_within,
     drop_positions,
     may_act,
-    run_time_dims,
 )
 from jitgrad.graph.passes.rules import arithmetic, choice, memory, ranges, shapes
 from jitgrad.graph.passes.rules.context import Context, Rule, made_by
 from jitgrad.graph.passes.rules.selects import as_selects
+from jitgrad.graph.passes.survey import survey
 from jitgrad.graph.types import ArrayType
 
-__all__ = ["simplify", "simplify_integers", "survey"]
+__all__ = ["simplify", "simplify_integers"]
 
 _TABLES = (arithmetic.RULES, choice.RULES, memory.RULES, shapes.RULES, ranges.RULES)
 # Of one primitive, the rules in the order of the tables.
@@ -48,7 +48,6 @@ _FOLDED_MOVES = frozenset({"load", "reshape", "transpose", "concatenate"})
 # A rule's result is simplified again at once, at most this often; the rest is for the next sweep.
 _AGAIN = 8
 _MOVES = frozenset({"load", "store"})
-_WRITES = frozenset({"store", "addto", "scatter", "scatter_add", "list_push", "list_pop", "list_set", "list_addto"})
 
 
 def simplify(graph: Graph) -> bool:
@@ -317,27 +316,3 @@ def _is_outside(value: Value, op: Op) -> bool:
     if value.op is None:
         return value.owner not in blocks
     return not any(value.op is o for b in blocks for o in b.ops)
-
-
-def survey(graph: Graph, r: Context) -> None:
-    """Note what the rules ask about values."""
-    uses = r.uses
-    for arg in graph.args:
-        r.sizes.update(run_time_dims(arg.type))
-    for block in blocks_within(graph):
-        for op in block.ops:
-            for v in op.operands:
-                uses[v] = uses.get(v, 0) + 1
-            if op.regions:
-                r.written.update(op.operands)
-                if op.primitive.name == "for":
-                    index = op.regions[0].args[0]
-                    r.order[index] = len(r.loops)
-                    r.loops[index] = op
-            elif op.primitive.name in _WRITES:
-                r.written.add(op.operands[0])
-        for v in block.yields:
-            uses[v] = uses.get(v, 0) + 1
-        if block is not graph:
-            r.written.update(block.yields)
-            r.written.update(block.args)

@@ -20,8 +20,8 @@ from jitgrad.graph.passes.accesses import Access, carried_array
 from jitgrad.graph.passes.rewriting import Replacements, blocks_within
 from jitgrad.graph.passes.rules.context import Context
 from jitgrad.graph.passes.rules.places import apart, is_element
-from jitgrad.graph.passes.rules.ranges import Sum, bound, sum_of, survey_sums
-from jitgrad.graph.passes.simplify import survey
+from jitgrad.graph.passes.rules.ranges import Sum, bound, sum_of
+from jitgrad.graph.passes.survey import surveyed
 from jitgrad.graph.types import INT64, ArrayType
 
 __all__ = ["split_loops"]
@@ -35,9 +35,7 @@ def split_loops(graph: Graph) -> bool:
     loops = [(block, op) for block in blocks_within(graph) for op in block.ops if _is_candidate(op)]
     if not loops:
         return False
-    r = Context(Builder(graph))
-    survey(graph, r)
-    survey_sums(r, graph)
+    r = surveyed(graph)
     replaced = Replacements()
     for block, loop in loops:
         place = _meeting(r, loop)

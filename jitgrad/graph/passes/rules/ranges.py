@@ -17,7 +17,7 @@ from jitgrad.graph.passes.rewriting import blocks_within
 from jitgrad.graph.passes.rules.context import Context, Rule
 from jitgrad.graph.types import INT64, Dim
 
-__all__ = ["RULES", "Sum", "bound", "bounds_of", "is_below", "last_of", "range_of", "sum_of", "survey_sums"]
+__all__ = ["RULES", "Sum", "as_sum", "bound", "bounds_of", "is_below", "last_of", "range_of", "sum_of", "survey_sums"]
 
 _LEAST, _MOST = -(2**63), 2**63 - 1
 _DEPTH = 4
@@ -68,13 +68,14 @@ def _range_of_term(r: Context, value: Value, depth: int) -> _Range:
 
 def bounds_of(r: Context, x: Dim, *less: Dim) -> _Range:
     """Return bounds of `x` minus all of `less`: int64 scalars or Python's ints."""
-    found = _as_sum(r, x)
+    found = as_sum(r, x)
     for y in less:
-        found = found.plus(_as_sum(r, y), -1)
+        found = found.plus(as_sum(r, y), -1)
     return bound(r, found, -1), bound(r, found, 1)
 
 
-def _as_sum(r: Context, x: Dim) -> Sum:
+def as_sum(r: Context, x: Dim) -> Sum:
+    """Return a position or a length as a sum."""
     return Sum({}, x) if isinstance(x, int) else sum_of(r, x)
 
 
