@@ -118,6 +118,32 @@ class Lanes:
             made = text.emit(f"insertelement {of} {made}, {element} {one}, i64 {k}")
         return self._boolean(made, dtype, width)
 
+    def load_where(self, pointer: str, dtype: np.dtype, width: int, lanes: Sym, step: Sym, where: Handle) -> Handle:
+        """Return elements a fixed step apart, zero where a mask is false: there, memory is not touched."""
+        text, element, size = self.text, element_type(dtype), dtype.itemsize
+        if width == 1:
+            nothing = text.alloca(element)
+            text.entry.append(f"  store {element} zeroinitializer, ptr {nothing}")
+            at = text.emit(f"select i1 {where.text}, ptr {pointer}, ptr {nothing}")
+            return self._boolean(text.emit(f"load {element}, ptr {at}, align {size}"), dtype, 1)
+        of = vector(element, width)
+        mask = self.arithmetic.splat(where, width)
+        if lanes != width:
+            real = Handle(self.mask(width, lanes), _BOOL, width, isinstance(lanes, int))
+            mask = self.arithmetic.logical("and", mask, real)
+        if step == 1:
+            symbol = f"@llvm.masked.load.{_suffix(element, width)}.p0"
+            text.declare(f"{of} {symbol}(ptr, i32, <{width} x i1>, {of})")
+            source = f"ptr {pointer}"
+        else:
+            offsets = self.arithmetic.mul(self.numbers(width), Handle(str(step), _INT64, 1, isinstance(step, int)))
+            places = text.emit(f"getelementptr {element}, ptr {pointer}, <{width} x i64> {offsets.text}")
+            symbol = f"@llvm.masked.gather.{_suffix(element, width)}.v{width}p0"
+            text.declare(f"{of} {symbol}(<{width} x ptr>, i32, <{width} x i1>, {of})")
+            source = f"<{width} x ptr> {places}"
+        made = text.emit(f"call {of} {symbol}({source}, i32 {size}, <{width} x i1> {mask.text}, {of} zeroinitializer)")
+        return self._boolean(made, dtype, width)
+
     def store_strided(self, pointer: str, x: Handle, width: int, lanes: Sym, step: Sym) -> None:
         """Write elements a fixed step apart."""
         text, element = self.text, element_type(x.dtype)

@@ -15,7 +15,8 @@ import numpy as np
 from jitgrad.backend.emit_lanes import Lanes
 from jitgrad.backend.emit_reduce import cascade, combine, identity
 from jitgrad.backend.emit_scalar import Arithmetic, Handle
-from jitgrad.backend.loops import Access, Node
+from jitgrad.backend.loops import SELECT, Access, Coord, Node
+from jitgrad.backend.margins import Inside, inside_of
 from jitgrad.backend.nesting import NestShape
 from jitgrad.backend.text import FunctionText, Sym, element_type, register_type, vector
 from jitgrad.graph.ir import Value
@@ -26,6 +27,7 @@ BLOCK = 32  # terms that one lane adds in a row
 LEVELS = 48  # partial sums of 2**48 blocks
 
 _INT64 = np.dtype(np.int64)
+_UINT64 = np.dtype(np.uint64)
 
 
 @dataclass(eq=False)
@@ -83,6 +85,7 @@ class _Nest:
         self.accumulators: list[_Accumulator] = []
         self.pushed = self.terms = ""
         self.count: Sym = shape.width  # real lanes
+        self.all_inside = False  # whether all lanes lie inside of arrays with margins
 
     # the loops
 
@@ -128,8 +131,13 @@ class _Nest:
         def body(i: Sym) -> None:
             self._inside(level, env, pointers, at, dim, self.text.mul(i, width))
 
+        inside = None
+        if level == len(self.shape.order) and not self.accumulators:
+            inside = inside_of([n for nodes in self.by_level for n in nodes], dim, width)
         if self._blocked(level):
             self._blocks(full, body)
+        elif inside is not None:
+            self._inside_first(inside, full, body, env)
         else:
             self._counted(full, body)
         if rest == 0:
@@ -146,6 +154,34 @@ class _Nest:
             tail()
         else:
             self.text.when(self.text.emit(f"icmp ne i64 {rest}, 0"), tail)
+
+    def _inside_first(self, inside: Inside, full: Sym, body: Callable[[Sym], None], env: dict[Node, Handle]) -> None:
+        """Write the vectors that lie inside of all arrays with margins, then the others, which ask element by element.
+
+        The order is ours: there are no sums, and what is read is not written.
+        """
+        text = self.text
+        first: Sym = inside.first
+        end = full
+        for size, offset in inside.before:
+            end = text.least(end, text.shift_right(text.sub(size, offset), self.shape.width.bit_length() - 1))
+        end = text.most(end, first)
+        if inside.rows:
+            rows = env[inside.rows[0]]
+            for n in inside.rows[1:]:
+                rows = self.arithmetic.logical("and", rows, env[n])
+            first = text.emit(f"select i1 {rows.text}, i64 {first}, i64 0")
+            end = text.emit(f"select i1 {rows.text}, i64 {end}, i64 0")
+        self.all_inside = True
+        text.counted(end, body, start=first, as_is=True)
+        self.all_inside = False
+        done = text.sub(end, first)
+
+        def other(i: Sym) -> None:
+            behind = text.emit(f"icmp sge i64 {i}, {first}")
+            body(text.add(i, text.emit(f"select i1 {behind}, i64 {done}, i64 0")))
+
+        text.counted(text.sub(full, done), other, as_is=True)
 
     def _counted(self, trips: Sym, body: Callable[[Sym], None]) -> None:
         if trips == 1:
@@ -220,18 +256,30 @@ class _Nest:
                 return self.scalars(n.payload)
             case "load":
                 assert n.access is not None
+                step = 0 if lanes is None else n.access.steps[lanes]
+                if n.operands and not self.all_inside:
+                    where = self._operand(n.operands[0], env, width)
+                    return self.lanes.load_where(pointers[n.access], n.dtype, width, count, step, where)
                 if width == 1:
                     return self.lanes.load(pointers[n.access], n.dtype, 1, 1)
-                assert lanes is not None
-                step = n.access.steps[lanes]
                 if step == 1:
                     return self.lanes.load(pointers[n.access], n.dtype, width, count)
                 return self.lanes.load_strided(pointers[n.access], n.dtype, width, count, step)
             case "index":
-                return self._index(n, width, at)
+                return self._position(n, n.payload, n.dtype, width, at)
+            case "inside":
+                if self.all_inside:
+                    return self.arithmetic.const(True, n.dtype)
+                coord, size = n.payload
+                # As unsigned numbers, those before the first are beyond the last.
+                x = self._position(n, coord, _INT64, width, at)
+                place = Handle(x.text, _UINT64, x.width, x.constant)
+                return self.arithmetic.compare("<", place, Handle(str(size), _UINT64, 1, isinstance(size, int)))
             case "gather":
                 return self._gather(n, env, pointers, width, count)
         operands = [self._operand(o, env, width) for o in n.operands]
+        if self.all_inside and n.payload is SELECT:
+            return operands[1]
         return self.arithmetic.elementwise(n.payload, n.dtype, operands)
 
     def _operand(self, n: Node, env: dict[Node, Handle], width: int) -> Handle:
@@ -239,17 +287,16 @@ class _Nest:
         x = env[n]
         return self.splats.get(n, x) if width > 1 and x.width == 1 else x
 
-    def _index(self, n: Node, width: int, at: dict[int, Sym]) -> Handle:
-        coord = n.payload
+    def _position(self, n: Node, coord: Coord, dtype: np.dtype, width: int, at: dict[int, Sym]) -> Handle:
         if coord.dim is None:
-            return self._integer(coord.offset, n.dtype)
+            return self._integer(coord.offset, dtype)
         dim = next(d for d in self.shape.order if n.dims >> d & 1)
         start = self.text.add(coord.offset, self.text.mul(coord.step, at[dim]))
         first = Handle(str(start), _INT64, 1, isinstance(start, int))
         if width > 1:
             step = Handle(str(coord.step), _INT64, 1, isinstance(coord.step, int))
             first = self.arithmetic.add(first, self.arithmetic.mul(self.lanes.numbers(width), step))
-        return self.arithmetic.cast(first, n.dtype)
+        return self.arithmetic.cast(first, dtype)
 
     def _integer(self, x: Sym, dtype: np.dtype) -> Handle:
         if isinstance(x, int):
@@ -335,11 +382,7 @@ class _Nest:
             before = text.emit(f"load i64, ptr {self.terms}")
             text.when(text.emit(f"icmp sge i64 {before}, {BLOCK}"), self._push)
             past = text.add(start, BLOCK)
-            if isinstance(trips, int) and trips % BLOCK == 0:
-                stop = past
-            else:
-                text.declare("i64 @llvm.smin.i64(i64, i64)")
-                stop = text.emit(f"call i64 @llvm.smin.i64(i64 {past}, i64 {trips})")
+            stop = past if isinstance(trips, int) and trips % BLOCK == 0 else text.least(past, trips)
             text.counted(stop, body, start=start, as_is=self.shape.width > 1)
             self._count(text.sub(stop, start))
 

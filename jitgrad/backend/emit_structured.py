@@ -132,7 +132,7 @@ def op_relayout(e: Emitter, op: Op) -> None:
             at[row], at[column] = i, j
             e.lanes.store(_address(e, view, [*at[split:], *at[:split]]), e.element(x, at), 1, 1)
 
-        i1, j1 = (_least(e, e.text.add(k, _SIDE), shape[axis]) for k, axis in ((i0, row), (j0, column)))
+        i1, j1 = (e.text.least(e.text.add(k, _SIDE), shape[axis]) for k, axis in ((i0, row), (j0, column)))
         e.text.counted(j1, lambda j: e.text.counted(i1, lambda i: one(i, j), start=i0, as_is=True), start=j0)
 
     def squares(at: list[Sym]) -> None:
@@ -145,14 +145,6 @@ def op_relayout(e: Emitter, op: Op) -> None:
 
     e.pace.array(shape, 2)
     _over(e, [1 if k in (row, column) else d for k, d in enumerate(shape)], squares)
-
-
-def _least(e: Emitter, x: Sym, y: Sym) -> Sym:
-    """Return the lesser of two numbers."""
-    if isinstance(x, int) and isinstance(y, int):
-        return min(x, y)
-    e.text.declare("i64 @llvm.smin.i64(i64, i64)")
-    return e.text.emit(f"call i64 @llvm.smin.i64(i64 {x}, i64 {y})")
 
 
 @lowers("scatter", "scatter_add")

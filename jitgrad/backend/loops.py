@@ -20,10 +20,17 @@ from jitgrad.graph.ir import Op, Value
 from jitgrad.graph.ops.memory import Pick, index_of
 from jitgrad.graph.primitive import PRIMITIVES
 
-__all__ = ["ADD", "MULTIPLY", "Access", "Coord", "Expressions", "Memory", "Node", "Sizes", "Sym", "View", "c_strides"]
+__all__ = [
+    "ADD", "MULTIPLY", "SELECT", "Access", "Coord", "Expressions", "Memory", "Node", "Sizes", "Sym", "View",
+    "c_strides",
+]  # fmt: skip
 
 # Ops of nodes that no op of the graph stands for.
-ADD, MULTIPLY, RECIPROCAL = (Op(PRIMITIVES[name], [], {}, [], [], None) for name in ("add", "multiply", "reciprocal"))
+# AND and SELECT are those of arrays with margins, no others.
+ADD, AND, MULTIPLY, RECIPROCAL, SELECT = (
+    Op(PRIMITIVES[name], [], {}, [], [], None) for name in ("add", "logical_and", "multiply", "reciprocal", "select")
+)
+_BOOL = np.dtype(np.bool_)
 
 Sym: TypeAlias = int | str
 
@@ -91,13 +98,15 @@ class Node:
 
     Attributes
     ----------
-    kind : {'load', 'scalar', 'constant', 'index', 'gather', 'apply'}
+    kind : {'load', 'scalar', 'constant', 'index', 'inside', 'gather', 'apply'}
     dtype : numpy.dtype
     operands : list of Node
+        Of a load, at most one: whether there is an element to be loaded.
     access : Access or None
         Of a load or gather.
     payload : object
-        The scalar Value; the number; the Coord; the strides of the gathered axes; the Op.
+        The scalar Value; the number; the Coord; a Coord that may be outside of a size, and the size; the strides of
+        the gathered axes; the Op.
     dims : int
         Bit mask of the loop dimensions that it depends on, after merging.
     wide : bool
@@ -142,7 +151,9 @@ class Expressions:
         self.domain = list(domain)
         self.roots = roots or set()
         self.nodes: list[Node] = []
-        self._known: dict[tuple[Value, tuple[Coord, ...]], Node] = {}
+        self._known: dict[tuple[Value, tuple[Coord, ...], Node | None], Node] = {}
+        self._inside: dict[object, Node] = {}
+        self._where: Node | None = None  # where what is built is wanted; None for everywhere
         self._reciprocals: dict[Node, Node] = {}
         self.identity = tuple(HERE if n == 1 else Coord(0, k, 1) for k, n in enumerate(self.domain))
 
@@ -162,7 +173,8 @@ class Expressions:
 
     def load(self, view: View, coords: Sequence[Coord]) -> Node:
         """Return the element of a view at a position."""
-        return self._new(Node("load", view.dtype, access=self.access(view, coords)))
+        operands = [] if self._where is None else [self._where]
+        return self._new(Node("load", view.dtype, operands, self.access(view, coords)))
 
     def apply(self, op: Op, dtype: np.dtype, operands: list[Node]) -> Node:
         """Return an elementwise op of nodes."""
@@ -176,7 +188,7 @@ class Expressions:
 
     def node(self, value: Value, coords: tuple[Coord, ...]) -> Node:
         """Return the element of a value at a position."""
-        key = (value, coords)
+        key = (value, coords, self._where)
         found = self._known.get(key)
         if found is None:
             if is_scalar(value):
@@ -221,6 +233,8 @@ class Expressions:
                 return self.load(self.memory.reshaped_view(op), coords)
             case "load":
                 return self.node(op.operands[0], self._part(op, coords))
+            case "surround":
+                return self._surround(op, coords)
             case "iota":
                 return self._new(Node("index", op.result.array.dtype, payload=coords[0]))
             case "gather":
@@ -249,6 +263,41 @@ class Expressions:
             step = size(entry.step)
             below.append(Coord(add(size(entry.start), mul(step, c.offset)), c.dim, mul(step, c.step)))
         return tuple(below)
+
+    def _surround(self, op: Op, coords: tuple[Coord, ...]) -> Node:
+        """Return an element of an array with margins; what is inside is not even loaded elsewhere."""
+        x = op.operands[0]
+        size = self.memory.size
+        below = tuple(
+            Coord(self.sizes.add(c.offset, -start), c.dim, c.step)
+            for c, start in zip(coords, op.attrs["start"], strict=True)
+        )
+        outer = self._where
+        for c, n, whole in zip(below, x.shape, op.result.shape, strict=True):
+            if n != whole:
+                self._where = self._both(self._where, self._is_inside(c, size(n)))
+        where = self._where
+        found = self.node(x, below)
+        self._where = outer
+        if where is outer:
+            return found
+        nothing = self._new(Node("constant", found.dtype, payload=found.dtype.type(-0.0)))
+        assert where is not None
+        return self.apply(SELECT, found.dtype, [where, found, nothing])
+
+    def _is_inside(self, c: Coord, size: Sym) -> Node:
+        key = (c, size)
+        if key not in self._inside:
+            self._inside[key] = self._new(Node("inside", _BOOL, payload=key))
+        return self._inside[key]
+
+    def _both(self, one: Node | None, other: Node) -> Node:
+        if one is None or one is other:
+            return other
+        key = (one, other)
+        if key not in self._inside:
+            self._inside[key] = self.apply(AND, _BOOL, [one, other])
+        return self._inside[key]
 
     def _gather(self, op: Op, coords: tuple[Coord, ...]) -> Node:
         base, *indices = op.operands

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jitgrad.backend.loops import Access, Expressions, Node, Sizes, Sym
+from jitgrad.backend.loops import Access, Coord, Expressions, Node, Sizes, Sym
 from jitgrad.backend.steps import EXPENSIVE
 
 __all__ = ["NestShape", "plan_nest"]
@@ -66,7 +66,7 @@ def plan_nest(
     nodes = [n for n in built.nodes if n in live]
     built.nodes = nodes
     accesses = [n.access for n in nodes if n.access is not None] + list(outputs)
-    indexed = {n.payload.dim for n in nodes if n.kind == "index"}
+    indexed = {c.dim for n in nodes if (c := _coord(n)) is not None}
     groups = _merge(sizes, built.domain, accesses, indexed, set(reduced))
     place = {d: k for k, group in enumerate(groups) for d in group}
     merged: list[Sym] = []
@@ -142,9 +142,15 @@ def _depend(n: Node, place: dict[int, int]) -> None:
         for k, step in enumerate(n.access.steps):
             if step != 0:
                 mask |= 1 << k
-    if n.kind == "index" and n.payload.dim is not None:
-        mask |= 1 << place[n.payload.dim]
+    coord = _coord(n)
+    if coord is not None and coord.dim is not None:
+        mask |= 1 << place[coord.dim]
     n.dims = mask
+
+
+def _coord(n: Node) -> Coord | None:
+    """Return the position that a node is about."""
+    return n.payload if n.kind == "index" else n.payload[0] if n.kind == "inside" else None
 
 
 def _choose_lanes(

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from jitgrad.backend.addressing import Addressing
-from jitgrad.backend.steps import EXPENSIVE, Step, reduced_axes
+from jitgrad.backend.steps import EXPENSIVE, Step, agree, reduced_axes
 from jitgrad.backend.structure import (
     Captures,
     consumed,
@@ -32,6 +32,7 @@ from jitgrad.backend.structure import (
     same_map,
     touches,
 )
+from jitgrad.backend.wanted import Wanted
 from jitgrad.graph.ir import Block, Graph, Op, Value
 from jitgrad.graph.passes.rules.boxes import are_apart, box_of
 from jitgrad.graph.passes.rules.context import Context
@@ -45,6 +46,7 @@ MAX_ROOTS = 8  # outputs of one nest: beyond, registers run out
 MAX_DEPTH = 48  # chain of fused ops: bounds recursion and the size of a nest
 MAX_COPIES = 3  # nests in which a cheap value may be computed again
 CHEAP = 6  # ops that may be computed again
+AGAIN = 16  # ops that may be computed again at other coordinates of the same nest
 MAX_VISITS = 4000  # steps looked at to prove that there is no path
 
 
@@ -119,6 +121,7 @@ class _BlockPlan:
         self.op_reads: dict[Op, int] = {}
         self.after: dict[Op, int] = {}
         self.weight: dict[Value, int] = {}
+        self.wanted = Wanted()
         self.effect: Step | None = None
         self.guarded: set[Step] = set()
         self.irregular = -1  # the last place to which an edge against the user's order, or a nest of many ops, reaches
@@ -253,6 +256,7 @@ class _BlockPlan:
             return
         step = self._step("op", [op], key)
         self._link(op, step, key)
+        self.wanted.by_step(op, step)
         if effects:
             step.succ |= self.guarded
             if self.effect is not None:
@@ -342,6 +346,8 @@ class _BlockPlan:
             return True
         if op.name == "reshape" and self.schedule.views.is_root_reshape(op):
             return False
+        if self._computed_again(op):
+            return False
         readers = self.readers[v]
         reads = self.reads.get(v, 0)
         gone = 0  # versions of arrays that are taken over before a reader runs
@@ -365,6 +371,16 @@ class _BlockPlan:
         if op.name == "broadcast" or op.name in ("load", "transpose", "reshape"):
             return True
         return op.name not in EXPENSIVE and len(readers) <= MAX_COPIES and self.weight.get(v, 0) <= CHEAP
+
+    def _computed_again(self, op: Op) -> bool:
+        """Whether elements would be computed too often, or where they must not be."""
+        v = op.result
+        if op.name == "gather" and self.wanted.only_inside(v):
+            return True  # outside, an index is no index
+        again = self.wanted.again(v)
+        if not again or self._lends(v):
+            return False
+        return op.name in EXPENSIVE or again * self.weight.get(v, 0) > AGAIN
 
     def _store_smaller(self, op: Op, gone: int) -> bool:
         """Have smaller values stored through which alone an op reads some versions; return whether there are such.
@@ -400,6 +416,7 @@ class _BlockPlan:
     def _fuse(self, op: Op) -> None:
         v = op.result
         self.schedule.fused.add(v)
+        self.wanted.by_fused(op)
         moves = dynamic(op)
         for step, identity in list(self.readers[v].items()):
             self._read_all(op, step, identity)
@@ -426,6 +443,7 @@ class _BlockPlan:
             step.key = min(step.key, key)
             self.irregular = max(self.irregular, step.last)
         self._link(op, step, key)
+        self.wanted.by_step(op, step)
         for v in op.operands:
             straight = v.shape == domain if whole else same_map(op, v)
             self._read(v, step, straight)
@@ -443,7 +461,7 @@ class _BlockPlan:
         for nest in (*near, *far):
             if len(nest.ops) >= MAX_ROOTS or (op.name == "reshape" and nest.domain != op.result.shape):
                 continue
-            if not _agree(nest.axes, axes, domain):
+            if not agree(nest.axes, axes, domain):
                 continue
             if nest in readers and (axes is not None or op.result.shape != domain or not readers[nest]):
                 continue
@@ -478,15 +496,3 @@ class _BlockPlan:
                     heapq.heappush(heap, (after.key, number[after], after))
         assert len(ordered) == len(self.steps), "the edges of a block make a cycle"
         return ordered
-
-
-def _agree(one: tuple[int, ...] | None, other: tuple[int, ...] | None, domain: Sequence[Dim]) -> bool:
-    """Whether two outputs can share loops: those that are reduced run inside."""
-    if one == other:
-        return True
-    if one is not None and other is not None:
-        return False
-    axes = one if one is not None else other
-    assert axes is not None
-    # Writing while summing down the columns would walk memory across the rows.
-    return len(domain) - 1 in axes

@@ -5,12 +5,13 @@ In: ops. Out: the record that scheduling fills and that bufferisation and emissi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from jitgrad.graph.ir import Op
 from jitgrad.graph.types import Dim
 
-__all__ = ["EXPENSIVE", "Step", "reduced_axes"]
+__all__ = ["EXPENSIVE", "Step", "agree", "reduced_axes"]
 
 EXPENSIVE = frozenset({
     "exp", "log", "sin", "cos", "tan", "tanh", "power", "pow", "divide", "sqrt", "gather", "mod", "floor_divide",
@@ -58,3 +59,15 @@ class Step:
 def reduced_axes(op: Op) -> tuple[int, ...] | None:
     """Return the axes that a reduction drops, None for other ops."""
     return op.attrs["axes"] if op.name.startswith("reduce_") or op.name == "norm2" else None
+
+
+def agree(one: tuple[int, ...] | None, other: tuple[int, ...] | None, domain: Sequence[Dim]) -> bool:
+    """Whether two outputs, each with the axes that it drops, can share loops: those that are reduced run inside."""
+    if one == other:
+        return True
+    if one is not None and other is not None:
+        return False
+    axes = one if one is not None else other
+    assert axes is not None
+    # Writing while summing down the columns would walk memory across the rows.
+    return len(domain) - 1 in axes

@@ -23,7 +23,7 @@ CONSUMERS = frozenset(
     {"store", "addto", "scatter", "scatter_add", "list_push", "list_pop", "list_set", "list_addto"}
 )  # fmt: skip
 
-_SHAPE_OPS = frozenset({"broadcast", "reshape", "transpose", "load", "iota", "gather"})
+_SHAPE_OPS = frozenset({"broadcast", "reshape", "transpose", "load", "iota", "gather", "surround"})
 
 
 def is_scalar(value: Value) -> bool:

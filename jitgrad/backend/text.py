@@ -204,6 +204,24 @@ class FunctionText:
             return x - y
         return x if y == 0 else self.emit(f"sub i64 {x}, {y}")
 
+    def least(self, x: Sym, y: Sym) -> Sym:
+        """Return the smaller of two 64-bit integers."""
+        return min(x, y) if isinstance(x, int) and isinstance(y, int) else self._extremum("smin", x, y)
+
+    def most(self, x: Sym, y: Sym) -> Sym:
+        """Return the larger of two 64-bit integers."""
+        return max(x, y) if isinstance(x, int) and isinstance(y, int) else self._extremum("smax", x, y)
+
+    def _extremum(self, name: str, x: Sym, y: Sym) -> str:
+        self.declare(f"i64 @llvm.{name}.i64(i64, i64)")
+        return self.emit(f"call i64 @llvm.{name}.i64(i64 {x}, i64 {y})")
+
+    def shift_right(self, x: Sym, bits: int) -> Sym:
+        """Return a 64-bit integer divided by a power of two, rounded down."""
+        if isinstance(x, int) or not bits:
+            return x >> bits if isinstance(x, int) else x
+        return self.emit(f"ashr i64 {x}, {bits}")
+
     def mul(self, x: Sym, y: Sym) -> Sym:
         """Return x * y of 64-bit integers."""
         if isinstance(x, int) and isinstance(y, int):

@@ -25,7 +25,7 @@ import jitgrad.graph.ops  # noqa: F401  (declares the primitives)
 from jitgrad.graph.builder import Builder
 from jitgrad.graph.ir import Block, Graph, Value
 from jitgrad.graph.ops.index import Pick, Span, add_to, load, store
-from jitgrad.graph.ops.shape import broadcast_to, move_axes, reshape_to
+from jitgrad.graph.ops.shape import broadcast_to, move_axes, reshape_to, surround_by
 from jitgrad.graph.types import BOOL, FLOAT64, INT64, ArrayType, ListType, Type
 from jitgrad.location import Location
 
@@ -240,6 +240,9 @@ class _Maker:
         if kind < 0.5:
             x1 = self.static(1)
             return None if x1 is None else broadcast_to(self.g, x1, (2, *x1.shape))
+        if kind < 0.6:
+            inner = self.static()
+            return None if inner is None else self.surround(inner)
         x2 = self.static(2)
         if x2 is None:
             return None
@@ -248,6 +251,12 @@ class _Maker:
         n, m = x2.shape
         assert isinstance(n, int) and isinstance(m, int)
         return reshape_to(self.g, x2, self.rng.choice([(m, n), (n * m,), (n, 1, m)]))
+
+    def surround(self, x: Value) -> Value:
+        """Return x with margins."""
+        start = [self.rng.randint(0, 2) for _ in x.shape]
+        shape = [a + int(d) + self.rng.randint(0, 2) for a, d in zip(start, x.shape, strict=True)]  # type: ignore[call-overload]
+        return surround_by(self.g, x, start, shape)
 
     def product(self) -> Value | None:
         x = self.static(2)

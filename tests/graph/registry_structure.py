@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from jitgrad.graph.builder import Builder
 from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.index import Span, store
-from jitgrad.graph.ops.shape import broadcast_to, reshape_to
+from jitgrad.graph.ops.shape import broadcast_to, reshape_to, surround_by
 from jitgrad.graph.types import INT64, ArrayType, ListType
 from tests.graph.registry_base import DTYPES, FLOATS, Example, draw, layouts
 
@@ -107,6 +108,12 @@ def _reshape_runtime(g: Builder, n: Value, x: Value) -> Value:
     return reshape_to(g, x, (n, 2))
 
 
+def _surrounded(x: np.ndarray, start: tuple[int, ...], shape: tuple[int, ...]) -> np.ndarray:
+    made = np.full(shape, -0.0, x.dtype)
+    made[tuple(slice(s, s + n) for s, n in zip(start, x.shape, strict=True))] = x
+    return made
+
+
 def _rotation(rank: int, split: int) -> tuple[int, ...]:
     return (*range(split, rank), *range(split))
 
@@ -156,6 +163,17 @@ SHAPE = {
         for d in DTYPES
         for x in [draw(d, 3, 2), draw(d, 17, 35), draw(d, 3, 2).T, draw(d, 2, 18, 3), draw(d, 0, 3)]
         for k in range(1, x.ndim)
+    ],
+    "surround": [
+        Example([x], partial(surround_by, start=at, shape=shape), partial(_surrounded, start=at, shape=shape))
+        for d in ("float64", "float32")
+        for x, at, shape in [
+            (draw(d, 3), (1,), (5,)),
+            (draw(d, 3), (0,), (3,)),
+            (draw(d, 2, 3), (1, 0), (4, 5)),
+            (np.asfortranarray(draw(d, 2, 3)), (0, 2), (2, 5)),
+            (draw(d, 0, 3), (1, 1), (2, 4)),
+        ]
     ],
     "concatenate": [
         Example(xs, lambda g, *xs, k=k: g.concatenate(*xs, axis=k), lambda *xs, k=k: np.concatenate(xs, axis=k))

@@ -18,7 +18,7 @@ from jitgrad.graph.builder import Builder
 from jitgrad.graph.equality import structurally_equal
 from jitgrad.graph.ir import Graph
 from jitgrad.graph.parser import parse
-from jitgrad.graph.passes import PASSES, dce, gather_sums, optimise, split_loops, store_into_fresh
+from jitgrad.graph.passes import PASSES, dce, exchange_buffers, gather_sums, optimise, split_loops, store_into_fresh
 from jitgrad.graph.passes.dead_stores import dead_stores
 from jitgrad.graph.passes.scalars import small_arrays_to_scalars
 from jitgrad.graph.printer import print_graph
@@ -33,7 +33,15 @@ _HEAD = (
 )
 _BY_NAME = {
     run.__name__: run
-    for run in (*PASSES, dead_stores, gather_sums, small_arrays_to_scalars, split_loops, store_into_fresh)
+    for run in (
+        *PASSES,
+        dead_stores,
+        exchange_buffers,
+        gather_sums,
+        small_arrays_to_scalars,
+        split_loops,
+        store_into_fresh,
+    )
 }
 
 

@@ -8,6 +8,7 @@ __all__ = ["NET", "ROOMS", "near_tests"]
 ROOMS: dict[str, tuple[str, ...]] = {
     "": ("test_smoke.py", "test_deciding_sizes.py", "test_argument_sizes.py", "test_api.py"),
     "backend/": (
+        "backend/test_margins.py",
         "backend/test_bufferise.py",
         "backend/test_joint_stores.py",
         "test_smoke.py",

@@ -211,8 +211,26 @@ MUTANTS = (
     Mutant(
         "shifted parts that are added stand at a wrong place",
         "graph/passes/gather.py",
-        "part = [Span(b, 1, n) for b, n in zip(high, value.shape, strict=True)]",
-        "part = [Span(b, 1, n) for b, n in zip(low, value.shape, strict=True)]",
+        "start: list[int] = [e.start for e in index]",
+        "start: list[int] = [max(e.start - 1, 0) for e in index]",
+    ),
+    Mutant(
+        "a step is exchanged though its boundary is read before it is stored",
+        "graph/passes/exchange.py",
+        'if user is not after[k] and not (user.name == "load" and self._is_apart(user, stale[k:])):',
+        'if user is not after[k] and user.name != "load":',
+    ),
+    Mutant(
+        "a vector at the end of a row does not ask whether it is inside",
+        "backend/margins.py",
+        "before[size, coord.offset] = None",
+        "before[size, 0] = None",
+    ),
+    Mutant(
+        "parts that touch are taken to lie apart",
+        "graph/passes/rules/boxes.py",
+        "(bound(r, x[0].plus(y[1], -1), -1) >= 0 or",
+        "(bound(r, x[0].plus(y[1], -1), -1) >= -1 or",
     ),
     Mutant(
         "what is added to an element of a small array replaces it",

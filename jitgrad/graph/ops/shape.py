@@ -1,4 +1,4 @@
-"""Ops that move or copy elements without computing: broadcast, reshape, transpose, concatenate, iota.
+"""Ops that move or copy elements without computing: broadcast, reshape, transpose, surround, concatenate, iota.
 
 Shapes in attributes are tuples in which None stands for an int64 operand, taken in order: `split_shape` makes both.
 A `concatenate` of parts with run-time sizes has the size of its result, along the axis, as such a shape.
@@ -19,8 +19,8 @@ from jitgrad.graph.primitive import Linear, NoGradient, primitive
 from jitgrad.graph.types import ArrayType, Dim, GraphTypeError, Type, broadcast_shapes
 
 __all__ = [
-    "broadcast_to", "filled", "join", "join_shape", "move_axes", "reshape_to", "split_shape", "unbroadcast", "zeros",
-    "zeros_like",
+    "broadcast_to", "filled", "join", "join_shape", "move_axes", "reshape_to", "split_shape", "surround_by",
+    "unbroadcast", "zeros", "zeros_like",
 ]  # fmt: skip
 
 
@@ -56,6 +56,12 @@ def move_axes(g: Builder, x: Value, permutation: Sequence[int]) -> Value:
     if tuple(permutation) == tuple(range(len(permutation))):
         return x
     return g.transpose(x, permutation=tuple(permutation))
+
+
+def surround_by(g: Builder, x: Value, start: Sequence[int], shape: Sequence[Dim]) -> Value:
+    """Return an array of a shape that is x from `start` on and -0.0 elsewhere: to add it there changes nothing."""
+    attr, dims = split_shape(shape)
+    return g.surround(x, *dims, start=tuple(start), shape=attr)
 
 
 def filled(g: Builder, type: Type, value: float | int | bool) -> Value:
@@ -158,6 +164,26 @@ def _transpose_concatenate(g: Builder, i: int, ct: Value, op: Op) -> Value:
     return load(g, ct, index)
 
 
+def _inside(op: Op) -> list[Entry]:
+    return [Span(s, 1, d) for s, d in zip(op.attrs["start"], op.operands[0].shape, strict=True)]
+
+
+def _surround_rule(attrs: dict[str, Any], x: Value, *dims: Value) -> list[Type]:
+    made = x.array.with_shape(join_shape(attrs["shape"], dims))
+    if not made.is_float or made.rank != x.array.rank:
+        raise GraphTypeError("surround: floats of a shape of the same rank")
+    for start, n, whole in zip(attrs["start"], x.shape, made.shape, strict=True):
+        if start < 0 or (isinstance(n, int) and isinstance(whole, int) and start + n > whole):
+            raise GraphTypeError("surround: the array leaves the shape")
+    return [made]
+
+
+def _surround(attrs: dict[str, Any], x: np.ndarray, *dims: Any) -> np.ndarray:
+    made = np.full(join_shape(attrs["shape"], dims), -0.0, x.dtype)
+    made[tuple(slice(s, s + n) for s, n in zip(attrs["start"], x.shape, strict=True))] = x
+    return made
+
+
 def _inverse(permutation: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(int(k) for k in np.argsort(permutation))
 
@@ -185,6 +211,12 @@ relayout = primitive(
     type_rule=lambda attrs, x: [x.array.with_shape((*x.shape[attrs["split"] :], *x.shape[: attrs["split"]]))],
     evaluate=lambda attrs, x: np.ascontiguousarray(np.moveaxis(x, range(attrs["split"]), range(-attrs["split"], 0))),
     derivative=Linear(lambda g, i, ct, op: g.relayout(ct, split=op.result.array.rank - op.attrs["split"]), moves=True),
+)
+surround = primitive(
+    "surround",
+    type_rule=_surround_rule,
+    evaluate=_surround,
+    derivative=Linear(lambda g, i, ct, op: load(g, ct, _inside(op)), operands=(0,), moves=True),
 )
 concatenate = primitive(
     "concatenate",

@@ -1,7 +1,8 @@
 """The passes over graphs, and the order they run in.
 
     graph -> dce -> (simplify -> cse -> licm -> promote -> dce) until nothing changes -> gather_sums -> again
-          -> store_into_fresh -> again -> take_apart -> again -> split_loops -> again -> turn_arrays -> graph
+          -> store_into_fresh -> again -> take_apart -> again -> split_loops -> again -> turn_arrays
+          -> exchange_buffers -> graph
 
 In: a graph that verifies. Out: the same graph object, which computes the same bits and raises the same errors with
 fewer ops; the passes from `gather_sums` on may take sums in another order. A pass is a function `name(graph) -> bool`
@@ -17,6 +18,7 @@ from jitgrad.graph.ir import Graph
 from jitgrad.graph.passes.components import take_apart
 from jitgrad.graph.passes.cse import cse
 from jitgrad.graph.passes.dce import dce
+from jitgrad.graph.passes.exchange import exchange_buffers
 from jitgrad.graph.passes.fresh import store_into_fresh
 from jitgrad.graph.passes.gather import gather_sums
 from jitgrad.graph.passes.layout import turn_arrays
@@ -30,6 +32,7 @@ __all__ = [
     "PASSES",
     "cse",
     "dce",
+    "exchange_buffers",
     "gather_sums",
     "licm",
     "optimise",
@@ -78,9 +81,11 @@ def optimise(graph: Graph) -> None:
     # After conditions have become selects and invariant things have left; promote then finds elements that stay.
     if split_loops(graph):
         _until_quiet(graph)
-    # Last, since it counts how often what is left touches memory.
+    # After all that: it counts how often what is left touches memory.
     if turn_arrays(graph):
         _until_quiet(graph)
+    # Last: for the passes before, an array that a loop carries is one array.
+    exchange_buffers(graph)
 
 
 def _until_quiet(graph: Graph) -> None:
