@@ -104,7 +104,7 @@ class Emitter:
         self.lanes = Lanes(self.text, self.arithmetic)
         self.handles: dict[Value, Handle] = {}
         self.pointers: dict[Buffer, str] = {}
-        self.together: dict[Op, list[Op]] = {}  # for the first store of a nest, all its stores
+        self.together: dict[Op, list[Op]] = {}  # for the first op of a nest, the stores that it takes with it
         self.lent: set[Buffer] = set()  # buffers of a loop body whose pointer the loop hands round
         self.reserves: dict[Hashable, str] = {}
         self.grows = False  # whether memory of run-time sizes is taken from the arena
@@ -339,7 +339,7 @@ class Emitter:
         """Write every step of a block."""
         steps, groups = join_stores(self.schedule, self.plan, self.schedule.steps[block])
         self.together |= groups
-        written = {op for ops in groups.values() for op in ops[1:]}
+        written = {op for ops in groups.values() for op in ops}
         for step in steps:
             if step.kind == "nest":
                 self.nest(step)
@@ -396,6 +396,7 @@ class Emitter:
             else:
                 node = built.node(op.result, built.identity)
                 outputs.append(Output(node, built.access(self.view(op.result), built.identity)))
+        outputs += [self.stored(op, built) for op in self.together.get(step.ops[0], ())]
         self.finish_nest(built, outputs, step.axes or ())
 
     def finish_nest(self, built: Expressions, outputs: Sequence[Output], reduced: Sequence[int] = ()) -> None:
@@ -444,6 +445,26 @@ class Emitter:
         """Return where the elements of the part that a store names lie."""
         identity = built.identity if op.operands[1].shape else ()
         return built._part(op, tuple(identity))
+
+    def owned(self, op: Op) -> View:
+        """Return the memory that a store may change, filled with the old contents."""
+        copied = op in self.plan.copied
+        if copied:
+            self.define(op.result)
+        view = self.view(op.result)
+        base = op.operands[0]
+        if copied and not (base.op is not None and base.op.name == "undef"):
+            self.fill(view, base)
+        return view
+
+    def stored(self, op: Op, built: Expressions) -> Output:
+        """Return what a store or addto writes of an element of its value."""
+        view = self.owned(op)
+        coords = self.part(op, built)
+        node = built.node(op.operands[1], built.identity)
+        if op.name == "addto":
+            node = add_nodes(built, view.dtype, built.load(view, coords), node)
+        return Output(node, built.access(view, coords))
 
 
 def add_nodes(built: Expressions, dtype: np.dtype, x: Node, y: Node) -> Node:

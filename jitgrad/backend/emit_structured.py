@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from jitgrad.backend.emit import Emitter, add_nodes, lowers
+from jitgrad.backend.emit import Emitter, lowers
 from jitgrad.backend.emit_nest import Output
 from jitgrad.backend.emit_scalar import Handle
 from jitgrad.backend.loops import Coord, Expressions, View
@@ -48,17 +48,6 @@ def _address(e: Emitter, view: View, at: Sequence[Sym]) -> str:
     return e.text.address(view.pointer, element_type(view.dtype), offset)
 
 
-def _owned(e: Emitter, op: Op) -> View:
-    """Return the memory that a store may change, filled with the old contents."""
-    if op in e.plan.copied:
-        e.define(op.result)
-    view = e.view(op.result)
-    base = op.operands[0]
-    if op in e.plan.copied and not (base.op is not None and base.op.name == "undef"):
-        e.fill(view, base)
-    return view
-
-
 @lowers("undef")
 def op_undef(e: Emitter, op: Op) -> None:
     """Provide memory without contents."""
@@ -87,14 +76,7 @@ def op_store(e: Emitter, op: Op) -> None:
         e.handles[op.result] = new if op.name == "store" else e.arithmetic.add(e.scalar(base), new)
         return
     built = Expressions(e, e.text, e.shape(v))
-    outputs = []
-    for each in e.together.get(op, [op]):
-        view = _owned(e, each)
-        coords = e.part(each, built)
-        node = built.node(each.operands[1], built.identity)
-        if each.name == "addto":
-            node = add_nodes(built, view.dtype, built.load(view, coords), node)
-        outputs.append(Output(node, built.access(view, coords)))
+    outputs = [e.stored(each, built) for each in (op, *e.together.get(op, ()))]
     e.finish_nest(built, outputs)
 
 
@@ -150,7 +132,7 @@ def op_relayout(e: Emitter, op: Op) -> None:
 @lowers("scatter", "scatter_add")
 def op_scatter(e: Emitter, op: Op) -> None:
     """Write or accumulate elements at computed positions, in order."""
-    view = _owned(e, op)
+    view = e.owned(op)
     _, v, *indices = op.operands
     lead = len(v.shape) - (len(view.strides) - len(indices))
 

@@ -1,8 +1,8 @@
-"""Stores that follow one another and run over the same part's shape become one nest.
+"""Stores that follow one another, or a nest, and run over the same shape become one nest.
 
 In: the steps of a block and the buffers. Out: the steps with what lies between such stores moved before them, and for
-the first store of each group all of them. A reverse sweep adds the same cotangents to several arrays, and a tape is
-written beside the array that it is about: what they share is read and computed once.
+the op that leads each group the stores that it takes with it. A reverse sweep adds the same cotangents to several
+arrays, and a tape is written beside the array that it is about: what they share is read and computed once.
 
 A nest writes element by element what came store after store, so no store may read what an earlier one wrote, nor write
 what an earlier one has still to read at another element: buffers may overlap if they share an atom (`buffers.py`). What
@@ -12,7 +12,7 @@ another has done with.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from jitgrad.backend.buffers import Plan
 from jitgrad.backend.schedule import Schedule
@@ -20,6 +20,7 @@ from jitgrad.backend.steps import EXPENSIVE, Step
 from jitgrad.backend.structure import fusable, is_scalar, same_map
 from jitgrad.graph.ir import Op, Value
 from jitgrad.graph.ops.index import Span
+from jitgrad.graph.types import Dim
 
 __all__ = ["join_stores"]
 
@@ -28,7 +29,7 @@ _WEIGHT = 40  # ops computed in one nest: beyond, registers run out
 
 
 def join_stores(schedule: Schedule, plan: Plan, steps: Sequence[Step]) -> tuple[list[Step], dict[Op, list[Op]]]:
-    """Return the steps in an order that has joint stores side by side, and the groups.
+    """Return the steps in an order that has joint stores side by side, and the stores that an op takes with it.
 
     Parameters
     ----------
@@ -40,32 +41,36 @@ def join_stores(schedule: Schedule, plan: Plan, steps: Sequence[Step]) -> tuple[
     ordered: list[Step] = []
     groups: dict[Op, list[Op]] = {}
     group = _Group(schedule, plan)
-    waiting: list[Step] = []  # the stores of the group, behind the scalars between them
+    waiting: list[Step] = []  # the steps of the group, behind the scalars between them
+
+    def close() -> None:
+        ordered.extend(waiting)
+        waiting.clear()
+        if group.stores:
+            groups[group.leader] = group.stores
+
     for step in steps:
         op = step.ops[0] if step.kind == "op" else None
         if op is not None and waiting and _is_pure_scalar(op):
             ordered.append(step)
             continue
-        if op is not None and _may_join(op, schedule, plan):
-            if group.add(op):
-                waiting.append(step)
-                continue
-            ordered += _close(group, waiting, groups)
-            group, waiting = _Group(schedule, plan), []
-            if group.add(op):
-                waiting.append(step)
-                continue
-        ordered += _close(group, waiting, groups)
-        group, waiting = _Group(schedule, plan), []
-        ordered.append(step)
-    ordered += _close(group, waiting, groups)
+        joins = op is not None and _may_join(op, schedule, plan)
+        if op is not None and joins and waiting and group.add(op):
+            waiting.append(step)
+            continue
+        close()
+        group = _Group(schedule, plan)
+        if (op is not None and joins and group.add(op)) or (_may_lead(step) and group.lead(step)):
+            waiting.append(step)
+        else:
+            ordered.append(step)
+    close()
     return ordered, groups
 
 
-def _close(group: _Group, waiting: list[Step], groups: dict[Op, list[Op]]) -> list[Step]:
-    if len(group.ops) > 1:
-        groups[group.ops[0]] = group.ops
-    return waiting
+def _may_lead(step: Step) -> bool:
+    """Whether a nest only writes elements of its own domain."""
+    return step.kind == "nest" and step.axes is None and all(op.name != "reshape" for op in step.ops)
 
 
 def _is_pure_scalar(op: Op) -> bool:
@@ -90,11 +95,17 @@ class _Group:
 
     Attributes
     ----------
-    ops : list of Op
+    leader : Op
+        The first op of the nest.
+    stores : list of Op
+        Those behind the leader.
     """
 
     def __init__(self, schedule: Schedule, plan: Plan) -> None:
-        self.ops: list[Op] = []
+        self.leader: Op
+        self.stores: list[Op] = []
+        self._shape: tuple[Dim, ...] | None = None
+        self._roots: set[Value] = set()
         self._schedule = schedule
         self._plan = plan
         self._written: set[int] = set()
@@ -102,44 +113,60 @@ class _Group:
         self._read: list[tuple[frozenset[int], object]] = []
         self._weight = 0
 
+    def lead(self, step: Step) -> bool:
+        """Begin with a nest; return whether it can take stores with it."""
+        self._roots = {op.result for op in step.ops}
+        for op in step.ops:
+            for v in op.operands:
+                self._note(self._reads(v, same_map(op, v)))
+            self._written |= self._plan.place[op.result].atoms
+        self.leader, self._shape = step.ops[0], step.domain
+        return self._weight <= _WEIGHT
+
     def add(self, op: Op) -> bool:
         """Take a store in if the nest can do it as well; return whether it can."""
-        reads, weight = [], 1
-        for atoms, part, ops in self._reads(op):
-            weight += ops
-            if atoms:
-                reads.append((atoms, part))
-        if weight > _WEIGHT:
+        target, value = op.operands[:2]
+        atoms = self._plan.place[target].atoms
+        read = list(self._reads(value, True))
+        if op.name == "addto":
+            read.append((atoms, _part(op), 1))
+        weight = 1 + sum(ops for *_, ops in read)
+        if weight + self._weight > _WEIGHT:
             return False
-        target = self._plan.place[op.operands[0]].atoms
-        if self.ops:
-            if len(self.ops) == _MOST or op.operands[1].shape != self.ops[0].operands[1].shape:
+        if self._shape is not None:
+            if len(self.stores) == _MOST - 1 or value.shape != self._shape or atoms & self._written:
                 return False
-            if self._weight + weight > _WEIGHT or target & self._written:
-                return False
-            if any(atoms & self._written for atoms, _ in reads):
+            if any(of & self._written for of, *_ in read):
                 return False
             # Without a read in common nothing is won.
-            if not any(atoms & known for atoms, _ in reads for known, _ in self._read):
+            if value not in self._roots and not any(of & known for of, *_ in read for known, _ in self._read):
                 return False
             part = _part(op)
-            if any(atoms & target and where != part for atoms, where in self._read):
+            if any(of & atoms and where != part for of, where in self._read):
                 return False
-        self.ops.append(op)
-        self._written |= target
-        self._read += reads
-        self._weight += weight
+            self.stores.append(op)
+        else:
+            self.leader, self._shape = op, value.shape
+        self._written |= atoms
+        self._note(read)
         return True
 
-    def _reads(self, op: Op) -> Iterator[tuple[frozenset[int], object, int]]:
-        """Yield what a store reads: the atoms, the part, and how many ops that takes."""
-        if op.name == "addto":
-            yield self._plan.place[op.operands[0]].atoms, _part(op), 1
-        stack = [(op.operands[1], True)]
+    def _note(self, read: Iterable[tuple[frozenset[int], object, int]]) -> None:
+        for atoms, part, ops in read:
+            self._weight += ops
+            if atoms:
+                self._read.append((atoms, part))
+
+    def _reads(self, value: Value, straight: bool) -> Iterator[tuple[frozenset[int], object, int]]:
+        """Yield what the elements of a value take: the atoms, the part, and how many ops that is.
+
+        `straight` says that element i of the nest takes element i.
+        """
+        stack = [(value, straight)]
         seen: set[tuple[Value, bool]] = set()
         while stack:
             v, straight = stack.pop()
-            if is_scalar(v) or (v, straight) in seen:
+            if is_scalar(v) or (v, straight) in seen or (straight and v in self._roots):
                 continue
             seen.add((v, straight))
             if v not in self._schedule.fused:

@@ -26,7 +26,7 @@ def joined(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     def spy(*args: Any) -> Any:
         steps, groups = real(*args)
-        sizes.extend(len(ops) for ops in groups.values())
+        sizes.extend(1 + len(stores) for stores in groups.values())
         return steps, groups
 
     monkeypatch.setattr(emit, "join_stores", spy)
