@@ -17,6 +17,7 @@ import numpy as np
 from jitgrad.backend.buffers import Buffer, Plan, Slot
 from jitgrad.backend.emit_lanes import Lanes
 from jitgrad.backend.emit_nest import Output, emit_nest, evaluate_scalar
+from jitgrad.backend.emit_reduce import identity
 from jitgrad.backend.emit_scalar import Arithmetic, Handle
 from jitgrad.backend.joint_stores import join_stores
 from jitgrad.backend.loops import ADD, MULTIPLY, Coord, Expressions, Node, View, c_strides
@@ -386,7 +387,10 @@ class Emitter:
                     outputs.append(Output(node, None, op.name, op.result))
                     continue
                 kept = [c for k, c in enumerate(built.identity) if k not in axes]
-                outputs.append(Output(node, built.access(self.view(op.result), kept), op.name))
+                place = built.access(self.view(op.result), kept)
+                outputs.append(Output(node, place, op.name, in_memory=axes != step.axes))
+                if axes != step.axes:
+                    self.clear(op)
             elif op.name == "reshape":
                 node = built.node(op.operands[0], built.identity)
                 view = View(
@@ -403,8 +407,18 @@ class Emitter:
         """Plan the loops of built expressions and write them."""
         targets = [o.access for o in outputs if o.access is not None]
         self.pace.nest(built.domain, built.nodes)
-        shape = plan_nest(self.text, built, targets, reduced, self.vector_bytes, [o.node for o in outputs])
+        summed = {
+            k for o in outputs if o.in_memory and o.access is not None for k, s in enumerate(o.access.steps) if s == 0
+        }
+        shape = plan_nest(self.text, built, targets, reduced, self.vector_bytes, [o.node for o in outputs], summed)
         self.handles |= emit_nest(self.text, self.arithmetic, shape, built.nodes, outputs, self.scalar)
+
+    def clear(self, op: Op) -> None:
+        """Write what an empty reduction gives."""
+        built = Expressions(self, self.text, self.shape(op.result))
+        view = self.view(op.result)
+        node = built.number(identity(op.name, view.dtype), view.dtype)
+        self.finish_nest(built, [Output(node, built.access(view, built.identity))])
 
     def fill(self, view: View, value: Value) -> None:
         """Write a value, evaluated or copied, into memory of its shape."""

@@ -18,7 +18,7 @@ from jitgrad.backend.emit_scalar import Arithmetic, Handle
 from jitgrad.backend.loops import SELECT, Access, Coord, Node
 from jitgrad.backend.margins import Inside, inside_of
 from jitgrad.backend.nesting import NestShape
-from jitgrad.backend.text import FunctionText, Sym, element_type, register_type, vector
+from jitgrad.backend.text import FunctionText, Sym, element_type, literal, register_type, vector
 from jitgrad.graph.ir import Value
 
 __all__ = ["Output", "emit_nest", "evaluate_scalar"]
@@ -42,6 +42,8 @@ class Output:
         Where it goes; None for a reduction to a scalar.
     reduction : str
         Name of the reducing primitive, '' for a plain write.
+    in_memory : bool
+        Whether each element is combined with what is there.
     result : Value or None
         The scalar that a full reduction defines.
     """
@@ -50,6 +52,12 @@ class Output:
     access: Access | None
     reduction: str = ""
     result: Value | None = None
+    in_memory: bool = False
+
+    @property
+    def in_registers(self) -> bool:
+        """Whether it is reduced in the innermost loops."""
+        return bool(self.reduction) and not self.in_memory
 
 
 @dataclass(eq=False)
@@ -95,7 +103,7 @@ class _Nest:
         for access in self._accesses():
             pointers[access] = self.text.address(access.pointer, element_type(access.dtype), access.base)
         self._evaluate(0, env, pointers, {})
-        if any(o.reduction for o in self.outputs) and self.shape.kept == 0:
+        if any(o.in_registers for o in self.outputs) and self.shape.kept == 0:
             self._reduce(0, env, pointers, {})
         else:
             self._loop(1, env, pointers, {})
@@ -208,21 +216,35 @@ class _Nest:
                 pointers[access] = self.text.address(pointers[access], element_type(access.dtype), offset)
         env = dict(env)
         self._evaluate(level, env, pointers, at)
-        if level == self.shape.kept and any(o.reduction for o in self.outputs):
+        if level == self.shape.kept and any(o.in_registers for o in self.outputs):
             self._reduce(level, env, pointers, at)
         else:
             self._loop(level + 1, env, pointers, at)
 
     def _innermost(self, env: dict[Node, Handle], pointers: dict[Access, str]) -> None:
         for o in self.outputs:
-            if not o.reduction:
+            if not o.in_registers:
                 assert o.access is not None
-                self._store(o.access, pointers, self._wide(env[o.node]))
+                x = self._wide(env[o.node])
+                if o.in_memory:
+                    x = combine(self.arithmetic, o.reduction, self._wide(self._load(o.access, pointers)), x)
+                self._store(o.access, pointers, x)
         for a in self.accumulators:
             self._accumulate(a, env)
 
     def _wide(self, x: Handle) -> Handle:
         return self.arithmetic.splat(x, self.shape.width) if x.width != self.shape.width else x
+
+    def _load(self, access: Access, pointers: dict[Access, str]) -> Handle:
+        """Return what lies where an element goes."""
+        lanes, width = self.shape.lanes, self.shape.width
+        pointer = pointers[access]
+        if lanes is None or access.steps[lanes] == 0 or width == 1:
+            return self.lanes.load(pointer, access.dtype, 1, 1)
+        step = access.steps[lanes]
+        if step == 1:
+            return self.lanes.load(pointer, access.dtype, width, self.count)
+        return self.lanes.load_strided(pointer, access.dtype, width, self.count, step)
 
     def _store(self, access: Access, pointers: dict[Access, str], x: Handle) -> None:
         lanes = self.shape.lanes
@@ -331,7 +353,7 @@ class _Nest:
         outer = self.accumulators
         self.accumulators = []
         for o in self.outputs:
-            if o.reduction:
+            if o.in_registers:
                 dtype = o.node.dtype
                 of = vector(register_type(dtype), self.shape.width)
                 self.accumulators.append(_Accumulator(o, dtype, self.text.alloca(of)))
@@ -358,7 +380,7 @@ class _Nest:
         self.accumulators = outer
 
     def _cascades(self, a: _Accumulator) -> bool:
-        return a.output.reduction in ("reduce_sum", "norm2") and a.dtype.kind == "f"
+        return a.output.reduction in ("reduce_marked", "reduce_sum", "norm2") and a.dtype.kind == "f"
 
     def _blocked(self, level: int) -> bool:
         """Whether the loop at a level adds too many floats in a row for one accumulator a lane."""
@@ -409,7 +431,7 @@ class _Nest:
         text.do(f"store i64 0, ptr {self.terms}")
 
     def _identity(self, a: _Accumulator) -> str:
-        return identity(a.output.reduction, a.dtype)
+        return literal(identity(a.output.reduction, a.dtype), a.dtype)
 
     def _reset(self, a: _Accumulator) -> None:
         kind = register_type(a.dtype)

@@ -6,10 +6,12 @@ of vector that is summed in blocks. This room knows no loop.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from jitgrad.backend.emit_scalar import Arithmetic, Handle
-from jitgrad.backend.text import FunctionText, literal, vector
+from jitgrad.backend.text import FunctionText, vector
 
 __all__ = ["cascade", "combine", "identity"]
 
@@ -17,7 +19,7 @@ __all__ = ["cascade", "combine", "identity"]
 def combine(b: Arithmetic, reduction: str, x: Handle, y: Handle) -> Handle:
     """Return two partial results as one."""
     match reduction:
-        case "reduce_sum" | "norm2":
+        case "reduce_sum" | "reduce_marked" | "norm2":
             return b.add(x, y)
         case "reduce_prod":
             return b.mul(x, y)
@@ -32,20 +34,22 @@ def combine(b: Arithmetic, reduction: str, x: Handle, y: Handle) -> Handle:
     raise AssertionError(reduction)
 
 
-def identity(reduction: str, dtype: np.dtype) -> str:
+def identity(reduction: str, dtype: np.dtype) -> Any:
     """Return what changes nothing: the value of an empty reduction."""
     low = reduction == "reduce_max"
     match reduction:
         case "reduce_sum" | "norm2" | "reduce_or":
-            return literal(0, dtype)
+            return 0
+        case "reduce_marked":
+            return -0.0
         case "reduce_prod" | "reduce_and":
-            return literal(1, dtype)
+            return 1
     if dtype.kind == "f":
-        return literal(-np.inf if low else np.inf, dtype)
+        return -np.inf if low else np.inf
     if dtype.kind == "b":
-        return literal(not low, dtype)
+        return not low
     limits = np.iinfo(dtype)
-    return literal(limits.min if low else limits.max, dtype)
+    return limits.min if low else limits.max
 
 
 def cascade(text: FunctionText, element: str, width: int) -> str:

@@ -176,6 +176,10 @@ class Expressions:
         operands = [] if self._where is None else [self._where]
         return self._new(Node("load", view.dtype, operands, self.access(view, coords)))
 
+    def number(self, value: Any, dtype: np.dtype) -> Node:
+        """Return a constant."""
+        return self._new(Node("constant", dtype, payload=value))
+
     def apply(self, op: Op, dtype: np.dtype, operands: list[Node]) -> Node:
         """Return an elementwise op of nodes."""
         return self._new(Node("apply", dtype, operands, payload=op))

@@ -6,7 +6,7 @@ the merged dimensions, and every node learns on which of them it depends. Knows 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from jitgrad.backend.loops import Access, Coord, Expressions, Node, Sizes, Sym
@@ -46,6 +46,7 @@ def plan_nest(
     reduced: Sequence[int],
     vector_bytes: int,
     values: Sequence[Node],
+    summed: Collection[int] = (),
 ) -> NestShape:
     """Merge and order the dimensions of a nest, and set which of them every node depends on.
 
@@ -61,6 +62,8 @@ def plan_nest(
         Of one register.
     values : sequence of Node
         What the outputs need.
+    summed : collection of int
+        Dimensions of which no two elements may be worked on at once: they are added up in memory.
     """
     live = _live(values)
     nodes = [n for n in built.nodes if n in live]
@@ -81,7 +84,8 @@ def plan_nest(
         _depend(n, place)
     inner = [k for k, group in enumerate(groups) if group[0] in reduced]
     outer = [k for k in range(len(groups)) if k not in inner]
-    lanes = _choose_lanes(nodes, outputs, merged, outer, inner)
+    barred = {place[d] for d in summed if d in place}
+    lanes = _choose_lanes(nodes, outputs, merged, [k for k in (*outer, *inner) if k not in barred])
     outer = _by_stride(outer, outputs, [n.access for n in nodes if n.access is not None])
     for dims in (outer, inner):
         if lanes in dims:
@@ -154,13 +158,11 @@ def _coord(n: Node) -> Coord | None:
 
 
 def _choose_lanes(
-    nodes: Sequence[Node], outputs: Sequence[Access], sizes: Sequence[Sym], outer: list[int], inner: list[int]
+    nodes: Sequence[Node], outputs: Sequence[Access], sizes: Sequence[Sym], dims: Sequence[int]
 ) -> int | None:
-    """Return the dimension along which most accesses are contiguous."""
-    if not sizes:
-        return None
+    """Return the dimension, one of some, along which most accesses are contiguous."""
     best, best_score = None, -1e9
-    for k in (*outer, *inner):
+    for k in dims:
         score = 0.0
         for access, weight in [(a, 3.0) for a in outputs] + [(n.access, 2.0) for n in nodes if n.access is not None]:
             step = access.steps[k]

@@ -19,8 +19,9 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from jitgrad.backend.addressing import Addressing
-from jitgrad.backend.steps import EXPENSIVE, Step, agree, reduced_axes
+from jitgrad.backend.steps import EXPENSIVE, Step, reduced_axes, shared_axes
 from jitgrad.backend.structure import (
+    CONSUMERS,
     Captures,
     consumed,
     dims_of,
@@ -46,7 +47,6 @@ MAX_ROOTS = 8  # outputs of one nest: beyond, registers run out
 MAX_DEPTH = 48  # chain of fused ops: bounds recursion and the size of a nest
 MAX_COPIES = 3  # nests in which a cheap value may be computed again
 CHEAP = 6  # ops that may be computed again
-AGAIN = 16  # ops that may be computed again at other coordinates of the same nest
 MAX_VISITS = 4000  # steps looked at to prove that there is no path
 
 
@@ -307,6 +307,8 @@ class _BlockPlan:
     def _needs_memory(self, op: Op, position: int, v: Value) -> bool:
         if is_scalar(v) or isinstance(v.type, ListType):
             return False
+        if op.name in CONSUMERS and position == 0:
+            return v in self.local and not self._lends(v)  # in the nest of what else it is made with
         if op.name == "matmul":
             if not self.schedule.views.blas_ready(v):
                 return True
@@ -346,7 +348,7 @@ class _BlockPlan:
             return True
         if op.name == "reshape" and self.schedule.views.is_root_reshape(op):
             return False
-        if self._computed_again(op):
+        if self.wanted.stored(op, self.weight.get(v, 0)) and not self._lends(v):
             return False
         readers = self.readers[v]
         reads = self.reads.get(v, 0)
@@ -371,16 +373,6 @@ class _BlockPlan:
         if op.name == "broadcast" or op.name in ("load", "transpose", "reshape"):
             return True
         return op.name not in EXPENSIVE and len(readers) <= MAX_COPIES and self.weight.get(v, 0) <= CHEAP
-
-    def _computed_again(self, op: Op) -> bool:
-        """Whether elements would be computed too often, or where they must not be."""
-        v = op.result
-        if op.name == "gather" and self.wanted.only_inside(v):
-            return True  # outside, an index is no index
-        again = self.wanted.again(v)
-        if not again or self._lends(v):
-            return False
-        return op.name in EXPENSIVE or again * self.weight.get(v, 0) > AGAIN
 
     def _store_smaller(self, op: Op, gone: int) -> bool:
         """Have smaller values stored through which alone an op reads some versions; return whether there are such.
@@ -430,7 +422,7 @@ class _BlockPlan:
         axes = reduced_axes(op)
         whole = axes is not None or op.name == "reshape"
         domain = op.operands[0].shape if whole else op.result.shape
-        step = self._find_nest(op, domain, axes)
+        step = self._find_nest(op, domain)
         if step is None:
             step = self._step("nest", [op], key)
             step.domain, step.axes = domain, axes
@@ -439,7 +431,6 @@ class _BlockPlan:
             step.ops.insert(0, op)
             step.reads |= self.op_reads[op]
             step.after |= self.after[op]
-            step.axes = axes if step.axes is None else step.axes
             step.key = min(step.key, key)
             self.irregular = max(self.irregular, step.last)
         self._link(op, step, key)
@@ -454,16 +445,18 @@ class _BlockPlan:
         if dynamic(op):
             self.guarded.add(step)
 
-    def _find_nest(self, op: Op, domain: tuple[Dim, ...], axes: tuple[int, ...] | None) -> Step | None:
+    def _find_nest(self, op: Op, domain: tuple[Dim, ...]) -> Step | None:
+        """Return a nest that an op can join, with the axes that it then reduces."""
         readers = self.readers[op.result]
         near = [r for r in readers if r.kind == "nest" and r.domain == domain]
         far = [r for r in self.nests.get(domain, [])[-4:] if r not in near]
         for nest in (*near, *far):
             if len(nest.ops) >= MAX_ROOTS or (op.name == "reshape" and nest.domain != op.result.shape):
                 continue
-            if not agree(nest.axes, axes, domain):
+            shared = shared_axes(nest, op)
+            if shared is None:
                 continue
-            if nest in readers and (axes is not None or op.result.shape != domain or not readers[nest]):
+            if nest in readers and (reduced_axes(op) is not None or op.result.shape != domain or not readers[nest]):
                 continue
             if any(r is not nest and self._reaches([r], nest) for r in readers):
                 continue
@@ -472,6 +465,7 @@ class _BlockPlan:
             takers = [self.consumer[u] for u in op.operands if u in self.consumer]
             if any(self._reaches([t], nest) for t in takers):
                 continue
+            (nest.axes,) = shared
             return nest
         return None
 

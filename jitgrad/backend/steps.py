@@ -11,13 +11,17 @@ from dataclasses import dataclass, field
 from jitgrad.graph.ir import Op
 from jitgrad.graph.types import Dim
 
-__all__ = ["EXPENSIVE", "Step", "agree", "reduced_axes"]
+__all__ = ["EXPENSIVE", "Step", "reduced_axes", "shared_axes"]
 
 EXPENSIVE = frozenset({
     "exp", "log", "sin", "cos", "tan", "tanh", "power", "pow", "divide", "sqrt", "gather", "mod", "floor_divide",
     "expm1", "log1p", "exp2", "log2", "log10", "arctan", "arctan2", "arcsin", "arccos", "sinh", "cosh", "arcsinh",
     "arccosh", "arctanh", "erf", "erfc", "hypot", "cbrt", "remainder", "fmod", "logaddexp",
 })  # fmt: skip
+
+
+# Elements of the shortest row of results that is kept in memory: a shorter one is soon read again.
+_ROW = 16
 
 
 @dataclass(eq=False)
@@ -32,7 +36,8 @@ class Step:
     domain : tuple of Dim
         Iterations of a nest.
     axes : tuple of int, or None
-        Axes of the domain that the reductions of a nest drop; None if it only writes.
+        Axes of the domain that the innermost loops of a nest reduce; None if they only write. Reductions of other
+        axes are kept in memory.
     key, last : int
         Place in the user's order: of the first of `ops`, and of the last.
     succ : set of Step
@@ -61,13 +66,31 @@ def reduced_axes(op: Op) -> tuple[int, ...] | None:
     return op.attrs["axes"] if op.name.startswith("reduce_") or op.name == "norm2" else None
 
 
-def agree(one: tuple[int, ...] | None, other: tuple[int, ...] | None, domain: Sequence[Dim]) -> bool:
-    """Whether two outputs, each with the axes that it drops, can share loops: those that are reduced run inside."""
-    if one == other:
-        return True
-    if one is not None and other is not None:
-        return False
-    axes = one if one is not None else other
-    assert axes is not None
-    # Writing while summing down the columns would walk memory across the rows.
-    return len(domain) - 1 in axes
+def shared_axes(nest: Step, op: Op) -> tuple[tuple[int, ...] | None] | None:
+    """Return the axes that the innermost loops of a nest reduce if an op joins it, in a tuple; None if it cannot.
+
+    Sums along the rows are kept in registers. Beside them, or beside arrays that are written, sums down the columns are
+    kept in memory, where each row adds to them: walking down the columns would touch memory across the rows.
+    """
+    axes, last = reduced_axes(op), len(nest.domain) - 1
+    mine = nest.axes
+    if axes == mine:
+        return (mine,)
+    if axes is None:
+        assert mine is not None
+        return (mine,) if last in mine else (None,) if _into_memory(nest.ops) else None
+    if last in axes:
+        if mine is None or (last not in mine and _into_memory(nest.ops)):
+            return (axes,)
+        return None
+    return (mine,) if (mine is None or last in mine) and _into_memory([op]) else None
+
+
+def _into_memory(ops: Sequence[Op]) -> bool:
+    """Whether partial results may be kept in memory: elements of an array whose rows are long enough."""
+    for op in ops:
+        shape = op.result.shape
+        row = shape[-1] if shape else 1
+        if op.name not in ("reduce_marked", "reduce_sum", "reduce_or") or (isinstance(row, int) and row < _ROW):
+            return False
+    return True

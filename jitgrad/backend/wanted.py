@@ -1,20 +1,20 @@
 """At how many coordinates of a nest the elements of a value are wanted.
 
-In: ops as scheduling places them, users before what they use. Out: how often a value that is not stored would be
-computed for one element of the nest, and whether only inside of an array with margins. A stencil of a computed array
-wants each element of it several times.
+In: ops as scheduling places them, users before what they use. Out: what should be stored, since it would be computed
+too often for one element of the nest, or where it must not be. A stencil of a computed array wants each element of it
+several times.
 """
 
 from __future__ import annotations
 
-from jitgrad.backend.steps import reduced_axes
+from jitgrad.backend.steps import EXPENSIVE, reduced_axes
 from jitgrad.backend.structure import is_scalar
 from jitgrad.graph.ir import Op, Value
 
 __all__ = ["Wanted"]
 
-# Coordinates that are told apart.
-_MOST = 8
+# Coordinates that are told apart; ops that may be computed again for an element.
+_MOST, _AGAIN = 8, 16
 
 
 class Wanted:
@@ -41,13 +41,19 @@ class Wanted:
                 if len(known) <= _MOST:
                     known |= {_beyond(op, u, p) for p in places}
 
-    def again(self, value: Value) -> int:
-        """Return how often a value would be computed after the first time."""
-        return max(len(self._at.get(value, ())) - 1, 0)
+    def stored(self, op: Op, weight: int) -> bool:
+        """Whether an op should be stored, since its elements would be computed too often, or where they must not be.
 
-    def only_inside(self, value: Value) -> bool:
-        """Whether a value is not to be computed at some coordinates of its users."""
-        return value in self._inside
+        Parameters
+        ----------
+        op : Op
+        weight : int
+            How many ops make an element.
+        """
+        if op.name == "gather" and op.result in self._inside:
+            return True  # outside, an index is no index
+        again = len(self._at.get(op.result, ())) - 1
+        return again > 0 and (op.name in EXPENSIVE or again * weight > _AGAIN)
 
 
 def _beyond(op: Op, operand: Value, place: object) -> object:

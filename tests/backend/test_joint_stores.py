@@ -155,3 +155,34 @@ def test_run_time_sizes(joined: list[int]) -> None:
     graph.yields = loop(g, 5, first, body)
     check(graph, 20, np.linspace(-1.0, 2.0, 20))
     assert joined == [2]
+
+
+def test_a_tape_of_a_new_state_is_written_with_it(joined: list[int]) -> None:
+    def body(g: Builder, k: Value, a: Value, b: Value, c: Value) -> list[Value]:
+        new = g.add(g.multiply(a, 0.5), c)
+        return [new, store(g, b, new, [Span(0, 1, N)]), c]
+
+    graph, args = program(body)
+    check(graph, *args)
+    assert joined == [2]
+
+
+def test_a_part_of_another_shape_is_written_apart(joined: list[int]) -> None:
+    def body(g: Builder, k: Value, a: Value, b: Value, c: Value) -> list[Value]:
+        new = g.add(g.multiply(a, 0.5), c)
+        return [new, store(g, b, load(g, new, at(3)), at(2)), c]
+
+    graph, args = program(body)
+    check(graph, *args)
+    assert joined == []
+
+
+def test_what_a_nest_reads_at_other_places_is_not_written_in_it(joined: list[int]) -> None:
+    def body(g: Builder, k: Value, a: Value, b: Value, c: Value) -> list[Value]:
+        turned = load(g, b, [Span(N - 1, -1, N)])
+        new = g.add(g.multiply(a, 0.5), turned)
+        return [new, store(g, b, g.add(a, c), [Span(0, 1, N)]), c]
+
+    graph, args = program(body)
+    check(graph, *args)
+    assert joined == []

@@ -55,6 +55,48 @@ def test_chain_with_several_outputs_is_one_nest(n: int, dtype: str) -> None:
     assert native.body.arena_bytes == 0
 
 
+@pytest.mark.parametrize("first", ["rows", "columns"])
+@pytest.mark.parametrize("dtype", ["float64", "float32", "int32"])
+@pytest.mark.parametrize(("n", "m"), [(1, 40), (40, 16), (33, 100), (70, 33), (0, 20), (200, 17)])
+def test_sums_along_rows_and_columns_are_one_nest(n: int, m: int, dtype: str, first: str) -> None:
+    def make(g: Builder, x: Value) -> list[Value]:
+        y = g.multiply(x, x)
+        rows, columns, total = ((1,), (0,), (0, 1)) if first == "rows" else ((0,), (1,), (0,))
+        return [g.reduce_sum(y, axes=rows), g.reduce_sum(y, axes=columns), g.add(y, x), g.reduce_sum(x, axes=total)]
+
+    native = check(build(make, typ(dtype, n, m)), draw(np.random.default_rng(n), dtype, n, m))
+    # A third set of axes is another nest.
+    assert native.body.notes.count("nest") == (2 if first == "rows" else 1)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_reductions_kept_in_memory(order: str) -> None:
+    def make(g: Builder, x: Value, p: Value) -> list[Value]:
+        marks = g.select(p, g.add(x, 0.0), g.constant(-0.0))
+        return [
+            g.reduce_marked(marks, axes=(0,)), g.reduce_or(p, axes=(0,)), g.reduce_marked(marks, axes=(1,)),
+            g.reduce_max(x, axes=(1,)), g.negative(x),
+        ]  # fmt: skip
+
+    rng = np.random.default_rng(3)
+    used = draw(rng, "bool", 30, 37)
+    used[:, 5] = used[4] = False
+    native = check(build(make, typ("float64", 30, 37), typ("bool", 30, 37)), draw(rng, "float64", 30, 37), used)
+    assert native.body.notes.count("nest") == 1
+    x = np.asarray(rng.normal(size=(30, 37)), order=order)
+    native = check(build(make, typ("float64", 30, 37), typ("bool", 30, 37)), x, used)
+    found = native(x, used, shapes=[(37,), (37,), (30,), (30,), (30, 37)])
+    assert np.signbit(found[0][5]) and np.signbit(found[2][4]), "nothing was used"
+
+
+def test_short_rows_are_not_kept_in_memory() -> None:
+    def make(g: Builder, x: Value) -> list[Value]:
+        return [g.reduce_sum(x, axes=(0,)), g.reduce_sum(x, axes=(1,))]
+
+    native = check(build(make, typ("float64", 50, 4)), draw(np.random.default_rng(0), "float64", 50, 4))
+    assert native.body.notes.count("nest") == 2
+
+
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "int32", "uint32", "int64", "uint64", "bool", "float32"])
 @pytest.mark.parametrize("n", [1, 7, 40])
 def test_arithmetic_and_casts_of_every_dtype(dtype: str, n: int) -> None:

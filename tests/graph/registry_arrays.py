@@ -193,6 +193,9 @@ REDUCE = {
     "reduce_sum": [
         *_reductions("reduce_sum", lambda x, axes: np.sum(x, axis=axes, dtype=x.dtype), [*DTYPES, "complex128"], True),
     ],
+    "reduce_marked": [
+        *_reductions("reduce_marked", lambda x, axes: np.sum(x, axis=axes, dtype=x.dtype), FLOATS, True),
+    ],
     "reduce_prod": [
         *_reductions("reduce_prod", lambda x, axes: np.prod(x, axis=axes, dtype=x.dtype), DTYPES, True),
         Example([_ZEROS], lambda g, x: g.reduce_prod(x, axes=(1,)), lambda x: np.prod(x, axis=1)),

@@ -337,10 +337,22 @@ MUTANTS = (
         "body.yields = [g.minimum(g.maximum(so_far, more), g.constant(np.int64(_MOST)))]",
     ),
     Mutant(
+        "sums down the columns are worked on side by side in memory",
+        "backend/nesting.py",
+        "[k for k in (*outer, *inner) if k not in barred]",
+        "[*inner, *outer]",
+    ),
+    Mutant(
+        "a sum of marked cotangents begins at zero",
+        "backend/emit_reduce.py",
+        "return -0.0",
+        "return 0.0",
+    ),
+    Mutant(
         "a joint nest reads what it has just written",
         "backend/joint_stores.py",
-        "            if any(atoms & self._written for atoms, _ in reads):\n",
-        "            if any(atoms & set() for atoms, _ in reads):\n",
+        "if any(of & self._written for of, *_ in read):",
+        "if False and any(of & self._written for of, *_ in read):",
     ),
     # --- merges, sizes
     Mutant(

@@ -88,6 +88,14 @@ _reduction(
     Linear(lambda g, i, ct, op: expand(g, ct, op.operands[0].shape, op.attrs["axes"]), moves=True),
 )
 
+# Of marked cotangents (`diff/marks.py`): -0.0 where all of them are, and where there are none.
+_reduction(
+    "reduce_marked",
+    lambda x, axes: np.add.reduce(x, axis=axes, dtype=x.dtype, initial=x.dtype.type(-0.0)),
+    Linear(lambda g, i, ct, op: expand(g, ct, op.operands[0].shape, op.attrs["axes"]), moves=True),
+    kinds="f",
+)
+
 # --- extrema
 
 

@@ -36,6 +36,7 @@ _UNKNOWN = 64
 _JOINS = {
     "norm2": "add",
     "reduce_and": "logical_and",
+    "reduce_marked": "add",
     "reduce_max": "maximum",
     "reduce_min": "minimum",
     "reduce_or": "logical_or",

@@ -9,6 +9,7 @@ import numpy as np
 
 from jitgrad.graph.ir import Op, Value
 from jitgrad.graph.passes.rules.context import Context, Rule, made_by
+from jitgrad.graph.passes.rules.marks import marked
 
 __all__ = ["RULES"]
 
@@ -84,32 +85,13 @@ def _select(r: Context, op: Op) -> Value | None:
     inner = made_by(y, "select")
     if inner is not None and inner.operands[0] is mask:
         return r.fit(r.g.select(mask, x, inner.operands[2]), type)
-    found = _with_own_zero(r, mask, x, y)
+    found = marked(r, op)
     if found is not None:
         return r.fit(found, type)
     if x.array.dtype == np.bool_ and mask.type == type:
         arms = r.splat(x), r.splat(y)
         if None not in arms and arms[0] != arms[1]:
             return mask if arms[0] else r.g.logical_not(mask)
-    return None
-
-
-def _with_own_zero(r: Context, mask: Value, x: Value, y: Value) -> Value | None:
-    """`-0.0 if v is -0.0 else v + 0.0`: a cotangent read and put back where nothing was done to it is v, bit by bit."""
-    asked = made_by(mask, "is_negative_zero")
-    if asked is None:
-        return None
-    (v,) = asked.operands
-    zero = r.splat(x)
-    if zero is None or zero != 0 or not np.signbit(zero):
-        return None
-    if y is v:
-        return v
-    added = made_by(y, "add")
-    if added is not None:
-        for u, number in zip(added.operands, map(r.splat, added.operands[::-1]), strict=True):
-            if u is v and number is not None and number == 0:
-                return v
     return None
 
 
