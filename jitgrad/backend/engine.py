@@ -86,6 +86,9 @@ def host() -> Host:
         llvm.initialize()  # not needed and refused by newer versions
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
+    # For the whole process, in which it changes no result: loops that add up floats in order may still compute what
+    # they add as vectors.
+    llvm.set_option("", "-force-ordered-reductions")
     # The first engine opens the process itself for look-ups; `resolve` needs that before any other is made.
     target = llvm.Target.from_triple(llvm.get_process_triple())
     llvm.create_mcjit_compiler(llvm.parse_assembly(""), target.create_target_machine(jit=True)).close()

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from jitgrad.backend.structure import is_scalar
 from jitgrad.graph.ir import Block, Graph, Op, Value
 
-__all__ = ["level_of"]
+__all__ = ["lanes_of", "level_of"]
 
 _STORES = frozenset({"store", "addto", "scatter", "scatter_add"})
 _OF_ONE = frozenset({"store", "addto"})
@@ -26,23 +26,52 @@ def level_of(graph: Graph) -> str:
     return "full" if any(map(_vectorises, loops)) else "loops"
 
 
+def lanes_of(loop: Op, vector_bytes: int) -> int:
+    """Return how wide LLVM is to make the vectors of a loop; 0 where that is left to it.
+
+    Told so, it reorders sums too: only for loops that add up no floats in the order of the program. Short vectors leave
+    fewer elements over; what is expensive is worth long ones.
+    """
+    (*_, body) = loop.regions
+    sums = [y.op for y in body.yields if is_scalar(y) and y.type.is_float and y.op is not None and y.op.name != "load"]
+    if not _vectorises(loop) or not all(op.attrs.get("any_order") for op in sums):
+        return 0
+    widest = max((v.array.dtype.itemsize for op in body.walk() for v in op.results if v.type.is_float), default=8)
+    return (vector_bytes if _is_costly(body) else min(vector_bytes, 32)) // widest
+
+
 def _vectorises(loop: Op) -> bool:
     """Whether a loop only computes scalars and stores them, at places and from numbers that LLVM can follow."""
     (*_, body) = loop.regions
     if loop.name != "for" or not _of_elements(body):
         return False
-    # What one iteration needs of the last, but for sums that may be taken in any order, keeps them one after another.
+    # What one iteration needs of the last, but for sums, keeps them one after another.
     for arg, given in zip(body.args[1:], body.yields, strict=True):
-        summed = given.op is not None and given.op.name == "add" and given.op.attrs.get("any_order")
-        if is_scalar(arg) and arg.type.is_float and not summed and given in _derived(body, [arg]):
+        if is_scalar(arg) and arg.type.is_float and not _is_sum(body, arg, given) and given in _derived(body, [arg]):
             return False
     # Places that are data may be the same in two iterations.
     data = _derived(body, [r for op in body.walk() if op.name == "load" for r in op.results if not r.type.is_float])
     return not any(v in data for op in body.walk() if op.name in _OF_ONE for v in op.operands[2:])
 
 
+def _is_sum(body: Block, arg: Value, given: Value) -> bool:
+    """Whether an iteration adds to a float, in any order or what is expensive to compute."""
+    op = given.op
+    if op is None or op.name != "add":
+        return False
+    if op.attrs.get("any_order"):
+        return True
+    (*others,) = (v for v in op.operands if v is not arg)
+    uses = sum(u.operands.count(arg) for u in body.walk())
+    return len(others) == 1 and uses == 1 and _is_costly(body)
+
+
+def _is_costly(body: Block) -> bool:
+    return any(op.name in ("divide", "sqrt") for op in body.walk())
+
+
 def _of_elements(body: Block) -> bool:
-    """Whether a body holds no loop and no array but those that it stores into, of which there must be one."""
+    """Whether a body holds no loop and no array but those that it stores into; or it adds up what is expensive."""
     stores = False
     for op in body.walk():
         if op.name in ("for", "while"):
@@ -50,7 +79,7 @@ def _of_elements(body: Block) -> bool:
         stores = stores or op.name in _STORES
         if op.name not in _OF_ONE and not all(map(is_scalar, op.results)):
             return False
-    return stores
+    return stores or _is_costly(body)
 
 
 def _derived(body: Block, seeds: Iterable[Value]) -> set[Value]:

@@ -10,7 +10,7 @@ import pytest
 
 import jitgrad
 from jitgrad.backend.levels import level_of
-from jitgrad.backend.text import FunctionText
+from jitgrad.backend.text import VECTORS, FunctionText
 from jitgrad.cache import specialise
 
 X = np.linspace(0.1, 1.0, 8)
@@ -32,6 +32,20 @@ def products(x: np.ndarray, k: np.ndarray) -> Any:
     s = 0.0
     for i in range(len(x)):
         s = s * x[i] + 1.0
+    return s
+
+
+def quotients(x: np.ndarray, k: np.ndarray) -> Any:
+    s = 0.0
+    for i in range(len(x)):
+        s += x[i] / (x[i] + 2.0)
+    return s
+
+
+def twice(x: np.ndarray, k: np.ndarray) -> Any:
+    s = 0.0
+    for i in range(len(x)):
+        s += x[i] / (s + 2.0)
     return s
 
 
@@ -63,6 +77,8 @@ def rows(x: np.ndarray, k: np.ndarray) -> Any:
     [
         (straight, "minimal"),
         (elements, "full"),
+        (quotients, "full"),
+        (twice, "loops"),
         (products, "loops"),
         (recurrence, "loops"),
         (places, "loops"),
@@ -82,6 +98,18 @@ def test_vectorisers_run_where_llvm_can_find_vectors(
     monkeypatch.setattr("jitgrad.cache.specialise", seen)
     np.testing.assert_allclose(jitgrad.jit(function)(X, K), function(X, K), rtol=1e-14)
     assert [level_of(g) for g in graphs] == [level]
+
+
+def test_only_sums_without_an_order_are_reordered() -> None:
+    def lanes(function: Callable[..., Any], bytes: int) -> list[int]:
+        graph = jitgrad.grad(lambda x, k: np.sum(function(x, k)))
+        found = graph.llvm(X, K)
+        return [found.count(f"!llvm.loop {VECTORS[n]}") for n in (2, 4, 8)]
+
+    assert sum(lanes(elements, 64)) > 0
+    for function in (quotients, twice, recurrence, places):
+        forward = jitgrad.jit(function).llvm(X, K)
+        assert not any(f"!llvm.loop {name}" in forward for name in VECTORS.values()), function
 
 
 def test_an_instruction_is_written_once_a_block() -> None:
