@@ -43,6 +43,20 @@ def test_quotients_in_a_reverse_loop_are_free() -> None:
     assert not marks[0]
 
 
+def test_a_number_over_a_divisor_is_free_where_the_reciprocal_is_shared() -> None:
+    # The slope of sqrt is 0.5 / root, and the cotangent of 1 / root is divided by the root too.
+    def alone(g: Builder, x: Value) -> Sequence[Value]:
+        return [g.sqrt(x)]
+
+    def shared(g: Builder, x: Value) -> Sequence[Value]:
+        root = g.sqrt(x)
+        return [g.add(g.divide(x, root), root)]
+
+    assert quotients(reverse(alone, 1)) == [False]
+    first, *rest = quotients(reverse(shared, 1))
+    assert not first and len(rest) > 1 and all(rest)
+
+
 def test_a_quotient_that_decides_keeps_its_bits() -> None:
     def build(g: Builder, x: Value, y: Value) -> Sequence[Value]:
         inner = adjoint(program([FLOAT64, FLOAT64], lambda g, a, b: [g.divide(a, b)]), [0, 1])

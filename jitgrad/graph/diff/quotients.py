@@ -39,8 +39,11 @@ def mark_quotients(block: Block, own: Collection[Op]) -> None:
         return
     roots = [v for op in block.walk() for v in _decisive(op)]
     exact = reach(edges_within(block)[1], roots) if roots else set()
+    # A number over y stays one division where nothing else is divided by y.
+    shared = {op.operands[1] for op in free if op.result not in exact and constant_of(op.operands[0]) in (None, 1.0)}
     for op in free:
-        if op.result in exact or constant_of(op.operands[0]) not in (None, 1.0):  # a number over y stays one division
+        alone = constant_of(op.operands[0]) not in (None, 1.0) and op.operands[1] not in shared
+        if op.result in exact or alone:
             op.attrs.pop("any_rounding", None)
         elif op.result.type.is_float:
             op.attrs["any_rounding"] = True
