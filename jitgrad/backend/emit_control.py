@@ -12,9 +12,8 @@ from jitgrad.backend.buffers import Buffer, LoopPlan
 from jitgrad.backend.emit import Emitter, Site, lowers
 from jitgrad.backend.emit_lists import copy_list
 from jitgrad.backend.emit_scalar import Handle
-from jitgrad.backend.levels import lanes_of
 from jitgrad.backend.structure import is_scalar
-from jitgrad.backend.text import VECTORS, register_type
+from jitgrad.backend.text import register_type
 from jitgrad.graph.ir import Op, Value
 from jitgrad.graph.types import ListType
 
@@ -238,9 +237,6 @@ def op_for(e: Emitter, op: Op) -> None:
     following = text.emit(f"add nuw nsw i64 {index}, 1")
     after = text.label
     text.branch(loop.label)
-    lanes = lanes_of(op, e.vector_bytes)
-    if lanes:
-        text.lines[-1] += f", !llvm.loop {VECTORS[lanes]}"
     few = trips if isinstance(trips, int) and trips <= size else 0
     if not size or few:
         loop.finish(after)

@@ -9,11 +9,12 @@ Levels: "minimal" is for code that is already explicit vectors and needs registe
 15 fused nests 80 ms, of which the passes take 5; the pipeline of level "full" alone takes 150). "loops" tidies each
 function once by LLVM's O1, which takes half the time of running O1 on a module and gives the same loops: what follows
 in that is for code that vectorisers leave. "full" is O1 with both vectorisers of loops, for loops over scalars that a
-user wrote; O2 takes a sixth longer and finds nothing more in them. "quick" is for what is short or rarely run: no
-passes, but a code generator that takes a quarter of the time, and makes code that is some nanoseconds slower a call.
+user wrote; O2 takes a sixth longer and finds nothing more in them. "short" is that with one vector at a time. "quick"
+is for what is short or rarely run: no passes, but a code generator that takes a quarter of the time, and makes code
+that is some nanoseconds slower a call.
 
-This room refuses to know what the code does. `specialisation` and `runtime` call it. It sets no option of LLVM, for
-other users of llvmlite in the process would get it too.
+This room refuses to know what the code does. `specialisation` and `runtime` call it. It leaves no option of LLVM set,
+for other users of llvmlite in the process would get it too.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -44,7 +46,7 @@ __all__ = [
     "resolve",
 ]
 
-LEVELS = ("minimal", "loops", "full", "quick")
+LEVELS = ("minimal", "loops", "short", "full", "quick")
 
 # One compile at a time: llvmlite's own lock covers single calls only, and the symbol table of LLVM is global.
 _LOCK = threading.RLock()
@@ -86,9 +88,6 @@ def host() -> Host:
         llvm.initialize()  # not needed and refused by newer versions
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    # For the whole process, in which it changes no result: loops that add up floats in order may still compute what
-    # they add as vectors.
-    llvm.set_option("", "-force-ordered-reductions")
     # The first engine opens the process itself for look-ups; `resolve` needs that before any other is made.
     target = llvm.Target.from_triple(llvm.get_process_triple())
     llvm.create_mcjit_compiler(llvm.parse_assembly(""), target.create_target_machine(jit=True)).close()
@@ -317,11 +316,16 @@ def _run_passes(module: llvm.ModuleRef, machine: llvm.TargetMachine, level: str)
     if level == "quick":
         return
     options = llvm.create_pipeline_tuning_options(speed_level=1)
-    options.loop_vectorization = options.loop_unrolling = options.loop_interleaving = level == "full"
+    options.loop_vectorization = options.loop_unrolling = level in ("short", "full")
+    options.loop_interleaving = level == "full"
     options.slp_vectorization = False
     builder = llvm.create_pass_builder(machine, options)
-    if level == "full":
+    if level == "short":
         builder.getModulePassManager().run(module, builder)
+        return
+    if level == "full":
+        with _ordered_sums():
+            builder.getModulePassManager().run(module, builder)
         return
     passes = llvm.create_new_module_pass_manager()
     if level == "loops":
@@ -337,6 +341,16 @@ def _run_passes(module: llvm.ModuleRef, machine: llvm.TargetMachine, level: str)
         for function in module.functions:
             if not function.is_declaration:
                 each.run(function, builder)
+
+
+@contextmanager
+def _ordered_sums() -> Iterator[None]:
+    """Let loops that add up floats in order compute what they add as vectors; the option is the whole process's."""
+    llvm.set_option("", "-force-ordered-reductions=1")
+    try:
+        yield
+    finally:
+        llvm.set_option("", "-force-ordered-reductions=0")
 
 
 def resolve(module: llvm.ModuleRef) -> None:

@@ -12,32 +12,26 @@ from collections.abc import Iterable
 from jitgrad.backend.structure import is_scalar
 from jitgrad.graph.ir import Block, Graph, Op, Value
 
-__all__ = ["lanes_of", "level_of"]
+__all__ = ["level_of"]
 
 _STORES = frozenset({"store", "addto", "scatter", "scatter_add"})
 _OF_ONE = frozenset({"store", "addto"})
 
 
 def level_of(graph: Graph) -> str:
-    """Return 'minimal' for explicit vectors alone, 'loops' around loops, 'full' where LLVM may find vectors."""
+    """Return what suits a graph.
+
+    'minimal' for explicit vectors alone, 'loops' around loops; where LLVM may find vectors 'full', or 'short' for those of
+    half a register, one at a time. Loops of programs are short more often than long, and what is left over runs element
+    by element; long vectors are for what is expensive.
+    """
     loops = [op for op in graph.walk() if op.name in ("for", "while")]
     if not loops:
         return "minimal"
-    return "full" if any(map(_vectorises, loops)) else "loops"
-
-
-def lanes_of(loop: Op, vector_bytes: int) -> int:
-    """Return how wide LLVM is to make the vectors of a loop; 0 where that is left to it.
-
-    Told so, it reorders sums too: only for loops that add up no floats in the order of the program. Short vectors leave
-    fewer elements over; what is expensive is worth long ones.
-    """
-    (*_, body) = loop.regions
-    sums = [y.op for y in body.yields if is_scalar(y) and y.type.is_float and y.op is not None and y.op.name != "load"]
-    if not _vectorises(loop) or not all(op.attrs.get("any_order") for op in sums):
-        return 0
-    widest = max((v.array.dtype.itemsize for op in body.walk() for v in op.results if v.type.is_float), default=8)
-    return (vector_bytes if _is_costly(body) else min(vector_bytes, 32)) // widest
+    found = [op for op in loops if _vectorises(op)]
+    if not found:
+        return "loops"
+    return "full" if any(_is_costly(op.regions[-1]) for op in found) else "short"
 
 
 def _vectorises(loop: Op) -> bool:

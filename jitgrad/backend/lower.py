@@ -148,13 +148,14 @@ def _lower(
             e.handles[arg] = e.load_word(word, arg.array.dtype)
     e.block(graph)
     _finish(e, graph, writes, result_layouts)
+    level = level_of(graph)
     return Body(
-        _module(e),
+        _module(e, level),
         plan.arena_bytes,
         e.grows,
         e.sites,
         list(e.text.externals),
-        level_of(graph),
+        level,
         "\n".join([*_describe(schedule), *plan.notes]),
     )
 
@@ -252,10 +253,12 @@ def _finish(
         e.plan.notes.append(f"copy {y.type} back into argument {target.index}")
 
 
-def _module(e: Emitter) -> str:
+def _module(e: Emitter, level: str) -> str:
     """Put the module together."""
     lines = [*e.text.globals, *e.text.declarations]
-    lines.append("define i32 @body(ptr noalias %in, ptr noalias %out, ptr noalias %arena, ptr noalias %err) nounwind {")
+    arguments = "ptr noalias %in, ptr noalias %out, ptr noalias %arena, ptr noalias %err"
+    width = ' "prefer-vector-width"="256"' if level == "short" else ""
+    lines.append(f"define i32 @body({arguments}) nounwind{width} {{")
     lines.append("entry:")
     lines += e.text.entry
     if e.failures:

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-__all__ = ["LOOP_METADATA", "VECTORS", "FunctionText", "Sym", "element_type", "literal", "register_type", "vector"]
+__all__ = ["LOOP_METADATA", "FunctionText", "Sym", "element_type", "literal", "register_type", "vector"]
 
 Sym: TypeAlias = int | str
 
@@ -23,18 +23,7 @@ LOOP_METADATA = [
     "!0 = distinct !{!0, !1, !2}",
     '!1 = !{!"llvm.loop.vectorize.enable", i1 false}',
     '!2 = !{!"llvm.loop.unroll.disable"}',
-    '!3 = !{!"llvm.loop.interleave.count", i32 1}',
 ]
-# Of loops of scalars in which LLVM may find vectors: loops of programs are short more often than long, and its own
-# choice, several vectors at once, was up to 1.25 times as slow. Told how wide they are to be, it also reorders sums, so
-# that this is not for loops whose sums have an order.
-VECTORS = {2: "!4", 4: "!6", 8: "!8", 16: "!10"}
-for _width, _name in VECTORS.items():
-    _next = f"!{int(_name[1:]) + 1}"
-    LOOP_METADATA += [
-        f"{_name} = distinct !{{{_name}, {_next}, !3}}",
-        f'{_next} = !{{!"llvm.loop.vectorize.width", i32 {_width}}}',
-    ]
 
 # By the character code of a dtype: its name is slow to ask for.
 _MEMORY = {
