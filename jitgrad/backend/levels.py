@@ -21,9 +21,9 @@ _OF_ONE = frozenset({"store", "addto"})
 def level_of(graph: Graph) -> str:
     """Return what suits a graph.
 
-    'minimal' for explicit vectors alone, 'loops' around loops; where LLVM may find vectors 'full', or 'short' for those of
-    half a register, one at a time. Loops of programs are short more often than long, and what is left over runs element
-    by element; long vectors are for what is expensive.
+    'minimal' for explicit vectors alone, 'loops' around loops; where LLVM may find vectors 'full', or 'short' for those
+    of half a register, one at a time. Loops of programs are short more often than long, and what is left over runs
+    element by element; long vectors are for what is expensive.
     """
     loops = [op for op in graph.walk() if op.name in ("for", "while")]
     if not loops:
