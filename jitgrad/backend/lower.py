@@ -27,6 +27,7 @@ from typing import TypeAlias
 
 from jitgrad.backend import emit_control, emit_lists, emit_matmul, emit_structured  # they enter their ops in a table
 from jitgrad.backend.bufferise import bufferise
+from jitgrad.backend.chosen import save_chosen
 from jitgrad.backend.emit import Emitter, Site
 from jitgrad.backend.levels import level_of
 from jitgrad.backend.schedule import Schedule
@@ -136,6 +137,7 @@ def _lower(
     _check_types(graph)
     explicit = {a: s for a, lie in zip(graph.args, layouts, strict=True) if (s := _strides(a, lie)) is not None}
     known = {a: _known(a, s) for a, s in explicit.items()}
+    save_chosen(graph)
     schedule = Schedule(graph, known.get, visible_stores(graph, writes), {k for _, k in writes})
     plan = bufferise(schedule, result_layouts, dict(writes))
     e = Emitter(schedule, plan, explicit.get, result_layouts, features.vector_bytes, features.fma, early)

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from jitgrad.backend.chosen import copied
 from jitgrad.backend.structure import CONSUMERS, is_scalar
 from jitgrad.graph.builder import Builder
 from jitgrad.graph.ir import Block, Graph, Op, Value
-from jitgrad.graph.ops.memory import Span, store
-from jitgrad.graph.ops.shape import split_shape
 
 __all__ = ["visible_stores"]
 
@@ -109,14 +108,8 @@ class _Places:
         for block, position, value, later in sorted(copies, key=lambda c: c[1], reverse=True):
             rest = block.ops[position:]
             del block.ops[position:]
-            copy = _copy(Builder(block, rest[0].location if rest else None), value)
+            copy = copied(Builder(block, rest[0].location if rest else None), value)
             block.ops += rest
             for where, _, user in later:
                 values = where.yields if user is None else user.operands
                 values[:] = [copy if v is value else v for v in values]
-
-
-def _copy(g: Builder, value: Value) -> Value:
-    shape, dims = split_shape(value.shape)
-    memory = g.undef(*dims, shape=shape, dtype=value.array.dtype)
-    return store(g, memory, value, [Span(0, 1, d) for d in value.shape])

@@ -1,0 +1,59 @@
+"""Stores that read an array which earlier branches may have chosen to be the one that is stored into."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+import jitgrad
+
+Program = Callable[[np.ndarray, np.ndarray, float], float]
+
+
+def shifted(a: np.ndarray, b: np.ndarray, c: float) -> float:
+    a[1:] = (a if c > 0 else b)[:-1] * 2.0
+    return (a * a).sum()
+
+
+def turned(a: np.ndarray, b: np.ndarray, c: float) -> float:
+    x = a if c > 0 else b
+    a[:] = x[::-1]
+    return (a * np.arange(len(a))).sum()
+
+
+def scattered(a: np.ndarray, b: np.ndarray, c: float) -> float:
+    at = (np.arange(len(a)) + 3) % len(a)
+    np.add.at(a, at, 1.0 * (a if c > 0 else b))
+    return (a * a).sum()
+
+
+def nested(a: np.ndarray, b: np.ndarray, c: float) -> float:
+    x = (a if c < 2 else b * 2.0) if c > 0 else b
+    a[:-1] += x[1:] * x[:-1]
+    return a.sum()
+
+
+def local(a: np.ndarray, b: np.ndarray, c: float) -> float:
+    w = a * 1.0
+    for k in range(3):
+        x = w if c > k else b
+        w[1:] = x[:-1] + 0.5
+    return (w * b).sum()
+
+
+@pytest.mark.parametrize("program", [shifted, turned, scattered, nested, local])
+@pytest.mark.parametrize("c", [-1.0, 0.5, 1.5, 2.5])
+def test_all_is_read_before_any_is_written(program: Program, c: float) -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=100), rng.normal(size=100)
+    ours, theirs = a.copy(), a.copy()
+    want = program(theirs, b, c)
+    assert jitgrad.jit(program)(ours, b, c) == pytest.approx(want, rel=1e-12)
+    np.testing.assert_array_equal(ours, theirs)
+    slopes = jitgrad.grad(program, argnums=(0, 1))(a, b, c)
+    for k, slope in enumerate(slopes):
+        way = rng.normal(size=100)
+        ends = [program(*(x + h * way if n == k else x.copy() for n, x in enumerate((a, b))), c) for h in (1e-6, -1e-6)]
+        assert slope @ way == pytest.approx((ends[0] - ends[1]) / 2e-6, rel=1e-5, abs=1e-5)
