@@ -379,8 +379,9 @@ class Evaluator(Branches):
             if all(explained(cell, c) for c in hit):
                 # `arrays.write` stores to whichever array it is.
                 return
-            names = " and ".join(sorted({c.name or "an array" for c in (cell, *hit)}))
-            raise self.error("JG241", names=names)
+            if not fresh:
+                names = " and ".join(sorted({c.name or "an array" for c in (cell, *hit)}))
+                raise self.error("JG241", names=names)
         raise Restart(fresh, f"a store to {cell.name or 'an array'} may be seen through another name")
 
     def refuse(self, found: Poison, name: str) -> None:

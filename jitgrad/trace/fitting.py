@@ -133,6 +133,11 @@ class Fitting:
     made_up: dict[Cell, ArrayType]
     pairs: set[tuple[Cell, Cell]]
 
+    chosen: dict[Any, Part]
+
+    def _choices_fit(self, part: Part, found: Any, back: State) -> bool:
+        raise NotImplementedError
+
     # --- comparing with the back edge
 
     def fits(self, back: State) -> bool:
@@ -156,6 +161,11 @@ class Fitting:
 
     wanted: frozenset[str] = frozenset()
     may_peel = False
+
+    @property
+    def whole(self) -> Any:
+        """What a loop is known by as a merge: its variables are carried by value, or all of them as choices."""
+        return self.key, None
 
     def related_pairs(self, heap: dict[Cell, Any]) -> set[tuple[Cell, Cell]]:
         """Return which cells of a heap, with the arrays that lists hold, may be one array as far as is known."""
@@ -207,6 +217,8 @@ class Fitting:
         if isinstance(found, Maybe) and not isinstance(head, Maybe):
             self.widen[path] = Poison("it may be unbound after a trip of the loop")
             return False
+        if part.path in self.chosen:
+            return self._choices_fit(part, found, back)
         if part.slot and isinstance(head, OneOf):
             return self._ways_fit(part, found, back)
         if part.slot and isinstance(head, Scalar | AnyOf):
@@ -415,20 +427,21 @@ class Fitting:
                 near.setdefault(old, set())
             for other, keys in near.items():
                 # What the body made itself is another array in the next trip.
-                new |= obligations.relate(head, other, {*keys, (self.key, path)}) and other in self.entry.heap
+                new |= obligations.relate(head, other, {*keys, self.whole}) and other in self.entry.heap
         return new
 
     def _tell_apart(self, back: State) -> bool:
         """Record which slots hold one array, at entry or after a trip; return whether any of it is new."""
         obligations = self.ev.obligations
         slots = [p for p in self.parts if p.slot and isinstance(p.head, Ref | ListRef | DictRef | Record)]
+        slots = [p for p in slots if p.path not in self.chosen]
         new = False
         for state in (self.entry, back):
             given = [(p, cell) for p in slots if p.head.cell in self.heap for cell in cells_of(p.get(state))]
             for i, (part, cell) in enumerate(given):
                 for other, its in given[:i]:
                     if cell is its or its in obligations.near(cell):
-                        new |= obligations.relate(part.head.cell, other.head.cell, [(self.key, part.path)])
+                        new |= obligations.relate(part.head.cell, other.head.cell, [self.whole])
         return new
 
 

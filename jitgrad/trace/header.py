@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from jitgrad.graph.ir import Value
+from jitgrad.graph.ir import Block, Value
 from jitgrad.graph.ops.memory import Span
 from jitgrad.graph.types import BOOL, INT64, ArrayType, ListType, Type
 from jitgrad.trace.abstract import (
@@ -46,8 +46,9 @@ from jitgrad.trace.alternatives import (
     number_type,
 )
 from jitgrad.trace.arrays import array_type, read, scalar_value
+from jitgrad.trace.carried import Carried
 from jitgrad.trace.context import kind_of_python
-from jitgrad.trace.fitting import Fitting, Get, Part, Ways, looking_at
+from jitgrad.trace.fitting import Get, Part, Ways, looking_at
 from jitgrad.trace.frame import State
 from jitgrad.trace.identity import identify, joined_options, option_of, options_of
 from jitgrad.trace.inspection import cells_of, reachable, undefined
@@ -56,7 +57,7 @@ from jitgrad.trace.ways import choices_of, flag_of, way_of
 __all__ = ["Header"]
 
 
-class Header(Fitting):
+class Header(Carried):
     """The state at a loop's head, with what it carries.
 
     Attributes
@@ -89,11 +90,15 @@ class Header(Fitting):
         self.which_after: dict[Cell, int] = {}
         # Arrays at entry that nobody reads, for variables that are arrays only after a trip.
         self.made_up: dict[Cell, ArrayType] = {}
-        self.live = reachable(entry.heap, self._roots())
+        self.body = Block()
+        self.choices = {}
+        self.homes = {}
+        self.live = reachable(entry.heap, self._roots(entry))
 
-    def _roots(self) -> list[Any]:
+    def _roots(self, state: State) -> list[Any]:
         ev = self.ev
-        roots: list[Any] = [*self.entry.locals.values(), *self.entry.stack]
+        roots: list[Any] = [v for k, v in state.locals.items() if state is self.entry or k in self.wanted]
+        roots += state.stack
         for frame in ev.frames[:-1]:
             roots += [*frame.locals.values(), *frame.stack]
         for frame in ev.frames:
@@ -101,7 +106,7 @@ class Header(Fitting):
             if frame.yielded is not None:
                 roots.append(ListRef(frame.yielded))
         roots += ev.roots
-        roots += [ListRef(c) for c in self.entry.heap if c.name == "closure" or c.argument == -1]
+        roots += [ListRef(c) for c in state.heap if c.name == "closure" or c.argument == -1]
         return roots
 
     # --- building
@@ -121,6 +126,7 @@ class Header(Fitting):
         self.inits: list[Value] = []
         self.getters: list[Callable[[State], Value]] = []
         self.parts: list[Part] = []
+        self.chosen = {}
         if first:
             self.entry.heap.update((cell, undefined(self.ev, t)) for cell, t in self.made_up.items())
         state = State({}, [], {})
@@ -202,7 +208,7 @@ class Header(Fitting):
         if is_any_number(v) and (force or decision is not None):
             return self._number(path, v, get, name, decision)
         if isinstance(v, Ref | TaggedRef) and (decision == "phi" or self._is_made_up(v)):
-            return self._phi(path, v, get, name)
+            return self._carried(path, v, get, name) if self.by_choice else self._phi(path, v, get, name)
         if isinstance(v, Ref) and decision == "ints":
             return self._moving_view(path, v, get, name)
         if isinstance(v, ListRef | DictRef | Record) and decision == "object":

@@ -226,6 +226,7 @@ def _leaves(arm: Any) -> bool:
 
 def _body(ev: Any, header: Header, block: Block, frame: Frame, run: Callable[[], Outcome]) -> tuple[State, Outcome]:
     """Build the header on a body block's arguments and trace the body."""
+    header.body = block
     state = header.build(block.add_arg, True)
     return state, ev.arm(block, frame, state.copy(), run)
 
