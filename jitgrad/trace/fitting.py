@@ -6,7 +6,7 @@ loop that cannot be carried as it stands says so by a signal: its first trip mus
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -51,6 +51,7 @@ __all__ = [
     "NeverRepeats",
     "NotThisForm",
     "Part",
+    "Resized",
     "Ways",
     "looking_at",
 ]
@@ -102,6 +103,31 @@ class Ways:
     sorts: list[Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Resized:
+    """The decision that an array has another length in each trip, along one axis: it is carried as a list of rows."""
+
+    axis: int
+    rank: int
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """The axes, that along which the length changes first."""
+        return (self.axis, *(k for k in range(self.rank) if k != self.axis))
+
+    def carried(self, t: ArrayType) -> ListType:
+        """Return the type of the list that is carried for an array."""
+        return ListType(ArrayType(t.dtype, tuple(t.shape[k] for k in self.order[1:])))
+
+
+def _resized(before: ArrayType, after: ArrayType) -> Resized | None:
+    """Return how one array changes to another, None unless it is in its length along one axis."""
+    if before.dtype != after.dtype or before.rank != after.rank:
+        return None
+    axes = [k for k, (d, e) in enumerate(zip(before.shape, after.shape, strict=True)) if d != e]
+    return Resized(axes[0], before.rank) if len(axes) == 1 else None
+
+
 @dataclass(slots=True)
 class Part:
     """A place in the header state, and how to find the same place in another state."""
@@ -136,6 +162,9 @@ class Fitting:
     chosen: dict[Any, Part]
 
     def _choices_fit(self, part: Part, found: Any, back: State) -> bool:
+        raise NotImplementedError
+
+    def _inside(self, numbers: Iterable[Any]) -> bool:
         raise NotImplementedError
 
     # --- comparing with the back edge
@@ -298,15 +327,28 @@ class Fitting:
                 after = array_type(self.ev, found)
             with looking_at(self.ev, self.entry.heap):
                 before = array_type(self.ev, head)
-            if before != after:
-                raise NeedPeel(part.name, f"it is {before}, and {after} after a trip")
-            self.widen[path] = "phi"
+            if before == after:
+                self.widen[path] = "phi"
+            else:
+                self._resize(part, before, after)
         elif isinstance(head, ListRef | DictRef | Record) and type(found) is type(head):
             alike = _same_structure(head, found, self.entry.heap.get(head.cell), back.heap.get(found.cell))
             self.widen[path] = "object" if alike else self._other_object()
         else:
             self._other_sort(part, self.entry_value(part), found, back)
         return False
+
+    def _resize(self, part: Part, before: ArrayType, after: ArrayType) -> None:
+        """Let the head carry an array of any length along an axis, or have the first trip peeled."""
+        resized = _resized(before, after)
+        decision = self.widen.get(part.path)
+        known = isinstance(decision, Resized) and decision != resized
+        # Sizes that the first trips settle stay known.
+        if resized is None or known or (self.may_peel and not self._inside(after.shape)):
+            raise NeedPeel(part.name, f"it is {before}, and {after} after a trip")
+        if self._inside(resized.carried(after).element.shape):
+            raise NeedPeel(part.name, f"it is {before}, and {after} after a trip")
+        self.widen[part.path] = resized
 
     def entry_value(self, part: Part) -> Any:
         """Return what a part is at entry."""
@@ -354,8 +396,10 @@ class Fitting:
         with looking_at(ev, back.heap):
             after = array_type(ev, found)
         before = self.heap[head.cell].array
-        if after != before:
-            raise NeedPeel(part.name, f"it is {before}, and {after} after a trip")
+        decision = self.widen.get(part.path)
+        if after != before and not (isinstance(decision, Resized) and _resized(before, after) == decision):
+            self._resize(part, before, after)
+            return False
         return self._identified(part, head, found, back) and not self._relate(head.cell, found, part.path)
 
     def _identified(self, part: Part, head: Ref, found: Any, back: State) -> bool:

@@ -16,6 +16,7 @@ import numpy as np
 
 from jitgrad.graph.ir import Block, Value
 from jitgrad.graph.ops.memory import Span
+from jitgrad.graph.ops.shape import move_axes
 from jitgrad.graph.types import BOOL, INT64, ArrayType, ListType, Type
 from jitgrad.trace.abstract import (
     UNBOUND,
@@ -48,7 +49,7 @@ from jitgrad.trace.alternatives import (
 from jitgrad.trace.arrays import array_type, read, scalar_value
 from jitgrad.trace.carried import Carried
 from jitgrad.trace.context import kind_of_python
-from jitgrad.trace.fitting import Get, Part, Ways, looking_at
+from jitgrad.trace.fitting import Get, Part, Resized, Ways, looking_at
 from jitgrad.trace.frame import State
 from jitgrad.trace.identity import identify, joined_options, option_of, options_of
 from jitgrad.trace.inspection import cells_of, reachable, undefined
@@ -111,16 +112,19 @@ class Header(Carried):
 
     # --- building
 
-    def build(self, make: Callable[[Type, str], Value], first: bool) -> State:
+    def build(self, make: Callable[[Type, str], Value], behind: Block, first: bool = False) -> State:
         """Return the header state; `make` gives the value of each slot, in one fixed order.
 
         Parameters
         ----------
         make : callable
+        behind : Block
+            Where to compute what follows from the slots.
         first : bool
             Whether to emit what the slots hold at entry, into the current block.
         """
         self.make = make
+        self.behind = behind
         self.first = first
         self.pairs = self.related_pairs(self.entry.heap)
         self.inits: list[Value] = []
@@ -207,6 +211,8 @@ class Header(Carried):
             return self._maybe(path, v, get, name)
         if is_any_number(v) and (force or decision is not None):
             return self._number(path, v, get, name, decision)
+        if isinstance(v, Ref | TaggedRef) and isinstance(decision, Resized):
+            return self._phi(path, v, get, name, decision)
         if isinstance(v, Ref | TaggedRef) and (decision == "phi" or self._is_made_up(v)):
             return self._carried(path, v, get, name) if self.by_choice else self._phi(path, v, get, name)
         if isinstance(v, Ref) and decision == "ints":
@@ -340,19 +346,22 @@ class Header(Carried):
         found: dict[Any, Any] = self.widen.setdefault("stand-ins", {})
         return found
 
-    def _phi(self, path: Any, v: Any, get: Get, name: str) -> Ref:
+    def _phi(self, path: Any, v: Any, get: Get, name: str, resized: Resized | None = None) -> Ref:
         ev = self.ev
         cell = self.phis.setdefault(path, Cell(name))
         with looking_at(ev, self.entry.heap):
             t = array_type(ev, v)
 
+        def content(x: Any) -> Value:
+            found: Value = read(ev, x)
+            return found if resized is None else ev.g.list_from_array(move_axes(ev.g, found, resized.order))
+
         def init() -> Value:
             with looking_at(ev, self.entry.heap):
-                found: Value = read(ev, v)
-                return found
+                return content(v)
 
-        made = self._slot(t, init, lambda s: read(ev, get(s)), name)
-        self.heap[cell] = made
+        made = self._slot(t if resized is None else resized.carried(t), init, lambda s: content(get(s)), name)
+        self.heap[cell] = made if resized is None else self._of_rows(made, resized)
         with looking_at(ev, self.entry.heap):
             options = joined_options([options_of(ev, v), self.options.get(path, ())])
         which = None
@@ -367,6 +376,13 @@ class Header(Carried):
         self._relate(cell, v, path)
         self.parts.append(Part(path, get, Ref(cell), name, True))
         return Ref(cell)
+
+    def _of_rows(self, rows: Value, resized: Resized) -> Value:
+        """Return an array of which the loop carries the rows, as a list of any length."""
+        g = self.ev.g
+        with self.ev.scope(self.behind):
+            made = g.list_to_array(rows, g.list_length(rows))
+            return move_axes(g, made, np.argsort(resized.order).tolist())
 
     def _object(self, path: Any, v: Any, get: Get, name: str) -> Any:
         """Return a list, dict or object that is another one in each trip, of the same structure."""

@@ -227,7 +227,7 @@ def _leaves(arm: Any) -> bool:
 def _body(ev: Any, header: Header, block: Block, frame: Frame, run: Callable[[], Outcome]) -> tuple[State, Outcome]:
     """Build the header on a body block's arguments and trace the body."""
     header.body = block
-    state = header.build(block.add_arg, True)
+    state = header.build(block.add_arg, block, True)
     return state, ev.arm(block, frame, state.copy(), run)
 
 
@@ -241,7 +241,7 @@ def _yields(ev: Any, header: Header, block: Block, frame: Frame, back: State) ->
 def _finish(op: Op, header: Header, skip: int = 0) -> State:
     """Return the header state with a loop op's results in its slots."""
     results = iter(op.results[skip:])
-    return header.build(lambda t, name: next(results), False)
+    return header.build(lambda t, name: next(results), header.ev.g.block)
 
 
 def _unconverted(ev: Any, header: Header, trips: Value, state: State) -> None:
@@ -321,7 +321,7 @@ def _tested(ev: Any, node: LoopNode, frame: Frame, key: Any, header: Header) -> 
     leaving = next(i for i, a in enumerate(head.arms) if _leaves(a))
     again = Continue(node.header)
     test = Block()
-    state = header.build(test.add_arg, False)
+    state = header.build(test.add_arg, test)
 
     def stays() -> Any:
         """Evaluate the head's test: whether the loop goes on."""
