@@ -19,10 +19,10 @@ from jitgrad.graph.ir import Block, Graph, Value, clone_block
 from jitgrad.graph.types import GraphTypeError
 from jitgrad.trace.abstract import AnyOf, Cell, Func, ListRef, OneOf, Poison, SliceOf
 from jitgrad.trace.context import Context, NeedStatic, Unified
-from jitgrad.trace.fitting import LoopSignal
 from jitgrad.trace.frame import Frame, Outcome, State
 from jitgrad.trace.inspection import cells_of, reachable, undefined
 from jitgrad.trace.joining import Edge
+from jitgrad.trace.loop_signals import LoopSignal
 from jitgrad.trace.merge import Merger
 from jitgrad.trace.obligations import Obligations
 from jitgrad.trace.texts import message_of

@@ -21,7 +21,7 @@ from jitgrad.graph.types import INT64, ArrayType, Type
 from jitgrad.trace.abstract import Box, Cell, Ref, TaggedRef, View
 from jitgrad.trace.arrays import array_type
 from jitgrad.trace.branches import Restart
-from jitgrad.trace.fitting import Fitting, Get, NeedPeel, Part, looking_at
+from jitgrad.trace.fitting import Fitting, Get, Part, looking_at
 from jitgrad.trace.frame import State
 from jitgrad.trace.identity import UNKNOWN
 from jitgrad.trace.inspection import form_of, reachable, undefined, values_in
@@ -97,7 +97,9 @@ class Carried(Fitting):
                 )
         tag = None
         if len(known) > 1:
-            tag = self._slot(INT64, lambda: self._which(path, v, self.entry), lambda s: self._which(path, get(s), s), "")
+            tag = self._slot(
+                INT64, lambda: self._which(path, v, self.entry), lambda s: self._which(path, get(s), s), ""
+            )
         refs = tuple(Ref(c.cell, self._view_of(path, v, get, i)) for i, c in enumerate(known))
         part.head = refs[0] if tag is None else TaggedRef(tag, refs)
         self.parts.append(part)
@@ -133,7 +135,9 @@ class Carried(Fitting):
         if (path, t) not in self.homes:
             if self._inside(t.shape):
                 raise self._refused([name])
-            self.homes[path, t] = Cell(name)
+            self.homes[path, t] = home = Cell(name)
+            if t.rank > 1:
+                self.ev.layouts[home] = None
         return self.homes[path, t]
 
     # --- what a variable is at the head, after a trip
@@ -272,8 +276,9 @@ class Carried(Fitting):
             before = array_type(ev, part.head)
         with looking_at(ev, back.heap):
             after = {array_type(ev, r) for r in refs}
-        if after - {before}:
-            raise NeedPeel(part.name, f"it is {before}, and {' or '.join(map(str, after))} after a trip")
+        for other in after - {before}:
+            self._resize(part, before, other)
+            return False
         new = False
         for r in refs:
             for _, _, cell in self._targets(part.path, r, back):
@@ -296,19 +301,20 @@ class Carried(Fitting):
         for cell, keys in list(near.items()):
             if cell not in alive:
                 continue
-            moved = [c for p, part in self.chosen.items() for r in _refs_of(part.get(back)) if r.cell is cell
-                     for _, _, c in self._targets(p, r, back)]  # fmt: skip
-            if not moved:
-                known = cell in self.heap or any(c.arrays is cell for c in self.heap)
-                if not known:
-                    self._need(keys, [old.name, cell.name])
-                    raise self._refused([old.name, cell.name])
-                moved = [cell]
+            moved = self._after_trip(cell, back)
+            if moved == [cell] and cell not in self.heap and all(c.arrays is not cell for c in self.heap):
+                self._need(keys, [old.name, cell.name])
+                raise self._refused([old.name, cell.name])
             for other in moved:
                 new |= obligations.relate(home, other, keys)
         if old in ev.read_only:
             raise self._refused([old.name])
         return new
+
+    def _after_trip(self, cell: Cell, back: State) -> list[Cell]:
+        """Return the cells at the next head that may be one of the end of a trip."""
+        holders = [(p, r) for p, part in self.chosen.items() for r in _refs_of(part.get(back)) if r.cell is cell]
+        return [c for p, r in holders for _, _, c in self._targets(p, r, back)] or [cell]
 
     def _need(self, keys: Iterable[Any], names: list[str]) -> None:
         """Begin again where a merge by value in the body hides which array it hands on."""

@@ -40,13 +40,13 @@ from jitgrad.trace.blocks import BasicBlock
 from jitgrad.trace.branches import Branches, DeadEnd, Restart, is_of_the_program, shared_variables
 from jitgrad.trace.calls import HANDLERS, Native, bind, call_known, class_of, to_func
 from jitgrad.trace.context import Context, NeedStatic
-from jitgrad.trace.fitting import NeedUnroll
 from jitgrad.trace.frame import Frame, Outcome
 from jitgrad.trace.guards import Outside, is_trusted
 from jitgrad.trace.identity import UNKNOWN, explained
 from jitgrad.trace.inspection import reachable
 from jitgrad.trace.instructions import bound_value, step, truth_of
 from jitgrad.trace.library import by_name
+from jitgrad.trace.loop_signals import NeedUnroll
 from jitgrad.trace.loops import next_of, run_loop
 from jitgrad.trace.obligations import Obligations
 from jitgrad.trace.regions import RETURN, BlockNode, Goto, structure

@@ -6,8 +6,7 @@ loop that cannot be carried as it stands says so by a signal: its first trip mus
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,24 +35,19 @@ from jitgrad.trace.abstract import (
 from jitgrad.trace.alternatives import NumberType, is_any_number, joined_form, joined_type, number_type
 from jitgrad.trace.arrays import array_type, describe, dtype_of, is_number, kind
 from jitgrad.trace.context import kind_of_python
-from jitgrad.trace.frame import State
+from jitgrad.trace.frame import State, looking_at
 from jitgrad.trace.identity import joined_options, known_option, options_of
 from jitgrad.trace.inspection import cells_of, same, undefined, values_in
+from jitgrad.trace.loop_signals import NeedPeel, NeedUnroll
+from jitgrad.trace.resizing import Resized, resized
 from jitgrad.trace.ways import MANY_WAYS, choices_of, sort_of
 
 __all__ = [
     "PEELS",
     "Fitting",
     "Get",
-    "LoopSignal",
-    "NeedPeel",
-    "NeedUnroll",
-    "NeverRepeats",
-    "NotThisForm",
     "Part",
-    "Resized",
     "Ways",
-    "looking_at",
 ]
 
 
@@ -66,66 +60,11 @@ _ORDER = ["bool", "int", "float", "complex"]
 Get = Callable[[State], Any]
 
 
-class LoopSignal(Exception):
-    """Control of the tracer itself, never an exception of the user's program."""
-
-
-class NeedUnroll(LoopSignal):
-    """The index of a loop is needed as a known Python object."""
-
-    def __init__(self, key: Any, why: str) -> None:
-        super().__init__(why)
-        self.key = key
-        self.why = why
-
-
-class NeedPeel(LoopSignal):
-    """A carried variable has another type after the first trip."""
-
-    def __init__(self, name: str, why: str) -> None:
-        super().__init__(why)
-        self.name = name
-        self.why = why
-
-
-class NeverRepeats(LoopSignal):
-    """No trip of the loop leads to another one."""
-
-
-class NotThisForm(LoopSignal):
-    """The loop has not the form that was tried."""
-
-
 @dataclass(slots=True)
 class Ways:
     """The decision that a variable is one of several values: their sorts."""
 
     sorts: list[Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Resized:
-    """The decision that an array has another length in each trip, along one axis: it is carried as a list of rows."""
-
-    axis: int
-    rank: int
-
-    @property
-    def order(self) -> tuple[int, ...]:
-        """The axes, that along which the length changes first."""
-        return (self.axis, *(k for k in range(self.rank) if k != self.axis))
-
-    def carried(self, t: ArrayType) -> ListType:
-        """Return the type of the list that is carried for an array."""
-        return ListType(ArrayType(t.dtype, tuple(t.shape[k] for k in self.order[1:])))
-
-
-def _resized(before: ArrayType, after: ArrayType) -> Resized | None:
-    """Return how one array changes to another, None unless it is in its length along one axis."""
-    if before.dtype != after.dtype or before.rank != after.rank:
-        return None
-    axes = [k for k, (d, e) in enumerate(zip(before.shape, after.shape, strict=True)) if d != e]
-    return Resized(axes[0], before.rank) if len(axes) == 1 else None
 
 
 @dataclass(slots=True)
@@ -160,11 +99,15 @@ class Fitting:
     pairs: set[tuple[Cell, Cell]]
 
     chosen: dict[Any, Part]
+    homes: dict[Any, Cell]
 
     def _choices_fit(self, part: Part, found: Any, back: State) -> bool:
         raise NotImplementedError
 
     def _inside(self, numbers: Iterable[Any]) -> bool:
+        raise NotImplementedError
+
+    def _after_trip(self, cell: Cell, back: State) -> list[Cell]:
         raise NotImplementedError
 
     # --- comparing with the back edge
@@ -340,15 +283,29 @@ class Fitting:
 
     def _resize(self, part: Part, before: ArrayType, after: ArrayType) -> None:
         """Let the head carry an array of any length along an axis, or have the first trip peeled."""
-        resized = _resized(before, after)
+        made = resized(before, after)
         decision = self.widen.get(part.path)
-        known = isinstance(decision, Resized) and decision != resized
+        known = isinstance(decision, Resized) and decision != made
         # Sizes that the first trips settle stay known.
-        if resized is None or known or (self.may_peel and not self._inside(after.shape)):
+        if made is None or known or (self.may_peel and not self._inside(after.shape)):
             raise NeedPeel(part.name, f"it is {before}, and {after} after a trip")
-        if self._inside(resized.carried(after).element.shape):
+        if self._inside(made.carried(after).element.shape):
             raise NeedPeel(part.name, f"it is {before}, and {after} after a trip")
-        self.widen[part.path] = resized
+        self.widen[part.path] = made
+
+    def _one_resized(self, entry: Any, found: Any, back: State) -> Resized | None:
+        """Return how all arrays that data may decide for differ, None unless it is in their length along one axis."""
+        types: list[ArrayType] = []
+        for x, heap in ((entry, self.entry.heap), (found, back.heap)):
+            for choice in choices_of(x):
+                if not isinstance(choice, Ref | TaggedRef):
+                    return None
+                with looking_at(self.ev, heap):
+                    types.append(array_type(self.ev, choice))
+        ways = {resized(types[0], t) for t in types[1:] if t != types[0]}
+        made = ways.pop() if len(ways) == 1 else None
+        fixed = made is not None and not self._inside(made.carried(types[0]).element.shape)
+        return made if fixed else None
 
     def entry_value(self, part: Part) -> Any:
         """Return what a part is at entry."""
@@ -356,6 +313,10 @@ class Fitting:
 
     def _other_sort(self, part: Part, entry: Any, found: Any, back: State) -> None:
         """Decide for a variable that is of another sort after a trip: always (peel), or perhaps."""
+        made = self._one_resized(entry, found, back)
+        if made is not None:
+            self.widen[part.path] = made
+            return
         always = is_any_number(found) or isinstance(found, Ref | TaggedRef | tuple)
         if always and self.may_peel and not isinstance(entry, OneOf):
             raise NeedPeel(part.name, f"it is {describe(entry)}, and {describe(found)} after a trip")
@@ -385,33 +346,36 @@ class Fitting:
 
     def _array_fits(self, part: Part, head: Ref, found: Any, back: State) -> bool:
         ev = self.ev
-        if not isinstance(found, Ref | TaggedRef):
+        decision = self.widen.get(part.path)
+        choices = choices_of(found) if isinstance(decision, Resized) else (found,)
+        if not all(isinstance(c, Ref | TaggedRef) for c in choices):
             self._other_sort(part, self.entry_value(part), found, back)
             return False
-        if self.widen.get(part.path) == "ints":
+        if decision == "ints":
             if isinstance(found, Ref) and found.cell is head.cell and _alike(head, found):
                 return True
             self.widen[part.path] = "phi"
             return False
-        with looking_at(ev, back.heap):
-            after = array_type(ev, found)
         before = self.heap[head.cell].array
-        decision = self.widen.get(part.path)
-        if after != before and not (isinstance(decision, Resized) and _resized(before, after) == decision):
-            self._resize(part, before, after)
-            return False
-        return self._identified(part, head, found, back) and not self._relate(head.cell, found, part.path)
+        for choice in choices:
+            with looking_at(ev, back.heap):
+                after = array_type(ev, choice)
+            if after != before and (not isinstance(decision, Resized) or resized(before, after) != decision):
+                self._resize(part, before, after)
+                return False
+        return self._identified(part, head, choices, back) and not self._relate(head.cell, found, back)
 
-    def _identified(self, part: Part, head: Ref, found: Any, back: State) -> bool:
+    def _identified(self, part: Part, head: Ref, choices: Sequence[Any], back: State) -> bool:
         """Whether the head knows all arrays of the caller that an array may be after a trip."""
         ev = self.ev
         with looking_at(ev, back.heap):
             # What the body computes is gone behind it.
-            after = joined_options([head.cell.options, options_of(ev, found, lambda v: v in self.lasting)])
+            own = [options_of(ev, c, lambda v: v in self.lasting) for c in choices]
+            after = joined_options([head.cell.options, *own])
             if after != head.cell.options:
                 self.options[part.path] = after
                 return False
-            known = known_option(ev, found, after)
+            known = known_option(ev, choices[0], after) if len(choices) == 1 else None
             self.which_after.pop(head.cell, None)
             if known is not None:
                 self.which_after[head.cell] = known
@@ -443,7 +407,7 @@ class Fitting:
 
     def _object_fits(self, part: Part, head: Any, found: Any, back: State) -> bool:
         if type(found) is type(head) and _same_structure(head, found, self.heap[head.cell], back.heap.get(found.cell)):
-            return not self._relate(head.cell, found, part.path)
+            return not self._relate(head.cell, found, back)
         self.widen[part.path] = self._other_object()
         return False
 
@@ -456,7 +420,7 @@ class Fitting:
 
     # --- which slots may be one array
 
-    def _relate(self, head: Cell, given: Any, path: Any) -> bool:
+    def _relate(self, head: Cell, given: Any, back: State | None = None) -> bool:
         """Record what else the array or object of a slot may be; return whether that is new for the body's stores.
 
         A slot that gets another slot's array gets what that may be outside of the loop, not the slot itself: in the
@@ -465,13 +429,15 @@ class Fitting:
         obligations = self.ev.obligations
         slots = set(self.phis.values())
         new = False
-        for old in cells_of(given):
+        cells = [c for old in cells_of(given) for c in ([old] if back is None else self._after_trip(old, back))]
+        for old in cells:
             near = {c: keys for c, keys in obligations.near(old).items() if c not in slots}
             if old not in slots:
                 near.setdefault(old, set())
             for other, keys in near.items():
                 # What the body made itself is another array in the next trip.
-                new |= obligations.relate(head, other, {*keys, self.whole}) and other in self.entry.heap
+                known = other in self.entry.heap or other in self.homes.values()
+                new |= obligations.relate(head, other, {*keys, self.whole}) and known
         return new
 
     def _tell_apart(self, back: State) -> bool:
@@ -517,17 +483,6 @@ def _alike(a: Ref, b: Ref) -> bool:
         if not ex and x != y:
             return False
     return True
-
-
-@contextmanager
-def looking_at(ev: Any, heap: dict[Cell, Any]) -> Iterator[None]:
-    """See arrays as another state's heap has them."""
-    kept = ev.heap
-    ev.heap = heap
-    try:
-        yield
-    finally:
-        ev.heap = kept
 
 
 def _same_structure(a: Any, b: Any, held: Any, after: Any) -> bool:

@@ -49,11 +49,12 @@ from jitgrad.trace.alternatives import (
 from jitgrad.trace.arrays import array_type, read, scalar_value
 from jitgrad.trace.carried import Carried
 from jitgrad.trace.context import kind_of_python
-from jitgrad.trace.fitting import Get, Part, Resized, Ways, looking_at
+from jitgrad.trace.fitting import Get, Part, Ways, looking_at
 from jitgrad.trace.frame import State
 from jitgrad.trace.identity import identify, joined_options, option_of, options_of
 from jitgrad.trace.inspection import cells_of, reachable, undefined
-from jitgrad.trace.ways import choices_of, flag_of, way_of
+from jitgrad.trace.resizing import Resized
+from jitgrad.trace.ways import choices_of, each_choice, flag_of, way_of
 
 __all__ = ["Header"]
 
@@ -211,7 +212,7 @@ class Header(Carried):
             return self._maybe(path, v, get, name)
         if is_any_number(v) and (force or decision is not None):
             return self._number(path, v, get, name, decision)
-        if isinstance(v, Ref | TaggedRef) and isinstance(decision, Resized):
+        if isinstance(decision, Resized):
             return self._phi(path, v, get, name, decision)
         if isinstance(v, Ref | TaggedRef) and (decision == "phi" or self._is_made_up(v)):
             return self._carried(path, v, get, name) if self.by_choice else self._phi(path, v, get, name)
@@ -350,7 +351,7 @@ class Header(Carried):
         ev = self.ev
         cell = self.phis.setdefault(path, Cell(name))
         with looking_at(ev, self.entry.heap):
-            t = array_type(ev, v)
+            t = array_type(ev, choices_of(v)[0])
 
         def content(x: Any) -> Value:
             found: Value = read(ev, x)
@@ -358,22 +359,26 @@ class Header(Carried):
 
         def init() -> Value:
             with looking_at(ev, self.entry.heap):
-                return content(v)
+                return each_choice(ev, v, content)
 
-        made = self._slot(t if resized is None else resized.carried(t), init, lambda s: content(get(s)), name)
+        carried = t if resized is None else resized.carried(t)
+        made = self._slot(carried, init, lambda s: each_choice(ev, get(s), content), name)
         self.heap[cell] = made if resized is None else self._of_rows(made, resized)
         with looking_at(ev, self.entry.heap):
-            options = joined_options([options_of(ev, v), self.options.get(path, ())])
+            options = joined_options([*(options_of(ev, c) for c in choices_of(v)), self.options.get(path, ())])
         which = None
         if options:
 
+            def option(x: Any) -> Value:
+                return each_choice(ev, x, lambda c: option_of(ev, c, options))
+
             def which_at_entry() -> Value:
                 with looking_at(ev, self.entry.heap):
-                    return option_of(ev, v, options)
+                    return option(v)
 
-            which = self._slot(INT64, which_at_entry, lambda s: option_of(ev, get(s), options), "")
+            which = self._slot(INT64, which_at_entry, lambda s: option(get(s)), "")
         self.heap.update(identify(cell, options, which))
-        self._relate(cell, v, path)
+        self._relate(cell, v)
         self.parts.append(Part(path, get, Ref(cell), name, True))
         return Ref(cell)
 
@@ -403,7 +408,7 @@ class Header(Carried):
                 for i, (k, x) in enumerate(content)
             ]
         self.heap[cell] = tuple(made)
-        self._relate(cell, v, path)
+        self._relate(cell, v)
         return head
 
     def _moving_view(self, path: Any, v: Ref, get: Get, name: str) -> Ref:

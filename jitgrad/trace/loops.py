@@ -24,11 +24,12 @@ from jitgrad.trace.abstract import IterRange, IterRows, IterSequence, Maybe, One
 from jitgrad.trace.alternatives import chosen, narrowed
 from jitgrad.trace.arrays import scalar_value
 from jitgrad.trace.extents import surely
-from jitgrad.trace.fitting import PEELS, NeedPeel, NeedUnroll, NeverRepeats, NotThisForm
+from jitgrad.trace.fitting import PEELS
 from jitgrad.trace.frame import Frame, Outcome, State
 from jitgrad.trace.header import Header
 from jitgrad.trace.inspection import undefined
 from jitgrad.trace.joining import Edge
+from jitgrad.trace.loop_signals import NeedPeel, NeedUnroll, NeverRepeats, NotThisForm
 from jitgrad.trace.merge import Merger
 from jitgrad.trace.regions import BlockNode, Continue, Goto, LoopNode
 

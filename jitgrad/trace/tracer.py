@@ -50,10 +50,10 @@ from jitgrad.trace.branches import DeadEnd, Restart, is_of_the_program
 from jitgrad.trace.calls import parameter_names
 from jitgrad.trace.context import NeedStatic
 from jitgrad.trace.evaluator import Evaluator
-from jitgrad.trace.fitting import LoopSignal, NeedUnroll
 from jitgrad.trace.identity import UNKNOWN, known_option, option_of, options_of
 from jitgrad.trace.inspection import same
 from jitgrad.trace.instructions import bound_value, refuse_poison
+from jitgrad.trace.loop_signals import LoopSignal, NeedUnroll
 from jitgrad.trace.obligations import Obligations
 from jitgrad.trace.results import (
     ArgumentResult,

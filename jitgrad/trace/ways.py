@@ -7,7 +7,7 @@ is not known here: `Branches.each_way` traces what uses it once for each choice.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +22,7 @@ from jitgrad.trace.frame import State
 from jitgrad.trace.inspection import same
 
 __all__ = [
-    "MANY_WAYS", "choices_of", "flag_of", "narrow", "narrowed", "occurs", "one_within", "put", "sort_of", "way_of",
+    "MANY_WAYS", "choices_of", "each_choice", "flag_of", "narrow", "narrowed", "occurs", "one_within", "put", "sort_of", "way_of",
     "which_hold",
 ]  # fmt: skip
 
@@ -62,6 +62,18 @@ def _any(ctx: Context, flags: Sequence[Value]) -> Value:
 
 def _negated(ctx: Context, flag: Value) -> Value:
     made: Value = ctx.g.logical_not(flag)
+    return made
+
+
+def each_choice(ctx: Context, x: Any, compute: Callable[[Any], Value]) -> Value:
+    """Return what is computed from a value, for one of several that of the choice which it is."""
+    if not isinstance(x, OneOf):
+        return compute(x)
+    with ctx.g.region() as then:
+        then.yields = [compute(x.choices[0])]
+    with ctx.g.region() as other:
+        other.yields = [each_choice(ctx, narrowed(x, 0, False), compute)]
+    made: Value = ctx.g.emit("if", [x.flags[0]], {}, [then, other]).result
     return made
 
 
