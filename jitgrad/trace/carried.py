@@ -21,8 +21,8 @@ from jitgrad.graph.types import INT64, ArrayType, Type
 from jitgrad.trace.abstract import Box, Cell, Ref, TaggedRef, View
 from jitgrad.trace.arrays import array_type
 from jitgrad.trace.branches import Restart
-from jitgrad.trace.fitting import Fitting, Get, Part, looking_at
-from jitgrad.trace.frame import State
+from jitgrad.trace.fitting import Fitting, Get, Part
+from jitgrad.trace.frame import State, looking_at
 from jitgrad.trace.identity import UNKNOWN
 from jitgrad.trace.inspection import form_of, reachable, undefined, values_in
 
@@ -97,9 +97,8 @@ class Carried(Fitting):
                 )
         tag = None
         if len(known) > 1:
-            tag = self._slot(
-                INT64, lambda: self._which(path, v, self.entry), lambda s: self._which(path, get(s), s), ""
-            )
+            first = partial(self._which, path, v, self.entry)
+            tag = self._slot(INT64, first, lambda s: self._which(path, get(s), s), "")
         refs = tuple(Ref(c.cell, self._view_of(path, v, get, i)) for i, c in enumerate(known))
         part.head = refs[0] if tag is None else TaggedRef(tag, refs)
         self.parts.append(part)
@@ -177,7 +176,7 @@ class Carried(Fitting):
             return False
         known = self.choices[path]
         form = form_of(view)
-        fixed = {d for link in view if not isinstance(link, Box) for d in values_in(link)}
+        fixed: set[Any] = {d for link in view if not isinstance(link, Box) for d in values_in(link)}
         fixed |= {e[2] for link in view if isinstance(link, Box) for e in link.entries if len(e) > 2}
         if len(known) >= _MANY or self._inside(fixed):
             raise self._refused([name])
@@ -214,7 +213,8 @@ class Carried(Fitting):
         numbers: list[Value | None] = []
         for r in _refs_of(x):
             mine = any(self._position(path, cell, r.view) == at for _, _, cell in self._targets(path, r, s))
-            numbers.append(self.ev.dim(r.view[link].entries[entry][field]) if mine else None)
+            box: Any = r.view[link] if mine else None
+            numbers.append(self.ev.dim(box.entries[entry][field]) if mine else None)
         known = next((n for n in numbers if n is not None), None)
         if known is None:
             return self._constant(_ZERO)

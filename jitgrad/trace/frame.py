@@ -6,7 +6,8 @@ code can go and with which state; if it can go to several places, a selector say
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +16,7 @@ from jitgrad.location import Location
 from jitgrad.trace.abstract import Cell, Func
 from jitgrad.trace.regions import CodeTree
 
-__all__ = ["Frame", "Outcome", "State", "Target"]
+__all__ = ["Frame", "Outcome", "State", "Target", "looking_at"]
 
 Target = Hashable
 
@@ -99,3 +100,14 @@ class Frame:
         taken = self.stack[-count:]
         del self.stack[-count:]
         return taken
+
+
+@contextmanager
+def looking_at(ev: Any, heap: dict[Cell, Any]) -> Iterator[None]:
+    """See arrays as another state's heap has them."""
+    kept = ev.heap
+    ev.heap = heap
+    try:
+        yield
+    finally:
+        ev.heap = kept

@@ -49,8 +49,8 @@ from jitgrad.trace.alternatives import (
 from jitgrad.trace.arrays import array_type, read, scalar_value
 from jitgrad.trace.carried import Carried
 from jitgrad.trace.context import kind_of_python
-from jitgrad.trace.fitting import Get, Part, Ways, looking_at
-from jitgrad.trace.frame import State
+from jitgrad.trace.fitting import Get, Part, Ways
+from jitgrad.trace.frame import State, looking_at
 from jitgrad.trace.identity import identify, joined_options, option_of, options_of
 from jitgrad.trace.inspection import cells_of, reachable, undefined
 from jitgrad.trace.resizing import Resized
