@@ -308,7 +308,9 @@ def as_array(ctx: Context, x: Any, dtype: np.dtype | type | None = None) -> Valu
             packed = PACKED.get(ctx.list_kinds.get(x.cell, "")) if isinstance(x, ListRef) else None
             if packed is not None:
                 if dtype is None and "int" in packed:
-                    raise ctx.error("JG239", first="int", second="float")
+                    made = ctx.error("JG239", first="int", second="float")
+                    made.undecided = x
+                    raise made
                 value = load(ctx.g, value, [Span(0, 1, value.shape[0]), Pick(0)])
         else:
             common = common_dtype(ctx, items)

@@ -26,7 +26,7 @@ from jitgrad.trace.loop_signals import LoopSignal
 from jitgrad.trace.merge import Merger
 from jitgrad.trace.obligations import Obligations
 from jitgrad.trace.texts import message_of
-from jitgrad.trace.ways import narrow, narrowed, occurs, put
+from jitgrad.trace.ways import narrow, narrowed, occurs, packed_ways, put
 
 __all__ = ["Branches", "DeadEnd", "Restart", "is_of_the_program", "shared_variables"]
 
@@ -180,7 +180,7 @@ class Branches(Context):
             self.heap.update((c, before[c]) for c, v in decided.items() if self.heap.get(c) is v)
             return made
 
-        return self.by_choice(run, x)
+        return self.by_choice(run, packed_ways(self, x) if isinstance(x, ListRef) else x)
 
     def _by_choice_of_arguments(self, handler: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         count = len(args)

@@ -30,7 +30,8 @@ __all__ = ["Carried"]
 
 # Arrays that one variable may be at a loop's head: every store to it is traced for each.
 _MANY = 12
-_ZERO = 0
+# Numbers of a view that nobody looks through: a position, a step.
+_ANY_NUMBER = (0, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +203,7 @@ class Carried(Fitting):
         g = self.ev.g
         targets = [(o, at, self._position(path, cell, r.view)) for o, at, cell in self._targets(path, r, s)]
         if not targets:
-            return self._constant(_ZERO)
+            return self._constant(0)
         made = self._constant(targets[-1][2])
         for other, at, position in reversed(targets[:-1]):
             made = g.select(self._is_one(other, at, s), self._constant(position), made)
@@ -217,7 +218,7 @@ class Carried(Fitting):
             numbers.append(self.ev.dim(box.entries[entry][field]) if mine else None)
         known = next((n for n in numbers if n is not None), None)
         if known is None:
-            return self._constant(_ZERO)
+            return self._constant(_ANY_NUMBER[field])
         return self._by_tag(x, [known if n is None else n for n in numbers])
 
     def _content_of_home(self, path: Any, t: ArrayType, home: Cell, s: State) -> Value:

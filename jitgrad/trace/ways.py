@@ -14,16 +14,17 @@ from typing import Any
 import numpy as np
 
 from jitgrad.graph.ir import Value
-from jitgrad.trace.abstract import Abstract, OneOf, Ref, Scalar, TaggedRef
+from jitgrad.graph.ops.memory import Pick, Span, load
+from jitgrad.trace.abstract import Abstract, Cell, ListRef, OneOf, Ref, Scalar, TaggedRef
 from jitgrad.trace.alternatives import is_any_number
 from jitgrad.trace.arrays import array_type
-from jitgrad.trace.context import Context
+from jitgrad.trace.context import PACKED, Context
 from jitgrad.trace.frame import State
 from jitgrad.trace.inspection import same
 
 __all__ = [
-    "MANY_WAYS", "choices_of", "each_choice", "flag_of", "narrow", "narrowed", "occurs", "one_within", "put", "sort_of",
-    "way_of", "which_hold",
+    "MANY_WAYS", "choices_of", "each_choice", "flag_of", "narrow", "narrowed", "occurs", "one_within", "packed_ways", "put",
+    "sort_of", "way_of", "which_hold",
 ]  # fmt: skip
 
 
@@ -75,6 +76,24 @@ def each_choice(ctx: Context, x: Any, compute: Callable[[Any], Value]) -> Value:
         other.yields = [each_choice(ctx, narrowed(x, 0, False), compute)]
     made: Value = ctx.g.emit("if", [x.flags[0]], {}, [then, other]).result
     return made
+
+
+def packed_ways(ctx: Context, x: ListRef) -> OneOf:
+    """Return a list of ints and floats, as data decide, as a list of floats or one of ints.
+
+    So `np.array` makes arrays of them: one float, or no item, makes floats of all.
+    """
+    g, items = ctx.g, ctx.heap[x.cell]
+    packed = g.list_to_array(items, g.list_length(items))
+    value, code = (load(g, packed, [Span(0, 1, packed.shape[0]), Pick(k)]) for k in range(2))
+    kinds = PACKED[ctx.list_kinds[x.cell]]
+    others = g.reduce_or(g.not_equal(code, float(kinds.index("int"))), axes=(0,))
+    made = []
+    for name, numbers in (("float", value), ("int", g.cast(value, dtype=np.int64))):
+        cell = Cell(x.cell.name)
+        ctx.heap[cell], ctx.list_kinds[cell] = g.list_from_array(numbers), name
+        made.append(ListRef(cell))
+    return OneOf((g.logical_or(others, g.equal(packed.shape[0], 0)),), tuple(made))
 
 
 # --- sorts
