@@ -207,10 +207,12 @@ TABLE: dict[str, Row] = {
     ),
     "JG241": Row(
         UnsupportedError,
-        "a store in place where {names} may or may not be one array, as earlier branches, trips or memory order decide",
+        "a store in place where {names} may or may not be one array, as branches, trips or memory decide ({where})",
         "copy the array when it gets its second name",
     ),
-    "JG243": Row(UnsupportedError, "{name} changes its type in a loop: {why}", "start it with the type it will have"),
+    "JG243": Row(
+        UnsupportedError, "{name} changes its type in a loop ({where}): {why}", "start it with the type it will have"
+    ),
     "JG244": Row(
         UnsupportedError,
         "{what} differs between Python's numbers and NumPy's, and a number here is one or the other as data decides",

@@ -286,12 +286,9 @@ def printing(x):
     return x
 
 
-@refused("JG239", X, 3, at="np.array(xs)")
-def array_of_a_list_of_two_types(x, n):
-    xs = []
-    for k in range(n):
-        xs.append(max(0, x[k]))
-    return np.array(xs)
+@refused("JG239", X, at="max([x], [1], key=sum)")
+def one_of_two_lists(x):
+    return max([x], [1], key=sum)
 
 
 @refused("JG240", 1.0, at="y")
@@ -323,7 +320,7 @@ def possible_exception_caught(x):
 def shape_changes(x, n):
     y = x
     for _ in range(n):
-        y = np.concatenate([y, x])
+        y = y[None]
     return y
 
 

@@ -17,11 +17,11 @@ from jitgrad.graph.ir import Value
 from jitgrad.graph.types import BOOL, ArrayType
 from jitgrad.trace.abstract import AnyOf, Cell, Scalar
 from jitgrad.trace.arrays import array_type, as_array, describe, dtype_of, is_array, is_number, kind, scalar_value
-from jitgrad.trace.context import PACKED, Context
+from jitgrad.trace.context import PACKED, Context, kind_of_python
 from jitgrad.trace.python_arithmetic import mixed_dtype, numpy_flag
 
 __all__ = [
-    "NumberPart", "NumberType", "apart", "as_item", "chosen", "given_part", "is_any_number", "item_form",
+    "NumberPart", "NumberType", "apart", "as_item", "chosen", "convertible", "given_part", "is_any_number", "item_form",
     "joined_bounds", "joined_form", "joined_type", "narrowed", "number_of", "number_parts", "number_type",
     "packed_item", "single_choices",
 ]  # fmt: skip
@@ -268,3 +268,21 @@ def _pack(ctx: Context, x: Any) -> Value:
     parts = [g.reshape(v, shape=(1,)) for v in (scalar_value(ctx, x, f64), code)]
     made: Value = g.concatenate(*parts, axis=0)
     return made
+
+
+# Python's numbers, each of which can stand as the next.
+_ORDER = ["bool", "int", "float", "complex"]
+
+
+def convertible(entry: Any, before: tuple[str, Any], after: tuple[str, Any]) -> bool:
+    """Whether a number at entry can stand as the type of later trips without another value."""
+    if before[0] not in _ORDER:
+        return False
+    if after[0] in _ORDER and _ORDER.index(after[0]) < _ORDER.index(before[0]):
+        return False
+    if after[0] == "mixed":
+        return False
+    if kind_of_python(entry) is not None:
+        with np.errstate(all="ignore"):
+            return bool(np.asarray(entry).astype(after[1]) == entry)
+    return before[1].kind in "bi" and after[1] == np.float64

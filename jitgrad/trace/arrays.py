@@ -106,9 +106,10 @@ def dtype_of(ctx: Context, x: Any) -> np.dtype:
     return x.dtype if found == "numpy" else PYTHON_DTYPES[found]
 
 
-def _undecided(ctx: Context, x: AnyOf) -> Exception:
-    """Return the error for a number whose type must be known, and depends on data."""
-    names = [kind(c) if kind(c) != "numpy" else str(dtype_of(ctx, c)) for c in x.choices[:2]]
+def _undecided(ctx: Context, x: AnyOf | ListRef, names: Sequence[str] = ()) -> Exception:
+    """Return the error for a number, or a list of numbers, whose type must be known, and depends on data."""
+    if isinstance(x, AnyOf):
+        names = [kind(c) if kind(c) != "numpy" else str(dtype_of(ctx, c)) for c in x.choices[:2]]
     made = ctx.error("JG239", first=names[0], second=names[1])
     made.undecided = x
     return made
@@ -308,9 +309,7 @@ def as_array(ctx: Context, x: Any, dtype: np.dtype | type | None = None) -> Valu
             packed = PACKED.get(ctx.list_kinds.get(x.cell, "")) if isinstance(x, ListRef) else None
             if packed is not None:
                 if dtype is None and "int" in packed:
-                    made = ctx.error("JG239", first="int", second="float")
-                    made.undecided = x
-                    raise made
+                    raise _undecided(ctx, x, ["int", "float"])  # type: ignore[arg-type]
                 value = load(ctx.g, value, [Span(0, 1, value.shape[0]), Pick(0)])
         else:
             common = common_dtype(ctx, items)

@@ -94,6 +94,7 @@ class Branches(Context):
     def __init__(self, graph: Graph, obligations: Obligations) -> None:
         super().__init__(graph)
         self.obligations = obligations
+        obligations.where = lambda: self.location
         self.frames: list[Frame] = []
         self.depth = 0
         self.roots: list[Any] = []

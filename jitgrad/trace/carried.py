@@ -307,7 +307,7 @@ class Carried(Fitting):
                 self._need(keys, [old.name, cell.name])
                 raise self._refused([old.name, cell.name])
             for other in moved:
-                new |= obligations.relate(home, other, keys)
+                new |= obligations.relate(home, other, keys, self.location)
         if old in ev.read_only:
             raise self._refused([old.name])
         return new
@@ -324,5 +324,6 @@ class Carried(Fitting):
             raise Restart(fresh, f"a loop carries {' or '.join(n or 'an array' for n in names)}, stored to in it")
 
     def _refused(self, names: Iterable[str]) -> Exception:
-        made: Exception = self.ev.error("JG241", names=" and ".join(sorted({n or "an array" for n in names})))
+        known = " and ".join(sorted({n or "an array" for n in names}))
+        made: Exception = self.ev.error("JG241", names=known, where=f"the loop at {self.location}")
         return made

@@ -381,7 +381,7 @@ class Evaluator(Branches):
                 return
             if not fresh:
                 names = " and ".join(sorted({c.name or "an array" for c in (cell, *hit)}))
-                raise self.error("JG241", names=names)
+                raise self.error("JG241", names=names, where=self.obligations.lines(cell, hit))
         raise Restart(fresh, f"a store to {cell.name or 'an array'} may be seen through another name")
 
     def refuse(self, found: Poison, name: str) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.memory import Span
 from jitgrad.graph.types import ArrayType, ListType
+from jitgrad.location import Location
 from jitgrad.trace.abstract import (
     UNBOUND,
     Abstract,
@@ -32,9 +33,8 @@ from jitgrad.trace.abstract import (
     Scalar,
     TaggedRef,
 )
-from jitgrad.trace.alternatives import NumberType, is_any_number, joined_form, joined_type, number_type
+from jitgrad.trace.alternatives import NumberType, convertible, is_any_number, joined_form, joined_type, number_type
 from jitgrad.trace.arrays import array_type, describe, dtype_of, is_number, kind
-from jitgrad.trace.context import kind_of_python
 from jitgrad.trace.frame import State, looking_at
 from jitgrad.trace.identity import joined_options, known_option, options_of
 from jitgrad.trace.inspection import cells_of, same, undefined, values_in
@@ -56,7 +56,6 @@ PEELS = 2
 _FEW_TRIPS = 256
 # Length of the path to a tuple inside tuples that change their types: a chain of pairs has no end.
 _DEEP = 5
-_ORDER = ["bool", "int", "float", "complex"]
 Get = Callable[[State], Any]
 
 
@@ -100,6 +99,7 @@ class Fitting:
 
     chosen: dict[Any, Part]
     homes: dict[Any, Cell]
+    location: Location | None
 
     def _choices_fit(self, part: Part, found: Any, back: State) -> bool:
         raise NotImplementedError
@@ -185,11 +185,18 @@ class Fitting:
         if isinstance(head, Value):
             if isinstance(found, Value) and found.type == head.type:
                 return not isinstance(head.type, ListType) or self._same_kinds(path)
+            if isinstance(found, Poison):
+                self.ev.refuse(found, part.name or "an array")
             raise self.ev.error("JG900", what=f"what {part.name or 'an array'} holds changes its type in a loop")
         if isinstance(found, Maybe) and not isinstance(head, Maybe):
             self.widen[path] = Poison("it may be unbound after a trip of the loop")
             return False
-        if part.path in self.chosen:
+        held = cells_of(found) if isinstance(found, Ref | TaggedRef | OneOf) else []
+        unknown = next((p for c in held if isinstance(p := back.heap.get(c), Poison)), None)
+        if unknown is not None:
+            self.widen[path] = unknown
+            return False
+        if path in self.chosen:
             return self._choices_fit(part, found, back)
         if part.slot and isinstance(head, OneOf):
             return self._ways_fit(part, found, back)
@@ -337,7 +344,7 @@ class Fitting:
             self.widen[part.path] = ("number", joined)
             return False
         entry = self.entry.locals.get(part.name) if part.path[0] == "L" else None
-        if part.path in self.converted or not _convertible(entry, before[0], after[0]):
+        if part.path in self.converted or not convertible(entry, before[0], after[0]):
             (name, dtype), (then, later) = before[0], after[0]
             raise NeedPeel(part.name, f"it is {dtype} ({name}), and {later} ({then}) after a trip")
         self.converted[part.path] = part.name
@@ -437,7 +444,7 @@ class Fitting:
             for other, keys in near.items():
                 # What the body made itself is another array in the next trip.
                 known = other in self.entry.heap or other in self.homes.values()
-                new |= obligations.relate(head, other, {*keys, self.whole}) and known
+                new |= obligations.relate(head, other, {*keys, self.whole}, self.location) and known
         return new
 
     def _tell_apart(self, back: State) -> bool:
@@ -451,22 +458,8 @@ class Fitting:
             for i, (part, cell) in enumerate(given):
                 for other, its in given[:i]:
                     if cell is its or its in obligations.near(cell):
-                        new |= obligations.relate(part.head.cell, other.head.cell, [self.whole])
+                        new |= obligations.relate(part.head.cell, other.head.cell, [self.whole], self.location)
         return new
-
-
-def _convertible(entry: Any, before: tuple[str, Any], after: tuple[str, Any]) -> bool:
-    """Whether a number at entry can stand as the type of later trips without another value."""
-    if before[0] not in _ORDER:
-        return False
-    if after[0] in _ORDER and _ORDER.index(after[0]) < _ORDER.index(before[0]):
-        return False
-    if after[0] == "mixed":
-        return False
-    if kind_of_python(entry) is not None:
-        with np.errstate(all="ignore"):
-            return bool(np.asarray(entry).astype(after[1]) == entry)
-    return before[1].kind in "bi" and after[1] == np.float64
 
 
 def _alike(a: Ref, b: Ref) -> bool:

@@ -18,6 +18,7 @@ from jitgrad.graph.ir import Block, Value
 from jitgrad.graph.ops.memory import Span
 from jitgrad.graph.ops.shape import move_axes
 from jitgrad.graph.types import BOOL, INT64, ArrayType, ListType, Type
+from jitgrad.location import Location
 from jitgrad.trace.abstract import (
     UNBOUND,
     AnyOf,
@@ -78,11 +79,12 @@ class Header(Carried):
         Which of them it surely is after a trip, where it is one.
     """
 
-    def __init__(self, ev: Any, key: Any, entry: State, forced: frozenset[str]) -> None:
+    def __init__(self, ev: Any, key: Any, entry: State, forced: frozenset[str], location: Location | None) -> None:
         self.ev = ev
         self.key = key
         self.entry = entry
         self.forced = forced
+        self.location = location
         self.widen: dict[Any, Any] = {}
         self.converted: dict[Any, str] = {}
         self.phis: dict[Any, Cell] = {}
@@ -387,7 +389,7 @@ class Header(Carried):
         g = self.ev.g
         with self.ev.scope(self.behind):
             made = g.list_to_array(rows, g.list_length(rows))
-            return move_axes(g, made, np.argsort(resized.order).tolist())
+            return move_axes(g, made, resized.back)
 
     def _object(self, path: Any, v: Any, get: Get, name: str) -> Any:
         """Return a list, dict or object that is another one in each trip, of the same structure."""

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from jitgrad.graph.ir import Block, Value
-from jitgrad.graph.types import INT64, ArrayType, ListType, Type
+from jitgrad.graph.ops.shape import move_axes
+from jitgrad.graph.types import INT64, ArrayType, Type
 from jitgrad.location import Location
 from jitgrad.trace.abstract import Box, Cell, Poison, Ref, Reshape, TaggedRef
 from jitgrad.trace.arrays import array_type, read
@@ -25,6 +26,7 @@ from jitgrad.trace.frame import State
 from jitgrad.trace.identity import identify, joined_options, option_of, options_of
 from jitgrad.trace.inspection import cells_of, form_of, same, values_in
 from jitgrad.trace.obligations import Obligations
+from jitgrad.trace.resizing import Resized
 
 __all__ = ["Edge", "Joining", "Slot", "name_of"]
 
@@ -240,23 +242,29 @@ class Joining:
 
     def _by_rows(self, given: dict[int, Value], name: str) -> Value | None:
         types = [v.type for v in given.values()]
-        if not all(isinstance(t, ArrayType) and t.shape for t in types):
+        if not all(isinstance(t, ArrayType) and t.shape for t in types) or len({t.rank for t in types}) > 1:  # type: ignore[union-attr]
             return None
-        rows = {ArrayType(t.dtype, t.shape[1:]) for t in types}  # type: ignore[union-attr]
-        if len(rows) > 1 or not all(
-            self.outer(d, k) for t in rows for d in t.shape if isinstance(d, Value) for k in given
-        ):
+        ways = (Resized(axis, types[0].rank) for axis in range(types[0].rank))  # type: ignore[union-attr]
+        along = next((w for w in ways if self._alike_but_along(w, given)), None)
+        if along is None:
             return None
         g = self.ctx.g
         lists = {}
         for k, v in given.items():
             with self.on(k):
-                lists[k] = g.list_from_array(v)
-        items = self.slot(ListType(rows.pop()), lists, name)
+                lists[k] = g.list_from_array(move_axes(g, v, along.order))
+        items = self.slot(along.carried(types[0]), lists, name)  # type: ignore[arg-type]
         block, g.block = g.block, self.behind
-        made: Value = g.list_to_array(items, g.list_length(items))
+        made = move_axes(g, g.list_to_array(items, g.list_length(items)), along.back)
         g.block = block
         return made
+
+    def _alike_but_along(self, way: Resized, given: dict[int, Value]) -> bool:
+        """Whether arrays have rows of one type that is known outside of their edges."""
+        rows = {way.carried(v.array) for v in given.values()}
+        return len(rows) == 1 and all(
+            self.outer(d, k) for t in rows for d in t.element.shape if isinstance(d, Value) for k in given
+        )
 
     def _sized_inside(self, given: dict[int, Value]) -> bool:
         """Whether arrays have a size that nobody knows outside of their edges."""

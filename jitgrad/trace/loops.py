@@ -145,7 +145,8 @@ def _loop(ev: Any, node: LoopNode, frame: Frame, key: Any, peeled: int) -> Outco
             pass
         except NeedPeel as need:
             if peeled >= PEELS:
-                raise ev.error("JG243", name=need.name, why=need.why) from None
+                where = frame.tree.flow.blocks[node.header].location
+                raise ev.error("JG243", name=need.name, why=need.why, where=where) from None
             _reset(ev, block, mark, location, depth, frames)
             return _peel(ev, node, frame, key, start, peeled)
         _reset(ev, block, mark, location, depth, frames)
@@ -193,7 +194,7 @@ def _unrolled(ev: Any, node: LoopNode, frame: Frame) -> Outcome:
 def _symbolic(ev: Any, node: LoopNode, frame: Frame, key: Any, start: State, peeled: int) -> Outcome:
     flow = frame.tree.flow
     head = node.body
-    header = Header(ev, key, start, flow.stored[node.header])
+    header = Header(ev, key, start, flow.stored[node.header], flow.blocks[node.header].location)
     header.wanted = flow.live_in[node.header]
     header.may_peel = peeled < PEELS
     forms = [_general]

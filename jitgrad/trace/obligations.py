@@ -6,10 +6,11 @@ has a copy alive, which `Branches` and the evaluator ask here before each store.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from jitgrad.location import Location
 from jitgrad.trace.abstract import Cell
 
 __all__ = ["Obligations"]
@@ -27,16 +28,23 @@ class Obligations:
         Keys of merges that must be traced as tagged choices.
     twins : dict of Cell to set of Cell
         For those of which NumPy has one array where there are several here: all of them.
+    where : callable
+        Returns the line being traced.
+    places : dict of frozenset of Cell to Location
+        The line that made two cells perhaps one array; of one that stands for a list's arrays, where it got the first.
     """
 
     related: dict[Cell, dict[Cell, set[Any]]] = field(default_factory=dict)
     tagged: set[Any] = field(default_factory=set)
     twins: dict[Cell, set[Cell]] = field(default_factory=dict)
+    where: Callable[[], Location | None] = lambda: None
+    places: dict[frozenset[Cell], Location | None] = field(default_factory=dict)
 
     def forget(self) -> None:
         """Forget what is said of cells: a trace begins again."""
         self.related.clear()
         self.twins.clear()
+        self.places.clear()
 
     def unite(self, a: Cell, b: Cell) -> None:
         """Record that two cells are one array, each with a copy of its own."""
@@ -44,27 +52,34 @@ class Obligations:
         both = self.twins.get(a, {a}) | self.twins.get(b, {b})
         self.twins |= dict.fromkeys(both, both)
 
-    def relate(self, a: Cell, b: Cell, keys: Iterable[Any]) -> bool:
-        """Record that two cells may be one array; return whether that is new."""
+    def relate(self, a: Cell, b: Cell, keys: Iterable[Any], at: Location | None = None) -> bool:
+        """Record that two cells may be one array, as a line decides; return whether that is new."""
         if a is b:
             return False
+        self.places.setdefault(frozenset((a, b)), at or self.where())
         new = b not in self.related.get(a, {})
         self.related.setdefault(a, {}).setdefault(b, set()).update(keys)
         self.related.setdefault(b, {}).setdefault(a, set()).update(keys)
         return new
 
-    def relate_all(self, a: Cell, b: Cell, keys: Iterable[Any]) -> None:
+    def relate_all(self, a: Cell, b: Cell, keys: Iterable[Any], at: Location | None = None) -> None:
         """Record that a cell may be the same array as another, and as all that that one may be."""
-        self.relate(a, b, keys)
+        self.relate(a, b, keys, at)
         for other, its in list(self.near(b).items()):
-            self.relate(a, other, {*its, *keys})
+            self.relate(a, other, {*its, *keys}, self.places.get(frozenset((b, other))))
 
     def hold(self, holder: Cell, cells: Iterable[Cell]) -> None:
         """Record that a list that grows holds arrays: it has copies, which must not come to differ from them."""
         if holder.arrays is None:
             holder.arrays = Cell(holder.name)
+        first = self.places.setdefault(frozenset((holder.arrays,)), self.where())
         for cell in cells:
-            self.relate_all(holder.arrays, cell, [])
+            self.relate_all(holder.arrays, cell, [], first)
+
+    def lines(self, cell: Cell, others: Iterable[Cell]) -> str:
+        """Return the lines that made a cell perhaps one array with others, for people."""
+        found = (self.places.get(frozenset((c, o))) for c in self.twins.get(cell, {cell}) for o in others)
+        return " and ".join(dict.fromkeys(str(p) for p in found if p is not None))
 
     def near(self, cell: Cell) -> dict[Cell, set[Any]]:
         """Return the cells that may be the same array as this one."""

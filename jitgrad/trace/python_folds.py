@@ -155,7 +155,12 @@ def folded(ctx: Context, it: Any, count: Any, first: int, start: Any, step: Call
                 k = Scalar(g.add(body.args[0], ctx.constant(first, np.int64)), "int", first, None)
             made = step(number_of(t, body.args[1:]), item_at(ctx, it, k))
             if not is_any_number(made):
-                raise ctx.error("JG243", name="the result of a fold", why=f"it is {describe(made)} after an item")
+                raise ctx.error(
+                    "JG243",
+                    name="the result of a fold",
+                    why=f"it is {describe(made)} after an item",
+                    where=ctx.location,
+                )
             joined = joined_type([t, number_type(ctx, made)])
             if joined == t:
                 body.yields = [_part(ctx, made, t, p) for p in parts]

@@ -25,6 +25,11 @@ class Resized:
         """The axes, that along which the length changes first."""
         return (self.axis, *(k for k in range(self.rank) if k != self.axis))
 
+    @property
+    def back(self) -> tuple[int, ...]:
+        """The permutation that undoes `order`."""
+        return tuple(self.order.index(k) for k in range(self.rank))
+
     def carried(self, t: ArrayType) -> ListType:
         """Return the type of the list that is carried for an array."""
         return ListType(ArrayType(t.dtype, tuple(t.shape[k] for k in self.order[1:])))

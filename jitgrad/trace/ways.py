@@ -23,8 +23,8 @@ from jitgrad.trace.frame import State
 from jitgrad.trace.inspection import same
 
 __all__ = [
-    "MANY_WAYS", "choices_of", "each_choice", "flag_of", "narrow", "narrowed", "occurs", "one_within", "packed_ways", "put",
-    "sort_of", "way_of", "which_hold",
+    "MANY_WAYS", "choices_of", "each_choice", "flag_of", "narrow", "narrowed", "occurs", "one_within",
+    "packed_ways", "put", "sort_of", "way_of", "which_hold",
 ]  # fmt: skip
 
 
