@@ -286,7 +286,7 @@ def printing(x):
     return x
 
 
-@refused("JG239", X, at="max([x], [1], key=sum)")
+@refused("JG239", 1.0, at="max([x], [1], key=sum)")
 def one_of_two_lists(x):
     return max([x], [1], key=sum)
 

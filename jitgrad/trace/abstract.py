@@ -129,9 +129,11 @@ class Cell:
         The cell that holds which of the options it is, an int; their number where it is none of them.
     arrays : Cell or None
         For a list that grows, which holds values: stands for the arrays that Python's list holds.
+    any_length : bool
+        Whether its options may be of other lengths than it.
     """
 
-    __slots__ = ("argument", "arrays", "like", "name", "options", "which")
+    __slots__ = ("any_length", "argument", "arrays", "like", "name", "options", "which")
 
     def __init__(self, name: str = "", argument: int | None = None, like: int | None = None) -> None:
         self.name = name
@@ -140,6 +142,7 @@ class Cell:
         self.options: tuple[Ref, ...] = ()
         self.which: Cell | None = None
         self.arrays: Cell | None = None
+        self.any_length = False
 
     def __repr__(self) -> str:
         return f"<cell {self.name}>"

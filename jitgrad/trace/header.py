@@ -365,6 +365,7 @@ class Header(Carried):
 
         carried = t if resized is None else resized.carried(t)
         made = self._slot(carried, init, lambda s: each_choice(ev, get(s), content), name)
+        cell.any_length = resized is not None
         self.heap[cell] = made if resized is None else self._of_rows(made, resized)
         with looking_at(ev, self.entry.heap):
             options = joined_options([*(options_of(ev, c) for c in choices_of(v)), self.options.get(path, ())])

@@ -115,7 +115,7 @@ def explained(a: Cell, b: Cell) -> bool:
 
 
 def _names_all(cell: Cell) -> bool:
-    return cell.which is not None and UNKNOWN not in cell.options
+    return cell.which is not None and not cell.any_length and UNKNOWN not in cell.options
 
 
 def spread(ctx: Context, x: Ref | TaggedRef) -> Ref | TaggedRef:

@@ -167,4 +167,4 @@ def clipped_items(x: np.ndarray, n: int) -> Any:
     for k in range(n):
         xs.append(max(0, x[k % 3]))
     a = np.array(xs)
-    return (a * a / 2.0).sum() + 0.5 * np.sum(xs), a
+    return (a * a / 2.0).sum() + 0.5 * np.sum(xs)

@@ -24,6 +24,7 @@ import jitgrad
 from jitgrad.api import Transformed
 from jitgrad.transform import Transform
 from tests.programs import (
+    bank_aliases,
     bank_choices,
     bank_classes,
     bank_control,
@@ -53,7 +54,16 @@ from tests.programs.harness import (
 )
 from tests.test_second_order import weighted
 
-assert bank_choices and bank_classes and bank_control and bank_finance and bank_loops and bank_models and bank_numerics
+assert (
+    bank_aliases
+    and bank_choices
+    and bank_classes
+    and bank_control
+    and bank_finance
+    and bank_loops
+    and bank_models
+    and bank_numerics
+)
 assert bank_science and bank_short and bank_sizes and bank_states and bank_stores and bank_textbook
 
 # An argument of one of these names counts trips of a loop.

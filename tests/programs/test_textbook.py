@@ -11,6 +11,7 @@ import pytest
 
 import jitgrad
 from tests.programs import (
+    bank_aliases,
     bank_choices,
     bank_control,
     bank_numerics,
@@ -23,6 +24,7 @@ from tests.programs.harness import PROGRAMS, Program, check
 from tests.programs.known import KNOWN, Known
 
 BANKS: list[types.ModuleType] = [
+    bank_aliases,
     bank_choices,
     bank_control,
     bank_numerics,

@@ -1,0 +1,128 @@
+"""Arrays that a loop carries as choices, and arrays whose length changes in it: identity, types, what stays refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import jitgrad
+from jitgrad import UnsupportedError
+
+X = np.array([0.5, -1.25, 2.0])
+
+
+def _exchanged(x: np.ndarray, y: np.ndarray, n: int) -> Any:
+    for i in range(n):
+        if x[i] > 0.0:
+            x, y = y, x
+        x[0] += 1.0
+    return x, y
+
+
+def _last_positive(x: np.ndarray, y: np.ndarray, n: int) -> Any:
+    kept = x
+    for i in range(n):
+        kept = y if y[i] > 0.0 else kept * 2.0
+        kept[i] -= 0.25
+    return kept, x[0] + y[1]
+
+
+@pytest.mark.parametrize("function", [_exchanged, _last_positive])
+@pytest.mark.parametrize("n", [0, 1, 2, 3])
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_results_are_the_arrays_that_python_returns(function: Callable[..., Any], n: int, sign: float) -> None:
+    """The caller's arrays come back as themselves where Python returns them, with what was stored into them."""
+    seen = []
+    for f in (function, jitgrad.jit(function)):
+        x, y = sign * X, np.array([0.25, 1.5, -0.75])
+        made = f(x, y, n)
+        seen.append(([[r is a for a in (x, y)] for r in made], [np.asarray(r) for r in made], [x, y]))
+    (want_ids, want, want_args), (got_ids, got, got_args) = seen
+    assert got_ids == want_ids
+    for g, w in zip(got + got_args, want + want_args, strict=True):
+        np.testing.assert_array_equal(g, w)
+
+
+def _exchanged_often(x: np.ndarray, n: int) -> Any:
+    u, v = x.copy(), 2.0 * x
+    for _ in range(n):
+        if u[0] > v[0]:
+            u, v = v, u
+        u[1] += 0.5 * v[2]
+    return (u * v).sum()
+
+
+def _grows(x: np.ndarray, n: int) -> Any:
+    a = x
+    for _ in range(n):
+        a = np.append(a, 0.5 * a[-1])
+    return a.sum()
+
+
+@pytest.mark.parametrize("function", [_exchanged_often, _grows])
+def test_one_compile_for_all_counts_of_trips(function: Callable[..., Any]) -> None:
+    gradient = jitgrad.grad(function)
+    for n in (0, 1, 2, 7, 40):
+        got = gradient(X, n)
+        steps = np.eye(3) * 1e-6
+        want = [(function(X + d, n) - function(X - d, n)) / 2e-6 for d in steps]
+        np.testing.assert_allclose(got, want, rtol=1e-6, atol=1e-8)
+    assert gradient.stats()["compiled"] == 1
+
+
+def _store_through_a_shorter_view(x: np.ndarray, n: int) -> Any:
+    r = x
+    for _ in range(n):
+        r = r[1:]
+        r[:1] = 7.0
+    return x.sum()
+
+
+def _item_of_a_list(x: np.ndarray, n: int) -> Any:
+    out = []
+    for k in range(n):
+        out.append(x * k)
+    out[1][0] = 5.0
+    return np.array(out)
+
+
+@pytest.mark.parametrize(
+    ("function", "other"),
+    [(_store_through_a_shorter_view, "for _ in range(n):"), (_item_of_a_list, "out.append(x * k)")],
+)
+def test_a_refused_store_names_both_lines(function: Callable[..., Any], other: str) -> None:
+    with pytest.raises(UnsupportedError, match="JG241") as caught:
+        jitgrad.jit(function)(X.copy(), 3)
+    assert caught.value.location is not None
+    named = re.findall(r"test_carried\.py:(\d+)", str(caught.value).split("\n")[0])
+    lines = Path(__file__).read_text().split("\n")
+    assert any(other in lines[int(number) - 1] for number in named), str(caught.value)
+
+
+def test_an_array_that_changes_its_rank_is_refused_with_the_loop() -> None:
+    def function(x: np.ndarray, n: int) -> Any:
+        for _ in range(n):
+            x = x[None]
+        return x
+
+    with pytest.raises(UnsupportedError, match=r"JG243: x changes its type in a loop \(.*test_carried\.py:\d+\)"):
+        jitgrad.jit(function)(X, 3)
+
+
+def test_a_list_of_ints_or_floats_makes_the_array_that_numpy_makes() -> None:
+    def function(x: np.ndarray, n: int) -> Any:
+        xs = []
+        for k in range(n):
+            xs.append(max(0, x[k]))
+        return np.array(xs)
+
+    compiled = jitgrad.jit(function)
+    for x, n in ((X, 3), (-np.abs(X), 3), (-np.abs(X), 0), (np.abs(X), 2)):
+        got, want = compiled(x, n), function(x, n)
+        assert got.dtype == want.dtype
+        np.testing.assert_array_equal(got, want)
