@@ -38,7 +38,7 @@ def arguments_exchanged_if(x: np.ndarray, y: np.ndarray, n: int) -> Any:
 
 
 @program((A, 0), (B, 2), (C, 6), wrt=0)
-def three_buffers(x: np.ndarray, n: int) -> Any:
+def three_buffers_in_turn(x: np.ndarray, n: int) -> Any:
     """Three buffers go round in odd trips, one may be another's second name, a break leaves in the middle."""
     a, b, c = x.copy(), 2.0 * x, 3.0 * x
     k = 0
@@ -53,7 +53,7 @@ def three_buffers(x: np.ndarray, n: int) -> Any:
         b[0] *= 0.9
         if b[2] > 20.0:
             break
-    return a, b, c
+    return a.copy(), b.copy(), c.copy()
 
 
 @program((A, 0), (B, 3), (C, 5), wrt=0)
@@ -80,7 +80,7 @@ def copied_at_times(x: np.ndarray, n: int) -> Any:
             b = a.copy()
         b[i % 3] += x[1] * a[2]
         a[0] *= 1.1
-    return a, b
+    return a.copy(), b.copy()
 
 
 @program((M, 0), (M[::-1].copy(), 1), (-M, 5), wrt=0)
