@@ -170,7 +170,11 @@ def test_parts_that_run_backwards(n: int, dtype: str) -> None:
         turned = load(g, x, [Span(last, -1, size)])
         made = [store(g, y, turned, [Span(1, 1, size)]), store(g, y, straight, [Span(size, -1, size)])]
         made += [store(g, y, turned, [Span(last, -1, size)]), add_to(g, y, turned, [Span(size, -1, size)])]
-        return [*made, g.reduce_max(turned, axes=(0,)), g.reduce_sum(g.cast(turned, dtype=np.dtype("int64")), axes=(0,))]
+        return [
+            *made,
+            g.reduce_max(turned, axes=(0,)),
+            g.reduce_sum(g.cast(turned, dtype=np.dtype("int64")), axes=(0,)),
+        ]
 
     rng = np.random.default_rng(n)
     x, y = draw(rng, dtype, n), draw(rng, dtype, n + 3)

@@ -121,21 +121,21 @@ def _store(r: Context, op: Op) -> Value | None:
         if before is not None and not visible and r.once(a) and same(known(r, index_of(before)), index):
             return store(r.g, before.operands[0], v, index)
     elif not visible:
-        # What is added to a part that was filled with zeros is what the part holds; to another part just stored, the sum.
+        # What is added to a part that was just stored is stored with it; added to zeros, it is what the part holds.
         before = made_by(a, "store")
         place = None if before is None or before.attrs.get("visible") or not r.once(a) else known(r, index_of(before))
         axes = None if place is None else turned(r, place, index)
         if before is not None and place is not None and axes is not None:
-            held = before.operands[1]
-            if _is_zero(r, held):
+            kept = before.operands[1]
+            if _is_zero(r, kept):
                 return store(r.g, before.operands[0], v, index)
-            if held.type == v.type:
+            if kept.type == v.type:
                 # Memory is walked forwards where either of the two did.
                 if _backwards(place) > _backwards(index):
-                    held, place = _flipped(r, held, axes), index
+                    kept, place = _flipped(r, kept, axes), index
                 else:
                     v = _flipped(r, v, axes)
-                return store(r.g, before.operands[0], r.g.add(held, v), place)
+                return store(r.g, before.operands[0], r.g.add(kept, v), place)
         elif a.op is not None and a.op.name in ("store", "addto"):
             held = _written(r, a, index)
             if held is not None and _is_zero(r, held):
