@@ -74,6 +74,20 @@ def test_numbers_of_a_triangular_nest_fill_one_array() -> None:
     check_derivatives(graph, [np.linspace(0.1, 0.9, 6)], np.random.default_rng(1))
 
 
+def test_numbers_that_take_long_are_computed_once() -> None:
+    def build(g: Builder, x: Value) -> Sequence[Value]:
+        def step(k: Value, s: Value) -> Sequence[Value]:
+            return [g.subtract(s, g.multiply(g.sin(s), g.divide(g.exp(s), g.add(g.cos(s), 3.0))))]
+
+        return loop(g, 5, [x], step)
+
+    graph = program([FLOAT64], build)
+    made = adjoint(graph, [0])
+    names = [op.name for op in made.walk()]
+    assert [names.count(name) for name in ("sin", "cos", "exp")] == [1, 1, 1]
+    check_derivatives(graph, [0.4], np.random.default_rng(0))
+
+
 def test_what_data_decides_is_a_list() -> None:
     def build(g: Builder, x: Value) -> Sequence[Value]:
         def outer(i: Value, s: Value) -> Sequence[Value]:

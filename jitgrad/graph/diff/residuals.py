@@ -6,7 +6,7 @@ program is extended so that it saves the value. The first of these that holds is
 1. the value belongs to no region: it is at hand everywhere; a value of an outer region is made there;
 2. it is at hand already: made before, or an array put back to this version by undoing stores;
 3. it is the index of the iteration, or comes from other values by cheap ops (elementwise, shapes) that need at most
-   one new saved value;
+   one new saved value; none, if it is a number that takes long (`is_dear`);
 4. it is a load from an array, or a get from a list, that is at hand in the right version at this moment;
 5. it is saved: one container a saved value. In loops whose trip counts are known before the outermost one starts, an
    array indexed by the iterations; where the sum of what their iterations compute is known, as in triangular loops and
@@ -26,7 +26,7 @@ from typing import overload
 import numpy as np
 
 from jitgrad.graph.builder import Builder
-from jitgrad.graph.diff.cut import CHEAP, NO_PLAN, Plan
+from jitgrad.graph.diff.cut import CHEAP, NO_PLAN, Plan, is_dear
 from jitgrad.graph.diff.frames import Frame, Nest
 from jitgrad.graph.diff.tapes import (
     Cursor,
@@ -290,6 +290,8 @@ class Residuals:
                 found = leaf if found is None else x
                 if found is x:
                     break
+            if found is not None and op is not None and is_dear(op):
+                found = x  # as many bytes as what it comes from
             leaves[x] = found
         return leaves.get(value)
 
