@@ -40,7 +40,9 @@ def _vectorises(loop: Op) -> bool:
     if loop.name != "for" or not _of_elements(body):
         return False
     # What one iteration needs of the last, but for sums, keeps them one after another.
-    for arg, given in zip(body.args[1:], body.yields, strict=True):
+    for arg, init, given in zip(body.args[1:], loop.operands[1:], body.yields, strict=True):
+        if init.op is not None and init.op.name == "load" and init.op.operands[0] in loop.operands:
+            continue  # an element of an array (`rotate.py`): such loops are unrolled at level full, and gain by it
         if is_scalar(arg) and arg.type.is_float and not _is_sum(body, arg, given) and given in _derived(body, [arg]):
             return False
     # Places that are data may be the same in two iterations.

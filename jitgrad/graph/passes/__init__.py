@@ -1,8 +1,8 @@
 """The passes over graphs, and the order they run in.
 
     graph -> dce -> (simplify -> cse -> licm -> promote -> dce) until nothing changes -> gather_sums -> again
-          -> store_into_fresh -> again -> take_apart -> again -> split_loops -> again -> turn_arrays
-          -> exchange_buffers -> graph
+          -> store_into_fresh -> again -> take_apart -> again -> split_loops -> again -> carry_elements -> again
+          -> turn_arrays -> exchange_buffers -> graph
 
 In: a graph that verifies. Out: the same graph object, which computes the same bits and raises the same errors with
 fewer ops; the passes from `gather_sums` on may take sums in another order. A pass is a function `name(graph) -> bool`
@@ -24,12 +24,14 @@ from jitgrad.graph.passes.gather import gather_sums
 from jitgrad.graph.passes.layout import turn_arrays
 from jitgrad.graph.passes.licm import licm, licm_integers
 from jitgrad.graph.passes.promote import promote
+from jitgrad.graph.passes.rotate import carry_elements
 from jitgrad.graph.passes.scalars import small_arrays_to_scalars
 from jitgrad.graph.passes.simplify import simplify, simplify_integers
 from jitgrad.graph.passes.split import split_loops
 
 __all__ = [
     "PASSES",
+    "carry_elements",
     "cse",
     "dce",
     "exchange_buffers",
@@ -80,6 +82,8 @@ def optimise(graph: Graph) -> None:
         _until_quiet(graph)
     # After conditions have become selects and invariant things have left; promote then finds elements that stay.
     if split_loops(graph):
+        _until_quiet(graph)
+    if carry_elements(graph):
         _until_quiet(graph)
     # After all that: it counts how often what is left touches memory.
     if turn_arrays(graph):

@@ -19,7 +19,7 @@ from jitgrad.graph.passes.accesses import Access, Carried, carried_array
 from jitgrad.graph.passes.dependence import Dependence
 from jitgrad.graph.passes.rewriting import blocks_within
 from jitgrad.graph.passes.rules.context import Context
-from jitgrad.graph.passes.rules.ranges import Sum, bound, last_of, sum_of
+from jitgrad.graph.passes.rules.ranges import Sum, bound, emit_sum, last_of, number_of
 from jitgrad.graph.passes.survey import surveyed
 from jitgrad.graph.primitive import PRIMITIVES
 from jitgrad.graph.types import INT64, ArrayType, Dim
@@ -94,13 +94,13 @@ def _fill_less(r: Context, block: Block, loop: Op, position: int, stores: list[O
     (body,) = loop.regions
     pick = index_of(stores[0])[axis]
     assert isinstance(pick, Pick)
-    row = _number(r, pick.at)
+    row = number_of(r, pick.at)
     factor = row.terms.get(body.args[0], 0)
     start = row.plus(Sum({body.args[0]: factor}), -1)
     end = start.plus(last_of(r, body.args[0]), factor)
     first, last = (start, end) if factor == 1 else (end, start)
     size = array.shape[axis]
-    rows = _number(r, size)
+    rows = number_of(r, size)
     behind = rows.plus(last, -1).plus(Sum({}, -1))
     if abs(factor) != 1 or first.terms or behind.terms or first.constant < 0 or behind.constant < 0:
         return
@@ -114,7 +114,7 @@ def _fill_less(r: Context, block: Block, loop: Op, position: int, stores: list[O
     for k, (low, high) in hole.items():
         g = Builder(body, stores[-1].location)
         within: list[Entry] = [pick if n == axis else Span(0, 1, d) for n, d in enumerate(array.shape)]
-        within[k] = Span(_emit(g, low), 1, _emit(g, high.plus(low, -1)))
+        within[k] = Span(emit_sum(g, low), 1, emit_sum(g, high.plus(low, -1)))
         left = broadcast_to(g, zero, part_shape(within))
         body.yields[position] = store(g, body.yields[position], left, within)
     g = Builder(Block(), loop.location)
@@ -134,11 +134,6 @@ def _fill_less(r: Context, block: Block, loop: Op, position: int, stores: list[O
 
 def _less(g: Builder, size: Dim, count: int) -> Dim:
     return size - count if isinstance(size, int) else g.subtract(size, g.constant(count, INT64.dtype))
-
-
-def _number(r: Context, x: Dim | None) -> Sum:
-    assert x is not None
-    return Sum({}, x) if isinstance(x, int) else sum_of(r, x)
 
 
 def _rows(array: Value, stores: list[Op]) -> int | None:
@@ -163,7 +158,7 @@ def _hole(r: Context, shape: tuple[Dim, ...], axis: int, stores: list[Op]) -> di
         return {}
     (k, *more) = along
     left = [ends for index in indices if (ends := _ends(r, index[k])) is not None]
-    low, high = Sum({}), _number(r, shape[k])
+    low, high = Sum({}), number_of(r, shape[k])
     if more or len(left) < len(indices):
         return None
     while left:
@@ -186,20 +181,11 @@ def _is_whole(e: Entry, size: Dim) -> bool:
 def _ends(r: Context, e: Entry) -> tuple[Sum, Sum] | None:
     """Return the first position of an entry and the one behind the last, None if it leaves some out."""
     if isinstance(e, Pick):
-        at = _number(r, e.at)
+        at = number_of(r, e.at)
         return at, at.plus(Sum({}, 1))
     if e.step not in (1, -1):
         return None
-    start, length = _number(r, e.start), _number(r, e.length)
+    start, length = number_of(r, e.start), number_of(r, e.length)
     if e.step == 1:
         return start, start.plus(length)
     return start.plus(length, -1).plus(Sum({}, 1)), start.plus(Sum({}, 1))
-
-
-def _emit(g: Builder, given: Sum) -> Dim:
-    """Return a sum as a number, or as the value that it is computed as."""
-    total: Dim = given.constant
-    for v, factor in given.terms.items():
-        term = v if factor == 1 else g.multiply(v, g.constant(factor, INT64.dtype))
-        total = term if isinstance(total, int) and total == 0 else g.add(term, total)
-    return total
