@@ -25,6 +25,7 @@ from jitgrad.graph.passes import (
     exchange_buffers,
     gather_sums,
     optimise,
+    record_states_once,
     split_loops,
     store_into_fresh,
 )
@@ -48,6 +49,7 @@ _BY_NAME = {
         dead_stores,
         exchange_buffers,
         gather_sums,
+        record_states_once,
         small_arrays_to_scalars,
         split_loops,
         store_into_fresh,

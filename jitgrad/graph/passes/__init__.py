@@ -1,8 +1,8 @@
 """The passes over graphs, and the order they run in.
 
-    graph -> dce -> (simplify -> cse -> licm -> promote -> dce) until nothing changes -> gather_sums -> again
-          -> store_into_fresh -> again -> take_apart -> again -> split_loops -> again -> carry_elements -> again
-          -> turn_arrays -> exchange_buffers -> graph
+    graph -> dce -> (simplify -> cse -> licm -> promote -> dce) until nothing changes -> record_states_once -> again
+          -> gather_sums -> again -> store_into_fresh -> again -> take_apart -> again -> split_loops -> again
+          -> carry_elements -> again -> turn_arrays -> exchange_buffers -> graph
 
 In: a graph that verifies. Out: the same graph object, which computes the same bits and raises the same errors with
 fewer ops; the passes from `gather_sums` on may take sums in another order. A pass is a function `name(graph) -> bool`
@@ -28,6 +28,7 @@ from jitgrad.graph.passes.rotate import carry_elements
 from jitgrad.graph.passes.scalars import small_arrays_to_scalars
 from jitgrad.graph.passes.simplify import simplify, simplify_integers
 from jitgrad.graph.passes.split import split_loops
+from jitgrad.graph.passes.states import record_states_once
 
 __all__ = [
     "PASSES",
@@ -40,6 +41,7 @@ __all__ = [
     "optimise",
     "prepare",
     "promote",
+    "record_states_once",
     "simplify",
     "split_loops",
     "store_into_fresh",
@@ -72,6 +74,8 @@ def optimise(graph: Graph) -> None:
     # After what loops only hand on has been taken out: an array that is an argument must stay that very value.
     if small_arrays_to_scalars(graph):
         dce(graph)
+        _until_quiet(graph)
+    if record_states_once(graph):
         _until_quiet(graph)
     if gather_sums(graph):
         _until_quiet(graph)
