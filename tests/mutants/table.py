@@ -315,14 +315,44 @@ MUTANTS = (
     Mutant(
         "the second sum into a place becomes a store too",
         "graph/passes/fresh.py",
-        'access.op.name == "addto" and not Dependence(r, carried).may_reach(access, access)',
-        'access.op.name == "addto"',
+        "return not any(dependence.may_reach(x, y) for x in sums for y in sums)",
+        "return True",
+    ),
+    Mutant(
+        "what the pieces of a row leave is not filled",
+        "graph/passes/fresh.py",
+        "for k, (low, high) in hole.items():",
+        "for k, (low, high) in list(hole.items())[1:]:",
+    ),
+    Mutant(
+        "an element is carried past other stores",
+        "graph/passes/rotate.py",
+        "if within is not None and _is_next(r, carried, write, read):",
+        "if within is not None:",
+    ),
+    Mutant(
+        "the record of states lacks the last one",
+        "graph/passes/states.py",
+        "full = store(g, record, loop.results[state], [Pick(rows), *whole])",
+        "full = store(g, record, loop.operands[state + 1], [Pick(rows), *whole])",
+    ),
+    Mutant(
+        "what was stored is read forwards although it is read backwards",
+        "graph/passes/rules/memory.py",
+        "        v = flip(r.g, v, axis)\n",
+        "        v = flip(r.g, flip(r.g, v, axis), axis)\n",
     ),
     Mutant(
         "a store under a condition is made though its place may be out of range",
         "graph/passes/rules/selects.py",
         "base.op not in region.ops and is_element(r, index_of(op), base.shape)",
         "base.op not in region.ops",
+    ),
+    Mutant(
+        "a load is repeated from a later version although its element has changed",
+        "graph/diff/later.py",
+        "return write.result if apart(r, known(r, index_of(write)), known(r, index_of(read))) else None",
+        "return write.result",
     ),
     Mutant(
         "a quotient that decides a branch is rounded otherwise",

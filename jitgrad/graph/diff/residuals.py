@@ -27,7 +27,7 @@ from typing import overload
 import numpy as np
 
 from jitgrad.graph.builder import Builder
-from jitgrad.graph.diff.cut import CHEAP, NO_PLAN, Plan, is_dear
+from jitgrad.graph.diff.cut import CHEAP, NO_PLAN, Plan, is_cheap, is_dear
 from jitgrad.graph.diff.frames import Frame, Nest
 from jitgrad.graph.diff.later import Later
 from jitgrad.graph.diff.tapes import (
@@ -53,6 +53,8 @@ __all__ = ["Residuals"]
 _READS = frozenset({"list_get", "list_length", "load"})
 # Versions of arrays that change: only what is at hand counts, they are never made again for the sake of a read.
 _VERSIONS = frozenset({"addto", "for", "if", "scatter", "scatter_add", "store", "while"})
+# So many versions of an array are looked at for one that still holds what a load reads.
+_LATER = 8
 
 
 class Residuals:
@@ -85,6 +87,7 @@ class Residuals:
         self.frames: dict[Block, Frame] = {}
         self.sites: list[Site] = []
         self._later = Later(nest.graph)
+        self._dear: dict[Block, dict[tuple[str, tuple[Value, ...]], Op]] = {}
         self._counts: dict[Op, Dim | None] = {}
         # For a region and the sizes of what its iterations fill.
         self._totals: dict[tuple[Block, tuple[Dim, ...]], Value] = {}
@@ -154,6 +157,13 @@ class Residuals:
         assert current is not None
         return current
 
+    def dear(self, block: Block) -> dict[tuple[str, tuple[Value, ...]], Op]:
+        """Return the ops of a region of the primal whose results are dear, by name and operands."""
+        found = self._dear.get(block)
+        if found is None:
+            found = self._dear[block] = {(op.name, tuple(op.operands)): op for op in block.ops if is_dear(op)}
+        return found
+
     # --- making a value
 
     def _emit_in(self, frame: Frame, emit: Callable[[Builder], Value]) -> Value:
@@ -222,7 +232,7 @@ class Residuals:
         stack, seen = [value], {value}
         while stack:
             op = stack.pop().op
-            if op is None or not (op.primitive.is_elementwise or op.name in CHEAP or op.name == "load"):
+            if op is None or not (is_cheap(op) or op.name == "load"):
                 continue
             parts = op.operands
             if op.name == "load" and self._readable(frame, op) is not None:
@@ -265,10 +275,17 @@ class Residuals:
 
     def _readable(self, frame: Frame, op: Op) -> Value | None:
         """Return the version at hand of the container that an op reads, or a later one that is the same there."""
-        version: Value | None = op.operands[0]
-        while version is not None and self.at_hand(frame, version) is None:
-            version = self._later.past(self.nest.home[version], version, op) if op.name == "load" else None
-        return version
+        version = op.operands[0]
+        if op.name != "load":
+            return None if self.at_hand(frame, version) is None else version
+        for _ in range(_LATER):
+            if self.at_hand(frame, version) is not None:
+                return version
+            following = self._later.past(self.nest.home[version], version, op)
+            if following is None:
+                break
+            version = following
+        return None
 
     def leaf(self, frame: Frame, value: Value) -> Value | None:
         """Return the one value to save so that `value` can be made again (itself if two were needed), None for none."""

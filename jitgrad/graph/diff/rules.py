@@ -59,7 +59,7 @@ def run_rule(residuals: Residuals, frame: Frame, op: Op, rule: Callable[[Builder
     finally:
         g.block = frame.block
     primal = dict(zip((*shadow.operands, *shadow.results), (*op.operands, *op.results), strict=True))
-    mapping = _done_forwards(frame, ops, primal)
+    mapping = _done_forwards(residuals.dear(frame.forward), ops, primal)
     mapping |= compare_forwards(residuals, frame, op, ops, [v for x in made for v in _values(x)], primal)
     if mapping:
         mapping = {v: residuals.get(frame, forward) for v, forward in mapping.items()}
@@ -81,16 +81,16 @@ def run_rule(residuals: Residuals, frame: Frame, op: Op, rule: Callable[[Builder
     return [_renamed(x, mapping) for x in made]
 
 
-def _done_forwards(frame: Frame, ops: list[Op], primal: dict[Value, Value]) -> dict[Value, Value]:
+def _done_forwards(
+    dear: dict[tuple[str, tuple[Value, ...]], Op], ops: list[Op], primal: dict[Value, Value]
+) -> dict[Value, Value]:
     """Return the dear numbers of a rule's code that the primal computes too: the cosine beside a sine."""
-    wanted = [op for op in ops if op.primitive.is_elementwise and is_dear(op) and all(v in primal for v in op.operands)]
     found = {}
-    for op in wanted:
-        operands = [primal[v] for v in op.operands]
-        same = (o for o in frame.ops if o.name == op.name and o.operands == operands and o.attrs == op.attrs)
-        known = next(same, None)
-        if known is not None:
-            found[op.result] = known.result
+    for op in ops:
+        if op.primitive.is_elementwise and is_dear(op) and all(v in primal for v in op.operands):
+            known = dear.get((op.name, tuple(primal[v] for v in op.operands)))
+            if known is not None and known.attrs == op.attrs:
+                found[op.result] = known.result
     return found
 
 

@@ -28,6 +28,9 @@ from jitgrad.graph.types import ArrayType
 
 __all__ = ["carry_elements"]
 
+# Arrays with more pairs of a load and a store are left alone.
+_PAIRS = 100
+
 
 def carry_elements(graph: Graph) -> bool:
     """Carry elements from the iteration that stores them to the next one."""
@@ -55,6 +58,8 @@ def _pair(r: Context, carried: Carried) -> tuple[Op, Op, list[Sum], list[Sum]] |
     That of the element in the first iteration, and that in the part that is stored, one for each of its axes.
     """
     (body,) = carried.loop.regions
+    if not 0 < len(carried.loads) * len(carried.stores) <= _PAIRS:
+        return None
     inside = {v for b in blocks_within(body) for op in b.ops for v in op.results}
     inside |= {v for b in blocks_within(body) for v in b.args}
     for read in carried.loads:
