@@ -6,13 +6,11 @@ elsewhere. A recurrence stores element i and reads element i - 1: what it read i
 
 from __future__ import annotations
 
-from jitgrad.graph.builder import Builder
 from jitgrad.graph.ir import Block, Graph, Op, Value
 from jitgrad.graph.ops.index import index_of
 from jitgrad.graph.passes.rules.context import Context
 from jitgrad.graph.passes.rules.places import apart, known
-from jitgrad.graph.passes.rules.ranges import survey_sums
-from jitgrad.graph.passes.simplify import survey
+from jitgrad.graph.passes.survey import surveyed
 
 __all__ = ["Later"]
 
@@ -40,8 +38,6 @@ class Later:
         if write is None:
             return None
         if self._context is None:
-            self._context = Context(Builder(Block()))
-            survey(self._graph, self._context)
-            survey_sums(self._context, self._graph)
+            self._context = surveyed(self._graph)
         r = self._context
         return write.result if apart(r, known(r, index_of(write)), known(r, index_of(read))) else None

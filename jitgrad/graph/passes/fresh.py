@@ -19,7 +19,7 @@ from jitgrad.graph.passes.accesses import Access, Carried, carried_array
 from jitgrad.graph.passes.dependence import Dependence
 from jitgrad.graph.passes.rewriting import blocks_within
 from jitgrad.graph.passes.rules.context import Context
-from jitgrad.graph.passes.rules.ranges import Sum, bound, emit_sum, last_of, number_of
+from jitgrad.graph.passes.rules.ranges import Sum, as_sum, bound, emit_sum, last_of
 from jitgrad.graph.passes.survey import surveyed
 from jitgrad.graph.primitive import PRIMITIVES
 from jitgrad.graph.types import INT64, ArrayType, Dim
@@ -94,13 +94,13 @@ def _fill_less(r: Context, block: Block, loop: Op, position: int, stores: list[O
     (body,) = loop.regions
     pick = index_of(stores[0])[axis]
     assert isinstance(pick, Pick)
-    row = number_of(r, pick.at)
+    row = as_sum(r, pick.at)
     factor = row.terms.get(body.args[0], 0)
     start = row.plus(Sum({body.args[0]: factor}), -1)
     end = start.plus(last_of(r, body.args[0]), factor)
     first, last = (start, end) if factor == 1 else (end, start)
     size = array.shape[axis]
-    rows = number_of(r, size)
+    rows = as_sum(r, size)
     behind = rows.plus(last, -1).plus(Sum({}, -1))
     if abs(factor) != 1 or first.terms or behind.terms or first.constant < 0 or behind.constant < 0:
         return
@@ -158,7 +158,7 @@ def _hole(r: Context, shape: tuple[Dim, ...], axis: int, stores: list[Op]) -> di
         return {}
     (k, *more) = along
     left = [ends for index in indices if (ends := _ends(r, index[k])) is not None]
-    low, high = Sum({}), number_of(r, shape[k])
+    low, high = Sum({}), as_sum(r, shape[k])
     if more or len(left) < len(indices):
         return None
     while left:
@@ -181,11 +181,11 @@ def _is_whole(e: Entry, size: Dim) -> bool:
 def _ends(r: Context, e: Entry) -> tuple[Sum, Sum] | None:
     """Return the first position of an entry and the one behind the last, None if it leaves some out."""
     if isinstance(e, Pick):
-        at = number_of(r, e.at)
+        at = as_sum(r, e.at)
         return at, at.plus(Sum({}, 1))
     if e.step not in (1, -1):
         return None
-    start, length = number_of(r, e.start), number_of(r, e.length)
+    start, length = as_sum(r, e.start), as_sum(r, e.length)
     if e.step == 1:
         return start, start.plus(length)
     return start.plus(length, -1).plus(Sum({}, 1)), start.plus(Sum({}, 1))

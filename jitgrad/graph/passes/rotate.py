@@ -21,7 +21,7 @@ from jitgrad.graph.passes.accesses import Access, Carried, carried_array
 from jitgrad.graph.passes.rewriting import Replacements, blocks_within
 from jitgrad.graph.passes.rules.context import Context, made_by
 from jitgrad.graph.passes.rules.places import apart
-from jitgrad.graph.passes.rules.ranges import Sum, bound, emit_sum, number_of
+from jitgrad.graph.passes.rules.ranges import Sum, as_sum, bound, emit_sum
 from jitgrad.graph.passes.survey import surveyed
 from jitgrad.graph.primitive import PRIMITIVES
 from jitgrad.graph.types import ArrayType
@@ -83,11 +83,11 @@ def _within(r: Context, write: Access, place: list[Sum]) -> list[Sum] | None:
     found = []
     for e, at in zip(index_of(write.op), place, strict=True):
         if isinstance(e, Pick):
-            if number_of(r, e.at) != at:
+            if as_sum(r, e.at) != at:
                 return None
             continue
-        offset = at.plus(number_of(r, e.start), -1)
-        behind = number_of(r, e.length).plus(offset, -1)
+        offset = at.plus(as_sum(r, e.start), -1)
+        behind = as_sum(r, e.length).plus(offset, -1)
         if e.step != 1 or bound(r, offset, -1) < 0 or bound(r, behind, -1) < 1:
             return None
         found.append(offset)
@@ -102,7 +102,7 @@ def _sums(r: Context, access: Access, body: Block, inside: set[Value]) -> list[S
     for e in index_of(access.op):
         if len(access.path) > 1 or not isinstance(e, Pick):
             return None
-        at = number_of(r, e.at)
+        at = as_sum(r, e.at)
         if any(v in inside and v is not body.args[0] for v in at.terms):
             return None
         found.append(at)
@@ -110,7 +110,7 @@ def _sums(r: Context, access: Access, body: Block, inside: set[Value]) -> list[S
 
 
 def _in_range(r: Context, place: list[Sum], array: Value) -> bool:
-    sizes = [number_of(r, d) for d in array.shape]
+    sizes = [as_sum(r, d) for d in array.shape]
     return all(
         bound(r, at, -1) >= 0 and bound(r, size.plus(at, -1), -1) > 0 for at, size in zip(place, sizes, strict=True)
     )

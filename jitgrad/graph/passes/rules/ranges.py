@@ -19,8 +19,8 @@ from jitgrad.graph.passes.rules.context import Context, Rule
 from jitgrad.graph.types import INT64, Dim
 
 __all__ = [
-    "RULES", "Sum", "as_sum", "bound", "bounds_of", "emit_sum", "is_below", "last_of", "number_of", "range_of",
-    "sum_of", "survey_sums",
+    "RULES", "Sum", "as_sum", "bound", "bounds_of", "emit_sum", "is_below", "last_of", "range_of", "sum_of",
+    "survey_sums",
 ]  # fmt: skip
 
 _LEAST, _MOST = -(2**63), 2**63 - 1
@@ -82,9 +82,6 @@ def as_sum(r: Context, x: Dim | None) -> Sum:
     """Return a position or a length as a sum."""
     assert x is not None
     return Sum({}, x) if isinstance(x, int) else sum_of(r, x)
-
-
-number_of = as_sum
 
 
 def emit_sum(g: Builder, given: Sum) -> Dim:
