@@ -357,8 +357,8 @@ MUTANTS = (
     Mutant(
         "a quotient that decides a branch is rounded otherwise",
         "graph/diff/quotients.py",
-        "if op.result in exact or constant_of",
-        "if constant_of",
+        "if op.result in exact or alone:",
+        "if alone:",
     ),
     Mutant(
         "the room of a triangular tape is that of its first row",
