@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -164,24 +164,24 @@ def another(ctx: Context, x: Any) -> Any:
     return Ref(x.cell, (whole(shape_of(ctx, x)),))
 
 
-def read(ctx: Context, x: Any) -> Value:
-    """Return the value that an array holds now."""
+def read(ctx: Context, x: Any, shape: tuple[Dim, ...] | None = None) -> Value:
+    """Return the value that an array holds now, of a shape that is known to be its own, if one is given."""
     if isinstance(x, TaggedRef):
-        return _choose(ctx, x, [functools.partial(read, ctx, r) for r in x.choices])
+        return _choose(ctx, x, shape)
     value = ctx.heap[x.cell]
     for link in x.view:
         value = apply_link(ctx, value, link)
-    return renamed(ctx, value, canonical_shape(ctx, value.shape))
+    return renamed(ctx, value, canonical_shape(ctx, value.shape) if shape is None else shape)
 
 
-def _choose(ctx: Context, x: TaggedRef, arms: Sequence[Callable[[], Value]], k: int = 0) -> Value:
-    """Return what the arm of the tagged choice gives, computing only that arm."""
-    if k == len(arms) - 1:
-        return arms[k]()
+def _choose(ctx: Context, x: TaggedRef, shape: tuple[Dim, ...] | None, k: int = 0) -> Value:
+    """Return the value of the tagged choice, reading only that."""
+    if k == len(x.choices) - 1:
+        return read(ctx, x.choices[k], shape)
     with ctx.g.region() as then:
-        then.yields = [arms[k]()]
+        then.yields = [read(ctx, x.choices[k], shape)]
     with ctx.g.region() as other:
-        other.yields = [_choose(ctx, x, arms, k + 1)]
+        other.yields = [_choose(ctx, x, shape, k + 1)]
     cond = ctx.g.equal(x.tag, ctx.constant(k, np.int64))
     return ctx.g.emit("if", [cond], {}, [then, other]).result
 
@@ -198,7 +198,8 @@ def write(ctx: Context, x: Any, value: Value, what: str = "assignment destinatio
         ctx.conflict(target.cell)
         ctx.heap[target.cell] = _stored(ctx, target, ctx.heap[target.cell], value)
     for cell in followers(ctx, cells_of(target), cells_of(x)):
-        ctx.heap[cell] = read(ctx, spread(ctx, Ref(cell)))
+        # What it may be names its sizes in other ways.
+        ctx.heap[cell] = read(ctx, spread(ctx, Ref(cell)), shape_of(ctx, Ref(cell)))
 
 
 def _stored(ctx: Context, x: Ref, base: Value, value: Value) -> Value:
