@@ -68,7 +68,7 @@ from jitgrad.trace.results import (
     ViewResult,
     with_numbers,
 )
-from jitgrad.trace.texts import Text, message_of
+from jitgrad.trace.texts import Text
 from jitgrad.trace.traced import Traced
 from jitgrad.trace.transforms import apply_transform
 from jitgrad.transform import Transform
@@ -224,9 +224,7 @@ class _Trace:
             )
             if not is_of_the_program(exception) or not acts or self.transform.kind != "jit":
                 raise
-            message, operands, arguments = message_of(ctx, exception)
-            with ctx.g.at(getattr(exception, "raised_at", ctx.location)):
-                ctx.fail(type(exception), message, *operands, arguments=arguments)
+            ctx.fail_with(exception)
             return StaticResult(None)
 
     def check_containers(self) -> None:
