@@ -394,8 +394,8 @@ MUTANTS = (
     Mutant(
         "which of two types a number has is not told apart",
         "trace/alternatives.py",
-        "made.append(cond if _stands_for(ctx, x, t[part.at]) else g.logical_not(cond))",
-        "made.append(cond)",
+        "            # Two alternatives, one each: that of x comes first.\n            made.append(cond)\n",
+        "            made.append(g.logical_not(cond))\n",
     ),
     Mutant(
         "a reshape forgets how the caller's array lies in memory",
