@@ -269,6 +269,11 @@ class Func(Abstract):
     kwdefaults: tuple[tuple[str, Any], ...] = ()
     closure: tuple[Cell, ...] = ()
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether it stands for a function written in C: what it reads is no part of the program, nor are its lines."""
+        return self.globals.get("__name__") == "jitgrad.trace.algorithms"
+
 
 @dataclass(frozen=True, slots=True)
 class BoundMethod(Abstract):

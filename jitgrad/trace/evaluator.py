@@ -236,7 +236,7 @@ class Evaluator(Branches):
     def at(self, frame: Frame, location: Location | None) -> None:
         """Set the current line."""
         if location is not None:
-            self.location = location.called_from(frame.caller)
+            self.location = frame.caller if frame.func.is_ours else location.called_from(frame.caller)
 
     def walk(self, node: Any, frame: Frame) -> Outcome:
         """Evaluate a piece of the tree from the current state."""
@@ -286,7 +286,7 @@ class Evaluator(Branches):
         for i, instr in enumerate(block.instrs):
             frame.place = (block.number, i)
             frame.calls = 0
-            self.location = instr.location.called_from(frame.caller)
+            self.at(frame, instr.location)
             step(self, frame, instr)
 
     def condition(self, block: BasicBlock, frame: Frame) -> bool | Value:

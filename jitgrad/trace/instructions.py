@@ -231,6 +231,9 @@ def _cellobj(ctx: Context, frame: Frame, name: str) -> None:
 @step_of("global")
 def _global(ctx: Context, frame: Frame, name: str) -> None:
     names = frame.func.globals
+    if frame.func.is_ours:
+        frame.push(names[name] if name in names else getattr(builtins, name))
+        return
     outside = outside_of(ctx)
     if name in names:
         frame.push(outside.read(names[name], ("global", names, name)))
