@@ -18,37 +18,30 @@ from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.memory import Pick, Span, load, store
 from jitgrad.graph.ops.shape import broadcast_to, move_axes, reshape_to
 from jitgrad.graph.types import ArrayType, Dim, GraphTypeError, broadcast_shapes
-from jitgrad.trace.abstract import AnyOf, DictRef, Link, ListRef, OneOf, Record, Ref, Reshape, Scalar, TaggedRef, whole
+from jitgrad.trace.abstract import (
+    AnyOf,
+    DictRef,
+    Link,
+    ListRef,
+    OneOf,
+    Record,
+    Ref,
+    Reshape,
+    Scalar,
+    TaggedRef,
+    View,
+    whole,
+)
 from jitgrad.trace.context import PACKED, PYTHON_DTYPES, Context, kind_of_python
 from jitgrad.trace.extents import canonical_shape, renamed, unify
 from jitgrad.trace.identity import followers, spread
 from jitgrad.trace.inspection import cells_of
 
 __all__ = [
-    "another",
-    "apply_link",
-    "array_type",
-    "as_array",
-    "as_float",
-    "as_int",
-    "broadcast_dims",
-    "broadcast_value",
-    "cast",
-    "common_dtype",
-    "describe",
-    "dtype_of",
-    "float_to_int",
-    "is_array",
-    "is_number",
-    "is_numeric",
-    "kind",
-    "new_array",
-    "read",
-    "scalar_value",
-    "shape_of",
-    "truth",
-    "write",
-]
+    "another", "array_type", "as_array", "as_float", "as_int", "broadcast_dims", "broadcast_value", "cast",
+    "common_dtype", "describe", "dtype_of", "float_to_int", "is_array", "is_number", "is_numeric", "kind", "new_array",
+    "read", "scalar_value", "shape_of", "truth", "write",
+]  # fmt: skip
 
 _I64 = np.iinfo(np.int64)
 _WRITERS = frozenset({"store", "addto", "scatter", "scatter_add"})
@@ -131,15 +124,15 @@ def describe(x: Any) -> str:
 # --- references
 
 
-def apply_link(ctx: Context, value: Value, link: Link) -> Value:
-    """Return a value seen through one link of a view."""
-    g = ctx.g
-    if isinstance(link, Reshape):
-        return reshape_to(g, value, link.to)
-    part = load(g, value, link.entries)
-    axes = [k for k in link.order if k is not None]
-    part = move_axes(g, part, axes)
-    return reshape_to(g, part, link.shape())
+def _apply_view(ctx: Context, value: Value, view: View) -> Value:
+    """Return a value seen through a view."""
+    for link in view:
+        if isinstance(link, Reshape):
+            value = reshape_to(ctx.g, value, link.to)
+        else:
+            part = move_axes(ctx.g, load(ctx.g, value, link.entries), [k for k in link.order if k is not None])
+            value = reshape_to(ctx.g, part, link.shape())
+    return value
 
 
 def _put_back(ctx: Context, base: Value, link: Link, part: Value) -> Value:
@@ -168,9 +161,12 @@ def read(ctx: Context, x: Any, shape: tuple[Dim, ...] | None = None) -> Value:
     """Return the value that an array holds now, of a shape that is known to be its own, if one is given."""
     if isinstance(x, TaggedRef):
         return _choose(ctx, x, shape)
-    value = ctx.heap[x.cell]
-    for link in x.view:
-        value = apply_link(ctx, value, link)
+    base = ctx.heap[x.cell]
+    if base.array.dtype == np.bool_ and x.view:
+        # A mask that is read again is still the same mask.
+        value = ctx.shared(("read", base, x.view), lambda: _apply_view(ctx, base, x.view))
+    else:
+        value = _apply_view(ctx, base, x.view)
     return renamed(ctx, value, canonical_shape(ctx, value.shape) if shape is None else shape)
 
 
@@ -228,7 +224,7 @@ def _updated(ctx: Context, base: Value, view: tuple[Link, ...], value: Value) ->
         return renamed(ctx, value, base.shape)
     inner = value
     if len(view) > 1:
-        inner = _updated(ctx, apply_link(ctx, base, view[0]), view[1:], value)
+        inner = _updated(ctx, _apply_view(ctx, base, view[:1]), view[1:], value)
     return _put_back(ctx, base, view[0], inner)
 
 

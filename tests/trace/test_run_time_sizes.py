@@ -316,6 +316,26 @@ def outcome(f: Callable[..., Any], args: tuple[Any, ...]) -> Any:
         return type(e)
 
 
+@case((A, B), (B, A))
+def masks_that_are_rows(a, b):
+    y = np.zeros_like(a)
+    masks = np.array([a < b, a >= b])
+    for mask, make in zip(masks, (lambda t: -t, lambda t: t * t), strict=True):
+        y[mask] = make(a[mask])
+    y[::2][masks[0, ::2]] += b[::2][masks[0, ::2]]
+    return y
+
+
+@case((A, B), (B, A))
+def masks_that_change(a, b):
+    y = np.zeros_like(a)
+    masks = np.array([a < b, a >= b])
+    first = a[masks[0]].sum()
+    masks[0, 1:3] = masks[1, 1:3]
+    y[masks[0]] = b[masks[0]] * first
+    return y
+
+
 @pytest.mark.parametrize(("f", "calls", "smooth"), CASES, ids=[f.__name__ for f, _, _ in CASES])
 def test_values(f: Callable[..., Any], calls: Calls, smooth: bool) -> None:
     compiled = jitgrad.jit(f)
