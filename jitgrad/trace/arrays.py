@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -18,20 +18,7 @@ from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.memory import Pick, Span, load, store
 from jitgrad.graph.ops.shape import broadcast_to, move_axes, reshape_to
 from jitgrad.graph.types import ArrayType, Dim, GraphTypeError, broadcast_shapes
-from jitgrad.trace.abstract import (
-    AnyOf,
-    DictRef,
-    Link,
-    ListRef,
-    OneOf,
-    Record,
-    Ref,
-    Reshape,
-    Scalar,
-    TaggedRef,
-    View,
-    whole,
-)
+from jitgrad.trace.abstract import AnyOf, DictRef, Link, ListRef, OneOf, Record, Ref, Reshape, Scalar, TaggedRef, whole
 from jitgrad.trace.context import PACKED, PYTHON_DTYPES, Context, kind_of_python
 from jitgrad.trace.extents import canonical_shape, renamed, unify
 from jitgrad.trace.identity import followers, spread
@@ -40,7 +27,7 @@ from jitgrad.trace.inspection import cells_of
 __all__ = [
     "another", "array_type", "as_array", "as_float", "as_int", "broadcast_dims", "broadcast_value", "cast",
     "common_dtype", "describe", "dtype_of", "float_to_int", "is_array", "is_number", "is_numeric", "kind", "new_array",
-    "read", "scalar_value", "shape_of", "truth", "write",
+    "read", "refuse_to_grow", "scalar_value", "shape_of", "shapes_text", "truth", "write",
 ]  # fmt: skip
 
 _I64 = np.iinfo(np.int64)
@@ -124,7 +111,7 @@ def describe(x: Any) -> str:
 # --- references
 
 
-def _apply_view(ctx: Context, value: Value, view: View) -> Value:
+def _apply_view(ctx: Context, value: Value, view: tuple[Link, ...]) -> Value:
     """Return a value seen through a view."""
     for link in view:
         if isinstance(link, Reshape):
@@ -442,13 +429,13 @@ def broadcast_dims(ctx: Context, *shapes: tuple[Dim, ...]) -> tuple[Dim, ...]:
     try:
         return broadcast_shapes(*shapes)
     except GraphTypeError:
-        texts, sizes = _shapes_text(shapes)
+        texts, sizes = shapes_text(shapes)
         message = f"operands could not be broadcast together with shapes {' '.join(texts)} "
         _unify_shapes(ctx, shapes, message, sizes)
         raise ValueError(message) from None
 
 
-def _shapes_text(shapes: Sequence[Sequence[Dim]]) -> tuple[list[str], list[Value]]:
+def shapes_text(shapes: Sequence[Sequence[Dim]]) -> tuple[list[str], list[Value]]:
     """Return shapes as NumPy's errors write them, as format strings over the values that are returned too."""
     sizes: list[Value] = []
     texts = []
@@ -478,12 +465,22 @@ def broadcast_value(ctx: Context, value: Value, shape: tuple[Dim, ...]) -> Value
     except GraphTypeError:
         fits = False
     if not fits:
-        (source, target), sizes = _shapes_text([value.shape, shape])
+        (source, target), sizes = shapes_text([value.shape, shape])
         message = f"could not broadcast input array from shape {source} into shape {target}"
         if value.array.rank <= len(shape):
             _unify_shapes(ctx, [value.shape, shape], message, sizes)
-        raise ValueError(message)
+        refuse_to_grow(ctx, value.shape, shape, message, sizes)
     return broadcast_to(ctx.g, value, shape)
+
+
+def refuse_to_grow(
+    ctx: Context, source: Sequence[Dim], target: Sequence[Dim], message: str, sizes: Sequence[Value]
+) -> NoReturn:
+    """Raise for what does not fit into a smaller array, unless its sizes may turn out to be 1 where that has 1."""
+    for d, size in zip(reversed(source), reversed(target), strict=False):
+        if size == 1 and not isinstance(d, int):
+            unify(ctx, d, 1, message, *sizes)
+    raise ValueError(message)
 
 
 def new_array(ctx: Context, dtype: np.dtype, shape: tuple[Dim, ...], fill: Any = 0) -> Ref:

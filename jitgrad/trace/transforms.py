@@ -9,8 +9,10 @@ function stores into stays inside: the heap is put back afterwards.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
+from jitgrad.errors import ArgumentError, JitgradError
 from jitgrad.graph.diff.adjoint import adjoint
 from jitgrad.graph.diff.tangent import tangent
 from jitgrad.graph.ir import Block, Value, clone_block, substitute_type
@@ -215,7 +217,13 @@ def _exported(ctx: Context, traced: _Traced, x: Any, yields: list[Value]) -> Cal
 
 
 def _gradient(ctx: Context, t: Transform, args: list[Any], kwargs: dict[str, Any]) -> Any:
-    wrt, single = argument_positions(t, len(args), tuple(kwargs))
+    try:
+        wrt, single = argument_positions(t, len(args), tuple(kwargs))
+    except ArgumentError:
+        # A call that Python would not make raises what it raises there.
+        with suppress(JitgradError):
+            ctx.call(t.function, args, kwargs)
+        raise
     for index in wrt:
         _check_argument(ctx, t, index, _at(args, kwargs, index))
     traced = _Traced(ctx, t.function, args, kwargs, wrt, (0.0, None) if t.has_aux else 0.0)

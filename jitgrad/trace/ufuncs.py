@@ -106,12 +106,11 @@ def store_result(ctx: Context, name: str, value: Value, target: Any) -> Any:
         if not (value.array.is_static and all(isinstance(d, int) for d in shape)):
             arrays.broadcast_dims(ctx, shape, value.shape)
     if not fits:
-        given, wanted = (str(tuple(s)).replace(", ", ",") for s in (shape, value.shape))
+        (given, wanted), sizes = arrays.shapes_text([shape, value.shape])
         if len(shape) == value.array.rank and not any(d == 1 for d in shape):
             raise ValueError(f"operands could not be broadcast together with shapes {wanted} {given} ")
-        raise ValueError(
-            f"non-broadcastable output operand with shape {given} doesn't match the broadcast shape {wanted}"
-        )
+        message = f"non-broadcastable output operand with shape {given} doesn't match the broadcast shape {wanted}"
+        arrays.refuse_to_grow(ctx, value.shape, shape, message, sizes)
     write(ctx, target, broadcast_to(ctx.g, value, shape), "output array")
     return target
 

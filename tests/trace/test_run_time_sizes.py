@@ -336,6 +336,42 @@ def masks_that_change(a, b):
     return y
 
 
+ONE_FITS = [(np.array([1.0, 2.0, 3.0]), x) for x in (2.5, 0.5, 1.5, 9.0)]
+
+
+@case(*ONE_FITS, smooth=False)
+def into_one_place(a, x):
+    r = a[:1] * 1.0
+    r += a[a > x]
+    return r
+
+
+@case(*ONE_FITS, smooth=False)
+def into_a_column(a, x):
+    r = np.ones((3, 1))
+    r *= a[a > x]
+    return r
+
+
+@case(*ONE_FITS, smooth=False)
+def stored_in_one_place(a, x):
+    r = a * 1.0
+    r[:1] = a[a > x]
+    return r
+
+
+@case(*ONE_FITS, smooth=False)
+def written_out(a, x):
+    return np.multiply(a[:1], a[a > x], out=np.zeros(1))
+
+
+@case((A, 3), (A, 12), (A, 5), smooth=False)
+def three_shapes(a, k):
+    r = a[:5] * 1.0
+    r += a[:k]
+    return r
+
+
 @pytest.mark.parametrize(("f", "calls", "smooth"), CASES, ids=[f.__name__ for f, _, _ in CASES])
 def test_values(f: Callable[..., Any], calls: Calls, smooth: bool) -> None:
     compiled = jitgrad.jit(f)
