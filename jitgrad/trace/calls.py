@@ -46,7 +46,9 @@ from jitgrad.trace.guards import Outside
 
 __all__ = [
     "ATTRIBUTES",
+    "CALLS",
     "HANDLERS",
+    "ITEMS",
     "METHODS",
     "OWNERS",
     "PURE",
@@ -83,6 +85,9 @@ ATTRIBUTES: dict[tuple[str, str], Handler] = {}
 PURE: set[Any] = set()
 # Methods of known objects that take or hold abstract values: `owner(ctx, self, name, args, kwargs)`, or NotImplemented.
 OWNERS: dict[type, Handler] = {}
+# Objects read from outside that are called or subscripted, by type: `handler(ctx, x, *args)`, `handler(ctx, key)`.
+CALLS: dict[type, Handler] = {}
+ITEMS: dict[type, Handler] = {}
 
 
 def handles(*functions: Any) -> Callable[[Handler], Handler]:

@@ -38,7 +38,7 @@ from jitgrad.trace.arrays import is_array
 from jitgrad.trace.attributes import attribute
 from jitgrad.trace.blocks import BasicBlock
 from jitgrad.trace.branches import Branches, DeadEnd, Restart, is_of_the_program, shared_variables
-from jitgrad.trace.calls import HANDLERS, Native, bind, call_known, class_of, to_func
+from jitgrad.trace.calls import CALLS, HANDLERS, Native, bind, call_known, class_of, to_func
 from jitgrad.trace.context import Context, NeedStatic
 from jitgrad.trace.fitting import NeedUnroll
 from jitgrad.trace.frame import Frame, Outcome
@@ -144,6 +144,8 @@ class Evaluator(Branches):
             function = self.outside.read(x.thing.__func__, (*x.source, ("attr", "__func__")))
             return self.call(function, [self_, *args], kwargs)
         cls = class_of(self, x)
+        if cls in CALLS:
+            return CALLS[cls](self, x, *args, **kwargs)
         if not _defines_call(cls):
             if isinstance(x, External) and callable(x.thing):
                 # Written in C, as what `functools.lru_cache` makes: there is nothing to inline.

@@ -1,7 +1,7 @@
 """`np.linalg.solve`, `inv`, `det`, `slogdet`, `cholesky` as callables, of one matrix or of stacks of them.
 
 In: abstract arrays and arguments. Out: new arrays or NumPy scalars. Dtypes, shapes and exceptions are settled here; the
-numbers are made by the plain programs of `algorithms.py`, which are traced.
+numbers are made by the plain programs of `algorithms`, which are traced.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import numpy as np
 from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.shape import broadcast_to, reshape_to
 from jitgrad.graph.types import Dim
-from jitgrad.trace import algorithms, arrays
+from jitgrad.trace import arrays
+from jitgrad.trace.algorithms import linear
 from jitgrad.trace.arrays import as_array, cast
 from jitgrad.trace.calls import handles
 from jitgrad.trace.context import Context
@@ -73,7 +74,7 @@ def _made(ctx: Context, function: Callable[..., Any], shape: tuple[Dim, ...], *p
     stacks = [reshape_to(ctx.g, v, (count, *v.shape[v.array.rank - k :])) for v, k in parts]
     rest = shape[len(lead) :]
     target = ctx.fresh(broadcast_to(ctx.g, ctx.constant(0, first.array.dtype), (count, *rest)))
-    made = ctx.call(algorithms.each, [function, target, *(ctx.fresh(s) for s in stacks)])
+    made = ctx.call(linear.each, [function, target, *(ctx.fresh(s) for s in stacks)])
     return reshape_to(ctx.g, as_array(ctx, made), (*lead, *rest))
 
 
@@ -101,25 +102,25 @@ def _solve(ctx: Context, a: Any, b: Any) -> Any:
     lead = arrays.broadcast_dims(ctx, x.shape[:-2], y.shape[:-own])
     x = broadcast_to(ctx.g, x, (*lead, *x.shape[-2:]))
     y = broadcast_to(ctx.g, y, (*lead, *y.shape[-own:]))
-    return ctx.fresh(_made(ctx, algorithms.solve, y.shape, (x, 2), (y, own)))
+    return ctx.fresh(_made(ctx, linear.solve, y.shape, (x, 2), (y, own)))
 
 
 @handles(np.linalg.inv)
 def _inv(ctx: Context, a: Any) -> Any:
     x = square_matrices(ctx, "inv", a)
-    return ctx.fresh(_made(ctx, algorithms.inv, x.shape, (x, 2)))
+    return ctx.fresh(_made(ctx, linear.inv, x.shape, (x, 2)))
 
 
 @handles(np.linalg.det)
 def _det(ctx: Context, a: Any) -> Any:
     x = square_matrices(ctx, "det", a)
-    return ctx.result(_made(ctx, algorithms.det, x.shape[:-2], (x, 2)))
+    return ctx.result(_made(ctx, linear.det, x.shape[:-2], (x, 2)))
 
 
 @handles(np.linalg.slogdet)
 def _slogdet(ctx: Context, a: Any) -> Any:
     x = square_matrices(ctx, "slogdet", a)
-    made = _made(ctx, algorithms.slogdet, (*x.shape[:-2], 2), (x, 2))
+    made = _made(ctx, linear.slogdet, (*x.shape[:-2], 2), (x, 2))
     parts = [ctx.call(np.take, [ctx.result(made), k, -1]) for k in range(2)]
     return type(np.linalg.slogdet(np.eye(1)))(*parts)
 
@@ -128,6 +129,6 @@ def _slogdet(ctx: Context, a: Any) -> Any:
 def _cholesky(ctx: Context, a: Any, /, *, upper: Any = False) -> Any:
     x = square_matrices(ctx, "cholesky", a)
     if not known_argument(ctx, upper, "which triangle is read"):
-        return ctx.fresh(_made(ctx, algorithms.cholesky, x.shape, (x, 2)))
+        return ctx.fresh(_made(ctx, linear.cholesky, x.shape, (x, 2)))
     transposed = as_array(ctx, swapaxes(ctx, ctx.result(x), -1, -2))
-    return swapaxes(ctx, ctx.fresh(_made(ctx, algorithms.cholesky, x.shape, (transposed, 2))), -1, -2)
+    return swapaxes(ctx, ctx.fresh(_made(ctx, linear.cholesky, x.shape, (transposed, 2))), -1, -2)

@@ -38,7 +38,7 @@ from jitgrad.trace.arrays import (
     shape_of,
 )
 from jitgrad.trace.attributes import attribute, opened
-from jitgrad.trace.calls import METHODS, class_of, is_known, outside_of
+from jitgrad.trace.calls import ITEMS, METHODS, class_of, is_known, outside_of
 from jitgrad.trace.comparisons import COMPARISON_METHODS, compare_op, contains_op
 from jitgrad.trace.context import Context
 from jitgrad.trace.objects import (
@@ -245,6 +245,8 @@ def _get_item(ctx: Context, x: Any, key: Any) -> Any:
         if found is None:
             raise TypeError(f"'{type_name(ctx, x)}' object is not subscriptable")
         return ctx.call(found, [key])
+    if type(x) in ITEMS:
+        return ITEMS[type(x)](ctx, key)
     return get_item(ctx, x, key)
 
 

@@ -1,8 +1,7 @@
-"""Plain NumPy programs that stand for functions of NumPy written in C: traced where those are called.
+"""Linear systems, determinants and factors of one matrix, by loops.
 
 In: arrays of floats, of the sizes that the function takes, checked by the caller. Out: new arrays. Derivatives follow
-from the loops. What is overwritten is written once for each element, so that reverse mode keeps O(n^2) numbers. Nothing
-here is guarded, and what it does happens at the line that calls it (`Func.is_ours`).
+from the loops. What is overwritten is written once for each element, so that reverse mode keeps O(n^2) numbers.
 """
 
 from __future__ import annotations
