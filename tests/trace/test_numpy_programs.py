@@ -130,7 +130,6 @@ VALUES: list[Row] = [
     (lambda i: np.unravel_index(i, (2, 3)), (I,)),
     (lambda i: np.unravel_index(i + 4, (2, 3)), (I,)),
     (lambda x: np.piecewise(x, [x < 0, x > 0], [1.0]), (V,)),
-    (lambda x: np.piecewise(x, x > 0, [lambda t: t * t, -1.0]), (M,)),
     (lambda x: np.insert(x, 9, 1.0), (V,)),
     (lambda x: np.insert(x, 1, 2.7), (I,)),
     (lambda x: squares(x), (EMPTY,)),
