@@ -245,7 +245,7 @@ def unknown_method(x):
 
 @refused("JG232", X, at="np.hypot.reduce(x)")
 def unknown_reduction(x):
-    return np.hypot.reduce(x)
+    return np.arctan2.reduce(x, keepdims=True)
 
 
 @refused("JG233", 1.0, at="np.array([OPAQUE, x])")

@@ -20,7 +20,7 @@ from jitgrad.errors import TABLE, UnsupportedError, error
 from jitgrad.graph.ir import Graph, Value
 from jitgrad.location import Location
 from jitgrad.pytree import attributes_of
-from jitgrad.trace import constructors
+from jitgrad.trace import constructors, patterns
 from jitgrad.trace.abstract import (
     UNBOUND,
     Abstract,
@@ -58,7 +58,7 @@ from jitgrad.transform import MAKERS, transform_of
 __all__ = ["Evaluator"]
 
 # The instructions of this room enter the table when it is imported.
-_ROOMS = (constructors,)
+_ROOMS = (constructors, patterns)
 _DEPTH_LIMIT = 200
 
 
