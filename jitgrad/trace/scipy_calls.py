@@ -17,6 +17,7 @@ import numpy as np
 from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.shape import reshape_to
 from jitgrad.trace import arrays, promotion
+from jitgrad.trace.algorithms import special as programs
 from jitgrad.trace.arrays import as_array, cast, dtype_of
 from jitgrad.trace.context import Context
 from jitgrad.trace.numpy_select import where_of
@@ -120,6 +121,22 @@ def _entr(ctx: Context, x: Any) -> Any:
     made = g.negative(g.multiply(value, g.log(value)))
     made = g.select(g.equal(value, 0.0), g.constant(0.0, dtype), made)
     return ctx.result(g.select(g.less(value, 0.0), g.constant(-math.inf, dtype), made))
+
+
+def _program(function: Callable[..., Any]) -> Callable[..., Any]:
+    def call(ctx: Context, x: Any) -> Any:
+        (value,) = _float_values(ctx, x)
+        made = ctx.call(function, [ctx.result(cast(ctx, value, np.float64))])
+        return ctx.result(cast(ctx, as_array(ctx, made), value.array.dtype))
+
+    return call
+
+
+for _names, _function in (
+    (("gammaln",), programs.gammaln), (("digamma", "psi"), programs.digamma), (("gamma",), programs.gamma)
+):  # fmt: skip
+    for _name in _names:
+        SPECIAL[_name] = _program(_function)
 
 
 # --- functions over axes
