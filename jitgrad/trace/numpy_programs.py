@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from jitgrad.trace.abstract import External
-from jitgrad.trace.algorithms import counting, elements
+from jitgrad.trace.algorithms import counting, elements, squares
 from jitgrad.trace.arrays import as_array, cast, dtype_of, is_number, shape_of
 from jitgrad.trace.calls import CALLS, HANDLERS, ITEMS, Native, handles, outside_of
 from jitgrad.trace.context import Context
@@ -49,6 +49,7 @@ _stands_for(np.nanstd, elements.nanstd, "dtype", "out", "where", "mean", "correc
 
 
 _stands_for(np.unique, counting.unique, "axis")
+_stands_for(np.polyfit, squares.polyfit, "rcond", "full", "cov")
 
 
 @handles(np.bincount)

@@ -15,14 +15,15 @@ from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.shape import broadcast_to, reshape_to
 from jitgrad.graph.types import Dim
 from jitgrad.trace import arrays
-from jitgrad.trace.algorithms import linear
+from jitgrad.trace.abstract import Poison
+from jitgrad.trace.algorithms import linear, squares
 from jitgrad.trace.arrays import as_array, cast
 from jitgrad.trace.calls import handles
 from jitgrad.trace.context import Context
 from jitgrad.trace.numpy_shape import swapaxes
-from jitgrad.trace.sizes import known_argument, numeric, same_dim, size_of
+from jitgrad.trace.sizes import known_argument, numeric, same_dim, size_of, static_dim
 
-__all__ = ["square_matrices"]
+__all__ = ["float_matrix", "square_matrices"]
 
 _LinAlgError = np.linalg.LinAlgError
 
@@ -44,10 +45,11 @@ def square_matrices(ctx: Context, name: str, a: Any) -> Value:
     wrong = "Last 2 dimensions of the array must be square"
     if not same_dim(ctx, rows, columns, wrong, _LinAlgError):
         raise _LinAlgError(wrong)
-    return _floats(ctx, name, value)
+    return float_matrix(ctx, name, value)
 
 
-def _floats(ctx: Context, name: str, value: Value) -> Value:
+def float_matrix(ctx: Context, name: str, value: Value) -> Value:
+    """Return a value in the dtype in which linear systems are solved: float32 stays, everything else is float64."""
     dtype = value.array.dtype
     if dtype == np.float16:
         raise TypeError("array type float16 is unsupported in linalg")
@@ -81,7 +83,7 @@ def _made(ctx: Context, function: Callable[..., Any], shape: tuple[Dim, ...], *p
 @handles(np.linalg.solve)
 def _solve(ctx: Context, a: Any, b: Any) -> Any:
     x = square_matrices(ctx, "solve", a)
-    y = _floats(ctx, "solve", as_array(ctx, numeric(ctx, b)))
+    y = float_matrix(ctx, "solve", as_array(ctx, numeric(ctx, b)))
     dtype = np.result_type(x.array.dtype, y.array.dtype)
     x, y = cast(ctx, x, dtype), cast(ctx, y, dtype)
     own = 1 if y.array.rank == 1 else 2
@@ -132,3 +134,45 @@ def _cholesky(ctx: Context, a: Any, /, *, upper: Any = False) -> Any:
         return ctx.fresh(_made(ctx, linear.cholesky, x.shape, (x, 2)))
     transposed = as_array(ctx, swapaxes(ctx, ctx.result(x), -1, -2))
     return swapaxes(ctx, ctx.fresh(_made(ctx, linear.cholesky, x.shape, (transposed, 2))), -1, -2)
+
+
+# --- orthogonal factors
+
+# Diagonals of a triangular factor smaller than this, relative to the largest, are refused: the rank may be less.
+_FULL_RANK = 1e-10
+
+
+@handles(np.linalg.qr)
+def _qr(ctx: Context, a: Any, mode: Any = "reduced") -> Any:
+    x = float_matrix(ctx, "qr", as_array(ctx, numeric(ctx, a)))
+    if x.array.rank != 2 or mode not in ("reduced", "r"):
+        raise ctx.error("JG235", name="np.linalg.qr", argument="a stack of matrices" if x.array.rank != 2 else "mode")
+    q, r = ctx.call(squares.qr, [ctx.result(x)])
+    return r if mode == "r" else type(np.linalg.qr(np.eye(1)))(q, r)
+
+
+@handles(np.linalg.lstsq)
+def _lstsq(ctx: Context, a: Any, b: Any, rcond: Any = None) -> Any:
+    x, y = (float_matrix(ctx, "lstsq", as_array(ctx, numeric(ctx, v))) for v in (a, b))
+    if x.array.rank != 2:
+        raise _LinAlgError(f"{x.array.rank}-dimensional array given. Array must be two-dimensional")
+    single = y.array.rank == 1
+    if not single and y.array.rank != 2:
+        raise _LinAlgError(f"{y.array.rank}-dimensional array given. Array must be two-dimensional")
+    (m, n), wrong = x.shape, "Incompatible dimensions"
+    if not same_dim(ctx, m, y.shape[0], wrong, _LinAlgError):
+        raise _LinAlgError(wrong)
+    m, n = (static_dim(ctx, d, "a size of np.linalg.lstsq") for d in (m, n))
+    if rcond not in (None, -1) or m < n or not n:
+        raise ctx.error("JG235", name="np.linalg.lstsq", argument="rcond" if rcond else "fewer rows than columns")
+    dtype = np.result_type(x.array.dtype, y.array.dtype)
+    x, y = cast(ctx, x, dtype), cast(ctx, y, dtype)
+    columns = reshape_to(ctx.g, y, (m, 1)) if single else y
+    found, rest, smallest, largest = ctx.call(squares.lstsq, [ctx.result(x), ctx.fresh(columns)])
+    low, high = as_array(ctx, smallest), as_array(ctx, largest)
+    full = ctx.g.greater(low, ctx.g.multiply(high, ctx.constant(_FULL_RANK, dtype)))
+    ctx.refuse_unless(full, "JG235", name="np.linalg.lstsq", argument="a matrix of columns that may be dependent")
+    if single:
+        found = ctx.result(reshape_to(ctx.g, as_array(ctx, found), (n,)))
+    rest = rest if m > n else ctx.fresh(ctx.constant(np.zeros(0, dtype)))
+    return found, rest, np.int32(n), Poison("singular values are not computed")

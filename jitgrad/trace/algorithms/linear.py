@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["by_traces", "cholesky", "det", "each", "inv", "lu", "slogdet", "solve"]
+__all__ = [
+    "backward", "by_traces", "cholesky", "det", "each", "forward", "inv", "lu", "slogdet", "solve", "solve_triangular",
+]  # fmt: skip
 
 Array = np.ndarray
 
@@ -42,25 +44,39 @@ def lu(a: Array) -> Any:
     return order, sign
 
 
-def solve(a: Array, b: Array) -> Array:
+def solve(a: Array, b: Array, singular: str = "Singular matrix") -> Array:
     """Return the solution of a x = b, for a vector or the columns of a matrix b."""
     a = a.copy()
     order, _ = lu(a)
-    n = len(a)
-    for k in range(n):
+    for k in range(len(a)):
         if a[k, k] == 0.0:
-            raise np.linalg.LinAlgError("Singular matrix")
-    x = b[order]
-    for k in range(n):
+            raise np.linalg.LinAlgError(singular)
+    return backward(a, forward(a, b[order], True), False)
+
+
+def forward(a: Array, b: Array, unit: bool) -> Array:
+    """Return the solution of a x = b for the lower triangle of a, with ones on its diagonal if `unit`."""
+    x = b.copy()
+    for k in range(len(a)):
         x[k] -= a[k, :k] @ x[:k]
-    for k in range(n - 1, -1, -1):
-        x[k] = (x[k] - a[k, k + 1 :] @ x[k + 1 :]) / a[k, k]
+        if not unit:
+            x[k] /= a[k, k]
     return x
 
 
-def inv(a: Array) -> Array:
+def backward(a: Array, b: Array, unit: bool) -> Array:
+    """Return the solution of a x = b for the upper triangle of a, with ones on its diagonal if `unit`."""
+    x = b.copy()
+    for k in range(len(a) - 1, -1, -1):
+        x[k] -= a[k, k + 1 :] @ x[k + 1 :]
+        if not unit:
+            x[k] /= a[k, k]
+    return x
+
+
+def inv(a: Array, singular: str = "Singular matrix") -> Array:
     """Return the inverse of a matrix."""
-    return solve(a, np.eye(len(a), dtype=a.dtype))
+    return solve(a, np.eye(len(a), dtype=a.dtype), singular)
 
 
 def slogdet(a: Array) -> Any:
@@ -110,16 +126,30 @@ def by_traces(a: Array) -> Any:
     return -made if len(a) % 2 else made
 
 
-def cholesky(a: Array) -> Array:
-    """Return the lower factor of a positive definite matrix, of which the lower triangle is read."""
+def cholesky(a: Array, text: Any = "Matrix is not positive definite") -> Array:
+    """Return the lower factor of a positive definite matrix, of which the lower triangle is read.
+
+    `text` is that of the exception where it is not; None stands for SciPy's, which names the row.
+    """
     made = np.zeros_like(a)
     for k in range(len(a)):
         pivot = a[k, k] - made[k, :k] @ made[k, :k]
         if pivot <= 0.0:
-            raise np.linalg.LinAlgError("Matrix is not positive definite")
+            raise np.linalg.LinAlgError(text or f"{k + 1}-th leading minor of the array is not positive definite")
         made[k, k] = np.sqrt(pivot)
         made[k + 1 :, k] = (a[k + 1 :, k] - made[k + 1 :, :k] @ made[k, :k]) / made[k, k]
     return made
+
+
+def solve_triangular(a: Array, b: Array, trans: int, lower: bool, unit: bool) -> Array:
+    """Stand for `scipy.linalg.solve_triangular`."""
+    if not unit:
+        for k in range(len(a)):
+            if a[k, k] == 0.0:
+                raise np.linalg.LinAlgError(f"singular matrix: resolution failed at diagonal {k}")
+    if trans:
+        return backward(a.T, b, unit) if lower else forward(a.T, b, unit)
+    return forward(a, b, unit) if lower else backward(a, b, unit)
 
 
 def each(function: Any, made: Array, *stacks: Array) -> Array:
