@@ -11,6 +11,7 @@ from string import Formatter
 from typing import Any
 
 from jitgrad.graph.ir import Value
+from jitgrad.graph.ops.memory import Span, load
 from jitgrad.trace.abstract import Cell, DictRef, External, ListRef
 from jitgrad.trace.alternatives import packed_item
 from jitgrad.trace.arrays import as_array, kind
@@ -93,14 +94,18 @@ def _pop(ctx: Context, x: ListRef, index: Any = -1) -> Any:
     items = ctx.heap[x.cell]
     at = static_int(ctx, index, "the index of a list")
     if isinstance(items, Value):
-        if at != -1:
-            raise ctx.error("JG221", what="pop of an item that is not the last of a list that grew in a loop")
+        if at not in (0, -1):
+            raise ctx.error("JG221", what="pop of an item in the middle of a list that grew in a loop")
         g = ctx.g
         count = g.list_length(items)
         ctx.check(g.greater(count, 0), IndexError, "pop from empty list")
-        item = ctx.list_item(x.cell, g.list_get(items, g.subtract(count, 1)))
+        rest = g.subtract(count, 1)
+        item = ctx.list_item(x.cell, g.list_get(items, rest if at else ctx.dim(0)))
         ctx.conflict(x.cell)
-        ctx.heap[x.cell] = g.list_pop(items)
+        if at:
+            ctx.heap[x.cell] = g.list_pop(items)
+        else:
+            ctx.heap[x.cell] = g.list_from_array(load(g, g.list_to_array(items, count), [Span(1, 1, rest)]))
         return item
     left = list(items)
     found = left.pop(at)
