@@ -53,6 +53,7 @@ def _isinstance(ctx: Context, x: Any, classes: Any) -> Any:
         return isinstance(x, classes)
     if isinstance(x, External):
         return isinstance(x.thing, classes)
+    isinstance(None, classes)  # raises for what is no class
     return ctx.by_choice(lambda v: issubclass(class_of(ctx, v), classes), apart(x))
 
 

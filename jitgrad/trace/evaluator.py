@@ -48,6 +48,7 @@ from jitgrad.trace.inspection import reachable
 from jitgrad.trace.instructions import bound_value, step, truth_of
 from jitgrad.trace.library import by_name
 from jitgrad.trace.loops import next_of, run_loop
+from jitgrad.trace.objects import type_name
 from jitgrad.trace.obligations import Obligations
 from jitgrad.trace.regions import RETURN, BlockNode, Goto, structure
 from jitgrad.trace.texts import message_of
@@ -115,7 +116,13 @@ class Evaluator(Branches):
         except TypeError:
             handler = None
         if handler is not None:
-            return self.handled(handler, args, kwargs)
+            try:
+                return self.handled(handler, args, kwargs)
+            except TypeError as wrong:
+                inner, _, rest = str(wrong).partition("() ")
+                if inner != getattr(handler, "__qualname__", None):
+                    raise
+                raise TypeError(f"{getattr(function, '__name__', inner)}() {rest}") from None
         if isinstance(function, types.MethodType):
             return self.call(function.__func__, [self.argument_object(function.__self__), *args], kwargs)
         if isinstance(function, functools.partial):
@@ -125,7 +132,7 @@ class Evaluator(Branches):
         if isinstance(function, type):
             return self._instantiate(function, args, kwargs)
         if isinstance(function, Abstract) or not callable(function):
-            raise TypeError(f"'{class_of(self, function).__name__}' object is not callable")
+            raise TypeError(f"'{type_name(self, function)}' object is not callable")
         if attributes_of(function) is not None and _defines_call(type(function)):
             return self._call_object(self.argument_object(function), args, kwargs)
         return call_known(self, function, args, kwargs)

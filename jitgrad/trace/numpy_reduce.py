@@ -16,7 +16,7 @@ from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.reduce import expand, kept_shape
 from jitgrad.graph.ops.shape import broadcast_to, reshape_to
 from jitgrad.trace import arrays, promotion
-from jitgrad.trace.arrays import as_array, broadcast_dims, cast, scalar_value
+from jitgrad.trace.arrays import as_array, broadcast_dims, cast, scalar_value, shape_of
 from jitgrad.trace.calls import HANDLERS, handles, method
 from jitgrad.trace.context import Context
 from jitgrad.trace.extents import surely
@@ -449,6 +449,8 @@ def _cumprod(ctx: Context, a: Any, axis: Any = None, dtype: Any = None, out: Any
 
 @ufunc_method("accumulate")
 def _accumulate(ctx: Context, function: np.ufunc, a: Any, axis: Any = 0, dtype: Any = None, out: Any = None) -> Any:
+    if not shape_of(ctx, numeric(ctx, a)):
+        raise TypeError("cannot accumulate on a scalar")
     name = "cumsum" if function is np.add else "cumprod" if function is np.multiply else None
     if name is None and out is None:
         return accumulated(ctx, function, a, axis, dtype)

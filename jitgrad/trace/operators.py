@@ -109,6 +109,9 @@ def _repeats(ctx: Context, x: Any, y: Any) -> Any:
 
 
 def _unsupported_operands(ctx: Context, op: str, x: Any, y: Any, inplace: bool) -> TypeError:
+    for cls in (str, tuple, list):
+        if op == "+" and class_of(ctx, x) is cls and not (cls is list and inplace):
+            return TypeError(f'can only concatenate {cls.__name__} (not "{type_name(ctx, y)}") to {cls.__name__}')
     shown = f"{op}=" if inplace else "** or pow()" if op == "**" else op
     return TypeError(f"unsupported operand type(s) for {shown}: '{type_name(ctx, x)}' and '{type_name(ctx, y)}'")
 
