@@ -37,15 +37,15 @@ WRONG: list[tuple[Callable[..., Any], Any]] = [
     (lambda x: x(1), 2.0),
     (lambda x: "a" + x, 2.0),
     (lambda x: "a" * x, 2.0),
-    (lambda x: [1.0] + x, 2.0),
-    (lambda x: (1.0,) + x, 2.0),
+    (lambda x: [1.0] + x, 2.0),  # noqa: RUF005
+    (lambda x: (1.0,) + x, 2.0),  # noqa: RUF005
     (lambda x: x + "a", 2.0),
     (lambda x: None + x, 2.0),
     (lambda x: undefined * x, 2.0),  # type: ignore[name-defined]  # noqa: F821
     (lambda d: d["z"], {"a": 1.0}),
     (lambda x: (lambda a, b: a)(*x), V),
     (lambda x: [a for a, b in [x]], V),
-    (lambda x: [a for a in zip(x, [1, 2], strict=True)], V),
+    (lambda x: list(zip(x, [1, 2], strict=True)), V),
     (lambda x: math.sqrt(-x), 2.0),
     (lambda x: math.log(x - 2.0), 2.0),
     (lambda x: 1.0 / (x - 2.0), 2.0),
