@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from jitgrad.trace.abstract import External
-from jitgrad.trace.algorithms import counting, elements, squares
+from jitgrad.trace.algorithms import counting, elements, grids, squares
 from jitgrad.trace.arrays import as_array, cast, dtype_of, is_number, shape_of
 from jitgrad.trace.calls import CALLS, HANDLERS, ITEMS, Native, handles, outside_of
 from jitgrad.trace.context import Context
@@ -49,6 +49,9 @@ _stands_for(np.nanstd, elements.nanstd, "dtype", "out", "where", "mean", "correc
 
 
 _stands_for(np.unique, counting.unique, "axis")
+_stands_for(np.hanning, grids.hanning)
+_stands_for(np.hamming, grids.hamming)
+_stands_for(np.blackman, grids.blackman)
 _stands_for(np.polyfit, squares.polyfit, "rcond", "full", "cov")
 
 
@@ -95,18 +98,19 @@ def _call_vectorize(ctx: Context, x: External, *args: Any, **kwargs: Any) -> Any
 CALLS[np.vectorize] = _call_vectorize
 
 
-def _concatenates(thing: Any, program: Callable[..., Any]) -> None:
+def _subscripted(thing: Any, program: Callable[..., Any]) -> None:
     def item(ctx: Context, key: Any) -> Any:
-        parts = key if isinstance(key, tuple) else (key,)
-        if any(isinstance(part, str) for part in parts):
+        if any(isinstance(part, str) for part in (key if isinstance(key, tuple) else (key,))):
             raise ctx.error("JG235", name=f"np.{program.__name__}", argument="a directive in a text")
-        return ctx.call(program, [parts])
+        return ctx.call(program, [key])
 
     ITEMS[type(thing)] = item
 
 
-_concatenates(np.r_, elements.r_)
-_concatenates(np.c_, elements.c_)
+_subscripted(np.r_, elements.r_)
+_subscripted(np.c_, elements.c_)
+_subscripted(np.mgrid, grids.mgrid)
+_subscripted(np.ogrid, grids.ogrid)
 
 
 # --- methods of ufuncs

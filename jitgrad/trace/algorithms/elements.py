@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from jitgrad.trace.algorithms.grids import parts
+
 __all__ = [
     "accumulate", "apply_along_axis", "at", "c_", "corrcoef", "fold", "insert", "ix_", "nanstd", "nanvar", "piecewise",
     "r_", "reduceat", "unravel_index", "vectorized",
@@ -74,13 +76,13 @@ def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> An
 def vectorized(function: Any, *args: Any) -> Any:
     """Stand for the call of `np.vectorize(function)`."""
     arrays = np.broadcast_arrays(*args)
-    parts = [a.ravel() for a in arrays]
-    n = len(parts[0])
+    flat = [a.ravel() for a in arrays]
+    n = len(flat[0])
     if n == 0:
         raise ValueError("cannot call `vectorize` on size 0 inputs unless `otypes` is set")
-    made = np.zeros(n, np.asarray(function(*[p[0].item() for p in parts])).dtype)
+    made = np.zeros(n, np.asarray(function(*[p[0].item() for p in flat])).dtype)
     for k in range(n):
-        made[k] = function(*[p[k].item() for p in parts])
+        made[k] = function(*[p[k].item() for p in flat])
     return made.reshape(arrays[0].shape)
 
 
@@ -118,8 +120,8 @@ def insert(arr: Any, obj: Any, values: Any, axis: Any = None) -> Any:
     shape = list(arr.shape)
     shape[axis] = new.shape[axis]
     turned = np.moveaxis(arr, axis, 0)
-    parts = (turned[:obj], np.moveaxis(np.broadcast_to(new, tuple(shape)), axis, 0), turned[obj:])
-    return np.moveaxis(np.concatenate(parts), 0, axis)
+    rows = (turned[:obj], np.moveaxis(np.broadcast_to(new, tuple(shape)), axis, 0), turned[obj:])
+    return np.moveaxis(np.concatenate(rows), 0, axis)
 
 
 def ix_(*args: Any) -> Any:
@@ -153,29 +155,16 @@ def unravel_index(indices: Any, shape: Any) -> Any:
     return tuple(made[::-1])
 
 
-def _items(key: Any) -> Any:
-    made = []
-    for part in key if isinstance(key, tuple) else (key,):
-        if not isinstance(part, slice):
-            made.append(part)
-        elif isinstance(part.step, complex):
-            made.append(np.linspace(0 if part.start is None else part.start, part.stop, int(abs(part.step))))
-        else:
-            start, step = 0 if part.start is None else part.start, 1 if part.step is None else part.step
-            made.append(np.arange(start, part.stop, step))
-    return made
-
-
 def r_(key: Any) -> Any:
     """Stand for `np.r_[key]`."""
-    items = _items(key)
+    items = parts(key)
     dtype = np.result_type(*items)
     return np.concatenate([np.atleast_1d(np.asarray(x, dtype)) for x in items])
 
 
 def c_(key: Any) -> Any:
     """Stand for `np.c_[key]`."""
-    items = _items(key)
+    items = parts(key)
     dtype = np.result_type(*items)
     arrays = [np.asarray(x, dtype) for x in items]
     return np.concatenate([a.reshape(-1, 1) if a.ndim < 2 else a for a in arrays], axis=-1)
