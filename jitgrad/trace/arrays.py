@@ -19,6 +19,7 @@ from jitgrad.graph.ops.memory import Pick, Span, load, store
 from jitgrad.graph.ops.shape import broadcast_to, move_axes, reshape_to
 from jitgrad.graph.types import ArrayType, Dim, GraphTypeError, broadcast_shapes
 from jitgrad.trace.abstract import AnyOf, DictRef, Link, ListRef, OneOf, Record, Ref, Reshape, Scalar, TaggedRef, whole
+from jitgrad.trace.algorithms.queues import Deque
 from jitgrad.trace.context import PACKED, PYTHON_DTYPES, Context, kind_of_python
 from jitgrad.trace.extents import canonical_shape, renamed, unify
 from jitgrad.trace.identity import followers, spread
@@ -298,6 +299,8 @@ def as_array(ctx: Context, x: Any, dtype: np.dtype | type | None = None) -> Valu
             common = common_dtype(ctx, items)
             parts = [as_array(ctx, item, common if isinstance(item, AnyOf) else None) for item in items]
             value = _stack(ctx, parts, common)
+    elif isinstance(x, Record) and x.cls is Deque:
+        return as_array(ctx, ctx.call(getattr, [x, "_items"]), dtype)
     else:
         raise ctx.error("JG210", what=f"{describe(x)} is used as an array")
     return value if dtype is None else cast(ctx, value, dtype)

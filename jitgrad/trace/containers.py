@@ -10,6 +10,8 @@ from collections.abc import Callable
 from string import Formatter
 from typing import Any
 
+import numpy as np
+
 from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.memory import Span, load
 from jitgrad.trace.abstract import Cell, DictRef, External, ListRef
@@ -84,9 +86,19 @@ def _extend(ctx: Context, x: ListRef, iterable: Any) -> None:
 
 @method("list", "insert")
 def _insert(ctx: Context, x: ListRef, index: Any, item: Any) -> None:
-    items = list(list_items(ctx, x, "insert"))
-    items.insert(static_int(ctx, index, "the index of a list"), item)
-    set_items(ctx, x, items)
+    items, at = ctx.heap[x.cell], static_int(ctx, index, "the index of a list")
+    if isinstance(items, Value) and at == 0:
+        # Pushed behind, which checks it, and moved to the front.
+        g = ctx.g
+        _append(ctx, x, item)
+        rows = g.list_to_array(ctx.heap[x.cell], g.add(g.list_length(items), 1))
+        rest = g.list_length(items)
+        parts = [load(g, rows, [Span(rest, 1, 1)]), load(g, rows, [Span(0, 1, rest)])]
+        ctx.heap[x.cell] = g.list_from_array(as_array(ctx, ctx.call(np.concatenate, [tuple(map(ctx.fresh, parts))])))
+        return
+    known = list(list_items(ctx, x, "insert"))
+    known.insert(at, item)
+    set_items(ctx, x, known)
 
 
 @method("list", "pop")

@@ -317,8 +317,11 @@ def _gradient_axis(ctx: Context, x: Any, at: int, step: Any, order: int) -> Any:
         turned = ctx.call(np.moveaxis, [x, at, 0])
         if points and dtype_of(ctx, step).kind in "iu":
             step = ctx.fresh(cast(ctx, as_array(ctx, step), np.float64))
-        given = [grids.uneven_slopes, [turned, step, order]] if points else [grids.even_slopes, [turned, step]]
-        return ctx.call(np.moveaxis, [ctx.call(*given), 0, at])
+        if points:
+            made = ctx.call(grids.uneven_slopes, [turned, step, order])
+        else:
+            made = ctx.call(grids.even_slopes, [turned, step])
+        return ctx.call(np.moveaxis, [made, 0, at])
     full = [slice(None)] * len(shape_of(ctx, x))
 
     def part(start: Any, stop: Any) -> Any:

@@ -44,6 +44,7 @@ from jitgrad.trace.abstract import (
     Scalar,
     TaggedRef,
 )
+from jitgrad.trace.algorithms.queues import Deque
 from jitgrad.trace.alternatives import single_choices
 from jitgrad.trace.arrays import as_array, read
 from jitgrad.trace.branches import DeadEnd, Restart, is_of_the_program
@@ -365,6 +366,8 @@ class _Trace:
             pairs = ctx.heap[x.cell]
             return DictResult(tuple(k for k, _ in pairs), tuple(self.result(v) for _, v in pairs))
         if isinstance(x, Record):
+            if x.cls is Deque:
+                raise ctx.error("JG225", what="a deque")
             pairs = ctx.heap[x.cell]
             return ObjectResult(x.cls, tuple(k for k, _ in pairs), tuple(self.result(v) for _, v in pairs))
         if isinstance(x, External):
