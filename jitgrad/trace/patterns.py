@@ -5,6 +5,7 @@ In: the value on top of the stack. Out: bools, and tuples of parts or None, as C
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ __all__: list[str] = []
 
 # Classes of which a pattern's only position is the value itself.
 _ITSELF = (bool, bytearray, bytes, dict, float, frozenset, int, list, set, str, tuple)
+_NO_CLASS = f"called match pattern must be a {'class' if sys.version_info >= (3, 12) else 'type'}"
 
 
 def _is_of(ctx: Context, x: Any, classes: Any) -> Any:
@@ -56,7 +58,7 @@ def _match_keys(ctx: Context, frame: Frame, arg: Any) -> None:
 def _match_class(ctx: Context, frame: Frame, count: int) -> None:
     subject, cls, names = frame.pop_many(3)
     if not isinstance(cls, type):
-        raise TypeError("called match pattern must be a type")
+        raise TypeError(_NO_CLASS)
     is_one = _is_of(ctx, subject, cls)
     if not isinstance(is_one, bool):
         raise ctx.error("JG203", what=f"a pattern of {cls.__name__} for what data decide")
