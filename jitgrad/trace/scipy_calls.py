@@ -27,7 +27,7 @@ from jitgrad.trace.numpy_shape import swapaxes
 from jitgrad.trace.numpy_systems import float_matrix, square_matrices
 from jitgrad.trace.sizes import axes_argument, known_argument, numeric, promoted, same_dim
 
-__all__ = ["LINALG", "SPECIAL", "scipy_handler", "special"]
+__all__ = ["LINALG", "SPECIAL", "linalg", "scipy_handler", "special"]
 
 SPECIAL: dict[str, Callable[..., Any]] = {}
 LINALG: dict[str, Callable[..., Any]] = {}
