@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from jitgrad.backend.bounds import Bounds
 from jitgrad.backend.buffers import Buffer, Plan, Slot
 from jitgrad.backend.emit_lanes import Lanes
 from jitgrad.backend.emit_nest import Output, emit_nest, evaluate_scalar
@@ -115,6 +116,7 @@ class Emitter:
         self.notes: list[str] = []
         self.location: Location | None = None  # of what is being written, or what came before
         self.pace = Pace(self.text, self.leave_stopped)
+        self.bounds = Bounds()
         self.outside: dict[int, str] = {}  # addresses of arguments of rank 0
 
     # what expressions ask for (`loops.Memory`)
@@ -128,7 +130,12 @@ class Emitter:
         if isinstance(dim, int):
             return dim
         handle = self.scalar(dim)
-        return int(handle.text) if handle.constant else handle.text
+        if handle.constant:
+            return int(handle.text)
+        most = self.bounds.most(dim)
+        if most is not None:
+            self.text.most[handle.text] = most
+        return handle.text
 
     def shape(self, value: Value) -> list[Sym]:
         """Return the sizes of an array value."""

@@ -12,6 +12,7 @@ from jitgrad.backend.buffers import Buffer, LoopPlan
 from jitgrad.backend.emit import Emitter, Site, lowers
 from jitgrad.backend.emit_lists import copy_list
 from jitgrad.backend.emit_scalar import Handle
+from jitgrad.backend.levels import is_of_elements
 from jitgrad.backend.structure import is_scalar
 from jitgrad.backend.text import register_type
 from jitgrad.graph.ir import Op, Value
@@ -216,6 +217,11 @@ def op_for(e: Emitter, op: Op) -> None:
     """Write a counted loop."""
     text, pace, body = e.text, e.pace, op.regions[0]
     trips = e.size(op.operands[0])
+    most = e.bounds.most(op.operands[0])
+    e.bounds.note_index(body.args[0], most)
+    if is_of_elements(body):
+        # Of a loop over scalars that it knows to be short, LLVM makes worse code, and takes longer to do so.
+        most = None
     loop = _Loop(e, op, op.operands[1:])
     loop.enter()
     loop.open()
@@ -237,7 +243,7 @@ def op_for(e: Emitter, op: Op) -> None:
     following = text.emit(f"add nuw nsw i64 {index}, 1")
     after = text.label
     text.branch(loop.label)
-    few = trips if isinstance(trips, int) and trips <= size else 0
+    few = work.at_once(trips, most)
     if not size or few:
         loop.finish(after)
         first, limit, done = f"[ 0, %{loop.before} ]", trips, end

@@ -392,7 +392,9 @@ class _Nest:
         for dim in self.shape.order[self.shape.kept :]:
             size = self.shape.sizes[dim]
             if not isinstance(size, int):
-                return True
+                if size not in self.text.most:
+                    return True
+                size = self.text.most[size]
             total *= -(-size // self.shape.width) if dim == self.shape.lanes else size
         return total > BLOCK
 

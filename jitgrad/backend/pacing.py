@@ -69,6 +69,13 @@ class _Iteration:
         self.owed = max(self.owed, 1)
         return CHUNK // self.owed if self.steady and 2 * self.owed <= CHUNK else 0
 
+    def at_once(self, trips: Sym, most: int | None) -> int:
+        """Return how many iterations to pay for after a loop of at most `most`, or 0 if the loop needs chunks."""
+        if isinstance(trips, int):
+            return trips if trips <= self.chunk else 0
+        # What is paid for and not done makes polls too frequent, so that it must be little.
+        return most if most is not None and most <= self.chunk // 10 else 0
+
 
 class Pace:
     """The account of one body.
@@ -102,9 +109,14 @@ class Pace:
 
     def array(self, shape: Sequence[Sym], each: int = 1) -> None:
         """Enter the cost of work on every position of a shape, before it is done."""
-        known, sizes = each, [n for n in shape if isinstance(n, str)]
+        known = most = each
+        sizes = [n for n in shape if isinstance(n, str)]
         for n in shape:
             known *= n if isinstance(n, int) else 1
+            most *= n if isinstance(n, int) else self.text.most.get(n, CHUNK)
+        if sizes and most <= CHUNK // 10:
+            self.owe(most)
+            return
         if not sizes:
             self.owe(known)
             return
