@@ -25,6 +25,7 @@ __all__ = ["Output", "emit_nest", "evaluate_scalar"]
 
 BLOCK = 32  # terms that one lane adds in a row
 LEVELS = 48  # partial sums of 2**48 blocks
+AS_BYTES = 4096  # bytes from which on a call of the C library is as fast as a loop
 
 _INT64 = np.dtype(np.int64)
 _UINT64 = np.dtype(np.uint64)
@@ -102,12 +103,31 @@ class _Nest:
         pointers: dict[Access, str] = {}
         for access in self._accesses():
             pointers[access] = self.text.address(access.pointer, element_type(access.dtype), access.base)
+        if self._moves_memory(pointers):
+            return self.results
         self._evaluate(0, env, pointers, {})
         if any(o.in_registers for o in self.outputs) and self.shape.kept == 0:
             self._reduce(0, env, pointers, {})
         else:
             self._loop(1, env, pointers, {})
         return self.results
+
+    def _moves_memory(self, pointers: dict[Access, str]) -> bool:
+        """Copy or clear many consecutive elements at once, where that is all there is to do: it saves most of the code."""
+        (size,) = self.shape.sizes if len(self.shape.order) == 1 else (0,)
+        (output,) = self.outputs if len(self.outputs) == 1 else (None,)
+        if output is None or output.reduction or output.access is None or not isinstance(size, int):
+            return False
+        node, bytes = output.node, size * output.access.dtype.itemsize
+        if bytes < AS_BYTES or output.access.steps != [1] or output.access.dtype != node.dtype:
+            return False
+        if node.kind == "load" and node.access is not None and node.access.steps == [1]:
+            self.lanes.move(pointers[output.access], pointers[node.access], bytes)
+            return True
+        if node.kind == "constant" and not np.asarray(node.payload, node.dtype).tobytes().strip(b"\0"):
+            self.lanes.clear(pointers[output.access], bytes)
+            return True
+        return False
 
     def _accesses(self) -> list[Access]:
         found = [n.access for level in self.by_level for n in level if n.access is not None]
@@ -127,33 +147,34 @@ class _Nest:
                 self._counted(size, lambda i: self._inside(level, env, pointers, at, dim, i))
             return
         width = self.shape.width
-        full: Sym
-        rest: Sym
-        if isinstance(size, int):
-            full, rest = size // width, size % width
-        else:
-            shift = width.bit_length() - 1
-            full = self.text.emit(f"lshr i64 {size}, {shift}") if shift else size
-            rest = self.text.emit(f"and i64 {size}, {width - 1}") if shift else 0
+        rest: Sym = size % width if isinstance(size, int) else 0
+        if not isinstance(size, int) and width > 1:
+            rest = self.text.emit(f"and i64 {size}, {width - 1}")
+        whole = self.text.sub(size, rest)
 
         def body(i: Sym) -> None:
-            self._inside(level, env, pointers, at, dim, self.text.mul(i, width))
+            self._inside(level, env, pointers, at, dim, i)
 
         inside = None
         if level == len(self.shape.order) and not self.accumulators:
             inside = inside_of([n for nodes in self.by_level for n in nodes], dim, width)
-        if self._blocked(level):
-            self._blocks(full, body)
-        elif inside is not None:
-            self._inside_first(inside, full, body, env)
-        else:
-            self._counted(full, body)
+        if self._blocked(level) or inside is not None:
+            shift = width.bit_length() - 1
+            full = whole >> shift if isinstance(whole, int) else self.text.emit(f"lshr exact i64 {whole}, {shift}")
+            if inside is None:
+                self._blocks(full, lambda i: body(self.text.mul(i, width)))
+            else:
+                self._inside_first(inside, full, lambda i: body(self.text.mul(i, width)), env)
+        elif whole == width:
+            body(0)
+        elif whole != 0:
+            self.text.counted(whole, body, step=width, as_is=width > 1, meets=True)
         if rest == 0:
             return
 
         def tail() -> None:
             self.count = rest
-            self._inside(level, env, pointers, at, dim, self.text.mul(full, width))
+            self._inside(level, env, pointers, at, dim, whole)
             if self._blocked(level):
                 self._count(1)
             self.count = width

@@ -147,11 +147,18 @@ class FunctionText:
         return name
 
     def counted(
-        self, trips: Sym, body: Callable[[str], None], start: Sym = 0, step: int = 1, as_is: bool = False
+        self,
+        trips: Sym,
+        body: Callable[[str], None],
+        start: Sym = 0,
+        step: int = 1,
+        as_is: bool = False,
+        meets: bool = False,
     ) -> None:
         """Write a loop over start, start + step, ... below `trips`; `body` gets the register of the index.
 
-        `as_is` says that the loop is as wide as it should be: LLVM need not vectorise or unroll it.
+        `as_is` says that the loop is as wide as it should be: LLVM need not vectorise or unroll it. `meets` says that
+        `trips` is reached in whole steps.
         """
         first = isinstance(trips, int) and isinstance(start, int)
         if first and start >= trips:  # type: ignore[operator]
@@ -169,7 +176,9 @@ class FunctionText:
         body(index)
         # The sum stays below the trip count's width: induction variables of ours may say nsw.
         following = self.emit(f"add nuw nsw i64 {index}, {step}")
-        again = self.emit(f"icmp slt i64 {following}, {trips}")
+        # Where the index meets its end, this form tells LLVM that it counts iterations exactly.
+        exact = step == 1 or (first and (trips - start) % step == 0) or meets  # type: ignore[operator]
+        again = self.emit(f"icmp {'ne' if exact else 'slt'} i64 {following}, {trips}")
         self.lines[place] = f"  {index} = phi i64 [ {start}, %{before} ], [ {following}, %{self.label} ]"
         self.branch_if(again, head, end)
         if as_is:
