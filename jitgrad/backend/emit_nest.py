@@ -18,12 +18,15 @@ from jitgrad.backend.emit_scalar import Arithmetic, Handle
 from jitgrad.backend.loops import SELECT, Access, Coord, Node
 from jitgrad.backend.margins import Inside, inside_of
 from jitgrad.backend.nesting import NestShape
+from jitgrad.backend.steps import EXPENSIVE
 from jitgrad.backend.text import FunctionText, Sym, element_type, literal, register_type, vector
 from jitgrad.graph.ir import Value
 
 __all__ = ["Output", "emit_nest", "evaluate_scalar"]
 
 BLOCK = 32  # terms that one lane adds in a row
+# What the math library computes, in functions for each width that is asked for.
+CALLED = EXPENSIVE - {"divide", "sqrt", "gather"}
 LEVELS = 48  # partial sums of 2**48 blocks
 AS_BYTES = 4096  # bytes from which on a call of the C library is as fast as a loop
 
@@ -174,10 +177,11 @@ class _Nest:
 
         def tail() -> None:
             self.count = rest
+            self.shape.width = self._tail_width(rest)
             self._inside(level, env, pointers, at, dim, whole)
             if self._blocked(level):
                 self._count(1)
-            self.count = width
+            self.count = self.shape.width = width
 
         if isinstance(rest, int):
             tail()
@@ -211,6 +215,13 @@ class _Nest:
             body(text.add(i, text.emit(f"select i1 {behind}, i64 {done}, i64 0")))
 
         text.counted(text.sub(full, done), other, as_is=True)
+
+    def _tail_width(self, rest: Sym) -> int:
+        """Return how wide the vectors of a tail are: no wider than it takes, unless something else is that wide."""
+        calls = any(n.kind == "apply" and n.payload.name in CALLED for level in self.by_level for n in level)
+        if not isinstance(rest, int) or self.accumulators or calls:
+            return self.shape.width
+        return 1 << (rest - 1).bit_length()
 
     def _counted(self, trips: Sym, body: Callable[[Sym], None]) -> None:
         if trips == 1:
@@ -328,7 +339,8 @@ class _Nest:
     def _operand(self, n: Node, env: dict[Node, Handle], width: int) -> Handle:
         """Return a node's value, splat where that has been done already."""
         x = env[n]
-        return self.splats.get(n, x) if width > 1 and x.width == 1 else x
+        splat = self.splats.get(n) if width > 1 and x.width == 1 else None
+        return splat if splat is not None and splat.width == width else x
 
     def _position(self, n: Node, coord: Coord, dtype: np.dtype, width: int, at: dict[int, Sym]) -> Handle:
         if coord.dim is None:
