@@ -185,6 +185,11 @@ class _Nest:
 
         if isinstance(rest, int):
             tail()
+        elif self._apart(level, dim):
+            # Lanes of a run-time tail that lie apart take a test each: they are shorter one by one.
+            self.count = self.shape.width = 1
+            self.text.counted(size, body, start=whole, as_is=True)
+            self.count = self.shape.width = width
         else:
             self.text.when(self.text.emit(f"icmp ne i64 {rest}, 0"), tail)
 
@@ -218,10 +223,21 @@ class _Nest:
 
     def _tail_width(self, rest: Sym) -> int:
         """Return how wide the vectors of a tail are: no wider than it takes, unless something else is that wide."""
-        calls = any(n.kind == "apply" and n.payload.name in CALLED for level in self.by_level for n in level)
-        if not isinstance(rest, int) or self.accumulators or calls:
+        if not isinstance(rest, int) or self._is_bound_to_width():
             return self.shape.width
         return 1 << (rest - 1).bit_length()
+
+    def _is_bound_to_width(self) -> bool:
+        """Whether vectors of another width would take more code."""
+        calls = any(n.kind == "apply" and n.payload.name in CALLED for level in self.by_level for n in level)
+        return bool(self.accumulators) or calls
+
+    def _apart(self, level: int, dim: int) -> bool:
+        """Whether the innermost loop touches elements that lie apart, and could run one by one."""
+        if level < len(self.shape.order) or any(o.reduction for o in self.outputs) or self._is_bound_to_width():
+            return False
+        gathers = any(n.kind == "gather" for n in self.by_level[level])
+        return gathers or any(a.steps[dim] not in (0, 1) for a in self._accesses())
 
     def _counted(self, trips: Sym, body: Callable[[Sym], None]) -> None:
         if trips == 1:
