@@ -26,9 +26,9 @@ class Bounds:
         self._known: dict[Value, _Range] = {}
 
     def most(self, value: Value) -> int | None:
-        """Return the largest number that an integer may be."""
+        """Return the largest number that a size or a trip count may be."""
         found = self._of(value, _DEPTH)
-        return None if found is None else found[1]
+        return None if found is None else max(found[1], 0)
 
     def note_index(self, index: Value, trips: int | None) -> None:
         """Enter the index of a loop that runs so often at most."""
@@ -66,4 +66,4 @@ class Bounds:
                 low, high = min(x[0], y[0]), min(x[1], y[1])
             case _:
                 low, high = max(x[0], y[0]), max(x[1], y[1])
-        return (low, high) if -_LIMIT < low and high < _LIMIT else None
+        return (low, high) if max(-low, high) < _LIMIT else None

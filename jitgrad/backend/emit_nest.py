@@ -116,7 +116,7 @@ class _Nest:
         return self.results
 
     def _moves_memory(self, pointers: dict[Access, str]) -> bool:
-        """Copy or clear many consecutive elements at once, where that is all there is to do: it saves most of the code."""
+        """Copy or clear many consecutive elements at once, where that is all there is to do: it takes less code."""
         (size,) = self.shape.sizes if len(self.shape.order) == 1 else (0,)
         (output,) = self.outputs if len(self.outputs) == 1 else (None,)
         if output is None or output.reduction or output.access is None or not isinstance(size, int):
@@ -127,7 +127,7 @@ class _Nest:
         if node.kind == "load" and node.access is not None and node.access.steps == [1]:
             self.lanes.move(pointers[output.access], pointers[node.access], bytes)
             return True
-        if node.kind == "constant" and not np.asarray(node.payload, node.dtype).tobytes().strip(b"\0"):
+        if node.kind == "constant" and literal(node.payload, node.dtype) == literal(0, node.dtype):
             self.lanes.clear(pointers[output.access], bytes)
             return True
         return False
