@@ -312,6 +312,7 @@ class Emitter:
     def fail_unless(self, condition: str, site: int, operands: Sequence[Handle] = ()) -> None:
         """Leave the body through a site unless a condition holds."""
         fine, bad = self.text.fresh("fine"), self.text.fresh("bad")
+        known = self.text.known()
         self.text.branch_if(condition, fine, bad)
         held, self.text.lines = self.text.lines, []
         self.text.start(bad)
@@ -322,7 +323,7 @@ class Emitter:
         self.text.branch("exit")
         self.failures += self.text.lines
         self.text.lines = held
-        self.text.start(fine)
+        self.text.start(fine, known)
 
     def leave_stopped(self, stopped: str) -> None:
         """Leave the body if a poll was stopped by an exception, whose site is then the first operand."""

@@ -27,10 +27,11 @@ def op_if(e: Emitter, op: Op) -> None:
     text = e.text
     labels = [text.fresh("then"), text.fresh("else")]
     end = text.fresh("join")
+    known = text.known()
     text.branch_if(e.scalar(op.operands[0]).text, *labels)
     came: list[tuple[str, list[str]]] = []
     for arm, region in enumerate(op.regions):
-        text.start(labels[arm])
+        text.start(labels[arm], dict(known))
         e.block(region)
         values: list[str] = []
         for k, y in enumerate(region.yields):
@@ -45,7 +46,7 @@ def op_if(e: Emitter, op: Op) -> None:
             values.append(e.pointer(buffer, y))
         came.append((text.label, values))
         text.branch(end)
-    text.start(end)
+    text.start(end, known)
     for k, r in enumerate(op.results):
         pairs = ", ".join(f"[ {values[k]}, %{label} ]" for label, values in came)
         if is_scalar(r):
@@ -226,10 +227,11 @@ def op_for(e: Emitter, op: Op) -> None:
     loop.enter()
     loop.open()
     inside, end, index = text.fresh("body"), text.fresh("end"), f"%{text.fresh('k')}"
+    known = text.known()
     loop.head()
     counting = len(text.lines)
     text.lines.append("")
-    text.start(inside)
+    text.start(inside, dict(known))
     e.handles[body.args[0]] = Handle(index, body.args[0].array.dtype)
     loop.arguments(body.args[1:])
     loop.use_spares()
@@ -274,7 +276,7 @@ def op_for(e: Emitter, op: Op) -> None:
             f"  br i1 {index}.more, label %{inside}, label %{done}",
         )
     )
-    text.start(end)
+    text.start(end, known)
     loop.results(op)
     pace.owe(work.owed * few)
 

@@ -159,13 +159,14 @@ class Pace:
         text, budget = self.text, self._place()
         poll, on = text.fresh("poll"), text.fresh("on")
         spent = text.emit(f"icmp slt i64 {text.emit(f'load i64, ptr {budget}')}, 0")
+        known = text.known()
         text.branch_if(spent, poll, on)
         text.start(poll)
         text.do(f"store i64 {POLL_EVERY}, ptr {budget}")
         stopped = text.emit(f"call i1 @jg_poll(ptr {self.state})")
         self.leave(stopped)
         text.branch(on)
-        text.start(on)
+        text.start(on, known)
 
     def at_exit(self) -> list[str]:
         """Return what the exit of the body begins with."""
