@@ -17,11 +17,11 @@ import numpy as np
 from jitgrad.backend.bounds import Bounds
 from jitgrad.backend.buffers import Buffer, Plan, Slot
 from jitgrad.backend.emit_lanes import Lanes
-from jitgrad.backend.emit_nest import Output, emit_nest, evaluate_scalar
+from jitgrad.backend.emit_nest import emit_nest, evaluate_scalar
 from jitgrad.backend.emit_reduce import identity
 from jitgrad.backend.emit_scalar import Arithmetic, Handle
 from jitgrad.backend.joint_stores import join_stores
-from jitgrad.backend.loops import ADD, MULTIPLY, Coord, Expressions, Node, View, c_strides
+from jitgrad.backend.loops import ADD, MULTIPLY, Coord, Expressions, Node, Output, View, c_strides
 from jitgrad.backend.nesting import plan_nest
 from jitgrad.backend.pacing import Pace, declare_runtime
 from jitgrad.backend.reserve import BUMP, OWN, PRODUCT, RELEASE
@@ -134,7 +134,7 @@ class Emitter:
             return int(handle.text)
         most = self.bounds.most(dim)
         if most is not None:
-            self.text.most[handle.text] = most
+            self.text.largest[handle.text] = most
         return handle.text
 
     def shape(self, value: Value) -> list[Sym]:

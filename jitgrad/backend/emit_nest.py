@@ -15,53 +15,20 @@ import numpy as np
 from jitgrad.backend.emit_lanes import Lanes
 from jitgrad.backend.emit_reduce import cascade, combine, identity
 from jitgrad.backend.emit_scalar import Arithmetic, Handle
-from jitgrad.backend.loops import SELECT, Access, Coord, Node
+from jitgrad.backend.loops import SELECT, Access, Coord, Node, Output
 from jitgrad.backend.margins import Inside, inside_of
 from jitgrad.backend.nesting import NestShape
-from jitgrad.backend.steps import EXPENSIVE
+from jitgrad.backend.tails import moves, runs_apart, tail_width
 from jitgrad.backend.text import FunctionText, Sym, element_type, literal, register_type, vector
 from jitgrad.graph.ir import Value
 
-__all__ = ["Output", "emit_nest", "evaluate_scalar"]
+__all__ = ["emit_nest", "evaluate_scalar"]
 
 BLOCK = 32  # terms that one lane adds in a row
-# What the math library computes, in functions for each width that is asked for.
-CALLED = EXPENSIVE - {"divide", "sqrt", "gather"}
 LEVELS = 48  # partial sums of 2**48 blocks
-AS_BYTES = 4096  # bytes from which on a call of the C library is as fast as a loop
 
 _INT64 = np.dtype(np.int64)
 _UINT64 = np.dtype(np.uint64)
-
-
-@dataclass(eq=False)
-class Output:
-    """Something a nest computes.
-
-    Attributes
-    ----------
-    node : Node
-        The element.
-    access : Access or None
-        Where it goes; None for a reduction to a scalar.
-    reduction : str
-        Name of the reducing primitive, '' for a plain write.
-    in_memory : bool
-        Whether each element is combined with what is there.
-    result : Value or None
-        The scalar that a full reduction defines.
-    """
-
-    node: Node
-    access: Access | None
-    reduction: str = ""
-    result: Value | None = None
-    in_memory: bool = False
-
-    @property
-    def in_registers(self) -> bool:
-        """Whether it is reduced in the innermost loops."""
-        return bool(self.reduction) and not self.in_memory
 
 
 @dataclass(eq=False)
@@ -106,7 +73,10 @@ class _Nest:
         pointers: dict[Access, str] = {}
         for access in self._accesses():
             pointers[access] = self.text.address(access.pointer, element_type(access.dtype), access.base)
-        if self._moves_memory(pointers):
+        moved = moves(self.shape, self.outputs)
+        if moved is not None:
+            target, source, bytes = moved
+            self.lanes.move(pointers[target], pointers[source] if source else None, bytes)
             return self.results
         self._evaluate(0, env, pointers, {})
         if any(o.in_registers for o in self.outputs) and self.shape.kept == 0:
@@ -114,23 +84,6 @@ class _Nest:
         else:
             self._loop(1, env, pointers, {})
         return self.results
-
-    def _moves_memory(self, pointers: dict[Access, str]) -> bool:
-        """Copy or clear many consecutive elements at once, where that is all there is to do: it takes less code."""
-        (size,) = self.shape.sizes if len(self.shape.order) == 1 else (0,)
-        (output,) = self.outputs if len(self.outputs) == 1 else (None,)
-        if output is None or output.reduction or output.access is None or not isinstance(size, int):
-            return False
-        node, bytes = output.node, size * output.access.dtype.itemsize
-        if bytes < AS_BYTES or output.access.steps != [1] or output.access.dtype != node.dtype:
-            return False
-        if node.kind == "load" and node.access is not None and node.access.steps == [1]:
-            self.lanes.move(pointers[output.access], pointers[node.access], bytes)
-            return True
-        if node.kind == "constant" and literal(node.payload, node.dtype) == literal(0, node.dtype):
-            self.lanes.clear(pointers[output.access], bytes)
-            return True
-        return False
 
     def _accesses(self) -> list[Access]:
         found = [n.access for level in self.by_level for n in level if n.access is not None]
@@ -177,7 +130,7 @@ class _Nest:
 
         def tail() -> None:
             self.count = rest
-            self.shape.width = self._tail_width(rest)
+            self.shape.width = width if self.accumulators else tail_width(rest, width, self.by_level)
             self._inside(level, env, pointers, at, dim, whole)
             if self._blocked(level):
                 self._count(1)
@@ -185,7 +138,7 @@ class _Nest:
 
         if isinstance(rest, int):
             tail()
-        elif self._apart(level, dim):
+        elif not self.accumulators and runs_apart(self.shape, level, self.by_level, self.outputs):
             # Lanes of a run-time tail that lie apart take a test each: they are shorter one by one.
             self.count = self.shape.width = 1
             self.text.counted(size, body, start=whole, as_is=True)
@@ -220,24 +173,6 @@ class _Nest:
             body(text.add(i, text.emit(f"select i1 {behind}, i64 {done}, i64 0")))
 
         text.counted(text.sub(full, done), other, as_is=True)
-
-    def _tail_width(self, rest: Sym) -> int:
-        """Return how wide the vectors of a tail are: no wider than it takes, unless something else is that wide."""
-        if not isinstance(rest, int) or self._is_bound_to_width():
-            return self.shape.width
-        return 1 << (rest - 1).bit_length()
-
-    def _is_bound_to_width(self) -> bool:
-        """Whether vectors of another width would take more code."""
-        calls = any(n.kind == "apply" and n.payload.name in CALLED for level in self.by_level for n in level)
-        return bool(self.accumulators) or calls
-
-    def _apart(self, level: int, dim: int) -> bool:
-        """Whether the innermost loop touches elements that lie apart, and could run one by one."""
-        if level < len(self.shape.order) or any(o.reduction for o in self.outputs) or self._is_bound_to_width():
-            return False
-        gathers = any(n.kind == "gather" for n in self.by_level[level])
-        return gathers or any(a.steps[dim] not in (0, 1) for a in self._accesses())
 
     def _counted(self, trips: Sym, body: Callable[[Sym], None]) -> None:
         if trips == 1:
@@ -441,9 +376,9 @@ class _Nest:
         for dim in self.shape.order[self.shape.kept :]:
             size = self.shape.sizes[dim]
             if not isinstance(size, int):
-                if size not in self.text.most:
+                if size not in self.text.largest:
                     return True
-                size = self.text.most[size]
+                size = self.text.largest[size]
             total *= -(-size // self.shape.width) if dim == self.shape.lanes else size
         return total > BLOCK
 

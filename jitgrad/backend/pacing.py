@@ -113,7 +113,7 @@ class Pace:
         sizes = [n for n in shape if isinstance(n, str)]
         for n in shape:
             known *= n if isinstance(n, int) else 1
-            most *= n if isinstance(n, int) else self.text.most.get(n, CHUNK)
+            most *= n if isinstance(n, int) else self.text.largest.get(n, CHUNK)
         if sizes and most <= CHUNK // 10:
             self.owe(most)
             return

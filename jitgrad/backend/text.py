@@ -79,7 +79,7 @@ class FunctionText:
         Name of the basic block being written.
     declarations : dict
         Declarations of intrinsics and external functions.
-    most : dict of str to int
+    largest : dict of str to int
         The largest number that a register of an integer may hold, where it is known.
     globals, helpers : list of str
         Constants, and definitions of internal functions.
@@ -90,7 +90,7 @@ class FunctionText:
         self.entry: list[str] = []
         self.label = "start"
         self.declarations: dict[str, None] = {}
-        self.most: dict[str, int] = {}
+        self.largest: dict[str, int] = {}
         self.globals: list[str] = []
         self.helpers: dict[str, str] = {}
         self.externals: dict[str, None] = {}
