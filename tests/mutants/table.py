@@ -205,8 +205,8 @@ MUTANTS = (
     Mutant(
         "an element is carried though others of its row are read",
         "graph/passes/promote.py",
-        "(other == place and len(access.path) == 1) or apart(self.r, place, other)",
-        "len(access.path) == 1 or apart(self.r, place, other)",
+        "(other == place and len(access.path) == 1) or apart(self.context(), place, other)",
+        "len(access.path) == 1 or apart(self.context(), place, other)",
     ),
     Mutant(
         "shifted parts that are added stand at a wrong place",
