@@ -128,7 +128,10 @@ def prepare(graph: Graph) -> None:
 
     Nothing is rewritten that a derivative could notice: places become comparable, elements are carried in registers.
     """
-    if not any(op.name == "for" for op in graph.walk()):
+    names = {op.name for op in graph.walk()}
+    if "for" not in names:
+        if "store" in names:
+            simplify_integers(graph)  # what is read as it was stored is a value, whose factors cancel
         return
     simplify_integers(graph)
     small_arrays_to_scalars(graph)
