@@ -67,6 +67,15 @@ class Lanes:
         bytes = self.text.mul(count, size)
         self.text.do(f"call void @llvm.memcpy.p0.p0.i64(ptr {target}, ptr {source}, i64 {bytes}, i1 false)")
 
+    def move(self, target: str, source: str | None, bytes: int) -> None:
+        """Copy memory, which may be the same, or make it zero."""
+        if source is None:
+            self.text.declare("void @llvm.memset.p0.i64(ptr, i8, i64, i1)")
+            self.text.do(f"call void @llvm.memset.p0.i64(ptr {target}, i8 0, i64 {bytes}, i1 false)")
+        else:
+            self.text.declare("void @llvm.memmove.p0.p0.i64(ptr, ptr, i64, i1)")
+            self.text.do(f"call void @llvm.memmove.p0.p0.i64(ptr {target}, ptr {source}, i64 {bytes}, i1 false)")
+
     def store(self, pointer: str, x: Handle, width: int, lanes: Sym) -> None:
         """Write consecutive elements."""
         element, size = element_type(x.dtype), x.dtype.itemsize

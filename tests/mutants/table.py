@@ -167,8 +167,20 @@ MUTANTS = (
     Mutant(
         "a steep value that flows to a part is not parted",
         "graph/diff/steep.py",
-        "used = reach(before, parts) & steep",
+        "used = reach(before, parts_or_factors) & steep",
         "used = set(parts) & steep",
+    ),
+    Mutant(
+        "a factor that vanishes as fast as a root does is taken for a plain zero",
+        "graph/diff/factors.py",
+        "(x in steep and w not in rough)",
+        "x in steep",
+    ),
+    Mutant(
+        "arguments that move together are taken for apart",
+        "graph/diff/factors.py",
+        "[] if joint or len(inputs) < 2 else inputs",
+        "inputs",
     ),
     Mutant(
         "a cotangent of -0.0 is taken for none",
@@ -205,8 +217,8 @@ MUTANTS = (
     Mutant(
         "an element is carried though others of its row are read",
         "graph/passes/promote.py",
-        "(other == place and len(access.path) == 1) or apart(self.r, place, other)",
-        "len(access.path) == 1 or apart(self.r, place, other)",
+        "(other == place and len(access.path) == 1) or apart(self.context(), place, other)",
+        "len(access.path) == 1 or apart(self.context(), place, other)",
     ),
     Mutant(
         "shifted parts that are added stand at a wrong place",

@@ -13,6 +13,7 @@ graphs come from nor how they are run.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 from jitgrad.graph.ir import Graph
 from jitgrad.graph.passes.components import take_apart
@@ -49,7 +50,9 @@ __all__ = [
     "turn_arrays",
 ]
 
-PASSES: tuple[Callable[[Graph], bool], ...] = (
+Pass: TypeAlias = Callable[[Graph], bool]
+
+PASSES: tuple[Pass, ...] = (
     # Facts about constants and decided branches first: they make ops equal, invariant and dead.
     simplify,
     # After simplify has brought equal things into one form; gives it conditions that are known in arms.
@@ -61,6 +64,10 @@ PASSES: tuple[Callable[[Graph], bool], ...] = (
     # Last in each round: what the others replaced is still there, and would be counted as used by the next simplify.
     dce,
 )
+# Those that find nothing in what they have just changed.
+_AT_ONCE = (cse, dce)
+# Those that find nothing more where dead ops have been taken out.
+_BLIND = (cse, licm)
 # Each round finds what the last one uncovered; programs settle in two to four. The bound is for those that would
 # go on winning an op a round: stopping early is right at any time.
 _ROUNDS = 8
@@ -97,10 +104,22 @@ def optimise(graph: Graph) -> None:
 
 
 def _until_quiet(graph: Graph) -> None:
-    quiet = 0
+    changes = removals = 0
+    # How many changes a pass had seen when it last had nothing left to do.
+    seen: dict[Pass, int] = {}
+
+    def to_see(run: Pass) -> int:
+        return changes - removals if run in _BLIND else changes
+
     for k in range(_ROUNDS * len(PASSES)):
-        quiet = 0 if PASSES[k % len(PASSES)](graph) else quiet + 1
-        if quiet == len(PASSES):
+        run = PASSES[k % len(PASSES)]
+        if seen.get(run) != to_see(run):
+            changed = run(graph)
+            changes += changed
+            removals += changed and run is dce
+            if not changed or run in _AT_ONCE:
+                seen[run] = to_see(run)
+        elif all(seen.get(other) == to_see(other) for other in PASSES):
             return
 
 
@@ -109,7 +128,10 @@ def prepare(graph: Graph) -> None:
 
     Nothing is rewritten that a derivative could notice: places become comparable, elements are carried in registers.
     """
-    if not any(op.name == "for" for op in graph.walk()):
+    names = {op.name for op in graph.walk()}
+    if "for" not in names:
+        if "store" in names:
+            simplify_integers(graph)  # what is read as it was stored is a value, whose factors cancel
         return
     simplify_integers(graph)
     small_arrays_to_scalars(graph)
