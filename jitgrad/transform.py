@@ -85,6 +85,10 @@ def argument_positions(transform: Transform, count: int, keywords: tuple[str, ..
             found.append(_by_name(transform, item, name, count, keywords))
             continue
         at = item + count if item < 0 else item
+        names = _parameters(transform, by_position=True)
+        if count <= at < len(names) and names[at] in keywords:
+            found.append(names[at])
+            continue
         if not 0 <= at < count:
             why = f"the call has {count} positional argument{'s' if count != 1 else ''}"
             raise error("JG101", argnums=item, name=name, why=why)
@@ -97,14 +101,23 @@ def argument_positions(transform: Transform, count: int, keywords: tuple[str, ..
 def _by_name(transform: Transform, wanted: str, name: str, count: int, keywords: tuple[str, ...]) -> int | str:
     if wanted in keywords:
         return wanted
-    code = getattr(transform.function, "code", None)
-    try:
-        parameters = list(inspect.signature(transform.function).parameters)
-    except (TypeError, ValueError):
-        # A function made inside a trace is known by its code object.
-        parameters = [] if code is None else list(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
+    parameters = _parameters(transform)
     if wanted in parameters and parameters.index(wanted) < count:
         return parameters.index(wanted)
     known = ", ".join(parameters) or "unknown"
     why = "no argument of that name was passed" if wanted in parameters else f"its parameters are: {known}"
     raise error("JG101", argnums=repr(wanted), name=name, why=why)
+
+
+def _parameters(transform: Transform, by_position: bool = False) -> list[str]:
+    """Return the names of a function's parameters, or of those that have a position; none if they are unknown."""
+    code = getattr(transform.function, "code", None)
+    try:
+        found = inspect.signature(transform.function).parameters
+    except (TypeError, ValueError):
+        # A function made inside a trace is known by its code object.
+        if code is None:
+            return []
+        return list(code.co_varnames[: code.co_argcount + (0 if by_position else code.co_kwonlyargcount)])
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return [name for name, p in found.items() if p.kind in kinds or not by_position]

@@ -14,6 +14,7 @@ import pytest
 
 import jitgrad
 from jitgrad.api import Transformed
+from jitgrad.trace.context import Context
 from jitgrad.transform import Transform
 from tests.programs import bank_sizes as sizes
 from tests.programs.harness import same
@@ -243,3 +244,23 @@ def test_a_loop_that_is_written_out_as_often_as_sizes_say() -> None:
         x = numbers(n)[0]
         same(g(x), sizes.merge_sort(x), 1e-14)
     assert g.stats()["compiled"] == 4
+
+
+FEW: list[Callable[[np.ndarray], Any]] = [
+    lambda x: x[: len(x) // 8].squeeze(),
+    lambda x: x[: len(x) // 8] + np.zeros(len(x) // 4),
+]
+
+
+@pytest.mark.parametrize("f", FEW)
+@pytest.mark.parametrize("asks", [True, False])
+def test_code_that_refuses_calls_by_their_sizes_serves_none_but_the_size_seen(
+    f: Any, asks: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even where a room that emits such a check does not ask for the sizes."""
+    if not asks:
+        monkeypatch.setattr(Context, "note_refusal", lambda *args: None)
+    compiled = jitgrad.jit(f)
+    for n in (17, 18, 24, 33, 9, 8, 15, 16):
+        args = numbers(n)[:1]
+        same(outcome(compiled, args), outcome(f, args), 1e-13)

@@ -243,9 +243,9 @@ def unknown_method(x):
     return x.tobytes()
 
 
-@refused("JG232", X, at="np.hypot.reduce(x)")
+@refused("JG232", X, at="np.arctan2.reduce(x, keepdims=True)")
 def unknown_reduction(x):
-    return np.hypot.reduce(x)
+    return np.arctan2.reduce(x, keepdims=True)
 
 
 @refused("JG233", 1.0, at="np.array([OPAQUE, x])")

@@ -83,3 +83,24 @@ def test_what_exceptions_hold(f: Callable[..., Any], interpreted: bool, monkeypa
         x = np.array([first, 0.5, -3.0])
         for k in (3, 2, np.int32(2), np.int64(3)):
             assert outcome(compiled, x, k) == outcome(f, x, k)
+
+
+FORMS: list[Callable[[Any, Any], str]] = [
+    lambda x, k: f"{x[0]!r} {x[0]} {x[0]!s:>9}|{x[0]!r:>30}|{x[0] > 1!r}",
+    lambda x, k: "%s %r" % (x[0], x[1]),  # noqa: UP031
+    lambda x, k: "{!r} {}".format(x[0], x[1]),  # noqa: UP032
+    lambda x, k: str(x[0]) + repr(x[1]) + f"{(x[0], k)}",
+    lambda x, k: f"{np.argmax(x)!r} {k!r} {len(x)!r} {float(x[0])!r}",
+]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int64, np.int8, np.bool_])
+def test_numbers_of_numpy_are_shown_as_numpy_shows_them(form: Callable[[Any, Any], str], dtype: type) -> None:
+    def f(x: np.ndarray, k: float) -> Any:
+        if k > 0.0:
+            raise ValueError(form(x, k))
+        return 1.0
+
+    x = (np.array([5.0, 1.0]) / 3).astype(dtype)
+    assert outcome(jitgrad.jit(f), x, 0.1) == outcome(f, x, 0.1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -284,3 +285,37 @@ def test_one_of_two_arrays_is_read_only() -> None:
     with pytest.raises(ValueError, match="output array is read-only"):
         compiled(a, b, -1.0)
     assert a.sum() == 12.0
+
+
+def certain_after_one_that_data_decide(a, x):
+    b = a * math.log(x)
+    return b[len(a)] * b
+
+
+def certain_in_a_loop(a, x):
+    found = []
+    for _ in range(2):
+        a = a * math.sqrt(x)
+        a = a * found[-1]
+    return a
+
+
+def raised(run: Callable[[], Any]) -> tuple[type, str]:
+    with pytest.raises(Exception) as found:
+        run()
+    return found.type, str(found.value)
+
+
+@pytest.mark.parametrize("f", [certain_after_one_that_data_decide, certain_in_a_loop])
+def test_derivatives_raise_the_first_exception_though_a_later_one_is_certain(f: Callable[..., Any]) -> None:
+    def total(a: Any, x: Any) -> Any:
+        return f(a, x).sum()
+
+    a = ramp(3)
+    for x in (2.0, -2.0):
+        want = raised(lambda x=x: f(a, x))
+        assert want == raised(lambda x=x: jitgrad.jvp(f, (a, x), (a, 1.0)))
+        assert want == raised(lambda x=x: jitgrad.grad(total)(a, x))
+        assert want == raised(lambda x=x: jitgrad.value_and_grad(total, argnums=1)(a, x))
+        assert want == raised(lambda x=x: jitgrad.jit(lambda a, x: 2.0 * jitgrad.grad(total)(a, x))(a, x))
+        assert want == raised(lambda x=x: jitgrad.grad(lambda a, x: jitgrad.grad(total)(a, x).sum())(a, x))

@@ -287,15 +287,15 @@ def test_parts_of_arrays(f: Callable[..., Any], want: Any) -> None:
 def test_a_cotangent_that_is_minus_zero_is_a_cotangent() -> None:
     """Marks are told from zeros that a program makes: 0 * inf is no exact zero where the path is taken."""
 
-    def f(x, w):
-        s, t = np.sqrt(x), 0.0
+    def f(x):
+        s, r, t = np.sqrt(x), -np.log1p(np.sqrt(x)), 0.0
         for i in range(len(x)):
-            t += s[i] * w[i]
+            t += s[i] * r[i]
         return t
 
-    gradient = jitgrad.grad(f)(np.array([0.0, 0.0, 4.0]), np.array([-0.0, 0.0, 1.0]))
+    gradient = jitgrad.grad(f)(np.array([0.0, 0.0, 4.0]))
     assert np.isnan(gradient[:2]).all()
-    assert gradient[2] == 0.25
+    assert np.isclose(gradient[2], -np.log(3.0) / 4.0 - 1.0 / 6.0)
 
 
 CASES: list[tuple[Callable[..., Any], tuple[Any, ...], Any]] = [

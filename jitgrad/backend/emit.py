@@ -14,13 +14,14 @@ from typing import Any
 
 import numpy as np
 
+from jitgrad.backend.bounds import Bounds
 from jitgrad.backend.buffers import Buffer, Plan, Slot
 from jitgrad.backend.emit_lanes import Lanes
-from jitgrad.backend.emit_nest import Output, emit_nest, evaluate_scalar
+from jitgrad.backend.emit_nest import emit_nest, evaluate_scalar
 from jitgrad.backend.emit_reduce import identity
 from jitgrad.backend.emit_scalar import Arithmetic, Handle
 from jitgrad.backend.joint_stores import join_stores
-from jitgrad.backend.loops import ADD, MULTIPLY, Coord, Expressions, Node, View, c_strides
+from jitgrad.backend.loops import ADD, MULTIPLY, Coord, Expressions, Node, Output, View, c_strides
 from jitgrad.backend.nesting import plan_nest
 from jitgrad.backend.pacing import Pace, declare_runtime
 from jitgrad.backend.reserve import BUMP, OWN, PRODUCT, RELEASE
@@ -115,6 +116,7 @@ class Emitter:
         self.notes: list[str] = []
         self.location: Location | None = None  # of what is being written, or what came before
         self.pace = Pace(self.text, self.leave_stopped)
+        self.bounds = Bounds()
         self.outside: dict[int, str] = {}  # addresses of arguments of rank 0
 
     # what expressions ask for (`loops.Memory`)
@@ -128,7 +130,12 @@ class Emitter:
         if isinstance(dim, int):
             return dim
         handle = self.scalar(dim)
-        return int(handle.text) if handle.constant else handle.text
+        if handle.constant:
+            return int(handle.text)
+        most = self.bounds.most(dim)
+        if most is not None:
+            self.text.largest[handle.text] = most
+        return handle.text
 
     def shape(self, value: Value) -> list[Sym]:
         """Return the sizes of an array value."""
@@ -305,6 +312,7 @@ class Emitter:
     def fail_unless(self, condition: str, site: int, operands: Sequence[Handle] = ()) -> None:
         """Leave the body through a site unless a condition holds."""
         fine, bad = self.text.fresh("fine"), self.text.fresh("bad")
+        known = self.text.known()
         self.text.branch_if(condition, fine, bad)
         held, self.text.lines = self.text.lines, []
         self.text.start(bad)
@@ -315,7 +323,7 @@ class Emitter:
         self.text.branch("exit")
         self.failures += self.text.lines
         self.text.lines = held
-        self.text.start(fine)
+        self.text.start(fine, known)
 
     def leave_stopped(self, stopped: str) -> None:
         """Leave the body if a poll was stopped by an exception, whose site is then the first operand."""

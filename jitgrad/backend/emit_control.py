@@ -12,6 +12,7 @@ from jitgrad.backend.buffers import Buffer, LoopPlan
 from jitgrad.backend.emit import Emitter, Site, lowers
 from jitgrad.backend.emit_lists import copy_list
 from jitgrad.backend.emit_scalar import Handle
+from jitgrad.backend.levels import is_of_elements
 from jitgrad.backend.structure import is_scalar
 from jitgrad.backend.text import register_type
 from jitgrad.graph.ir import Op, Value
@@ -26,10 +27,11 @@ def op_if(e: Emitter, op: Op) -> None:
     text = e.text
     labels = [text.fresh("then"), text.fresh("else")]
     end = text.fresh("join")
+    known = text.known()
     text.branch_if(e.scalar(op.operands[0]).text, *labels)
     came: list[tuple[str, list[str]]] = []
     for arm, region in enumerate(op.regions):
-        text.start(labels[arm])
+        text.start(labels[arm], dict(known))
         e.block(region)
         values: list[str] = []
         for k, y in enumerate(region.yields):
@@ -44,7 +46,7 @@ def op_if(e: Emitter, op: Op) -> None:
             values.append(e.pointer(buffer, y))
         came.append((text.label, values))
         text.branch(end)
-    text.start(end)
+    text.start(end, known)
     for k, r in enumerate(op.results):
         pairs = ", ".join(f"[ {values[k]}, %{label} ]" for label, values in came)
         if is_scalar(r):
@@ -216,14 +218,20 @@ def op_for(e: Emitter, op: Op) -> None:
     """Write a counted loop."""
     text, pace, body = e.text, e.pace, op.regions[0]
     trips = e.size(op.operands[0])
+    most = e.bounds.most(op.operands[0])
+    e.bounds.note_index(body.args[0], most)
+    if is_of_elements(body):
+        # Of a loop over scalars that it knows to be short, LLVM makes worse code, and takes longer to do so.
+        most = None
     loop = _Loop(e, op, op.operands[1:])
     loop.enter()
     loop.open()
     inside, end, index = text.fresh("body"), text.fresh("end"), f"%{text.fresh('k')}"
+    known = text.known()
     loop.head()
     counting = len(text.lines)
     text.lines.append("")
-    text.start(inside)
+    text.start(inside, dict(known))
     e.handles[body.args[0]] = Handle(index, body.args[0].array.dtype)
     loop.arguments(body.args[1:])
     loop.use_spares()
@@ -237,7 +245,7 @@ def op_for(e: Emitter, op: Op) -> None:
     following = text.emit(f"add nuw nsw i64 {index}, 1")
     after = text.label
     text.branch(loop.label)
-    few = trips if isinstance(trips, int) and trips <= size else 0
+    few = work.at_once(trips, most)
     if not size or few:
         loop.finish(after)
         first, limit, done = f"[ 0, %{loop.before} ]", trips, end
@@ -268,7 +276,7 @@ def op_for(e: Emitter, op: Op) -> None:
             f"  br i1 {index}.more, label %{inside}, label %{done}",
         )
     )
-    text.start(end)
+    text.start(end, known)
     loop.results(op)
     pace.owe(work.owed * few)
 

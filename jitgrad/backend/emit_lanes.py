@@ -37,17 +37,19 @@ class Lanes:
             part = text.emit(f"load {vector(element, lanes)}, ptr {pointer}, align {size}")
             return self._boolean(self._widen(part, element, lanes, width), dtype, width)
         if size >= 4:
-            symbol = f"@llvm.masked.load.{_suffix(element, width)}.p0"
-            text.declare(f"{of} {symbol}(ptr, i32, <{width} x i1>, {of})")
-            mask = self.mask(width, lanes)
-            made = text.emit(
-                f"call {of} {symbol}(ptr {pointer}, i32 {size}, <{width} x i1> {mask}, {of} zeroinitializer)"
-            )
+            made = self._masked_load(pointer, element, width, size, self.mask(width, lanes))
             return self._boolean(made, dtype, width)
         slot = text.shared("tail", f"[{width} x {element}]")
         text.do(f"store {of} zeroinitializer, ptr {slot}")
         self._memcpy(slot, pointer, lanes, size)
         return self._boolean(text.emit(f"load {of}, ptr {slot}"), dtype, width)
+
+    def _masked_load(self, pointer: str, element: str, width: int, size: int, mask: str) -> str:
+        of, symbol = vector(element, width), f"@llvm.masked.load.{_suffix(element, width)}.p0"
+        self.text.declare(f"{of} {symbol}(ptr, i32, <{width} x i1>, {of})")
+        return self.text.emit(
+            f"call {of} {symbol}(ptr {pointer}, i32 {size}, <{width} x i1> {mask}, {of} zeroinitializer)"
+        )
 
     def _widen(self, part: str, element: str, lanes: int, width: int) -> str:
         if lanes == 1:
@@ -65,6 +67,15 @@ class Lanes:
         bytes = self.text.mul(count, size)
         self.text.do(f"call void @llvm.memcpy.p0.p0.i64(ptr {target}, ptr {source}, i64 {bytes}, i1 false)")
 
+    def move(self, target: str, source: str | None, bytes: int) -> None:
+        """Copy memory, which may be the same, or make it zero."""
+        if source is None:
+            self.text.declare("void @llvm.memset.p0.i64(ptr, i8, i64, i1)")
+            self.text.do(f"call void @llvm.memset.p0.i64(ptr {target}, i8 0, i64 {bytes}, i1 false)")
+        else:
+            self.text.declare("void @llvm.memmove.p0.p0.i64(ptr, ptr, i64, i1)")
+            self.text.do(f"call void @llvm.memmove.p0.p0.i64(ptr {target}, ptr {source}, i64 {bytes}, i1 false)")
+
     def store(self, pointer: str, x: Handle, width: int, lanes: Sym) -> None:
         """Write consecutive elements."""
         element, size = element_type(x.dtype), x.dtype.itemsize
@@ -81,25 +92,22 @@ class Lanes:
                 part = text.emit(f"shufflevector {of} {value}, {of} poison, <{lanes} x i32> <{places}>")
             text.do(f"store {vector(element, lanes)} {part}, ptr {pointer}, align {size}")
         elif size >= 4:
-            symbol = f"@llvm.masked.store.{_suffix(element, width)}.p0"
-            text.declare(f"void {symbol}({of}, ptr, i32, <{width} x i1>)")
-            mask = self.mask(width, lanes)
-            text.do(f"call void {symbol}({of} {value}, ptr {pointer}, i32 {size}, <{width} x i1> {mask})")
+            self._masked_store(pointer, value, element, width, size, self.mask(width, lanes))
         else:
             slot = text.shared("tail", f"[{width} x {element}]")
             text.do(f"store {of} {value}, ptr {slot}")
             self._memcpy(pointer, slot, lanes, size)
 
+    def _masked_store(self, pointer: str, value: str, element: str, width: int, size: int, mask: str) -> None:
+        of, symbol = vector(element, width), f"@llvm.masked.store.{_suffix(element, width)}.p0"
+        self.text.declare(f"void {symbol}({of}, ptr, i32, <{width} x i1>)")
+        self.text.do(f"call void {symbol}({of} {value}, ptr {pointer}, i32 {size}, <{width} x i1> {mask})")
+
     def load_strided(self, pointer: str, dtype: np.dtype, width: int, lanes: Sym, step: Sym) -> Handle:
         """Return elements a fixed step apart."""
         text, element = self.text, element_type(dtype)
-        if step == -1 and lanes == width:
-            lowest = text.address(pointer, element, 1 - width)
-            straight = text.emit(f"load <{width} x {element}>, ptr {lowest}, align {dtype.itemsize}")
-            places = ", ".join(f"i32 {k}" for k in range(width - 1, -1, -1))
-            of = f"<{width} x {element}>"
-            made = text.emit(f"shufflevector {of} {straight}, {of} poison, <{width} x i32> <{places}>")
-            return self._boolean(made, dtype, width)
+        if step == -1 and (isinstance(lanes, int) or dtype.itemsize >= 4):
+            return self._load_backwards(pointer, dtype, width, lanes)
         made, first = "poison", ""
         of = f"<{width} x {element}>"
         for k in range(width):
@@ -132,22 +140,38 @@ class Lanes:
             real = Handle(self.mask(width, lanes), _BOOL, width, isinstance(lanes, int))
             mask = self.arithmetic.logical("and", mask, real)
         if step == 1:
-            symbol = f"@llvm.masked.load.{_suffix(element, width)}.p0"
-            text.declare(f"{of} {symbol}(ptr, i32, <{width} x i1>, {of})")
-            source = f"ptr {pointer}"
-        else:
-            offsets = self.arithmetic.mul(self.numbers(width), Handle(str(step), _INT64, 1, isinstance(step, int)))
-            places = text.emit(f"getelementptr {element}, ptr {pointer}, <{width} x i64> {offsets.text}")
-            symbol = f"@llvm.masked.gather.{_suffix(element, width)}.v{width}p0"
-            text.declare(f"{of} {symbol}(<{width} x ptr>, i32, <{width} x i1>, {of})")
-            source = f"<{width} x ptr> {places}"
+            return self._boolean(self._masked_load(pointer, element, width, size, mask.text), dtype, width)
+        offsets = self.arithmetic.mul(self.numbers(width), Handle(str(step), _INT64, 1, isinstance(step, int)))
+        places = text.emit(f"getelementptr {element}, ptr {pointer}, <{width} x i64> {offsets.text}")
+        symbol = f"@llvm.masked.gather.{_suffix(element, width)}.v{width}p0"
+        text.declare(f"{of} {symbol}(<{width} x ptr>, i32, <{width} x i1>, {of})")
+        source = f"<{width} x ptr> {places}"
         made = text.emit(f"call {of} {symbol}({source}, i32 {size}, <{width} x i1> {mask.text}, {of} zeroinitializer)")
+        return self._boolean(made, dtype, width)
+
+    def _load_backwards(self, pointer: str, dtype: np.dtype, width: int, lanes: Sym) -> Handle:
+        """Return elements that lie one before the other: one load, turned round."""
+        text, element, size = self.text, element_type(dtype), dtype.itemsize
+        straight = lanes if isinstance(lanes, int) else width
+        of = vector(element, straight)
+        lowest = text.address(pointer, element, 1 - straight)
+        if isinstance(lanes, int):
+            made = text.emit(f"load {of}, ptr {lowest}, align {size}")
+            if lanes == 1:
+                return self._boolean(self._widen(made, element, 1, width), dtype, width)
+        else:
+            made = self._masked_load(lowest, element, width, size, self._upper(width, lanes))
+        places = ", ".join(f"i32 {straight - 1 - (k if k < straight else 0)}" for k in range(width))
+        made = text.emit(f"shufflevector {of} {made}, {of} poison, <{width} x i32> <{places}>")
         return self._boolean(made, dtype, width)
 
     def store_strided(self, pointer: str, x: Handle, width: int, lanes: Sym, step: Sym) -> None:
         """Write elements a fixed step apart."""
         text, element = self.text, element_type(x.dtype)
         value, of = self._memory(x), f"<{width} x {element}>"
+        if step == -1 and lanes != 1 and (isinstance(lanes, int) or x.dtype.itemsize >= 4):
+            self._store_backwards(pointer, value, element, width, lanes, x.dtype.itemsize)
+            return
         if isinstance(lanes, int):
             for k in range(lanes):
                 one = text.emit(f"extractelement {of} {value}, i64 {k}")
@@ -162,6 +186,18 @@ class Lanes:
         text.do(
             f"call void {symbol}({of} {value}, <{width} x ptr> {where}, i32 {x.dtype.itemsize}, <{width} x i1> {mask})"
         )
+
+    def _store_backwards(self, pointer: str, value: str, element: str, width: int, lanes: Sym, size: int) -> None:
+        """Write elements one before the other: turned round, by one store."""
+        text, of = self.text, vector(element, width)
+        real = lanes if isinstance(lanes, int) else width
+        places = ", ".join(f"i32 {real - 1 - k}" for k in range(real))
+        turned = text.emit(f"shufflevector {of} {value}, {of} poison, <{real} x i32> <{places}>")
+        lowest = text.address(pointer, element, 1 - real)
+        if isinstance(lanes, int):
+            text.do(f"store {vector(element, real)} {turned}, ptr {lowest}, align {size}")
+        else:
+            self._masked_store(lowest, turned, element, width, size, self._upper(width, lanes))
 
     def gather(self, pointer: str, dtype: np.dtype, offsets: Handle, lanes: Sym) -> Handle:
         """Return the elements at offsets from a pointer, one a lane."""
@@ -192,6 +228,11 @@ class Lanes:
             return f"<{bits}>" if width > 1 else ("true" if lanes else "false")
         bound = self.arithmetic.splat(Handle(lanes, _INT64), width)
         return self.text.emit(f"icmp slt <{width} x i64> {self.numbers(width).text}, {bound.text}")
+
+    def _upper(self, width: int, lanes: str) -> str:
+        """Return a mask of as many of the last lanes."""
+        below = self.arithmetic.splat(Handle(self.text.emit(f"sub i64 {width}, {lanes}"), _INT64), width)
+        return self.text.emit(f"icmp sge <{width} x i64> {self.numbers(width).text}, {below.text}")
 
     def numbers(self, width: int) -> Handle:
         """Return 0, 1, 2, ... as 64-bit integers."""

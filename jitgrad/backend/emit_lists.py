@@ -8,9 +8,8 @@ the plan says that an op must not write in place, the list is copied first.
 from __future__ import annotations
 
 from jitgrad.backend.emit import Emitter, add_nodes, lowers
-from jitgrad.backend.emit_nest import Output
 from jitgrad.backend.emit_scalar import Handle
-from jitgrad.backend.loops import Expressions, View, c_strides
+from jitgrad.backend.loops import Expressions, Output, View, c_strides
 from jitgrad.backend.structure import is_scalar
 from jitgrad.backend.text import Sym, element_type
 from jitgrad.graph.ir import Op, Value

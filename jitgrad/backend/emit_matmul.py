@@ -11,8 +11,7 @@ from collections.abc import Callable, Sequence
 
 from jitgrad.backend.blas import Routine, find
 from jitgrad.backend.emit import Emitter, lowers
-from jitgrad.backend.emit_nest import Output
-from jitgrad.backend.loops import HERE, MULTIPLY, Coord, Expressions, Node, View
+from jitgrad.backend.loops import HERE, MULTIPLY, Coord, Expressions, Node, Output, View
 from jitgrad.backend.text import Sym, element_type, literal
 from jitgrad.graph.ir import Op
 

@@ -15,49 +15,20 @@ import numpy as np
 from jitgrad.backend.emit_lanes import Lanes
 from jitgrad.backend.emit_reduce import cascade, combine, identity
 from jitgrad.backend.emit_scalar import Arithmetic, Handle
-from jitgrad.backend.loops import SELECT, Access, Coord, Node
+from jitgrad.backend.loops import SELECT, Access, Coord, Node, Output
 from jitgrad.backend.margins import Inside, inside_of
 from jitgrad.backend.nesting import NestShape
+from jitgrad.backend.tails import moves, runs_apart, tail_width
 from jitgrad.backend.text import FunctionText, Sym, element_type, literal, register_type, vector
 from jitgrad.graph.ir import Value
 
-__all__ = ["Output", "emit_nest", "evaluate_scalar"]
+__all__ = ["emit_nest", "evaluate_scalar"]
 
 BLOCK = 32  # terms that one lane adds in a row
 LEVELS = 48  # partial sums of 2**48 blocks
 
 _INT64 = np.dtype(np.int64)
 _UINT64 = np.dtype(np.uint64)
-
-
-@dataclass(eq=False)
-class Output:
-    """Something a nest computes.
-
-    Attributes
-    ----------
-    node : Node
-        The element.
-    access : Access or None
-        Where it goes; None for a reduction to a scalar.
-    reduction : str
-        Name of the reducing primitive, '' for a plain write.
-    in_memory : bool
-        Whether each element is combined with what is there.
-    result : Value or None
-        The scalar that a full reduction defines.
-    """
-
-    node: Node
-    access: Access | None
-    reduction: str = ""
-    result: Value | None = None
-    in_memory: bool = False
-
-    @property
-    def in_registers(self) -> bool:
-        """Whether it is reduced in the innermost loops."""
-        return bool(self.reduction) and not self.in_memory
 
 
 @dataclass(eq=False)
@@ -102,6 +73,11 @@ class _Nest:
         pointers: dict[Access, str] = {}
         for access in self._accesses():
             pointers[access] = self.text.address(access.pointer, element_type(access.dtype), access.base)
+        moved = moves(self.shape, self.outputs)
+        if moved is not None:
+            target, source, bytes = moved
+            self.lanes.move(pointers[target], pointers[source] if source else None, bytes)
+            return self.results
         self._evaluate(0, env, pointers, {})
         if any(o.in_registers for o in self.outputs) and self.shape.kept == 0:
             self._reduce(0, env, pointers, {})
@@ -127,39 +103,46 @@ class _Nest:
                 self._counted(size, lambda i: self._inside(level, env, pointers, at, dim, i))
             return
         width = self.shape.width
-        full: Sym
-        rest: Sym
-        if isinstance(size, int):
-            full, rest = size // width, size % width
-        else:
-            shift = width.bit_length() - 1
-            full = self.text.emit(f"lshr i64 {size}, {shift}") if shift else size
-            rest = self.text.emit(f"and i64 {size}, {width - 1}") if shift else 0
+        rest: Sym = size % width if isinstance(size, int) else 0
+        if not isinstance(size, int) and width > 1:
+            rest = self.text.emit(f"and i64 {size}, {width - 1}")
+        whole = self.text.sub(size, rest)
 
         def body(i: Sym) -> None:
-            self._inside(level, env, pointers, at, dim, self.text.mul(i, width))
+            self._inside(level, env, pointers, at, dim, i)
 
         inside = None
         if level == len(self.shape.order) and not self.accumulators:
             inside = inside_of([n for nodes in self.by_level for n in nodes], dim, width)
-        if self._blocked(level):
-            self._blocks(full, body)
-        elif inside is not None:
-            self._inside_first(inside, full, body, env)
-        else:
-            self._counted(full, body)
+        if self._blocked(level) or inside is not None:
+            shift = width.bit_length() - 1
+            full = whole >> shift if isinstance(whole, int) else self.text.emit(f"lshr exact i64 {whole}, {shift}")
+            if inside is None:
+                self._blocks(full, lambda i: body(self.text.mul(i, width)))
+            else:
+                self._inside_first(inside, full, lambda i: body(self.text.mul(i, width)), env)
+        elif whole == width:
+            body(0)
+        elif whole != 0:
+            self.text.counted(whole, body, step=width, as_is=width > 1, meets=True)
         if rest == 0:
             return
 
         def tail() -> None:
             self.count = rest
-            self._inside(level, env, pointers, at, dim, self.text.mul(full, width))
+            self.shape.width = width if self.accumulators else tail_width(rest, width, self.by_level)
+            self._inside(level, env, pointers, at, dim, whole)
             if self._blocked(level):
                 self._count(1)
-            self.count = width
+            self.count = self.shape.width = width
 
         if isinstance(rest, int):
             tail()
+        elif not self.accumulators and runs_apart(self.shape, level, self.by_level, self.outputs):
+            # Lanes of a run-time tail that lie apart take a test each: they are shorter one by one.
+            self.count = self.shape.width = 1
+            self.text.counted(size, body, start=whole, as_is=True)
+            self.count = self.shape.width = width
         else:
             self.text.when(self.text.emit(f"icmp ne i64 {rest}, 0"), tail)
 
@@ -307,7 +290,8 @@ class _Nest:
     def _operand(self, n: Node, env: dict[Node, Handle], width: int) -> Handle:
         """Return a node's value, splat where that has been done already."""
         x = env[n]
-        return self.splats.get(n, x) if width > 1 and x.width == 1 else x
+        splat = self.splats.get(n) if width > 1 and x.width == 1 else None
+        return splat if splat is not None and splat.width == width else x
 
     def _position(self, n: Node, coord: Coord, dtype: np.dtype, width: int, at: dict[int, Sym]) -> Handle:
         if coord.dim is None:
@@ -392,7 +376,9 @@ class _Nest:
         for dim in self.shape.order[self.shape.kept :]:
             size = self.shape.sizes[dim]
             if not isinstance(size, int):
-                return True
+                if size not in self.text.largest:
+                    return True
+                size = self.text.largest[size]
             total *= -(-size // self.shape.width) if dim == self.shape.lanes else size
         return total > BLOCK
 

@@ -12,9 +12,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from jitgrad.backend.emit import Emitter, lowers
-from jitgrad.backend.emit_nest import Output
 from jitgrad.backend.emit_scalar import Handle
-from jitgrad.backend.loops import Coord, Expressions, View
+from jitgrad.backend.loops import Coord, Expressions, Output, View
 from jitgrad.backend.structure import is_scalar
 from jitgrad.backend.text import Sym, element_type, literal, register_type
 from jitgrad.graph.ir import Op

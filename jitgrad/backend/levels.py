@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from jitgrad.backend.structure import is_scalar
 from jitgrad.graph.ir import Block, Graph, Op, Value
 
-__all__ = ["level_of"]
+__all__ = ["is_of_elements", "level_of"]
 
 _STORES = frozenset({"store", "addto", "scatter", "scatter_add"})
 _OF_ONE = frozenset({"store", "addto"})
@@ -37,10 +37,15 @@ def level_of(graph: Graph) -> str:
 def _vectorises(loop: Op) -> bool:
     """Whether a loop only computes scalars and stores them, at places and from numbers that LLVM can follow."""
     (*_, body) = loop.regions
-    if loop.name != "for" or not _of_elements(body):
+    if loop.name != "for" or not is_of_elements(body):
+        return False
+    # It stores something, or adds up what is expensive.
+    if not _is_costly(body) and not any(op.name in _STORES for op in body.walk()):
         return False
     # What one iteration needs of the last, but for sums, keeps them one after another.
-    for arg, given in zip(body.args[1:], body.yields, strict=True):
+    for arg, init, given in zip(body.args[1:], loop.operands[1:], body.yields, strict=True):
+        if init.op is not None and init.op.name == "load" and init.op.operands[0] in loop.operands:
+            continue  # an element of an array (`rotate.py`): such loops are unrolled at level full, and gain by it
         if is_scalar(arg) and arg.type.is_float and not _is_sum(body, arg, given) and given in _derived(body, [arg]):
             return False
     # Places that are data may be the same in two iterations.
@@ -64,16 +69,14 @@ def _is_costly(body: Block) -> bool:
     return any(op.name in ("divide", "sqrt") for op in body.walk())
 
 
-def _of_elements(body: Block) -> bool:
-    """Whether a body holds no loop and no array but those that it stores into; or it adds up what is expensive."""
-    stores = False
+def is_of_elements(body: Block) -> bool:
+    """Whether a body holds no loop and no array but those that it stores into."""
     for op in body.walk():
         if op.name in ("for", "while"):
             return False
-        stores = stores or op.name in _STORES
         if op.name not in _OF_ONE and not all(map(is_scalar, op.results)):
             return False
-    return stores or _is_costly(body)
+    return True
 
 
 def _derived(body: Block, seeds: Iterable[Value]) -> set[Value]:

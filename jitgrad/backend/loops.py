@@ -21,7 +21,7 @@ from jitgrad.graph.ops.memory import Pick, index_of
 from jitgrad.graph.primitive import PRIMITIVES
 
 __all__ = [
-    "ADD", "MULTIPLY", "SELECT", "Access", "Coord", "Expressions", "Memory", "Node", "Sizes", "Sym", "View",
+    "ADD", "MULTIPLY", "SELECT", "Access", "Coord", "Expressions", "Memory", "Node", "Output", "Sizes", "Sym", "View",
     "c_strides",
 ]  # fmt: skip
 
@@ -130,6 +130,36 @@ def c_strides(sizes: Sizes, shape: Sequence[Sym]) -> tuple[Sym, ...]:
         strides.append(size)
         size = sizes.mul(size, max(d, 1) if isinstance(d, int) else d)
     return tuple(reversed(strides))
+
+
+@dataclass(eq=False)
+class Output:
+    """Something a nest computes.
+
+    Attributes
+    ----------
+    node : Node
+        The element.
+    access : Access or None
+        Where it goes; None for a reduction to a scalar.
+    reduction : str
+        Name of the reducing primitive, '' for a plain write.
+    in_memory : bool
+        Whether each element is combined with what is there.
+    result : Value or None
+        The scalar that a full reduction defines.
+    """
+
+    node: Node
+    access: Access | None
+    reduction: str = ""
+    result: Value | None = None
+    in_memory: bool = False
+
+    @property
+    def in_registers(self) -> bool:
+        """Whether it is reduced in the innermost loops."""
+        return bool(self.reduction) and not self.in_memory
 
 
 class Expressions:

@@ -69,6 +69,13 @@ class _Iteration:
         self.owed = max(self.owed, 1)
         return CHUNK // self.owed if self.steady and 2 * self.owed <= CHUNK else 0
 
+    def at_once(self, trips: Sym, most: int | None) -> int:
+        """Return how many iterations to pay for after a loop of at most `most`, or 0 if the loop needs chunks."""
+        if isinstance(trips, int):
+            return trips if trips <= self.chunk else 0
+        # What is paid for and not done makes polls too frequent, so that it must be little.
+        return most if most is not None and most <= self.chunk // 10 else 0
+
 
 class Pace:
     """The account of one body.
@@ -102,9 +109,14 @@ class Pace:
 
     def array(self, shape: Sequence[Sym], each: int = 1) -> None:
         """Enter the cost of work on every position of a shape, before it is done."""
-        known, sizes = each, [n for n in shape if isinstance(n, str)]
+        known = most = each
+        sizes = [n for n in shape if isinstance(n, str)]
         for n in shape:
             known *= n if isinstance(n, int) else 1
+            most *= n if isinstance(n, int) else self.text.largest.get(n, CHUNK)
+        if sizes and most <= CHUNK // 10:
+            self.owe(most)
+            return
         if not sizes:
             self.owe(known)
             return
@@ -147,13 +159,14 @@ class Pace:
         text, budget = self.text, self._place()
         poll, on = text.fresh("poll"), text.fresh("on")
         spent = text.emit(f"icmp slt i64 {text.emit(f'load i64, ptr {budget}')}, 0")
+        known = text.known()
         text.branch_if(spent, poll, on)
         text.start(poll)
         text.do(f"store i64 {POLL_EVERY}, ptr {budget}")
         stopped = text.emit(f"call i1 @jg_poll(ptr {self.state})")
         self.leave(stopped)
         text.branch(on)
-        text.start(on)
+        text.start(on, known)
 
     def at_exit(self) -> list[str]:
         """Return what the exit of the body begins with."""

@@ -79,6 +79,8 @@ class FunctionText:
         Name of the basic block being written.
     declarations : dict
         Declarations of intrinsics and external functions.
+    largest : dict of str to int
+        The largest number that a register of an integer may hold, where it is known.
     globals, helpers : list of str
         Constants, and definitions of internal functions.
     """
@@ -88,12 +90,13 @@ class FunctionText:
         self.entry: list[str] = []
         self.label = "start"
         self.declarations: dict[str, None] = {}
+        self.largest: dict[str, int] = {}
         self.globals: list[str] = []
         self.helpers: dict[str, str] = {}
         self.externals: dict[str, None] = {}
         self._count = 0
         self._shared: dict[tuple[object, str], str] = {}
-        # The block that `_known` is of, and the registers of its instructions.
+        # The block that `_known` is of, and the registers of instructions that surely ran before.
         self._block: tuple[list[str], str] = (self.lines, self.label)
         self._known: dict[str, str] = {}
 
@@ -103,27 +106,33 @@ class FunctionText:
         return f"{hint}{self._count}"
 
     def emit(self, instruction: str) -> str:
-        """Append an instruction and return the register of its result: that of an equal one where this block has it."""
-        # A block may be left for another, written elsewhere, and gone on with: then nothing is known any more.
-        if self._block[0] is not self.lines or self._block[1] != self.label:
-            self._block, self._known = (self.lines, self.label), {}
-        name = self._known.get(instruction)
+        """Append an instruction and return the register of its result: that of an equal one that surely ran before."""
+        known = self.known()
+        name = known.get(instruction)
         if name is None:
             self._count += 1
             name = f"%v{self._count}"
             self.lines.append(f"  {name} = {instruction}")
             if instruction.partition(" ")[0] in _PURE:
-                self._known[instruction] = name
+                known[instruction] = name
         return name
+
+    def known(self) -> dict[str, str]:
+        """Return the instructions whose results are there, with their registers."""
+        # A block may be left for another, written elsewhere, and gone on with: then nothing is known any more.
+        if self._block[0] is not self.lines or self._block[1] != self.label:
+            self._block, self._known = (self.lines, self.label), {}
+        return self._known
 
     def do(self, instruction: str) -> None:
         """Append an instruction without a result."""
         self.lines.append(f"  {instruction}")
 
-    def start(self, label: str) -> None:
-        """Begin a basic block."""
+    def start(self, label: str, known: dict[str, str] | None = None) -> None:
+        """Begin a basic block; `known` are instructions of blocks that surely ran before it (it gets more of them)."""
         self.lines.append(f"{label}:")
         self.label = label
+        self._block, self._known = (self.lines, label), {} if known is None else known
 
     def branch(self, label: str) -> None:
         """End the block with a jump."""
@@ -144,11 +153,18 @@ class FunctionText:
         return name
 
     def counted(
-        self, trips: Sym, body: Callable[[str], None], start: Sym = 0, step: int = 1, as_is: bool = False
+        self,
+        trips: Sym,
+        body: Callable[[str], None],
+        start: Sym = 0,
+        step: int = 1,
+        as_is: bool = False,
+        meets: bool = False,
     ) -> None:
         """Write a loop over start, start + step, ... below `trips`; `body` gets the register of the index.
 
-        `as_is` says that the loop is as wide as it should be: LLVM need not vectorise or unroll it.
+        `as_is` says that the loop is as wide as it should be: LLVM need not vectorise or unroll it. `meets` says that
+        `trips` is reached in whole steps.
         """
         first = isinstance(trips, int) and isinstance(start, int)
         if first and start >= trips:  # type: ignore[operator]
@@ -158,29 +174,32 @@ class FunctionText:
             self.branch(head)
         else:
             self.branch_if(self.emit(f"icmp slt i64 {start}, {trips}"), head, end)
-        before = self.label
-        self.start(head)
+        before, known = self.label, self.known()
+        self.start(head, dict(known))
         index = f"%{self.fresh('i')}"
         place = len(self.lines)
         self.lines.append("")
         body(index)
         # The sum stays below the trip count's width: induction variables of ours may say nsw.
         following = self.emit(f"add nuw nsw i64 {index}, {step}")
-        again = self.emit(f"icmp slt i64 {following}, {trips}")
+        # Where the index meets its end, this form tells LLVM that it counts iterations exactly.
+        exact = step == 1 or (first and (trips - start) % step == 0) or meets  # type: ignore[operator]
+        again = self.emit(f"icmp {'ne' if exact else 'slt'} i64 {following}, {trips}")
         self.lines[place] = f"  {index} = phi i64 [ {start}, %{before} ], [ {following}, %{self.label} ]"
         self.branch_if(again, head, end)
         if as_is:
             self.lines[-1] += f", !llvm.loop {AS_IS}"
-        self.start(end)
+        self.start(end, known)
 
     def when(self, condition: str, body: Callable[[], None]) -> None:
         """Write code that runs only if a condition holds and defines nothing for later."""
         then, end = self.fresh("then"), self.fresh("end")
+        known = self.known()
         self.branch_if(condition, then, end)
-        self.start(then)
+        self.start(then, dict(known))
         body()
         self.branch(end)
-        self.start(end)
+        self.start(end, known)
 
     def shared(self, key: object, type: str) -> str:
         """Return stack memory that nests use one after another: a body with many nests must not overflow the stack."""

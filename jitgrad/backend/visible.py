@@ -29,15 +29,31 @@ def visible_stores(graph: Graph, writes: Sequence[tuple[int, int]]) -> set[Op]:
     """
     found: set[Op] = set()
     taken: list[tuple[Value, Op]] = []
+    versions: set[Value] = set()
     for _, k in writes:
-        _follow(graph.yields[k], found, taken)
+        versions |= _follow(graph.yields[k], found, taken)
     if taken:
+        for op in found:
+            if op.name == "if":
+                _part(op, versions)
         _Places(graph).save(taken)
     return found
 
 
-def _follow(last: Value, found: set[Op], taken: list[tuple[Value, Op]]) -> None:
-    """Collect the ops that lead to a version of an array, and the older versions whose memory they take."""
+def _part(branch: Op, versions: set[Value]) -> None:
+    """Let nothing else that a branch hands on be the array that the caller sees: what is stored would show in it."""
+    for region in branch.regions:
+        seen = {v for v, result in zip(region.yields, branch.results, strict=True) if result in versions}
+        for k, value in enumerate(region.yields):
+            if value in seen and branch.results[k] not in versions:
+                region.yields[k] = copied(Builder(region, branch.location), value)
+
+
+def _follow(last: Value, found: set[Op], taken: list[tuple[Value, Op]]) -> set[Value]:
+    """Collect the ops that lead to a version of an array, and the older versions whose memory they take.
+
+    Returns all versions.
+    """
     stack, seen = [last], set()
     while stack:
         value = stack.pop()
@@ -57,6 +73,7 @@ def _follow(last: Value, found: set[Op], taken: list[tuple[Value, Op]]) -> None:
             before = op.operands[value.index + (op.name == "for")]
             taken.append((before, op))
             stack += [before, op.regions[-1].yields[value.index]]
+    return seen
 
 
 class _Places:

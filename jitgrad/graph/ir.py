@@ -17,7 +17,7 @@ from jitgrad.location import Location
 if TYPE_CHECKING:
     from jitgrad.graph.primitive import Primitive
 
-__all__ = ["Block", "Graph", "Op", "Value", "clone_block", "substitute_attrs", "substitute_type"]
+__all__ = ["Block", "Graph", "Op", "Value", "clone_block", "graph_of", "substitute_attrs", "substitute_type"]
 
 
 class Value:
@@ -253,3 +253,15 @@ def clone_block(source: Block, target: Block, mapping: dict[Value, Value]) -> li
             mapping[old] = made
         target.ops.append(new)
     return [mapping.get(v, v) for v in source.yields]
+
+
+def graph_of(block: Block, name: str) -> tuple[Graph, dict[Value, Value]]:
+    """Return a graph that is a copy of a block, and what became of the block's values."""
+    graph = Graph(name)
+    mapping: dict[Value, Value] = {}
+    for arg in block.args:
+        mapping[arg] = graph.add_arg(arg.type, arg.name)
+    for arg in graph.args:
+        arg.type = substitute_type(arg.type, mapping)
+    graph.yields = clone_block(block, graph, mapping)
+    return graph, mapping

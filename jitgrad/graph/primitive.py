@@ -106,10 +106,18 @@ class Partials:
     steep : callable, optional
         Whether a partial of an op may be infinite, or none, at a point where its operands are finite. Cotangents that
         are zero because a program reads only a part of an array then carry masks on their way to it.
+    finite : callable, optional
+        Whether a partial of an op may be infinite where its result is finite; as a rule that of `steep` if it is
+        `always`.
     """
 
     rule: Callable[..., tuple[Value | Partial | Masked, ...]]
     steep: Callable[[Op], bool] | None = None
+    finite: Callable[[Op], bool] | None = None
+
+    def __post_init__(self) -> None:
+        if self.steep is always:
+            object.__setattr__(self, "finite", always)
 
 
 @dataclass(frozen=True, slots=True)

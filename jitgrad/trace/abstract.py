@@ -272,6 +272,11 @@ class Func(Abstract):
     kwdefaults: tuple[tuple[str, Any], ...] = ()
     closure: tuple[Cell, ...] = ()
 
+    @property
+    def is_ours(self) -> bool:
+        """Whether it stands for a function written in C: what it reads is no part of the program, nor are its lines."""
+        return str(self.globals.get("__name__")).startswith("jitgrad.trace.algorithms.")
+
 
 @dataclass(frozen=True, slots=True)
 class BoundMethod(Abstract):

@@ -137,8 +137,8 @@ def chosen(ctx: Context, cond: Value, x: Any, y: Any) -> Any:
     for part in number_parts(t):
         a, b = given_part(ctx, x, t, part), given_part(ctx, y, t, part)
         if part.role == "flag" and not isinstance(x, AnyOf) and not isinstance(y, AnyOf):
-            # Two alternatives, one each.
-            made.append(cond if _stands_for(ctx, x, t[part.at]) else g.logical_not(cond))
+            # Two alternatives, one each: that of x comes first.
+            made.append(cond)
         elif a is None or b is None:
             only = b if a is None else a
             assert only is not None

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -19,36 +19,17 @@ from jitgrad.graph.ops.memory import Pick, Span, load, store
 from jitgrad.graph.ops.shape import broadcast_to, move_axes, reshape_to
 from jitgrad.graph.types import ArrayType, Dim, GraphTypeError, broadcast_shapes
 from jitgrad.trace.abstract import AnyOf, DictRef, Link, ListRef, OneOf, Record, Ref, Reshape, Scalar, TaggedRef, whole
+from jitgrad.trace.algorithms.queues import Deque
 from jitgrad.trace.context import PACKED, PYTHON_DTYPES, Context, kind_of_python
 from jitgrad.trace.extents import canonical_shape, renamed, unify
 from jitgrad.trace.identity import followers, spread
 from jitgrad.trace.inspection import cells_of
 
 __all__ = [
-    "another",
-    "apply_link",
-    "array_type",
-    "as_array",
-    "as_float",
-    "as_int",
-    "broadcast_dims",
-    "broadcast_value",
-    "cast",
-    "common_dtype",
-    "describe",
-    "dtype_of",
-    "float_to_int",
-    "is_array",
-    "is_number",
-    "is_numeric",
-    "kind",
-    "new_array",
-    "read",
-    "scalar_value",
-    "shape_of",
-    "truth",
-    "write",
-]
+    "another", "array_type", "as_array", "as_float", "as_int", "broadcast_dims", "broadcast_value", "cast",
+    "common_dtype", "describe", "dtype_of", "float_to_int", "is_array", "is_number", "is_numeric", "kind", "new_array",
+    "read", "refuse_to_grow", "scalar_value", "shape_of", "shapes_text", "truth", "write",
+]  # fmt: skip
 
 _I64 = np.iinfo(np.int64)
 _WRITERS = frozenset({"store", "addto", "scatter", "scatter_add"})
@@ -132,15 +113,15 @@ def describe(x: Any) -> str:
 # --- references
 
 
-def apply_link(ctx: Context, value: Value, link: Link) -> Value:
-    """Return a value seen through one link of a view."""
-    g = ctx.g
-    if isinstance(link, Reshape):
-        return reshape_to(g, value, link.to)
-    part = load(g, value, link.entries)
-    axes = [k for k in link.order if k is not None]
-    part = move_axes(g, part, axes)
-    return reshape_to(g, part, link.shape())
+def _apply_view(ctx: Context, value: Value, view: tuple[Link, ...]) -> Value:
+    """Return a value seen through a view."""
+    for link in view:
+        if isinstance(link, Reshape):
+            value = reshape_to(ctx.g, value, link.to)
+        else:
+            part = move_axes(ctx.g, load(ctx.g, value, link.entries), [k for k in link.order if k is not None])
+            value = reshape_to(ctx.g, part, link.shape())
+    return value
 
 
 def _put_back(ctx: Context, base: Value, link: Link, part: Value) -> Value:
@@ -165,24 +146,27 @@ def another(ctx: Context, x: Any) -> Any:
     return Ref(x.cell, (whole(shape_of(ctx, x)),))
 
 
-def read(ctx: Context, x: Any) -> Value:
-    """Return the value that an array holds now."""
+def read(ctx: Context, x: Any, shape: tuple[Dim, ...] | None = None) -> Value:
+    """Return the value that an array holds now, of a shape that is known to be its own, if one is given."""
     if isinstance(x, TaggedRef):
-        return _choose(ctx, x, [functools.partial(read, ctx, r) for r in x.choices])
-    value = ctx.heap[x.cell]
-    for link in x.view:
-        value = apply_link(ctx, value, link)
-    return renamed(ctx, value, canonical_shape(ctx, value.shape))
+        return _choose(ctx, x, shape)
+    base = ctx.heap[x.cell]
+    if base.array.dtype == np.bool_ and x.view:
+        # A mask that is read again is still the same mask.
+        value = ctx.shared(("read", base, x.view), lambda: _apply_view(ctx, base, x.view))
+    else:
+        value = _apply_view(ctx, base, x.view)
+    return renamed(ctx, value, canonical_shape(ctx, value.shape) if shape is None else shape)
 
 
-def _choose(ctx: Context, x: TaggedRef, arms: Sequence[Callable[[], Value]], k: int = 0) -> Value:
-    """Return what the arm of the tagged choice gives, computing only that arm."""
-    if k == len(arms) - 1:
-        return arms[k]()
+def _choose(ctx: Context, x: TaggedRef, shape: tuple[Dim, ...] | None, k: int = 0) -> Value:
+    """Return the value of the tagged choice, reading only that."""
+    if k == len(x.choices) - 1:
+        return read(ctx, x.choices[k], shape)
     with ctx.g.region() as then:
-        then.yields = [arms[k]()]
+        then.yields = [read(ctx, x.choices[k], shape)]
     with ctx.g.region() as other:
-        other.yields = [_choose(ctx, x, arms, k + 1)]
+        other.yields = [_choose(ctx, x, shape, k + 1)]
     cond = ctx.g.equal(x.tag, ctx.constant(k, np.int64))
     return ctx.g.emit("if", [cond], {}, [then, other]).result
 
@@ -199,7 +183,8 @@ def write(ctx: Context, x: Any, value: Value, what: str = "assignment destinatio
         ctx.conflict(target.cell)
         ctx.heap[target.cell] = _stored(ctx, target, ctx.heap[target.cell], value)
     for cell in followers(ctx, cells_of(target), cells_of(x)):
-        ctx.heap[cell] = read(ctx, spread(ctx, Ref(cell)))
+        # What it may be names its sizes in other ways.
+        ctx.heap[cell] = read(ctx, spread(ctx, Ref(cell)), shape_of(ctx, Ref(cell)))
 
 
 def _stored(ctx: Context, x: Ref, base: Value, value: Value) -> Value:
@@ -228,7 +213,7 @@ def _updated(ctx: Context, base: Value, view: tuple[Link, ...], value: Value) ->
         return renamed(ctx, value, base.shape)
     inner = value
     if len(view) > 1:
-        inner = _updated(ctx, apply_link(ctx, base, view[0]), view[1:], value)
+        inner = _updated(ctx, _apply_view(ctx, base, view[:1]), view[1:], value)
     return _put_back(ctx, base, view[0], inner)
 
 
@@ -315,6 +300,8 @@ def as_array(ctx: Context, x: Any, dtype: np.dtype | type | None = None) -> Valu
             common = common_dtype(ctx, items)
             parts = [as_array(ctx, item, common if isinstance(item, AnyOf) else None) for item in items]
             value = _stack(ctx, parts, common)
+    elif isinstance(x, Record) and x.cls is Deque:
+        return as_array(ctx, ctx.call(getattr, [x, "_items"]), dtype)
     else:
         raise ctx.error("JG210", what=f"{describe(x)} is used as an array")
     return value if dtype is None else cast(ctx, value, dtype)
@@ -446,13 +433,13 @@ def broadcast_dims(ctx: Context, *shapes: tuple[Dim, ...]) -> tuple[Dim, ...]:
     try:
         return broadcast_shapes(*shapes)
     except GraphTypeError:
-        texts, sizes = _shapes_text(shapes)
+        texts, sizes = shapes_text(shapes)
         message = f"operands could not be broadcast together with shapes {' '.join(texts)} "
         _unify_shapes(ctx, shapes, message, sizes)
         raise ValueError(message) from None
 
 
-def _shapes_text(shapes: Sequence[Sequence[Dim]]) -> tuple[list[str], list[Value]]:
+def shapes_text(shapes: Sequence[Sequence[Dim]]) -> tuple[list[str], list[Value]]:
     """Return shapes as NumPy's errors write them, as format strings over the values that are returned too."""
     sizes: list[Value] = []
     texts = []
@@ -482,12 +469,22 @@ def broadcast_value(ctx: Context, value: Value, shape: tuple[Dim, ...]) -> Value
     except GraphTypeError:
         fits = False
     if not fits:
-        (source, target), sizes = _shapes_text([value.shape, shape])
+        (source, target), sizes = shapes_text([value.shape, shape])
         message = f"could not broadcast input array from shape {source} into shape {target}"
         if value.array.rank <= len(shape):
             _unify_shapes(ctx, [value.shape, shape], message, sizes)
-        raise ValueError(message)
+        refuse_to_grow(ctx, value.shape, shape, message, sizes)
     return broadcast_to(ctx.g, value, shape)
+
+
+def refuse_to_grow(
+    ctx: Context, source: Sequence[Dim], target: Sequence[Dim], message: str, sizes: Sequence[Value]
+) -> NoReturn:
+    """Raise for what does not fit into a smaller array, unless its sizes may turn out to be 1 where that has 1."""
+    for d, size in zip(reversed(source), reversed(target), strict=False):
+        if size == 1 and not isinstance(d, int):
+            unify(ctx, d, 1, message, *sizes)
+    raise ValueError(message)
 
 
 def new_array(ctx: Context, dtype: np.dtype, shape: tuple[Dim, ...], fill: Any = 0) -> Ref:

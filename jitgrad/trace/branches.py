@@ -133,14 +133,17 @@ class Branches(Context):
                 if not is_of_the_program(exception):
                     raise
                 del self.frames[frames:]
-                where = getattr(exception, "raised_at", self.location)
-                message, operands, arguments = message_of(self, exception)
-                with self.g.at(where):
-                    self.fail(type(exception), message, *operands, arguments=arguments)
+                self.fail_with(exception)
                 self.location = location
                 return Outcome({})
             finally:
                 self.arm_start = before
+
+    def fail_with(self, exception: Exception) -> None:
+        """Raise an exception of the program, which is certain here, when what comes before has run."""
+        message, operands, arguments = message_of(self, exception)
+        with self.g.at(getattr(exception, "raised_at", self.location)):
+            self.fail(type(exception), message, *operands, arguments=arguments)
 
     def hold(self, cell: Cell, value: Any) -> None:
         """Note that a list that grows holds an array: a store to that while the list is alive is refused."""

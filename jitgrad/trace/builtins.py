@@ -6,6 +6,7 @@ In: abstract values. Out: abstract values. Builtins of numbers are in `python_nu
 
 from __future__ import annotations
 
+import collections
 import types
 from functools import partial
 from typing import Any
@@ -23,6 +24,7 @@ from jitgrad.trace.abstract import (
     Record,
     SliceOf,
 )
+from jitgrad.trace.algorithms.queues import Deque
 from jitgrad.trace.alternatives import apart
 from jitgrad.trace.attributes import attribute, opened, put_attribute, set_attribute
 from jitgrad.trace.calls import PURE, Native, class_of, handles, is_known
@@ -53,7 +55,14 @@ def _isinstance(ctx: Context, x: Any, classes: Any) -> Any:
         return isinstance(x, classes)
     if isinstance(x, External):
         return isinstance(x.thing, classes)
-    return ctx.by_choice(lambda v: issubclass(class_of(ctx, v), classes), apart(x))
+    isinstance(None, classes)  # raises for what is no class
+    return ctx.by_choice(lambda v: issubclass(_shown_class(ctx, v), classes), apart(x))
+
+
+def _shown_class(ctx: Context, x: Any) -> type:
+    """Return the class that a program sees."""
+    cls = class_of(ctx, x)
+    return collections.deque if cls is Deque else cls
 
 
 @handles(issubclass)

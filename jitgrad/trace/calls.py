@@ -46,7 +46,9 @@ from jitgrad.trace.guards import Outside
 
 __all__ = [
     "ATTRIBUTES",
+    "CALLS",
     "HANDLERS",
+    "ITEMS",
     "METHODS",
     "OWNERS",
     "PURE",
@@ -83,6 +85,9 @@ ATTRIBUTES: dict[tuple[str, str], Handler] = {}
 PURE: set[Any] = set()
 # Methods of known objects that take or hold abstract values: `owner(ctx, self, name, args, kwargs)`, or NotImplemented.
 OWNERS: dict[type, Handler] = {}
+# Objects read from outside that are called or subscripted, by type: `handler(ctx, x, *args)`, `handler(ctx, key)`.
+CALLS: dict[type, Handler] = {}
+ITEMS: dict[type, Handler] = {}
 
 
 def handles(*functions: Any) -> Callable[[Handler], Handler]:
@@ -233,11 +238,6 @@ def bind(ctx: Context, func: Func, args: Sequence[Any], kwargs: dict[str, Any]) 
     has_rest, has_keywords = bool(code.co_flags & inspect.CO_VARARGS), bool(code.co_flags & inspect.CO_VARKEYWORDS)
     bound: dict[str, Any] = dict(zip(positional, args, strict=False))
     short = func.name
-    if len(args) > count and not has_rest:
-        takes = f"{count} positional argument{'s' if count != 1 else ''}"
-        if func.defaults:
-            takes = f"from {count - len(func.defaults)} to {count} positional arguments"
-        raise TypeError(f"{short}() takes {takes} but {len(args)} {'were' if len(args) != 1 else 'was'} given")
     if has_rest:
         bound[names[extra]] = tuple(args[count:])
     rest: list[tuple[Any, Any]] = []
@@ -249,7 +249,13 @@ def bind(ctx: Context, func: Func, args: Sequence[Any], kwargs: dict[str, Any]) 
         elif has_keywords:
             rest.append((key, value))
         else:
+            named = ", ".join(name for name in positional[: code.co_posonlyargcount] if name in kwargs)
+            if named:
+                wrong = "some positional-only arguments passed as keyword arguments"
+                raise TypeError(f"{short}() got {wrong}: '{named}'")
             raise TypeError(f"{short}() got an unexpected keyword argument '{key}'")
+    if len(args) > count and not has_rest:
+        raise TypeError(f"{short}() takes {_too_many(func, count, len(args), sum(key in only for key in kwargs))}")
     if has_keywords:
         cell = Cell("kwargs")
         ctx.heap[cell] = tuple(rest)
@@ -262,22 +268,35 @@ def bind(ctx: Context, func: Func, args: Sequence[Any], kwargs: dict[str, Any]) 
                 bound[name] = func.defaults[k - first_default]
             else:
                 missing.append(name)
-    defaults = dict(func.kwdefaults)
-    for name in only:
-        if name not in bound:
-            if name not in defaults:
-                raise TypeError(f"{short}() missing 1 required keyword-only argument: '{name}'")
-            bound[name] = defaults[name]
     if missing:
-        quoted = [f"'{m}'" for m in missing]
-        listed = (
-            quoted[0]
-            if len(quoted) == 1
-            else f"{', '.join(quoted[:-1])}{',' if len(quoted) > 2 else ''} and {quoted[-1]}"
-        )
-        plural = "s" if len(missing) > 1 else ""
-        raise TypeError(f"{short}() missing {len(missing)} required positional argument{plural}: {listed}")
-    return bound
+        raise TypeError(f"{short}() missing {_listed(missing, 'positional')}")
+    defaults = dict(func.kwdefaults)
+    missing = [name for name in only if name not in bound and name not in defaults]
+    if missing:
+        raise TypeError(f"{short}() missing {_listed(missing, 'keyword-only')}")
+    return {**{name: defaults[name] for name in only if name not in bound}, **bound}
+
+
+def _too_many(func: Func, count: int, given: int, keywords: int) -> str:
+    """Return how many arguments a function takes and a call gives, as CPython says it."""
+    least = count - len(func.defaults)
+    takes = f"from {least} to {count}" if func.defaults else f"{count}"
+    was = f"{given} {'were' if given != 1 or keywords else 'was'} given"
+    if keywords:
+        extra = f"(and {_counted(keywords, 'keyword-only argument')})"
+        was = f"{_counted(given, 'positional argument')} {extra} were given"
+    return f"{takes} positional argument{'s' if count != 1 or func.defaults else ''} but {was}"
+
+
+def _counted(n: int, noun: str) -> str:
+    return f"{n} {noun}{'s' if n != 1 else ''}"
+
+
+def _listed(names: list[str], kind: str) -> str:
+    """Return the names of missing arguments, as CPython lists them."""
+    quoted = [f"'{name}'" for name in names]
+    last = f"{',' if len(quoted) > 2 else ''} and {quoted[-1]}" if len(quoted) > 1 else quoted[0]
+    return f"{_counted(len(names), f'required {kind} argument')}: {', '.join(quoted[:-1])}{last}"
 
 
 def call_known(ctx: Context, function: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:

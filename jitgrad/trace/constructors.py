@@ -217,7 +217,7 @@ def _importfrom(ctx: Context, frame: Frame, name: str) -> None:
     frame.push(attribute(ctx, frame.stack[-1], name))
 
 
-# --- texts, with, match
+# --- texts, with
 
 
 @step_of("format")
@@ -232,11 +232,6 @@ def _with_enter(ctx: Context, frame: Frame, arg: Any) -> None:
     manager = frame.pop()
     frame.push(attribute(ctx, manager, "__exit__"))
     frame.push(ctx.call(attribute(ctx, manager, "__enter__"), []))
-
-
-@step_of("get_len")
-def _get_len(ctx: Context, frame: Frame, arg: Any) -> None:
-    frame.push(ctx.call(len, [frame.stack[-1]]))
 
 
 @step_of("yield")

@@ -10,7 +10,10 @@ from collections.abc import Callable
 from string import Formatter
 from typing import Any
 
+import numpy as np
+
 from jitgrad.graph.ir import Value
+from jitgrad.graph.ops.memory import Span, load
 from jitgrad.trace.abstract import Cell, DictRef, External, ListRef
 from jitgrad.trace.alternatives import packed_item
 from jitgrad.trace.arrays import as_array, kind
@@ -83,9 +86,19 @@ def _extend(ctx: Context, x: ListRef, iterable: Any) -> None:
 
 @method("list", "insert")
 def _insert(ctx: Context, x: ListRef, index: Any, item: Any) -> None:
-    items = list(list_items(ctx, x, "insert"))
-    items.insert(static_int(ctx, index, "the index of a list"), item)
-    set_items(ctx, x, items)
+    items, at = ctx.heap[x.cell], static_int(ctx, index, "the index of a list")
+    if isinstance(items, Value) and at == 0:
+        # Pushed behind, which checks it, and moved to the front.
+        g = ctx.g
+        _append(ctx, x, item)
+        rows = g.list_to_array(ctx.heap[x.cell], g.add(g.list_length(items), 1))
+        rest = g.list_length(items)
+        parts = [load(g, rows, [Span(rest, 1, 1)]), load(g, rows, [Span(0, 1, rest)])]
+        ctx.heap[x.cell] = g.list_from_array(as_array(ctx, ctx.call(np.concatenate, [tuple(map(ctx.fresh, parts))])))
+        return
+    known = list(list_items(ctx, x, "insert"))
+    known.insert(at, item)
+    set_items(ctx, x, known)
 
 
 @method("list", "pop")
@@ -93,14 +106,18 @@ def _pop(ctx: Context, x: ListRef, index: Any = -1) -> Any:
     items = ctx.heap[x.cell]
     at = static_int(ctx, index, "the index of a list")
     if isinstance(items, Value):
-        if at != -1:
-            raise ctx.error("JG221", what="pop of an item that is not the last of a list that grew in a loop")
+        if at not in (0, -1):
+            raise ctx.error("JG221", what="pop of an item in the middle of a list that grew in a loop")
         g = ctx.g
         count = g.list_length(items)
         ctx.check(g.greater(count, 0), IndexError, "pop from empty list")
-        item = ctx.list_item(x.cell, g.list_get(items, g.subtract(count, 1)))
+        rest = g.subtract(count, 1)
+        item = ctx.list_item(x.cell, g.list_get(items, rest if at else ctx.dim(0)))
         ctx.conflict(x.cell)
-        ctx.heap[x.cell] = g.list_pop(items)
+        if at:
+            ctx.heap[x.cell] = g.list_pop(items)
+        else:
+            ctx.heap[x.cell] = g.list_from_array(load(g, g.list_to_array(items, count), [Span(1, 1, rest)]))
         return item
     left = list(items)
     found = left.pop(at)

@@ -20,7 +20,7 @@ from jitgrad.errors import TABLE, UnsupportedError, error
 from jitgrad.graph.ir import Graph, Value
 from jitgrad.location import Location
 from jitgrad.pytree import attributes_of
-from jitgrad.trace import constructors
+from jitgrad.trace import constructors, patterns
 from jitgrad.trace.abstract import (
     UNBOUND,
     Abstract,
@@ -38,7 +38,7 @@ from jitgrad.trace.arrays import is_array
 from jitgrad.trace.attributes import attribute
 from jitgrad.trace.blocks import BasicBlock
 from jitgrad.trace.branches import Branches, DeadEnd, Restart, is_of_the_program, shared_variables
-from jitgrad.trace.calls import HANDLERS, Native, bind, call_known, class_of, to_func
+from jitgrad.trace.calls import CALLS, HANDLERS, Native, bind, call_known, class_of, to_func
 from jitgrad.trace.context import Context, NeedStatic
 from jitgrad.trace.frame import Frame, Outcome
 from jitgrad.trace.guards import Outside, is_trusted
@@ -48,6 +48,7 @@ from jitgrad.trace.instructions import bound_value, step, truth_of
 from jitgrad.trace.library import by_name
 from jitgrad.trace.loop_signals import NeedUnroll
 from jitgrad.trace.loops import next_of, run_loop
+from jitgrad.trace.objects import type_name
 from jitgrad.trace.obligations import Obligations
 from jitgrad.trace.regions import RETURN, BlockNode, Goto, structure
 from jitgrad.trace.texts import message_of
@@ -58,7 +59,7 @@ from jitgrad.transform import MAKERS, transform_of
 __all__ = ["Evaluator"]
 
 # The instructions of this room enter the table when it is imported.
-_ROOMS = (constructors,)
+_ROOMS = (constructors, patterns)
 _DEPTH_LIMIT = 200
 
 
@@ -115,7 +116,13 @@ class Evaluator(Branches):
         except TypeError:
             handler = None
         if handler is not None:
-            return self.handled(handler, args, kwargs)
+            try:
+                return self.handled(handler, args, kwargs)
+            except TypeError as wrong:
+                inner, _, rest = str(wrong).partition("() ")
+                if inner != getattr(handler, "__qualname__", None):
+                    raise
+                raise TypeError(f"{getattr(function, '__name__', inner)}() {rest}") from None
         if isinstance(function, types.MethodType):
             return self.call(function.__func__, [self.argument_object(function.__self__), *args], kwargs)
         if isinstance(function, functools.partial):
@@ -125,7 +132,7 @@ class Evaluator(Branches):
         if isinstance(function, type):
             return self._instantiate(function, args, kwargs)
         if isinstance(function, Abstract) or not callable(function):
-            raise TypeError(f"'{class_of(self, function).__name__}' object is not callable")
+            raise TypeError(f"'{type_name(self, function)}' object is not callable")
         if attributes_of(function) is not None and _defines_call(type(function)):
             return self._call_object(self.argument_object(function), args, kwargs)
         return call_known(self, function, args, kwargs)
@@ -144,6 +151,8 @@ class Evaluator(Branches):
             function = self.outside.read(x.thing.__func__, (*x.source, ("attr", "__func__")))
             return self.call(function, [self_, *args], kwargs)
         cls = class_of(self, x)
+        if cls in CALLS:
+            return CALLS[cls](self, x, *args, **kwargs)
         if not _defines_call(cls):
             if isinstance(x, External) and callable(x.thing):
                 # Written in C, as what `functools.lru_cache` makes: there is nothing to inline.
@@ -236,7 +245,7 @@ class Evaluator(Branches):
     def at(self, frame: Frame, location: Location | None) -> None:
         """Set the current line."""
         if location is not None:
-            self.location = location.called_from(frame.caller)
+            self.location = frame.caller if frame.func.is_ours else location.called_from(frame.caller)
 
     def walk(self, node: Any, frame: Frame) -> Outcome:
         """Evaluate a piece of the tree from the current state."""
@@ -286,7 +295,7 @@ class Evaluator(Branches):
         for i, instr in enumerate(block.instrs):
             frame.place = (block.number, i)
             frame.calls = 0
-            self.location = instr.location.called_from(frame.caller)
+            self.at(frame, instr.location)
             step(self, frame, instr)
 
     def condition(self, block: BasicBlock, frame: Frame) -> bool | Value:

@@ -101,9 +101,11 @@ def _used(instr: Instr) -> int:
         return 0
     if op == "accum":
         return 0 if arg[0] == "list_append" else 2 if arg[0] == "map_add" else 1
-    if op in ("importfrom", "get_len", "setattr"):
+    if op in ("importfrom", "get_len", "match_sequence", "match_mapping", "setattr"):
         # What `setattr` stores, below the object, only moves.
         return 1
+    if op == "match_keys":
+        return 2
     found = effect(op, arg)
     return 0 if found is None else found[0]
 
@@ -231,6 +233,9 @@ def _cellobj(ctx: Context, frame: Frame, name: str) -> None:
 @step_of("global")
 def _global(ctx: Context, frame: Frame, name: str) -> None:
     names = frame.func.globals
+    if frame.func.is_ours:
+        frame.push(names[name] if name in names else getattr(builtins, name))
+        return
     outside = outside_of(ctx)
     if name in names:
         frame.push(outside.read(names[name], ("global", names, name)))

@@ -6,7 +6,7 @@ result of which data decide what it is as that which has a derivative.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import is_dataclass, replace
 from typing import Any
 
@@ -16,13 +16,13 @@ from jitgrad.errors import DifferentiationError, check_text
 from jitgrad.graph.ir import Value
 from jitgrad.trace.abstract import AnyOf, Cell, DictRef, External, ListRef, OneOf, Record, Ref, Scalar, TaggedRef
 from jitgrad.trace.alternatives import is_any_number, number_type
-from jitgrad.trace.arrays import describe, dtype_of, is_array, kind, scalar_value
+from jitgrad.trace.arrays import describe, dtype_of, is_array, is_number, kind, scalar_value
 from jitgrad.trace.attributes import attribute, opened
 from jitgrad.trace.context import Context, kind_of_python
 from jitgrad.trace.views import laid_as
 from jitgrad.trace.ways import flag_of
 
-__all__ = ["float_leaves", "map_leaves", "number_like", "settled", "with_leaves"]
+__all__ = ["all_leaves", "float_leaves", "map_leaves", "number_like", "settled", "with_floats_as", "with_leaves"]
 
 
 def _is_float_leaf(ctx: Context, x: Any) -> bool:
@@ -105,11 +105,33 @@ def _as_record(ctx: Context, x: External) -> Any:
 
 def float_leaves(ctx: Context, x: Any) -> list[Any]:
     """Return the floating-point numbers and arrays in an abstract value, in order."""
+    return [_decided(ctx, leaf) for leaf in all_leaves(ctx, x) if _is_float_leaf(ctx, leaf)]
+
+
+def with_floats_as(ctx: Context, x: Any, leaves: Sequence[Any]) -> Any:
+    """Return a cotangent with floats for its ints where the result, of which the leaves are given, may be a float.
+
+    In a call in which such a number is an int, so is what belongs to it; it has no derivative then.
+    """
+    if len(all_leaves(ctx, x)) != len(leaves):
+        return x
+    supply = iter(leaves)
+
+    def as_float(leaf: Any) -> Any:
+        wanted = next(supply)
+        if not isinstance(wanted, AnyOf) or not is_number(leaf) or _is_float_leaf(ctx, leaf):
+            return leaf
+        return number_like(ctx, wanted, scalar_value(ctx, leaf, np.float64)) if _is_float_leaf(ctx, wanted) else leaf
+
+    return map_leaves(ctx, x, as_float)
+
+
+def all_leaves(ctx: Context, x: Any) -> list[Any]:
+    """Return the numbers and arrays in an abstract value, in order."""
     found: list[Any] = []
 
     def visit(leaf: Any) -> Any:
-        if _is_float_leaf(ctx, leaf):
-            found.append(_decided(ctx, leaf))
+        found.append(leaf)
         return leaf
 
     heap = ctx.heap

@@ -16,6 +16,7 @@ import numpy as np
 from jitgrad.graph.ir import Value
 from jitgrad.trace import arithmetic, arrays
 from jitgrad.trace.abstract import Record, Scalar
+from jitgrad.trace.algorithms import special
 from jitgrad.trace.arrays import as_float, as_int, float_to_int, is_numeric, kind, scalar_value
 from jitgrad.trace.calls import HANDLERS, PURE, handles
 from jitgrad.trace.context import Context, kind_of_python
@@ -364,8 +365,17 @@ def _refused(name: str) -> Callable[..., Any]:
     return refuse
 
 
-for _name in ("gamma", "lgamma", "remainder"):
-    HANDLERS[getattr(math, _name)] = _refused(_name)
+HANDLERS[math.remainder] = _refused("remainder")
+
+
+def _program(function: Callable[..., Any], program: Callable[..., Any]) -> None:
+    @handles(function)
+    def call(ctx: Context, x: Any, /) -> Any:
+        return function(x) if _known(x) else ctx.call(program, [ctx.call(float, [x])])
+
+
+_program(math.lgamma, special.math_lgamma)
+_program(math.gamma, special.math_gamma)
 
 
 def _no_cmath(name: str) -> Callable[..., Any]:

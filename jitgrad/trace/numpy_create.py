@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from jitgrad.errors import UnsupportedError, check_text
 from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.shape import broadcast_to, reshape_to
 from jitgrad.graph.types import Dim
 from jitgrad.trace import arrays, promotion
 from jitgrad.trace.abstract import External, IndexRange, ListRef, Ref, Scalar
+from jitgrad.trace.alternatives import chosen
 from jitgrad.trace.arrays import as_array, broadcast_value, cast, dtype_of, is_array, new_array, shape_of, write
 from jitgrad.trace.calls import HANDLERS, handles, method
 from jitgrad.trace.context import PYTHON_DTYPES, Context, kind_of_python
@@ -382,26 +382,16 @@ def _linspace(
     a, b = (as_array(ctx, v, own) for v in (first, last))
     gap = g.subtract(b, a)
     parts = total(ctx, (1, count), (1, -1 if endpoint else 0))
-    if not isinstance(parts, int):
-        # A single number is the start, as if there were another; NumPy has a step of NaN then.
-        parts = extremum(ctx, "maximum", parts, 1)
-    div = ctx.constant(parts, own) if isinstance(parts, int) else cast(ctx, parts, own)
-    step = g.divide(gap, div) if not isinstance(parts, int) or parts > 0 else ctx.constant(math.nan, own)
+    several: Any = parts > 0 if isinstance(parts, int) else g.greater(parts, ctx.constant(0, np.int64))
+    # One point alone is the start: it has no step, and none is needed.
+    div = max(parts, 1) if isinstance(parts, int) else extremum(ctx, "maximum", parts, 1)
+    step = g.divide(gap, ctx.constant(div, own) if isinstance(div, int) else cast(ctx, div, own))
     at = reshape_to(g, iota(ctx, count, own), (count, *(1 for _ in gap.shape)))
-    move = gap if isinstance(parts, int) and parts <= 0 else step
-    if not isinstance(parts, int):
-        # One point alone has no step, and is the start.
-        several = g.greater(parts, ctx.constant(0, np.int64))
-        rooms = [broadcast_to(g, v, gap.shape) for v in (several, ctx.constant(math.nan, own))]
-        move, step = g.select(rooms[0], step, gap), g.select(rooms[0], step, rooms[1])
-        if retstep and gap.array.rank:
-            refusal = ctx.error("JG235", name="np.linspace of one point between arrays", argument="retstep")
-            ctx.check(several, UnsupportedError, check_text(refusal))
-    made = g.add(g.multiply(at, move), a)
+    made = g.add(g.multiply(at, step), a)
     if endpoint and (not isinstance(count, int) or count > 1):
         # NumPy puts the end in exactly; it is not what rounding of the formula gives.
         is_last = g.equal(iota(ctx, count), ctx.dim(parts))
-        if not isinstance(parts, int):
+        if isinstance(several, Value):
             is_last = g.logical_and(is_last, broadcast_to(g, several, is_last.shape))
         is_last = reshape_to(g, is_last, (count, *(1 for _ in gap.shape)))
         made = g.select(is_last, broadcast_to(g, b, made.shape), made)
@@ -416,10 +406,13 @@ def _linspace(
         result = reordered(ctx, result, order)
     if not retstep:
         return result
-    if not isinstance(count, int):
-        some = g.greater(count, ctx.constant(1 if endpoint else 0, np.int64))
-        step = g.select(some, step, ctx.constant(math.nan, own))
-    return result, ctx.result(step)
+    if isinstance(several, bool):
+        return result, ctx.result(step) if several else math.nan
+    if gap.array.rank:
+        fields = {"name": "np.linspace of one point between arrays", "argument": "retstep"}
+        ctx.refuse_unless(several, "JG235", parts, **fields)
+        return result, ctx.result(step)
+    return result, chosen(ctx, several, ctx.result(step), math.nan)
 
 
 @handles(np.logspace)

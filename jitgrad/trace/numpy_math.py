@@ -17,6 +17,7 @@ from jitgrad.graph.ops.memory import Span, load
 from jitgrad.graph.ops.shape import reshape_to
 from jitgrad.trace import arithmetic, arrays, promotion
 from jitgrad.trace.abstract import Scalar
+from jitgrad.trace.algorithms import grids
 from jitgrad.trace.arrays import as_array, cast, dtype_of, is_array, shape_of
 from jitgrad.trace.calls import attribute_of_array, handles, is_known, method
 from jitgrad.trace.context import Context, kind_of_python
@@ -278,35 +279,49 @@ handles(vars(np).get("trapezoid") or vars(np)["trapz"])(_trapezoid)
 
 @handles(np.gradient)
 def _gradient(ctx: Context, f: Any, *varargs: Any, axis: Any = None, edge_order: Any = 1) -> Any:
-    if edge_order != 1:
-        raise ctx.error("JG235", name="np.gradient", argument="edge_order")
+    order = known_argument(ctx, edge_order, "edge_order")
+    if order > 2:
+        raise ValueError("'edge_order' greater than 2 not supported")
     value = numeric(ctx, f)
     if dtype_of(ctx, value).kind not in "fc":
         value = ctx.fresh(cast(ctx, as_array(ctx, value), np.float64))
     rank = len(shape_of(ctx, value))
     axes = tuple(range(rank)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
     steps = list(varargs) or [1.0]
-    steps = steps * len(axes) if len(steps) == 1 else steps
+    if len(steps) == 1 and not shape_of(ctx, numeric(ctx, steps[0])):
+        steps = steps * len(axes)
     if len(steps) != len(axes):
         raise TypeError("invalid number of arguments")
     made = [
-        _gradient_axis(ctx, value, axis_argument(ctx, k, rank), numeric(ctx, h))
+        _gradient_axis(ctx, value, axis_argument(ctx, k, rank), numeric(ctx, h), order)
         for k, h in zip(axes, steps, strict=True)
     ]
     return made[0] if len(axes) == 1 else tuple(made)
 
 
-def _gradient_axis(ctx: Context, x: Any, at: int, step: Any) -> Any:
-    if shape_of(ctx, step):
-        raise ctx.error("JG235", name="np.gradient", argument="coordinates instead of a step")
-    size = shape_of(ctx, x)[at]
+def _gradient_axis(ctx: Context, x: Any, at: int, step: Any, order: int) -> Any:
+    size, points = shape_of(ctx, x)[at], shape_of(ctx, step)
+    if len(points) > 1:
+        raise ValueError("distances must be either scalars or 1d")
+    wrong = "when 1d, distances must match the length of the corresponding dimension"
+    if points and not same_dim(ctx, points[0], size, wrong):
+        raise ValueError(wrong)
     if not surely(ctx, 3, (1, size)):
         size = static_dim(ctx, size, "a size of np.gradient")
-    if isinstance(size, int) and size < 2:
+    if isinstance(size, int) and size < order + 1:
         raise ValueError(
             "Shape of array too small to calculate a numerical gradient, "
             "at least (edge_order + 1) elements are required."
         )
+    if points or order == 2:
+        turned = ctx.call(np.moveaxis, [x, at, 0])
+        if points and dtype_of(ctx, step).kind in "iu":
+            step = ctx.fresh(cast(ctx, as_array(ctx, step), np.float64))
+        if points:
+            made = ctx.call(grids.uneven_slopes, [turned, step, order])
+        else:
+            made = ctx.call(grids.even_slopes, [turned, step])
+        return ctx.call(np.moveaxis, [made, 0, at])
     full = [slice(None)] * len(shape_of(ctx, x))
 
     def part(start: Any, stop: Any) -> Any:

@@ -168,19 +168,3 @@ def positions_in(ctx: Context, xs: Value, values: Value, side: str) -> Value:
     wide = reshape_to(g, values, (*values.shape, 1))
     below = g.less(xs, wide) if side == "left" else g.less_equal(xs, wide)
     return g.reduce_sum(g.cast(below, dtype=np.dtype(np.int64)), axes=(values.array.rank,))
-
-
-def _size_depends_on_data(name: str) -> Any:
-    def refuse(ctx: Context, *args: Any, **kwargs: Any) -> Any:
-        raise ctx.error("JG237", name=f"np.{name}", why="the size of its result depends on data")
-
-    return refuse
-
-
-for _name in (
-    "unique",
-    "union1d",
-    "intersect1d",
-    "setdiff1d",
-):
-    handles(getattr(np, _name))(_size_depends_on_data(_name))

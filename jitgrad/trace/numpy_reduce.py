@@ -16,10 +16,11 @@ from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.reduce import expand, kept_shape
 from jitgrad.graph.ops.shape import broadcast_to, reshape_to
 from jitgrad.trace import arrays, promotion
-from jitgrad.trace.arrays import as_array, broadcast_dims, cast, scalar_value
+from jitgrad.trace.arrays import as_array, broadcast_dims, cast, scalar_value, shape_of
 from jitgrad.trace.calls import HANDLERS, handles, method
 from jitgrad.trace.context import Context
 from jitgrad.trace.extents import surely
+from jitgrad.trace.numpy_programs import accumulated, reduced
 from jitgrad.trace.sizes import axes_argument, axis_argument, known_argument, numeric, size_of
 from jitgrad.trace.ufuncs import as_bool, store_result, ufunc_method
 
@@ -174,6 +175,8 @@ def _reduce(
         return _fold(ctx, name, a, axis, dtype, out, keepdims, initial, where)
     if function in (np.logical_and, np.logical_or):
         return (_all if function is np.logical_and else _any)(ctx, a, axis, out, keepdims, where=where)
+    if out is None and keepdims is False and initial is None and where is True and axis is not None:
+        return reduced(ctx, function, a, axis, dtype)
     raise ctx.error("JG232", name="reduce", what=f"np.{function.__name__}")
 
 
@@ -446,7 +449,11 @@ def _cumprod(ctx: Context, a: Any, axis: Any = None, dtype: Any = None, out: Any
 
 @ufunc_method("accumulate")
 def _accumulate(ctx: Context, function: np.ufunc, a: Any, axis: Any = 0, dtype: Any = None, out: Any = None) -> Any:
+    if not shape_of(ctx, numeric(ctx, a)):
+        raise TypeError("cannot accumulate on a scalar")
     name = "cumsum" if function is np.add else "cumprod" if function is np.multiply else None
+    if name is None and out is None:
+        return accumulated(ctx, function, a, axis, dtype)
     if name is None:
-        raise ctx.error("JG232", name="accumulate", what=f"np.{function.__name__}")
+        raise ctx.error("JG235", name=f"np.{function.__name__}.accumulate", argument="out")
     return _scan(ctx, name, a, axis, dtype, out)

@@ -26,9 +26,19 @@ from jitgrad.trace.abstract import (
     Scalar,
 )
 from jitgrad.trace.arithmetic import NUMPY_BINARY, PYTHON_BINARY, unary
-from jitgrad.trace.arrays import as_array, dtype_of, is_array, is_number, is_numeric, kind, scalar_value
+from jitgrad.trace.arrays import (
+    as_array,
+    broadcast_dims,
+    dtype_of,
+    is_array,
+    is_number,
+    is_numeric,
+    kind,
+    scalar_value,
+    shape_of,
+)
 from jitgrad.trace.attributes import attribute, opened
-from jitgrad.trace.calls import METHODS, class_of, is_known, outside_of
+from jitgrad.trace.calls import ITEMS, METHODS, class_of, is_known, outside_of
 from jitgrad.trace.comparisons import COMPARISON_METHODS, compare_op, contains_op
 from jitgrad.trace.context import Context
 from jitgrad.trace.objects import (
@@ -99,6 +109,9 @@ def _repeats(ctx: Context, x: Any, y: Any) -> Any:
 
 
 def _unsupported_operands(ctx: Context, op: str, x: Any, y: Any, inplace: bool) -> TypeError:
+    for cls in (str, tuple, list):
+        if op == "+" and class_of(ctx, x) is cls and not (cls is list and inplace):
+            return TypeError(f'can only concatenate {cls.__name__} (not "{type_name(ctx, y)}") to {cls.__name__}')
     shown = f"{op}=" if inplace else "** or pow()" if op == "**" else op
     return TypeError(f"unsupported operand type(s) for {shown}: '{type_name(ctx, x)}' and '{type_name(ctx, y)}'")
 
@@ -117,6 +130,9 @@ def _numeric(ctx: Context, op: str, x: Any, y: Any, inplace: bool) -> Any:
             return made
         return store_result(ctx, "matmul", as_array(ctx, made), x)
     if inplace and is_array(x):
+        if is_array(y):
+            # NumPy's error names the array that is written to as well.
+            broadcast_dims(ctx, shape_of(ctx, x), shape_of(ctx, y), shape_of(ctx, x))
         made = arithmetic.binary(ctx, op, x, y)
         return store_result(ctx, NUMPY_BINARY[op].__name__, as_array(ctx, made), x)
     return arithmetic.binary(ctx, op, x, y)
@@ -162,6 +178,8 @@ def _containers(ctx: Context, op: str, x: Any, y: Any, inplace: bool) -> Any:
         if is_number(x) and not is_number(y):
             x, y = y, x
         items = sequence_items(ctx, x)
+        if (items is not None or isinstance(x, str | bytes)) and kind(y) == "float":
+            raise TypeError("can't multiply sequence by non-int of type 'float'")
         if items is not None and is_number(y):
             times = static_key(ctx, y, "how often a sequence is repeated")
             if isinstance(x, tuple):
@@ -230,6 +248,8 @@ def _get_item(ctx: Context, x: Any, key: Any) -> Any:
         if found is None:
             raise TypeError(f"'{type_name(ctx, x)}' object is not subscriptable")
         return ctx.call(found, [key])
+    if type(x) in ITEMS:
+        return ITEMS[type(x)](ctx, key)
     return get_item(ctx, x, key)
 
 

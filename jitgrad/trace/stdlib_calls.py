@@ -22,6 +22,7 @@ import numpy as np
 
 from jitgrad.graph.ir import Value
 from jitgrad.trace.abstract import BoundMethod, Cell, DictRef, External, IterSequence, ListRef, Record, Ref, TaggedRef
+from jitgrad.trace.algorithms.queues import Deque
 from jitgrad.trace.arrays import as_array
 from jitgrad.trace.attributes import attribute, opened
 from jitgrad.trace.builtins import new_dict
@@ -393,3 +394,8 @@ def random_method(function: Any) -> Any:
     if isinstance(self, np.random.Generator | np.random.RandomState | random.Random):
         return _outside(f"{type(self).__name__}.{function.__name__}", "a random number")
     return None
+
+
+@handles(collections.deque)
+def _deque(ctx: Context, iterable: Any = (), maxlen: Any = None) -> Any:
+    return ctx.call(Deque, [iterable, maxlen])

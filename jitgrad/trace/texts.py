@@ -132,7 +132,7 @@ def _shown(arg: Any, operands: list[Value], conversion: str) -> str:
             shown += f":{part.spec}" if isinstance(part.spec, str) and part.spec else ""
             part = part.value
         if isinstance(part, Scalar):
-            parts.append(f"{{{len(operands)}{shown}}}")
+            parts.append(f"{{{'n' if part.kind == 'numpy' else ''}{len(operands)}{shown}}}")
             operands.append(part.value)
         elif not is_known(part):
             parts.append(f"<{describe(part)}>")

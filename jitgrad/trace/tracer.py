@@ -44,6 +44,7 @@ from jitgrad.trace.abstract import (
     Scalar,
     TaggedRef,
 )
+from jitgrad.trace.algorithms.queues import Deque
 from jitgrad.trace.alternatives import single_choices
 from jitgrad.trace.arrays import as_array, read
 from jitgrad.trace.branches import DeadEnd, Restart, is_of_the_program
@@ -68,7 +69,7 @@ from jitgrad.trace.results import (
     ViewResult,
     with_numbers,
 )
-from jitgrad.trace.texts import Text, message_of
+from jitgrad.trace.texts import Text
 from jitgrad.trace.traced import Traced
 from jitgrad.trace.transforms import apply_transform
 from jitgrad.transform import Transform
@@ -224,9 +225,7 @@ class _Trace:
             )
             if not is_of_the_program(exception) or not acts or self.transform.kind != "jit":
                 raise
-            message, operands, arguments = message_of(ctx, exception)
-            with ctx.g.at(getattr(exception, "raised_at", ctx.location)):
-                ctx.fail(type(exception), message, *operands, arguments=arguments)
+            ctx.fail_with(exception)
             return StaticResult(None)
 
     def check_containers(self) -> None:
@@ -367,6 +366,8 @@ class _Trace:
             pairs = ctx.heap[x.cell]
             return DictResult(tuple(k for k, _ in pairs), tuple(self.result(v) for _, v in pairs))
         if isinstance(x, Record):
+            if x.cls is Deque:
+                raise ctx.error("JG225", what="a deque")
             pairs = ctx.heap[x.cell]
             return ObjectResult(x.cls, tuple(k for k, _ in pairs), tuple(self.result(v) for _, v in pairs))
         if isinstance(x, External):

@@ -9,8 +9,10 @@ function stores into stays inside: the heap is put back afterwards.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
+from jitgrad.errors import ArgumentError, JitgradError
 from jitgrad.graph.diff.adjoint import adjoint
 from jitgrad.graph.diff.tangent import tangent
 from jitgrad.graph.ir import Block, Value, clone_block, substitute_type
@@ -25,12 +27,12 @@ from jitgrad.trace.abstract import (
 )
 from jitgrad.trace.alternatives import is_any_number
 from jitgrad.trace.arrays import as_array, cast, describe, dtype_of, is_array, kind, read, scalar_value, shape_of
-from jitgrad.trace.branches import DeadEnd
+from jitgrad.trace.branches import DeadEnd, is_of_the_program
 from jitgrad.trace.calls import Native
 from jitgrad.trace.context import Context, kind_of_python
 from jitgrad.trace.inspection import cells_of, values_in
 from jitgrad.trace.iteration import sequence_of
-from jitgrad.trace.leaves import float_leaves, map_leaves, settled, with_leaves
+from jitgrad.trace.leaves import all_leaves, float_leaves, map_leaves, settled, with_floats_as, with_leaves
 from jitgrad.trace.views import laid_as
 from jitgrad.transform import Transform, argument_positions
 
@@ -127,10 +129,15 @@ class _Traced:
                 result = ctx.call(function, [given[i] for i in range(len(args))], {k: given[k] for k in kwargs})
                 self.result = settled(ctx, result, like)
                 self.heap = ctx.heap
-        except DeadEnd:
+        except Exception as exception:
             # Every path raises: the checks that do so are all that the call does.
+            if not isinstance(exception, DeadEnd):
+                if not is_of_the_program(exception) or not any(op.primitive.effects for op in self.block.ops):
+                    raise
+                with ctx.scope(self.block):
+                    ctx.fail_with(exception)  # type: ignore[attr-defined]
             clone_block(self.block, ctx.g.block, dict(zip(self.block.args, self.leaves, strict=True)))
-            raise
+            raise DeadEnd() from None
         finally:
             ctx.heap = before
 
@@ -146,11 +153,18 @@ class _Traced:
 
     def leaves_of(self, x: Any) -> list[Any]:
         """Return the float leaves of a part of the result."""
+        return self._inside(float_leaves, x)
+
+    def all_leaves_of(self, x: Any) -> list[Any]:
+        """Return all leaves of a part of the result."""
+        return self._inside(all_leaves, x)
+
+    def _inside(self, find: Callable[[Context, Any], list[Any]], x: Any) -> list[Any]:
         ctx = self.ctx
         heap, ctx.heap = ctx.heap, self.heap
         try:
             with ctx.scope(self.block):
-                return float_leaves(ctx, x)
+                return find(ctx, x)
         finally:
             ctx.heap = heap
 
@@ -203,7 +217,13 @@ def _exported(ctx: Context, traced: _Traced, x: Any, yields: list[Value]) -> Cal
 
 
 def _gradient(ctx: Context, t: Transform, args: list[Any], kwargs: dict[str, Any]) -> Any:
-    wrt, single = argument_positions(t, len(args), tuple(kwargs))
+    try:
+        wrt, single = argument_positions(t, len(args), tuple(kwargs))
+    except ArgumentError:
+        # A call that Python would not make raises what it raises there.
+        with suppress(JitgradError):
+            ctx.call(t.function, args, kwargs)
+        raise
     for index in wrt:
         _check_argument(ctx, t, index, _at(args, kwargs, index))
     traced = _Traced(ctx, t.function, args, kwargs, wrt, (0.0, None) if t.has_aux else 0.0)
@@ -276,10 +296,11 @@ def pulled(ctx: Context, t: Transform, primals: tuple[Any, ...], ct: Any) -> Any
     """Return the cotangents of all primals, given the cotangent of the result."""
     wrt = [k for k, p in enumerate(primals) if float_leaves(ctx, p)]
     traced = _Traced(ctx, t.function, primals, {}, wrt, (ct, None) if t.has_aux else ct)
-    outputs = [traced.read(leaf) for leaf in traced.leaves_of(_primal_result(ctx, t, traced))]
+    result = _primal_result(ctx, t, traced)
+    outputs = [traced.read(leaf) for leaf in traced.leaves_of(result)]
     traced.block.yields = list(outputs)
     graph = adjoint(traced.block, list(range(len(traced.leaves))))
-    seeds = _seeds(ctx, t, ct, graph.args[len(traced.leaves) :])
+    seeds = _seeds(ctx, t, with_floats_as(ctx, ct, traced.all_leaves_of(result)), graph.args[len(traced.leaves) :])
     cts = iter(_inline(ctx, graph, [*traced.leaves, *seeds])[len(outputs) :])
     return tuple(with_leaves(ctx, p, cts) if k in wrt else p for k, p in enumerate(primals))
 

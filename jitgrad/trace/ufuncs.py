@@ -17,6 +17,7 @@ from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.shape import broadcast_to, reshape_to
 from jitgrad.graph.types import GraphTypeError, broadcast_shapes
 from jitgrad.trace import arithmetic, arrays, promotion
+from jitgrad.trace.algorithms import elements
 from jitgrad.trace.arrays import as_array, cast, dtype_of, is_array, scalar_value, shape_of, write
 from jitgrad.trace.calls import HANDLERS
 from jitgrad.trace.context import Context
@@ -106,12 +107,11 @@ def store_result(ctx: Context, name: str, value: Value, target: Any) -> Any:
         if not (value.array.is_static and all(isinstance(d, int) for d in shape)):
             arrays.broadcast_dims(ctx, shape, value.shape)
     if not fits:
-        given, wanted = (str(tuple(s)).replace(", ", ",") for s in (shape, value.shape))
+        (given, wanted), sizes = arrays.shapes_text([shape, value.shape])
         if len(shape) == value.array.rank and not any(d == 1 for d in shape):
             raise ValueError(f"operands could not be broadcast together with shapes {wanted} {given} ")
-        raise ValueError(
-            f"non-broadcastable output operand with shape {given} doesn't match the broadcast shape {wanted}"
-        )
+        message = f"non-broadcastable output operand with shape {given} doesn't match the broadcast shape {wanted}"
+        arrays.refuse_to_grow(ctx, value.shape, shape, message, sizes)
     write(ctx, target, broadcast_to(ctx.g, value, shape), "output array")
     return target
 
@@ -268,4 +268,10 @@ def _at(ctx: Context, function: np.ufunc, a: Any, indices: Any, b: Any = None) -
     elif function is np.subtract:
         add_at(ctx, a, indices, arithmetic.unary(ctx, "-", numeric(ctx, b)))
     else:
-        raise ctx.error("JG232", name="at", what=f"np.{function.__name__}")
+        places = numeric(ctx, indices)
+        if len(shape_of(ctx, places)) != 1 or dtype_of(ctx, places).kind not in "iu" or function.nin != 2:
+            raise ctx.error("JG232", name="at", what=f"np.{function.__name__}")
+        rest = shape_of(ctx, a)[1:]
+        given = as_array(ctx, numeric(ctx, b))
+        values = broadcast_to(ctx.g, given, arrays.broadcast_dims(ctx, given.shape, (*shape_of(ctx, places), *rest)))
+        ctx.call(elements.at, [function, a, places, ctx.fresh(values)])

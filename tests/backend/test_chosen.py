@@ -57,3 +57,30 @@ def test_all_is_read_before_any_is_written(program: Program, c: float) -> None:
         way = rng.normal(size=100)
         ends = [program(*(x + h * way if n == k else x.copy() for n, x in enumerate((a, b))), c) for h in (1e-6, -1e-6)]
         assert slope @ way == pytest.approx((ends[0] - ends[1]) / 2e-6, rel=1e-5, abs=1e-5)
+
+
+def failing(a: np.ndarray, x: float, n: int) -> tuple[np.ndarray, np.ndarray]:
+    u = a
+    if x > 1.0:
+        if a[3] > x:
+            a[-1] *= 3.0
+            u = a.copy()
+        a[:2] -= u[:2]
+        if n > 2:
+            raise ValueError(n)
+    return u.copy(), a.copy()
+
+
+@pytest.mark.parametrize("n", [1, 3])
+@pytest.mark.parametrize("x", [0.5, 1.5, 3.0])
+def test_stores_are_seen_at_an_exception_though_another_array_may_be_the_same(x: float, n: int) -> None:
+    ours, theirs = np.array([1.5, 0.5, 1.75, 2.0]), np.array([1.5, 0.5, 1.75, 2.0])
+    if x > 1.0 and n > 2:
+        with pytest.raises(ValueError, match="3"):
+            jitgrad.jit(failing)(ours, x, n)
+        with pytest.raises(ValueError, match="3"):
+            failing(theirs, x, n)
+    else:
+        for got, want in zip(jitgrad.jit(failing)(ours, x, n), failing(theirs, x, n), strict=True):
+            np.testing.assert_array_equal(got, want)
+    np.testing.assert_array_equal(ours, theirs)

@@ -124,3 +124,20 @@ def test_a_block_that_is_gone_on_with_knows_nothing_of_what_was_written_elsewher
     text.lines = held
     text.start("here.fine")
     assert text.emit("mul i64 %n, 8") != elsewhere
+
+
+def test_what_surely_ran_before_is_not_written_again() -> None:
+    text = FunctionText()
+    before = text.emit("mul i64 %n, 8")
+    within = []
+
+    def body(*_: str) -> None:
+        assert text.emit("mul i64 %n, 8") == before
+        within.append(text.emit("mul i64 %n, 16"))
+
+    text.counted("%n", body)
+    text.when("%c", body)
+    assert text.emit("mul i64 %n, 8") == before
+    # A loop may run no time, and a condition not hold: what is within may not be there.
+    within.append(text.emit("mul i64 %n, 16"))
+    assert len(set(within)) == 3

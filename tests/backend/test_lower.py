@@ -155,6 +155,40 @@ def test_parts_with_static_and_run_time_positions(n: int) -> None:
     check(graph, np.random.default_rng(0).normal(size=(n, n)), 2)
 
 
+@pytest.mark.parametrize("n", [1, 2, 3, 7, 8, 9, 15, 16, 17, 33, 40])
+@pytest.mark.parametrize("dtype", ["float64", "float32", "int32", "int16", "uint8", "bool"])
+def test_parts_that_run_backwards(n: int, dtype: str) -> None:
+    def known(g: Builder, x: Value, y: Value) -> list[Value]:
+        back = [Span(n - 1, -1, n)]
+        turned = load(g, x, back)
+        made = [turned, store(g, y, turned, [Span(n, -1, n)]), g.equal(turned, load(g, y, [Span(0, 1, n)]))]
+        return [*made, g.reduce_max(turned, axes=(0,)), add_to(g, y, x, [Span(n + 1, -1, n)])]
+
+    def run_time(g: Builder, x: Value, y: Value, size: Value, last: Value) -> list[Value]:
+        one = g.constant(np.int64(1))
+        straight = load(g, y, [Span(one, 1, size)])
+        turned = load(g, x, [Span(last, -1, size)])
+        made = [store(g, y, turned, [Span(1, 1, size)]), store(g, y, straight, [Span(size, -1, size)])]
+        made += [store(g, y, turned, [Span(last, -1, size)]), add_to(g, y, turned, [Span(size, -1, size)])]
+        return [
+            *made,
+            g.reduce_max(turned, axes=(0,)),
+            g.reduce_sum(g.cast(turned, dtype=np.dtype("int64")), axes=(0,)),
+        ]
+
+    rng = np.random.default_rng(n)
+    x, y = draw(rng, dtype, n), draw(rng, dtype, n + 3)
+    if dtype == "bool":
+        run_time_types = typ(dtype, n), typ(dtype, n + 3), typ("int64"), typ("int64")
+        graph = build(lambda g, *args: run_time(g, *args)[:3], *run_time_types)
+        check(graph, x, y, n, n - 1)
+        return
+    check(build(known, typ(dtype, n), typ(dtype, n + 3)), x, y)
+    graph = build(run_time, typ(dtype, n), typ(dtype, n + 3), typ("int64"), typ("int64"))
+    for size in {1, n // 2 + 1, n}:
+        check(graph, x, y, size, size - 1)
+
+
 @pytest.mark.parametrize(
     ("m", "k", "n"), [(3, 4, 5), (1, 7, 1), (40, 50, 60), (1, 50, 30), (30, 50, 1), (5, 0, 3), (0, 3, 2), (33, 9, 17)]
 )

@@ -228,7 +228,6 @@ RULES: dict[str, tuple[Callable[[Builder, Value], Value], list[float]]] = {
     # Functions of sqrt(x) at [0, 1, 4], whose slope is infinite at 0, and their derivatives.
     "reduce_max": (lambda g, s: g.reduce_max(s, axes=(0,)), [0.0, 0.0, 0.25]),
     "reduce_min of others": (lambda g, s: g.reduce_min(g.add(s, g.constant([9.0, 0.0, 0.0])), axes=(0,)), [0, 0.5, 0]),
-    "norm2 of zeros": (lambda g, s: g.norm2(load(g, s, [Span(0, 1, 1)]), axes=(0,)), [0.0, 0.0, 0.0]),
     "masked reduce_max": (
         lambda g, s: where_rows(g, s, lambda rows: g.reduce_max(rows, axes=(1,))),
         [0.0, 0.5, 0.25],

@@ -18,7 +18,17 @@ from jitgrad.graph.builder import Builder
 from jitgrad.graph.equality import structurally_equal
 from jitgrad.graph.ir import Graph
 from jitgrad.graph.parser import parse
-from jitgrad.graph.passes import PASSES, dce, exchange_buffers, gather_sums, optimise, split_loops, store_into_fresh
+from jitgrad.graph.passes import (
+    PASSES,
+    carry_elements,
+    dce,
+    exchange_buffers,
+    gather_sums,
+    optimise,
+    record_states_once,
+    split_loops,
+    store_into_fresh,
+)
 from jitgrad.graph.passes.dead_stores import dead_stores
 from jitgrad.graph.passes.scalars import small_arrays_to_scalars
 from jitgrad.graph.printer import print_graph
@@ -35,9 +45,11 @@ _BY_NAME = {
     run.__name__: run
     for run in (
         *PASSES,
+        carry_elements,
         dead_stores,
         exchange_buffers,
         gather_sums,
+        record_states_once,
         small_arrays_to_scalars,
         split_loops,
         store_into_fresh,

@@ -1,4 +1,4 @@
-"""Which parts of an array are surely apart, against the sets of their positions."""
+"""Which parts of an array are surely apart, or one backwards, against their positions."""
 
 from __future__ import annotations
 
@@ -8,21 +8,27 @@ from jitgrad.graph.builder import Builder
 from jitgrad.graph.ir import Graph
 from jitgrad.graph.ops.index import Pick, Span
 from jitgrad.graph.passes.rules.context import Context
-from jitgrad.graph.passes.rules.places import apart
+from jitgrad.graph.passes.rules.places import apart, turned
 
 _SIZE = 5
 
 
-def positions(e: Pick | Span) -> set[int]:
-    if isinstance(e, Pick):
-        return {int(e.at)}  # type: ignore[arg-type]
+def in_order(e: Span) -> list[int]:
     start, step, length = e
-    return set(range(start, start + step * length, step))  # type: ignore[operator, arg-type]
+    return list(range(start, start + step * length, step))  # type: ignore[operator, arg-type]
+
+
+def positions(e: Pick | Span) -> set[int]:
+    return {int(e.at)} if isinstance(e, Pick) else set(in_order(e))  # type: ignore[arg-type]
+
+
+def spans() -> list[Span]:
+    found = [Span(a, s, n) for a, s, n in itertools.product(range(_SIZE), (-2, -1, 1, 2), range(4))]
+    return [s for s in found if positions(s) <= set(range(_SIZE))]
 
 
 def test_parts_that_are_apart_share_no_element() -> None:
-    spans = [Span(a, s, n) for a, s, n in itertools.product(range(_SIZE), (-2, -1, 1, 2), range(4))]
-    parts = [Pick(k) for k in range(_SIZE)] + [s for s in spans if positions(s) <= set(range(_SIZE))]
+    parts = [Pick(k) for k in range(_SIZE)] + spans()
     r = Context(Builder(Graph("f", [])))
     found = 0
     for a, b in itertools.product(parts, parts):
@@ -30,3 +36,17 @@ def test_parts_that_are_apart_share_no_element() -> None:
             assert not positions(a) & positions(b), (a, b)
             found += 1
     assert found > len(parts) ** 2 / 3
+
+
+def test_a_part_backwards_is_the_other_one_turned_round() -> None:
+    r = Context(Builder(Graph("f", [])))
+    found = 0
+    for a, b in itertools.product(spans(), spans()):
+        axes = turned(r, [Pick(0), a], [Pick(0), b])
+        if axes is not None:
+            assert in_order(a) == (in_order(b)[::-1] if axes else in_order(b)), (a, b)
+            found += bool(axes)
+        else:
+            assert abs(a[1]) != 1 or in_order(a) != in_order(b)[::-1] or len(in_order(a)) < 2, (a, b)  # type: ignore[arg-type]
+    assert found > 10
+    assert turned(r, [Pick(0), Span(0, 1, 2)], [Pick(1), Span(0, 1, 2)]) is None

@@ -18,7 +18,7 @@ from jitgrad.graph.passes.dce import dce
 from jitgrad.graph.printer import print_graph
 from jitgrad.graph.types import FLOAT64, INT64
 from jitgrad.graph.verify import verify
-from tests.graph.diff_bank import floats, get, loop, loop_while, program
+from tests.graph.diff_bank import floats, get, loop, loop_while, program, put
 from tests.graph.diff_check import check_derivatives, kept_numbers, reverse
 
 Sizes = Callable[..., Sequence[Value]]
@@ -72,6 +72,36 @@ def test_numbers_of_a_triangular_nest_fill_one_array() -> None:
     assert "list_" not in print_graph(made)
     assert kept_numbers(made, [np.ones(6), 1.0]) == 15
     check_derivatives(graph, [np.linspace(0.1, 0.9, 6)], np.random.default_rng(1))
+
+
+@pytest.mark.parametrize(("distance", "kept"), [(1, 0), (0, 5)])
+def test_elements_that_stay_are_read_again(distance: int, kept: int) -> None:
+    def build(g: Builder, x: Value, a: Value) -> Sequence[Value]:
+        def step(k: Value, c: Value, d: Value) -> Sequence[Value]:
+            pivot = g.subtract(get(g, a, k), g.multiply(get(g, x, k), get(g, c, k)))
+            at = g.add(k, distance)
+            return [put(g, c, g.divide(1.0, pivot), at), put(g, d, g.divide(get(g, d, k), pivot), at)]
+
+        (c, d) = loop(g, 5, [g.multiply(a, 0.1), g.multiply(a, 0.2)], step)
+        return [g.reduce_sum(g.multiply(c, d), axes=(0,))]
+
+    graph = program([floats(6), floats(6)], build, ["x", "a"])
+    assert kept_numbers(adjoint(graph, [0]), [np.ones(6), np.full(6, 2.0), 1.0]) == kept
+    check_derivatives(graph, [np.linspace(0.1, 0.5, 6), np.linspace(2.0, 3.0, 6)], np.random.default_rng(1))
+
+
+def test_numbers_that_take_long_are_computed_once() -> None:
+    def build(g: Builder, x: Value) -> Sequence[Value]:
+        def step(k: Value, s: Value) -> Sequence[Value]:
+            return [g.subtract(s, g.multiply(g.sin(s), g.divide(g.exp(s), g.add(g.cos(s), 3.0))))]
+
+        return loop(g, 5, [x], step)
+
+    graph = program([FLOAT64], build)
+    made = adjoint(graph, [0])
+    names = [op.name for op in made.walk()]
+    assert [names.count(name) for name in ("sin", "cos", "exp")] == [1, 1, 1]
+    check_derivatives(graph, [0.4], np.random.default_rng(0))
 
 
 def test_what_data_decides_is_a_list() -> None:

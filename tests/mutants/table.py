@@ -167,8 +167,20 @@ MUTANTS = (
     Mutant(
         "a steep value that flows to a part is not parted",
         "graph/diff/steep.py",
-        "used = reach(before, parts) & steep",
+        "used = reach(before, parts_or_factors) & steep",
         "used = set(parts) & steep",
+    ),
+    Mutant(
+        "a factor that vanishes as fast as a root does is taken for a plain zero",
+        "graph/diff/factors.py",
+        "(x in steep and w not in rough)",
+        "x in steep",
+    ),
+    Mutant(
+        "arguments that move together are taken for apart",
+        "graph/diff/factors.py",
+        "[] if joint or len(inputs) < 2 else inputs",
+        "inputs",
     ),
     Mutant(
         "a cotangent of -0.0 is taken for none",
@@ -205,8 +217,8 @@ MUTANTS = (
     Mutant(
         "an element is carried though others of its row are read",
         "graph/passes/promote.py",
-        "(other == place and len(access.path) == 1) or apart(self.r, place, other)",
-        "len(access.path) == 1 or apart(self.r, place, other)",
+        "(other == place and len(access.path) == 1) or apart(self.context(), place, other)",
+        "len(access.path) == 1 or apart(self.context(), place, other)",
     ),
     Mutant(
         "shifted parts that are added stand at a wrong place",
@@ -315,8 +327,32 @@ MUTANTS = (
     Mutant(
         "the second sum into a place becomes a store too",
         "graph/passes/fresh.py",
-        'access.op.name == "addto" and not Dependence(r, carried).may_reach(access, access)',
-        'access.op.name == "addto"',
+        "return not any(dependence.may_reach(x, y) for x in sums for y in sums)",
+        "return True",
+    ),
+    Mutant(
+        "what the pieces of a row leave is not filled",
+        "graph/passes/fresh.py",
+        "for k, (low, high) in hole.items():",
+        "for k, (low, high) in list(hole.items())[1:]:",
+    ),
+    Mutant(
+        "an element is carried past other stores",
+        "graph/passes/rotate.py",
+        "if within is not None and _is_next(r, carried, write, read):",
+        "if within is not None:",
+    ),
+    Mutant(
+        "the record of states lacks the last one",
+        "graph/passes/states.py",
+        "full = store(g, record, loop.results[state], [Pick(rows), *whole])",
+        "full = store(g, record, loop.operands[state + 1], [Pick(rows), *whole])",
+    ),
+    Mutant(
+        "what was stored is read forwards although it is read backwards",
+        "graph/passes/rules/memory.py",
+        "        v = flip(r.g, v, axis)\n",
+        "        v = flip(r.g, flip(r.g, v, axis), axis)\n",
     ),
     Mutant(
         "a store under a condition is made though its place may be out of range",
@@ -325,10 +361,16 @@ MUTANTS = (
         "base.op not in region.ops",
     ),
     Mutant(
+        "a load is repeated from a later version although its element has changed",
+        "graph/diff/later.py",
+        "return write.result if apart(r, known(r, index_of(write)), known(r, index_of(read))) else None",
+        "return write.result",
+    ),
+    Mutant(
         "a quotient that decides a branch is rounded otherwise",
         "graph/diff/quotients.py",
-        "if op.result in exact or constant_of",
-        "if constant_of",
+        "if op.result in exact or alone:",
+        "if alone:",
     ),
     Mutant(
         "the room of a triangular tape is that of its first row",
@@ -364,8 +406,8 @@ MUTANTS = (
     Mutant(
         "which of two types a number has is not told apart",
         "trace/alternatives.py",
-        "made.append(cond if _stands_for(ctx, x, t[part.at]) else g.logical_not(cond))",
-        "made.append(cond)",
+        "            # Two alternatives, one each: that of x comes first.\n            made.append(cond)\n",
+        "            made.append(g.logical_not(cond))\n",
     ),
     Mutant(
         "a reshape forgets how the caller's array lies in memory",

@@ -271,3 +271,18 @@ def test_refused_where_the_type_itself_is_needed(function: Callable[..., Any], c
     with pytest.raises(jitgrad.UnsupportedError) as caught:
         jitgrad.jit(function)(1.0)
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize("whole", [3, np.int64(3), True])
+def test_a_cotangent_may_be_an_int_where_data_decide_that_its_result_is_one(whole: Any) -> None:
+    def f(x: np.ndarray, n: int) -> Any:
+        s = 2.0 * x[0]
+        if n > 1:
+            s = whole
+        return 3.0 * x, {"s": s}
+
+    x = np.array([1.0, -2.0])
+    for n, slope in ((0, 4.0), (2, 0.0)):
+        value, pull = jitgrad.vjp(f, x, n)
+        ct = value[1]["s"] if n else 2.0
+        np.testing.assert_array_equal(pull((np.ones(2), {"s": ct}))[0], [3.0 + slope, 3.0])

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
+import jitgrad
 from jitgrad.errors import UnsupportedError
 from tests.trace.calling import check, traced_call
 
@@ -468,3 +469,37 @@ def test_refused_by_name(function: Callable[..., Any], code: str, words: str) ->
 def test_numpy_scalars_repeat_sequences(function: Callable[..., Any]) -> None:
     """A whole one does, another raises; other operators make arrays of them."""
     check(function, (0.5,))
+
+
+def test_the_first_item_of_a_list_that_grew_in_a_loop_can_be_taken_out() -> None:
+    def moving(x: np.ndarray, width: int) -> Any:
+        window: list[Any] = []
+        means = []
+        for v in x:
+            window.append(v * v)
+            if len(window) > width:
+                window.pop(0)
+            means.append(sum(window) / len(window))
+        return np.array(means) @ x
+
+    def emptied(x: np.ndarray, width: int) -> Any:
+        rest = []
+        for row in x:
+            rest.append(row)
+        total = 0.0
+        for k in range(width):
+            total = total + (k + 1.0) * rest.pop(0)
+        return total
+
+    x = np.array([1.0, -2.0, 3.0, 0.5, -1.5])
+    compiled = [jitgrad.value_and_grad(f) for f in (moving, emptied)]
+    for width in (1, 2, 3, 5):
+        for f, both in zip((moving, emptied), compiled, strict=True):
+            value, gradient = both(x, width)
+            np.testing.assert_allclose(value, f(x, width), rtol=1e-14)
+            step = np.array([0.5, 1.0, -0.3, 0.7, 0.2]) * 1e-6
+            slope = (f(x + step, width) - f(x - step, width)) / 2.0
+            np.testing.assert_allclose(gradient @ step, slope, rtol=1e-6)
+    with pytest.raises(IndexError, match="pop from empty list"):
+        compiled[1](x, 6)
+    assert [both.stats()["compiled"] for both in compiled] == [1, 1]

@@ -281,6 +281,19 @@ def test_row_of_a_matrix() -> None:
         same_objects(function, (M,), (-M,), (M + 9.0,))
 
 
+def test_a_store_into_a_row_or_an_array_of_computed_length() -> None:
+    def f(m: Any, n: int) -> Any:
+        u = m[0]
+        if n > 1:
+            u = np.array([e * 2.0 for e in u])
+        u[1] += 1.0
+        v = u[1:]
+        v[-1] = 7.0
+        return u, m
+
+    same_objects(f, (M, 2), (M, 0), (np.ones((2, 3)), 5))
+
+
 def test_a_loop_that_surely_runs_gives_a_new_array_without_a_choice() -> None:
     def three_times(a: np.ndarray) -> Any:
         v = a

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import jitgrad
 from jitgrad.errors import UnsupportedError
 from tests.trace.calling import check, traced_call
 
@@ -96,9 +97,19 @@ def test_constants_are_known() -> None:
     check(lambda x: math.sqrt(2.0) * x + math.factorial(5) + math.comb(5, 2) + math.gcd(12, 18), (0.5,))
 
 
-@pytest.mark.parametrize("name", ["gamma", "lgamma", "fsum"])
+@pytest.mark.parametrize("name", ["remainder", "fsum"])
 def test_refused_by_name(name: str) -> None:
     function = getattr(math, name)
-    argument: Any = (lambda x: [x, 1.0]) if name == "fsum" else (lambda x: x)
+    arguments: Any = (lambda x: ([x, 1.0],)) if name == "fsum" else (lambda x: (x, 1.0))
     with pytest.raises(UnsupportedError, match=f"math.{name}"):
-        traced_call(lambda x: function(argument(x)), 0.5)
+        traced_call(lambda x: function(*arguments(x)), 0.5)
+
+
+@pytest.mark.parametrize("function", [math.gamma, math.lgamma])
+def test_gamma(function: Any) -> None:
+    for x in (0.3, 1.0, 1.7, 2.0, 5.0, 30.5, 170.0, -0.5, -7.3, 0.0, -3.0, 200.0, math.inf, -math.inf, math.nan, 3):
+        check(lambda x: function(x), (x,), 1e-13)
+    check(lambda x: function(np.float64(x)) + function(x), (2.5,), 1e-13)
+    for x in (0.3, 1.7, 5.0, -0.5, 12.0):
+        slope = (function(x + 1e-6) - function(x - 1e-6)) / 2e-6
+        np.testing.assert_allclose(jitgrad.grad(lambda x: function(x))(x), slope, rtol=1e-6)

@@ -316,6 +316,62 @@ def outcome(f: Callable[..., Any], args: tuple[Any, ...]) -> Any:
         return type(e)
 
 
+@case((A, B), (B, A))
+def masks_that_are_rows(a, b):
+    y = np.zeros_like(a)
+    masks = np.array([a < b, a >= b])
+    for mask, make in zip(masks, (lambda t: -t, lambda t: t * t), strict=True):
+        y[mask] = make(a[mask])
+    y[::2][masks[0, ::2]] += b[::2][masks[0, ::2]]
+    return y
+
+
+@case((A, B), (B, A))
+def masks_that_change(a, b):
+    y = np.zeros_like(a)
+    masks = np.array([a < b, a >= b])
+    first = a[masks[0]].sum()
+    masks[0, 1:3] = masks[1, 1:3]
+    y[masks[0]] = b[masks[0]] * first
+    return y
+
+
+ONE_FITS = [(np.array([1.0, 2.0, 3.0]), x) for x in (2.5, 0.5, 1.5, 9.0)]
+
+
+@case(*ONE_FITS, smooth=False)
+def into_one_place(a, x):
+    r = a[:1] * 1.0
+    r += a[a > x]
+    return r
+
+
+@case(*ONE_FITS, smooth=False)
+def into_a_column(a, x):
+    r = np.ones((3, 1))
+    r *= a[a > x]
+    return r
+
+
+@case(*ONE_FITS, smooth=False)
+def stored_in_one_place(a, x):
+    r = a * 1.0
+    r[:1] = a[a > x]
+    return r
+
+
+@case(*ONE_FITS, smooth=False)
+def written_out(a, x):
+    return np.multiply(a[:1], a[a > x], out=np.zeros(1))
+
+
+@case((A, 3), (A, 12), (A, 5), smooth=False)
+def three_shapes(a, k):
+    r = a[:5] * 1.0
+    r += a[:k]
+    return r
+
+
 @pytest.mark.parametrize(("f", "calls", "smooth"), CASES, ids=[f.__name__ for f, _, _ in CASES])
 def test_values(f: Callable[..., Any], calls: Calls, smooth: bool) -> None:
     compiled = jitgrad.jit(f)

@@ -239,6 +239,18 @@ def test_one_point_of_linspace() -> None:
     compiled = jitgrad.jit(lambda x, n: np.linspace(0.0, x, n + 1))
     for n in (3, 1, 0):
         np.testing.assert_array_equal(compiled(1.5, n), np.linspace(0.0, 1.5, n + 1))
+    compiled = jitgrad.jit(lambda x, n: np.linspace(0.0, x, n, retstep=True))
+    for n in (5, 4, 3, 2, 1, 0):
+        (points, step), (want, wanted) = compiled(1.5, n), np.linspace(0.0, 1.5, n, retstep=True)
+        np.testing.assert_array_equal(points, want)
+        np.testing.assert_array_equal(step, wanted)
+        assert type(step) is type(wanted)
+    ends = np.array([1.5, 2.0])
+    compiled = jitgrad.jit(lambda x, y: np.linspace(0.0, y, len(x) - 1, retstep=True)[1])
+    for n in (5, 4, 3, 6, 2, 1):
+        found, wanted = compiled(np.ones(n), ends), np.linspace(0.0, ends, n - 1, retstep=True)[1]
+        np.testing.assert_array_equal(found, wanted)
+        assert type(found) is type(wanted)
 
 
 def test_the_count_of_a_finished_loop_may_be_needed() -> None:

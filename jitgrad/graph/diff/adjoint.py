@@ -19,9 +19,9 @@ from jitgrad.graph.diff.frames import Frame, Nest, run
 from jitgrad.graph.diff.lists import reshape_elements
 from jitgrad.graph.diff.quotients import mark_quotients
 from jitgrad.graph.diff.reverse import Reverse
-from jitgrad.graph.diff.steep import steep_values
+from jitgrad.graph.diff.steep import slopes_of
 from jitgrad.graph.diff.sums import mark_sums
-from jitgrad.graph.ir import Block, Graph, Value, clone_block, substitute_type
+from jitgrad.graph.ir import Block, Graph, Value, graph_of
 from jitgrad.graph.ops.shape import reshape_to
 from jitgrad.graph.passes import prepare
 from jitgrad.graph.passes.dce import dce
@@ -61,8 +61,7 @@ def adjoint(block: Block, wrt: Sequence[int], *, name: str = "adjoint", seeded: 
     DifferentiationError
         JG301 if the derivative passes through an op that has none.
     """
-    source, yields, _ = _copy(block, name)
-    source.yields = yields
+    source, _ = graph_of(block, name)
     prepare(source)
     found = _cheaper_undo(source, wrt, name, seeded)
     plan = found.better_plan(source)
@@ -118,7 +117,8 @@ class _Adjoint:
         plan: Plan = NO_PLAN,
     ) -> None:
         self.undo = undo
-        self.graph, yields, mapping = _copy(block, name)
+        self.graph, mapping = graph_of(block, name)
+        yields, self.graph.yields = self.graph.yields, []
         self._origin = {new: old for old, new in mapping.items()}
         plan = Plan(*(frozenset(mapping[v] for v in values) for values in (plan.saved, plan.again)))
         primal = list(self.graph.ops)
@@ -135,7 +135,7 @@ class _Adjoint:
             g,
             nest,
             active,
-            steep_values(self.graph, active),
+            slopes_of(self.graph, inputs, active),
             lambda op: undo is None or position[op] in undo,
             plan,
         )
@@ -205,13 +205,3 @@ def _seed(g: Builder, graph: Graph, y: Value) -> Value:
         needed = element.shape[k]
         g.check(g.equal(size, needed), size, needed, exception=ValueError, message=_SIZES_DIFFER)
     return reshape_to(g, ct, element.shape) if isinstance(y.type, ArrayType) else reshape_elements(g, ct, element)
-
-
-def _copy(block: Block, name: str) -> tuple[Graph, list[Value], dict[Value, Value]]:
-    graph = Graph(name)
-    mapping: dict[Value, Value] = {}
-    for arg in block.args:
-        mapping[arg] = graph.add_arg(arg.type, arg.name)
-    for arg in graph.args:
-        arg.type = substitute_type(arg.type, mapping)
-    return graph, clone_block(block, graph, mapping), mapping

@@ -23,7 +23,7 @@ from jitgrad.graph.ops.shape import broadcast_to
 from jitgrad.graph.primitive import PRIMITIVES
 from jitgrad.graph.types import broadcast_shapes
 
-__all__ = ["arithmetic", "constant_of", "same", "scale", "times", "unspread"]
+__all__ = ["arithmetic", "constant_of", "divided", "same", "scale", "times", "unspread"]
 
 # How many ops deep a factor is looked for.
 _DEPTH = 4
@@ -90,6 +90,8 @@ def _scale(g: Builder, ct: Value, slope: Value) -> Value:
                 made = arithmetic(g, "multiply", made, factor)
         if found[2] is not None:
             made = arithmetic(g, "divide", made, found[2])
+        for mask in split[4]:
+            made = g.select(mask, made, g.constant(0, made.array.dtype))
         return broadcast_to(g, made, broadcast_shapes(ct.shape, slope.shape))
     if op is not None and op.name == "divide":
         above, below = op.operands
@@ -231,7 +233,7 @@ def _of_division(g: Builder, op: Op, factor: Value, depth: int) -> _Found | None
 def _of_choice(g: Builder, op: Op, factor: Value, depth: int) -> _Found | None:
     """Divide what a mask was applied to: select(mask, x, 0)."""
     mask, x, y = op.operands
-    found = _quotient(g, x, factor, depth - 1) if constant_of(y) == 0 else None
+    found = _quotient(g, x, factor, depth) if constant_of(y) == 0 else None  # masks come between any two factors
     if found is None:
         return None
     one = g.constant(1, x.array.dtype) if found[1] is None else found[1]
@@ -316,11 +318,20 @@ _QUOTIENTS = {
 _EXPONENTS = {"sqrt": 0.5, "square": 2.0}
 
 
-def _powers(value: Value) -> Iterator[tuple[Value, float]]:
+def _powers(value: Value, depth: int = _DEPTH) -> Iterator[tuple[Value, float]]:
     """Yield bases and exponents of which a value is the power."""
     yield value, 1.0
     op = value.op
-    if op is None:
+    if op is None or not depth:
+        return
+    if op.name == "multiply":
+        x, y = op.operands
+        if x.op is None or y.op is None:
+            return  # an argument has no roots
+        for base, first in _powers(x, depth - 1):
+            for other, second in _powers(y, depth - 1):
+                if same(base, other):
+                    yield base, first + second
         return
     if op.name == "power":
         exponent = constant_of(op.operands[1])
@@ -328,7 +339,7 @@ def _powers(value: Value) -> Iterator[tuple[Value, float]]:
             return
         base, outer = op.operands[0], float(exponent)
     elif op.name == "cbrt":
-        for inner, exponent in _powers(op.operands[0]):
+        for inner, exponent in _powers(op.operands[0], depth - 1):
             if exponent % 3.0 == 0.0:  # with its sign: the cube root of b**3 is b
                 yield inner, exponent / 3.0
         return
@@ -336,7 +347,7 @@ def _powers(value: Value) -> Iterator[tuple[Value, float]]:
         base, outer = op.operands[0], _EXPONENTS[op.name]
     else:
         return
-    for inner, exponent in _powers(base):
+    for inner, exponent in _powers(base, depth - 1):
         # (b**2)**0.5 is |b|, no power of b; where b must be positive, or no sign is left, exponents multiply.
         if exponent == 1.0 or exponent % 1.0 or not (exponent * outer) % 2.0:
             yield inner, exponent * outer
@@ -369,19 +380,26 @@ def _power(g: Builder, base: Value, exponent: float) -> Value | None:
     return made
 
 
-def _denominator(ct: Value) -> tuple[Value, float, list[Value], Value] | None:
-    """Return q, a number, more factors and b such that ct was built as the product of all those, over b."""
-    number, factors = 1.0, list[Value]()
-    for _ in range(_DEPTH):
+def _denominator(ct: Value) -> tuple[Value, float, list[Value], Value, list[Value]] | None:
+    """Return q, a number, more factors and b such that ct was built as the product of all those, over b.
+
+    Last come masks: where one is false, ct is an exact zero.
+    """
+    number, factors, masks = 1.0, list[Value](), list[Value]()
+    for _ in range(2 * _DEPTH):  # masks come between any two factors
         op = ct.owner
         if not isinstance(op, Op):
             return None
         name = op.primitive.name
+        if name == "select" and constant_of(op.operands[2]) == 0:
+            mask, ct, _ = op.operands
+            masks.append(mask)
+            continue
         if name == "divide":
             ct, below = op.operands
             by = constant_of(below)
             if not by:
-                return ct, number, factors, below
+                return ct, number, factors, below, masks
             number /= by
             continue
         if name == "negative":
@@ -392,6 +410,15 @@ def _denominator(ct: Value) -> tuple[Value, float, list[Value], Value] | None:
         ct, other = op.operands
         inner = other.owner
         if isinstance(inner, Op) and inner.primitive.name == "divide":
-            return ct, number, [inner.operands[0], *factors], inner.operands[1]
+            return ct, number, [inner.operands[0], *factors], inner.operands[1], masks
         factors.append(other)
     return None
+
+
+def divided(g: Builder, ct: Value, factor: Value) -> Value | None:
+    """Return ct / factor where the factor cancels as a whole; None where it does not."""
+    found = _cancelled(g, ct, factor)
+    if found is None or found[2] is not None:
+        return None
+    number, value, _ = found
+    return g.constant(number, ct.array.dtype) if value is None else times(g, value, number)

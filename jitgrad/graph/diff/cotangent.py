@@ -24,7 +24,7 @@ from jitgrad.graph.ops.shape import broadcast_to, filled, unbroadcast, zeros
 from jitgrad.graph.primitive import PRIMITIVES, Cot, Masked, Partial
 from jitgrad.graph.types import BOOL, ArrayType, Dim
 
-__all__ = ["Cot", "add_cots", "all_masks", "apply_partial", "down", "joined_mask", "mask_of"]
+__all__ = ["Cot", "add_cots", "all_masks", "apply_partial", "down", "joined_mask", "mask_of", "masked"]
 
 
 @cache
@@ -81,6 +81,13 @@ def apply_partial(g: Builder, cot: Cot, partial: Value | Masked | Partial) -> Co
     if source is not None and source.name == "select" and source.operands[0] is cot.mask:
         ct = broadcast_to(g, source.operands[1], ct.shape)  # the same mask is applied again below
     return Cot(_select(g, cot.mask, scale(g, ct, partial)), cot.mask)
+
+
+def masked(g: Builder, cot: Cot, mask: Value) -> Cot:
+    """Return a cotangent that is an exact zero where a mask is false as well."""
+    if cot.mask is not None:
+        mask = g.logical_and(mask, cot.mask)
+    return Cot(_select(g, mask, cot.value), mask)
 
 
 def down(g: Builder, cot: Cot, shape: tuple[Dim, ...]) -> Cot:

@@ -22,7 +22,7 @@ from jitgrad.graph.diff.tapes import bytes_of
 from jitgrad.graph.ir import Op, Value
 from jitgrad.graph.types import ArrayType, Dim
 
-__all__ = ["CHEAP", "NO_PLAN", "Plan", "choose"]
+__all__ = ["CHEAP", "NO_PLAN", "Plan", "choose", "is_cheap", "is_dear"]
 
 # Made again rather than saved, besides elementwise ops.
 CHEAP = frozenset({"broadcast", "constant", "iota", "reshape", "transpose", "undef"})
@@ -35,6 +35,16 @@ _COSTLY = frozenset(
 _VERSIONS = frozenset({"addto", "for", "if", "scatter", "scatter_add", "store", "while"})
 # A plan is worth a second construction if it keeps at most this part of the bytes.
 _WORTH = 0.8
+
+
+def is_cheap(op: Op) -> bool:
+    """Whether what an op computes may be computed again from its operands."""
+    return op.name in CHEAP or (op.primitive.is_elementwise and op.name not in _COSTLY)
+
+
+def is_dear(op: Op) -> bool:
+    """Whether a number takes longer to compute again than to save; of arrays, vectors of them are computed at once."""
+    return op.name in _COSTLY and not op.result.shape
 
 
 @dataclass(frozen=True)
@@ -123,7 +133,7 @@ class _Network:
             initial = self._invariant(v)
             return None if initial is None else [initial]
         dims = [d for d in v.shape if isinstance(d, Value)] if isinstance(v.type, ArrayType) else []
-        if op.name in CHEAP or (op.primitive.is_elementwise and op.name not in _COSTLY):
+        if is_cheap(op):
             return [*op.operands, *dims]
         if v in self.reread:
             return [*op.operands[1:], *dims]

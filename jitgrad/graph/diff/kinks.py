@@ -1,18 +1,21 @@
 """Kinks made of smooth functions: the root of a sum of squares.
 
-In: an op of the primal. Out: its partials; they are masked where it is the root of what cannot be negative and whose
-slope is 0 where it is 0. At 0 the root then has a minimum with a kink, and the derivative is 0 as that of a norm, not
-0 * infinity. What is squared must have a finite slope: the root of sqrt(x)**4 is x.
+In: an op of the primal. Out: its partials, or for `norm2` its cotangent or tangent; they are masked where it is the
+root of what cannot be negative and whose slope is 0 where it is 0. At 0 the root then has a minimum with a kink, and
+the derivative is 0 as that of a norm, not 0 * infinity. What is squared must have a finite slope: the root of
+sqrt(x)**4 is x, and the square of the norm of sqrt(x) is the sum of x.
 """
 
 from __future__ import annotations
 
 from jitgrad.graph.builder import Builder
-from jitgrad.graph.diff.cancellation import constant_of, same
+from jitgrad.graph.diff.cancellation import constant_of, divided, same, scale
 from jitgrad.graph.ir import Op, Value
-from jitgrad.graph.primitive import Masked, Partial, Partials
+from jitgrad.graph.ops.reduce import expand
+from jitgrad.graph.ops.shape import broadcast_to
+from jitgrad.graph.primitive import Cot, Masked, Partial, Partials
 
-__all__ = ["partials_of"]
+__all__ = ["is_norm", "is_steep_norm", "jvp_norm", "kinked_partials", "vjp_norm"]
 
 # Ops that move or sum elements.
 _SUMS = frozenset({"broadcast", "gather", "load", "reduce_sum", "reshape", "transpose"})
@@ -22,7 +25,7 @@ _SUMS = frozenset({"broadcast", "gather", "load", "reduce_sum", "reshape", "tran
 _MOST = 200
 
 
-def partials_of(
+def kinked_partials(
     g: Builder, derivative: Partials, op: Op, made: Op, steep: set[Value]
 ) -> list[Value | Masked | Partial]:
     """Return the partials of an op.
@@ -40,17 +43,54 @@ def partials_of(
     """
     partials = list(derivative.rule(g, made.result, *made.operands))
     slope = partials[0]
-    if isinstance(slope, Value) and _is_norm(op, steep):
+    if isinstance(slope, Value) and is_norm(op, steep):
         partials[0] = Masked(g.not_equal(made.result, 0.0), slope)
     return partials
 
 
-def _is_norm(op: Op, steep: set[Value]) -> bool:
+def is_norm(op: Op, steep: set[Value], moving: set[Value] | None = None) -> bool:
+    """Return whether an op is the root of a sum of squares of what has a finite slope.
+
+    With `moving` the sum may have terms that do not move: the root is then infinitely steep only at chosen points.
+    """
     name = op.primitive.name
     if name != "sqrt" and not (name == "power" and constant_of(op.operands[1]) == 0.5):
         return False
-    squared = None if op.operands[0] in steep else _squared(op.operands[0])
+    squared = None if op.operands[0] in steep else _squared(op.operands[0], moving)
     return squared is not None and not _may_be_steep(squared)
+
+
+def is_steep_norm(op: Op, steep: set[Value]) -> bool:
+    """Return whether an op is the norm of what may have an infinite slope."""
+    if op.primitive.name != "norm2":
+        return False
+    return op.operands[0] in steep or _may_be_steep([op.operands[0]])
+
+
+def vjp_norm(g: Builder, op: Op, cot: Cot) -> Cot:
+    """Return the cotangent of what a steep norm is of; no exact zero where the norm is 0."""
+    (x,), (out,) = op.operands, op.results
+    axes = op.attrs["axes"]
+    mask = None if cot.mask is None else expand(g, cot.mask, x.shape, axes)
+    over = divided(g, cot.value, out)
+    if over is not None:
+        return Cot(g.multiply(x, expand(g, over, x.shape, axes)), mask)
+    ct, norm = expand(g, cot.value, x.shape, axes), expand(g, out, x.shape, axes)
+    away = g.not_equal(norm, 0.0)
+    chosen = away if mask is None else g.logical_and(away, mask)
+    return Cot(g.select(chosen, g.multiply(ct, g.divide(x, norm)), g.constant(0, ct.array.dtype)), mask)
+
+
+def jvp_norm(g: Builder, op: Op, t: Value) -> Value:
+    """Return the tangent of a steep norm.
+
+    Where the norm is 0 the sum of the products with tangents is 0 unless factors cancelled with infinite ones.
+    """
+    (x,), (out,) = op.operands, op.results
+    total = g.reduce_sum(broadcast_to(g, scale(g, t, x), x.shape), axes=op.attrs["axes"])
+    meant = g.logical_or(g.not_equal(out, 0.0), g.not_equal(total, 0.0))
+    made: Value = g.select(meant, g.divide(total, out), g.constant(0, out.array.dtype))
+    return made
 
 
 def _may_be_steep(values: list[Value]) -> bool:
@@ -71,13 +111,16 @@ def _may_be_steep(values: list[Value]) -> bool:
     return False
 
 
-def _squared(value: Value) -> list[Value] | None:
+def _squared(value: Value, moving: set[Value] | None = None) -> list[Value] | None:
     """Return what is squared in a sum of squares, with positive numbers as factors; None for anything else."""
     pending, squared = [value], list[Value]()
     for _ in range(32):
         if not pending:
             return squared
-        op = pending.pop().op
+        term = pending.pop()
+        if moving is not None and term not in moving:
+            continue
+        op = term.op
         if op is None:
             return None
         name = op.primitive.name

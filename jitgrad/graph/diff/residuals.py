@@ -6,8 +6,9 @@ program is extended so that it saves the value. The first of these that holds is
 1. the value belongs to no region: it is at hand everywhere; a value of an outer region is made there;
 2. it is at hand already: made before, or an array put back to this version by undoing stores;
 3. it is the index of the iteration, or comes from other values by cheap ops (elementwise, shapes) that need at most
-   one new saved value;
-4. it is a load from an array, or a get from a list, that is at hand in the right version at this moment;
+   one new saved value; none, if it is a number that takes long (`is_dear`);
+4. it is a load from an array, or a get from a list, that is at hand in the right version at this moment, or in a later
+   one that differs elsewhere only;
 5. it is saved: one container a saved value. In loops whose trip counts are known before the outermost one starts, an
    array indexed by the iterations; where the sum of what their iterations compute is known, as in triangular loops and
    of slices that grow, an array that is filled part after part and read backwards by a cursor; elsewhere a list that
@@ -26,8 +27,9 @@ from typing import overload
 import numpy as np
 
 from jitgrad.graph.builder import Builder
-from jitgrad.graph.diff.cut import CHEAP, NO_PLAN, Plan
+from jitgrad.graph.diff.cut import CHEAP, NO_PLAN, Plan, is_cheap, is_dear
 from jitgrad.graph.diff.frames import Frame, Nest
+from jitgrad.graph.diff.later import Later
 from jitgrad.graph.diff.tapes import (
     Cursor,
     Site,
@@ -51,6 +53,8 @@ __all__ = ["Residuals"]
 _READS = frozenset({"list_get", "list_length", "load"})
 # Versions of arrays that change: only what is at hand counts, they are never made again for the sake of a read.
 _VERSIONS = frozenset({"addto", "for", "if", "scatter", "scatter_add", "store", "while"})
+# So many versions of an array are looked at for one that still holds what a load reads.
+_LATER = 8
 
 
 class Residuals:
@@ -82,6 +86,8 @@ class Residuals:
         self.reread: set[Value] = set()
         self.frames: dict[Block, Frame] = {}
         self.sites: list[Site] = []
+        self._later = Later(nest.graph)
+        self._dear: dict[Block, dict[tuple[str, tuple[Value, ...]], Op]] = {}
         self._counts: dict[Op, Dim | None] = {}
         # For a region and the sizes of what its iterations fill.
         self._totals: dict[tuple[Block, tuple[Dim, ...]], Value] = {}
@@ -151,6 +157,13 @@ class Residuals:
         assert current is not None
         return current
 
+    def dear(self, block: Block) -> dict[tuple[str, tuple[Value, ...]], Op]:
+        """Return the ops of a region of the primal whose results are dear, by name and operands."""
+        found = self._dear.get(block)
+        if found is None:
+            found = self._dear[block] = {(op.name, tuple(op.operands)): op for op in block.ops if is_dear(op)}
+        return found
+
     # --- making a value
 
     def _emit_in(self, frame: Frame, emit: Callable[[Builder], Value]) -> Value:
@@ -189,12 +202,14 @@ class Residuals:
             ):
                 frame.memo[x] = self._save(frame, x)
                 continue
-            needs = [*op.operands, *(d for d in x.shape if isinstance(d, Value))]
+            base = self._readable(frame, op) if op.name in _READS else None
+            inputs = op.operands if base is None else [base, *op.operands[1:]]
+            needs = [*inputs, *(d for d in x.shape if isinstance(d, Value))]
             missing = [v for v in needs if self.at_hand(frame, v) is None]
             if missing:
                 stack.extend(missing)
                 continue
-            operands = [self.get(frame, v) for v in op.operands]
+            operands = [self.get(frame, v) for v in inputs]
             again = Op(
                 op.primitive, operands, op.attrs, (), [self.type_of(frame, r.type) for r in op.results], op.location
             )
@@ -217,10 +232,10 @@ class Residuals:
         stack, seen = [value], {value}
         while stack:
             op = stack.pop().op
-            if op is None or not (op.primitive.is_elementwise or op.name in CHEAP or op.name == "load"):
+            if op is None or not (is_cheap(op) or op.name == "load"):
                 continue
             parts = op.operands
-            if op.name == "load" and self.at_hand(frame, op.operands[0]) is not None:
+            if op.name == "load" and self._readable(frame, op) is not None:
                 self.reread.add(op.result)
                 parts = op.operands[1:]
             new = [p for p in parts if p not in seen and p in self.nest.home]
@@ -249,13 +264,27 @@ class Residuals:
         if op.name not in _READS:
             return None
         base = op.operands[0]
-        if self.at_hand(frame, base) is not None:
+        if self._readable(frame, op) is not None:
             return op.operands[1:]
         maker = base.op
         if maker is None or maker.name in _VERSIONS or isinstance(base.type, ListType):
             return None
         if self.nest.home[base] is not frame.forward or maker.primitive.is_elementwise or maker.name in CHEAP:
             return op.operands
+        return None
+
+    def _readable(self, frame: Frame, op: Op) -> Value | None:
+        """Return the version at hand of the container that an op reads, or a later one that is the same there."""
+        version = op.operands[0]
+        if op.name != "load":
+            return None if self.at_hand(frame, version) is None else version
+        for _ in range(_LATER):
+            if self.at_hand(frame, version) is not None:
+                return version
+            following = self._later.past(self.nest.home[version], version, op)
+            if following is None:
+                break
+            version = following
         return None
 
     def leaf(self, frame: Frame, value: Value) -> Value | None:
@@ -290,6 +319,8 @@ class Residuals:
                 found = leaf if found is None else x
                 if found is x:
                     break
+            if found is not None and op is not None and is_dear(op):
+                found = x  # as many bytes as what it comes from
             leaves[x] = found
         return leaves.get(value)
 

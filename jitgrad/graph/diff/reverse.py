@@ -25,6 +25,7 @@ from jitgrad.graph.diff.cotangent import Cot, all_masks, joined_mask, mask_of
 from jitgrad.graph.diff.cut import NO_PLAN, Plan
 from jitgrad.graph.diff.frames import Frame, Nest, Step
 from jitgrad.graph.diff.reverse_ops import ReverseOps
+from jitgrad.graph.diff.steep import Slopes
 from jitgrad.graph.diff.tapes import Cursor
 from jitgrad.graph.diff.undo import Undo, restorable
 from jitgrad.graph.ir import Block, Op, Value
@@ -38,7 +39,7 @@ class Reverse(ReverseOps):
 
     Parameters
     ----------
-    g, nest, active, steep
+    g, nest, active, slopes
         As in `ReverseOps`.
     undoes : callable
         Whether stores inside an op at the outermost level are undone, where that is possible.
@@ -51,11 +52,11 @@ class Reverse(ReverseOps):
         g: Builder,
         nest: Nest,
         active: set[Value],
-        steep: tuple[set[Value], set[Value]],
+        slopes: Slopes,
         undoes: Callable[[Op], bool],
         plan: Plan = NO_PLAN,
     ) -> None:
-        super().__init__(g, nest, active, steep, plan)
+        super().__init__(g, nest, active, slopes, plan)
         self.undo = Undo(self.residuals)
         self._undoes = undoes
 

@@ -14,14 +14,16 @@ from typing import Any
 from jitgrad.errors import error
 from jitgrad.graph.builder import Builder
 from jitgrad.graph.diff.activity import derivative_operands
-from jitgrad.graph.diff.cotangent import Cot, add_cots, apply_partial, down, mask_of
+from jitgrad.graph.diff.cotangent import Cot, add_cots, apply_partial, down, mask_of, masked
 from jitgrad.graph.diff.cut import Plan
+from jitgrad.graph.diff.factors import matters, partials_of
 from jitgrad.graph.diff.frames import Frame, Nest
-from jitgrad.graph.diff.kinks import partials_of
+from jitgrad.graph.diff.kinks import is_steep_norm, vjp_norm
 from jitgrad.graph.diff.lists import LIST_OPS, add_lists, vjp_list, zero_list
 from jitgrad.graph.diff.marks import mark, unmark, unused
 from jitgrad.graph.diff.residuals import Residuals
 from jitgrad.graph.diff.rules import mix_mask, move_mask, run_rule
+from jitgrad.graph.diff.steep import Slopes
 from jitgrad.graph.ir import Op, Value
 from jitgrad.graph.ops.shape import broadcast_to, zeros
 from jitgrad.graph.primitive import Linear, Masked, NoGradient, Partial, Partials, Rules
@@ -47,19 +49,17 @@ class ReverseOps:
         The primal.
     active : set of Value
         The primal values that need cotangents.
-    steep : tuple of set of Value
-        Those whose cotangents need masks, and those of them that are used in parts (`steep.py`).
+    slopes : Slopes
+        Those whose cotangents need masks, those of them that are used in parts, and why they may be zero (`steep.py`).
     plan : Plan
         What to save.
     """
 
-    def __init__(
-        self, g: Builder, nest: Nest, active: set[Value], steep: tuple[set[Value], set[Value]], plan: Plan
-    ) -> None:
+    def __init__(self, g: Builder, nest: Nest, active: set[Value], slopes: Slopes, plan: Plan) -> None:
         self.g = g
         self.nest = nest
         self.active = active
-        self.steep, self.parted = steep
+        self.steep, self.parted, self.factors = slopes
         self.residuals = Residuals(nest, g, plan)
 
     # --- cotangents
@@ -110,7 +110,9 @@ class ReverseOps:
         if len(values) < 2 or not any(v in self.steep for v in values):
             return False
         argument = values[0]
-        return argument not in self.active or any(op.regions or op.primitive.name in _CHOICES for op in loop.ops)
+        return argument not in self.active or any(
+            op.regions or op.primitive.name in _CHOICES or op in self.factors.unused for op in loop.ops
+        )
 
     def carry(self, frame: Frame, key: Any, type: Any, mask_shape: tuple[Dim, ...] | None, name: str) -> Cot:
         arg = frame.block.add_arg(type, f"{name}.ct" if name else "")
@@ -179,7 +181,7 @@ class ReverseOps:
         assert cot is not None
 
         def rule(g: Builder, o: Op) -> list[Any]:
-            partials = partials_of(g, derivative, op, o, self.steep)
+            partials = partials_of(g, derivative, op, o, self.steep, self.factors)
             return [p if w else None for p, w in zip(partials, wanted, strict=True)]
 
         g = self.g
@@ -218,7 +220,12 @@ class ReverseOps:
             mask = cot.mask if cot.mask is None or not cot.mask.shape else self._moved(frame, op, i, cot.mask)
             if mask is None and cot.mask is not None and op.operands[i] in self.steep:
                 mask = self._mixed(frame, op, i, cot.mask)
-            self.accumulate(frame, op.operands[i], Cot(made[0], mask))
+            found = Cot(made[0], mask)
+            if op in self.factors.unused and i in self.factors.unused[op]:
+                j = self.factors.unused[op][i]
+                used = run_rule(self.residuals, frame, op, partial(_matters, op, i, j))[0]
+                found = masked(self.g, found, used)
+            self.accumulate(frame, op.operands[i], found)
 
     def _moved(self, frame: Frame, op: Op, i: int, mask: Value | None) -> Value | None:
         if mask is None or not (mask.shape or op.result.shape or op.operands[i].shape):
@@ -280,6 +287,8 @@ class ReverseOps:
             given.append(cot)
 
         def rule(g: Builder, o: Op) -> list[Any]:
+            if given[0] is not None and is_steep_norm(op, self.steep):
+                return [vjp_norm(g, o, given[0])]
             return [made if i in wanted else None for i, made in enumerate(derivative.vjp(g, o, given, wanted))]
 
         for i, made in enumerate(run_rule(self.residuals, frame, op, rule)):
@@ -313,3 +322,7 @@ class ReverseOps:
 
 def _transpose(derivative: Linear, i: int, ct: Value, g: Builder, op: Op) -> list[Value]:
     return [derivative.transpose(g, i, ct, op)]
+
+
+def _matters(source: Op, i: int, j: int, g: Builder, op: Op) -> list[Value]:
+    return [matters(g, source, op, i, j)]

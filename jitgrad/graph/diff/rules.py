@@ -3,7 +3,8 @@
 In: a frame, an op of the primal, and a rule as declared in `graph/ops`. Out: the values that the rule returned, with
 its code in the frame's block. In a nested region the primal's operands and results are not at hand: the rule runs on
 stand-ins of the same types, its dead ops are dropped, comparisons may move to the forward program (`predicates.py`),
-and only the stand-ins that are still used are made available.
+what takes long and is computed there anyway is taken from there, and only the stand-ins that are still used are made
+available.
 So a rule may name what it likes and costs only what it needs. This room knows no primitive by name but for masks.
 """
 
@@ -13,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from jitgrad.graph.builder import Builder
+from jitgrad.graph.diff.cut import is_dear
 from jitgrad.graph.diff.frames import Frame
 from jitgrad.graph.diff.predicates import compare_forwards
 from jitgrad.graph.diff.residuals import Residuals
@@ -57,9 +59,10 @@ def run_rule(residuals: Residuals, frame: Frame, op: Op, rule: Callable[[Builder
     finally:
         g.block = frame.block
     primal = dict(zip((*shadow.operands, *shadow.results), (*op.operands, *op.results), strict=True))
-    mapping = compare_forwards(residuals, frame, op, ops, [v for x in made for v in _values(x)], primal)
+    mapping = _done_forwards(residuals.dear(frame.forward), ops, primal)
+    mapping |= compare_forwards(residuals, frame, op, ops, [v for x in made for v in _values(x)], primal)
     if mapping:
-        mapping = {bool: residuals.get(frame, forward) for bool, forward in mapping.items()}
+        mapping = {v: residuals.get(frame, forward) for v, forward in mapping.items()}
         made = [_renamed(x, mapping) for x in made]
         for o in ops:
             o.operands = [mapping.get(v, v) for v in o.operands]
@@ -76,6 +79,19 @@ def run_rule(residuals: Residuals, frame: Frame, op: Op, rule: Callable[[Builder
                 r.type = substitute_type(r.type, mapping)
     frame.block.ops.extend(ops)
     return [_renamed(x, mapping) for x in made]
+
+
+def _done_forwards(
+    dear: dict[tuple[str, tuple[Value, ...]], Op], ops: list[Op], primal: dict[Value, Value]
+) -> dict[Value, Value]:
+    """Return the dear numbers of a rule's code that the primal computes too: the cosine beside a sine."""
+    found = {}
+    for op in ops:
+        if op.primitive.is_elementwise and is_dear(op) and all(v in primal for v in op.operands):
+            known = dear.get((op.name, tuple(primal[v] for v in op.operands)))
+            if known is not None and known.attrs == op.attrs:
+                found[op.result] = known.result
+    return found
 
 
 def _stand_in(residuals: Residuals, frame: Frame, value: Value, shadow: Op, stand_ins: dict[Value, Value]) -> Value:

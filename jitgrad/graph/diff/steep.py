@@ -1,21 +1,25 @@
 """Which cotangents need a mask because a program uses only a part of an array.
 
-In: a block and its active values. Out: two sets. A value is steep if it was computed from one whose slope may be
-infinite (`Partials.steep`): a cotangent that is an exact zero must say so on its way there, lest it be multiplied by
-infinity. Of the steep ones, those are parted whose cotangent may be zero in places: what is read in parts, or stored
-over, and all that flows there. Both sets are empty for programs without such slopes, which pay nothing.
+In: a block and its active values. Out: two sets, and the factors that tell exact zeros from others (`factors.py`). A
+value is steep if it was computed from one whose slope may be infinite (`Partials.steep`): a cotangent that is an exact
+zero must say so on its way there, lest it be multiplied by infinity. Of the steep ones, those are parted whose
+cotangent may be zero in places: what is read in parts, or stored over, or multiplied by what may be 0, and all that
+flows there. Both sets are empty for programs without such slopes, which pay nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from jitgrad.graph.diff.activity import edges_within, reach, region_edges
+from jitgrad.graph.diff.factors import Factors, factors_of
+from jitgrad.graph.diff.signs import is_tame
 from jitgrad.graph.ir import Block, Value
 from jitgrad.graph.primitive import Partials
 from jitgrad.graph.types import ListType
 
-__all__ = ["steep_values"]
+__all__ = ["Slopes", "slopes_of"]
 
 # Ops that use a part of their first operand.
 _PARTS = frozenset({"gather", "list_get", "list_pop", "list_set", "load", "scatter", "store"})
@@ -24,29 +28,48 @@ _PARTS = frozenset({"gather", "list_get", "list_pop", "list_set", "load", "scatt
 _STORES = frozenset({"addto", "list_addto", "list_pop", "list_push", "list_set", "scatter_add", "store"})
 
 
-def steep_values(block: Block, active: set[Value]) -> tuple[set[Value], set[Value]]:
-    """Return the steep values among the active ones, and those of them that are parted."""
+class Slopes(NamedTuple):
+    """What is known of infinite slopes.
+
+    Attributes
+    ----------
+    steep, parted : set of Value
+    factors : Factors
+    """
+
+    steep: set[Value]
+    parted: set[Value]
+    factors: Factors
+
+
+def slopes_of(block: Block, inputs: Sequence[Value], active: set[Value], *, joint: bool = False) -> Slopes:
+    """Return the steep values among the active ones, those of them that are parted, and the factors on the way."""
+    ops = list(block.walk())
+    factors = factors_of(block, ops, inputs, active, joint=joint)
     roots: list[Value] = []
     parts: list[Value] = []
     nested = False
-    for op in block.walk():
+    for op in ops:
         derivative = op.primitive.derivative
         if isinstance(derivative, Partials):
-            if derivative.steep is not None and op.result in active and derivative.steep(op):
+            if op in factors.roots or (
+                derivative.steep is not None and op.result in active and derivative.steep(op) and not is_tame(op)
+            ):
                 roots.append(op.result)
         elif op.regions:
             nested = True
         elif op.primitive.name in _PARTS and op.operands[0] in active:
             parts.append(op.operands[0])
     if not roots or not (parts or nested):
-        return set(), set()
+        return Slopes(set(), set(), factors)
     after, before = edges_within(block)
     steep = reach(after, roots) & active
-    used = reach(before, parts) & steep
+    parts_or_factors = [*parts, *(op.operands[i] for op, at in factors.unused.items() for i in at)]
+    used = reach(before, parts_or_factors) & steep
     parted = {v for v in used.intersection((*parts, *_crossing(block))) if _has_parts(v)}
     if parted:
         _close(block, active, parted)
-    return steep, parted
+    return Slopes(steep, parted, factors)
 
 
 def _crossing(block: Block) -> Iterator[Value]:

@@ -12,19 +12,24 @@ from collections.abc import Sequence
 from jitgrad.errors import error
 from jitgrad.graph.builder import Builder
 from jitgrad.graph.diff.activity import active_values
-from jitgrad.graph.diff.cotangent import Cot, apply_partial
+from jitgrad.graph.diff.cotangent import Cot, apply_partial, masked
+from jitgrad.graph.diff.factors import matters, may_be_steep_where_finite, partials_of
 from jitgrad.graph.diff.frames import Step, run
-from jitgrad.graph.diff.kinks import partials_of
+from jitgrad.graph.diff.kinks import is_steep_norm, jvp_norm
 from jitgrad.graph.diff.lists import LIST_OPS, jvp_list
 from jitgrad.graph.diff.rules import is_jointly_linear
-from jitgrad.graph.diff.steep import steep_values
-from jitgrad.graph.ir import Block, Graph, Op, Value, substitute_attrs, substitute_type
+from jitgrad.graph.diff.steep import slopes_of
+from jitgrad.graph.ir import Block, Graph, Op, Value, graph_of, substitute_attrs, substitute_type
 from jitgrad.graph.ops.shape import broadcast_to, zeros
+from jitgrad.graph.passes import prepare
 from jitgrad.graph.passes.dce import dce
 from jitgrad.graph.primitive import Linear, Masked, NoGradient, Partial, Partials, Rules
 from jitgrad.graph.types import ArrayType
 
 __all__ = ["tangent"]
+
+# How many ops behind a root are asked whether they move.
+_DEPTH = 6
 
 
 def tangent(block: Block, wrt: Sequence[int], *, name: str = "tangent") -> Graph:
@@ -54,6 +59,11 @@ def tangent(block: Block, wrt: Sequence[int], *, name: str = "tangent") -> Graph
     for value in inputs:
         if not value.type.is_float:
             raise error("JG900", what=f"a derivative with respect to {value.type} was asked for")
+    if any(map(may_be_steep_where_finite, block.walk())):
+        # As in reverse mode: what is read as it was stored is a value, whose factors cancel.
+        block, _ = graph_of(block, name)
+        prepare(block)
+        inputs = [block.args[i] for i in wrt]
     return _Tangent(block, inputs, name).graph
 
 
@@ -61,7 +71,7 @@ class _Tangent:
     def __init__(self, block: Block, inputs: list[Value], name: str) -> None:
         self.graph = graph = Graph(name)
         self.active = active_values(block, inputs, [y for y in block.yields if y.type.is_float])
-        self.steep, _ = steep_values(block, self.active)
+        self.steep, _, self.factors = slopes_of(block, inputs, self.active, joint=True)
         self.map: dict[Value, Value] = {}
         self.tangents: dict[Value, Value] = {}  # of values of the source, in the names of the graph
         self.g = Builder(graph)
@@ -118,15 +128,17 @@ class _Tangent:
         if isinstance(derivative, Partials):
             return [self.partials(source, op, tangents, derivative)]
         if isinstance(derivative, Linear):
-            return [self.linear(op, tangents, derivative)]
+            return [self.linear(source, op, tangents, derivative)]
         if isinstance(derivative, Rules):
+            if is_steep_norm(source, self.steep) and tangents[0] is not None:
+                return [jvp_norm(g, op, tangents[0])]
             return derivative.jvp(g, op, tangents)
         why = derivative.why if isinstance(derivative, NoGradient) else "it declares none"
         raise error("JG301", op.location, op=op.name, why=why)
 
     def partials(self, source: Op, op: Op, tangents: list[Value | None], derivative: Partials) -> Value | None:
         g, total = self.g, None
-        for partial, t in zip(partials_of(g, derivative, source, op, self.steep), tangents, strict=True):
+        for partial, t in zip(self._partials_of(source, op, derivative), tangents, strict=True):
             if t is None:
                 continue
             if isinstance(partial, Value | Masked):
@@ -146,12 +158,46 @@ class _Tangent:
                 total = g.add(total, term)
         return None if total is None else broadcast_to(g, total, op.result.shape)
 
-    def linear(self, op: Op, tangents: list[Value | None], derivative: Linear) -> Value | None:
+    def _partials_of(self, source: Op, op: Op, derivative: Partials) -> list[Value | Masked | Partial]:
+        g = self.g
+        partials = partials_of(g, derivative, source, op, self.steep, self.factors)
+        moves = self._moves_at(source.operands[0], _DEPTH) if source in self.factors.roots else None
+        if moves is not None:
+            # What does not move has a tangent of 0, whatever the slope.
+            mask, slope = g.logical_or(moves, g.logical_not(g.isfinite(op.result))), partials[0]
+            if isinstance(slope, Masked):
+                partials[0] = Masked(g.logical_and(mask, slope.mask), slope.partial)
+            else:
+                partials[0] = Masked(mask, slope)
+        return partials
+
+    def _moves_at(self, value: Value, depth: int) -> Value | None:
+        """Return where a value moves, not just to first order, as its tangent shows; None if that cannot be told."""
+        t, op = self.tangents.get(value), value.op
+        if t is None or value in self.factors.affine:
+            return self.g.constant(False) if t is None else self.g.not_equal(t, 0.0)
+        if op is None or not depth or not op.primitive.is_elementwise:
+            return None
+        made = None
+        for v in op.operands:
+            if v not in self.tangents:
+                continue
+            moves = self._moves_at(v, depth - 1)
+            if moves is None:
+                return None
+            made = moves if made is None else self.g.logical_or(made, moves)
+        return made
+
+    def linear(self, source: Op, op: Op, tangents: list[Value | None], derivative: Linear) -> Value | None:
         g = self.g
         positions = derivative.operands or tuple(i for i, v in enumerate(op.operands) if v.type.is_float)
         moving = [i for i in positions if tangents[i] is not None]
         if not moving:
             return None
+        for i, j in self.factors.unused.get(source, {}).items():
+            t = tangents[i]
+            if t is not None:
+                tangents[i] = masked(g, Cot(t), matters(g, source, op, i, j)).value
         joint = len(positions) == 1 or derivative.moves or is_jointly_linear(op)
         total = None
         for group in [moving] if joint else [[i] for i in moving]:

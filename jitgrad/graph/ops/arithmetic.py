@@ -146,6 +146,11 @@ def _steep_power(op: Op) -> bool:
     return 0 < number < 1
 
 
+def _is_root(op: Op) -> bool:
+    number = _constant(op.operands[1])
+    return number is None or 0 < number < 1
+
+
 def _power(b: ScalarBuilder, x: Any, y: Any) -> Any:
     dtype = b.result
     if dtype.kind == "f":
@@ -172,7 +177,7 @@ def _evaluate_power(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 power = elementwise(
     "power",
     numpy=np.power,
-    derivative=Partials(_power_partials, _steep_power),
+    derivative=Partials(_power_partials, _steep_power, _is_root),
     scalar=_power,
     domain=(0.5, 2.0),
     evaluate=_evaluate_power,

@@ -73,7 +73,7 @@ def exception_arguments(message: str, arguments: tuple[Any, ...] | None, numbers
     Parameters
     ----------
     message : str
-        Format string over the numbers.
+        Format string over the numbers: `{0}` is the first as Python's, `{n0}` as NumPy's.
     arguments : tuple or None
         The attribute `arguments` of a check; each is a format string, a known value in a tuple of its own, a pair
         (whether it is NumPy's, position among the numbers), or a triple whose last holds the items of a tuple. None
@@ -82,12 +82,13 @@ def exception_arguments(message: str, arguments: tuple[Any, ...] | None, numbers
         The operands of the check behind the condition.
     """
     python = [x.item() if isinstance(x, np.ndarray | np.generic) and not x.ndim else x for x in numbers]
+    numpy = {f"n{k}": x[()] for k, x in enumerate(numbers)}
     if arguments is None:
-        return (message.format(*python),)
+        return (message.format(*python, **numpy),)
     made: list[Any] = []
     for given in arguments:
         if isinstance(given, str):
-            made.append(given.format(*python))
+            made.append(given.format(*python, **numpy))
         elif len(given) == 1:
             made.append(given[0])
         elif len(given) == 3:

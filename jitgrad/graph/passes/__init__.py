@@ -1,8 +1,8 @@
 """The passes over graphs, and the order they run in.
 
-    graph -> dce -> (simplify -> cse -> licm -> promote -> dce) until nothing changes -> gather_sums -> again
-          -> store_into_fresh -> again -> take_apart -> again -> split_loops -> again -> turn_arrays
-          -> exchange_buffers -> graph
+    graph -> dce -> (simplify -> cse -> licm -> promote -> dce) until nothing changes -> record_states_once -> again
+          -> gather_sums -> again -> store_into_fresh -> again -> take_apart -> again -> split_loops -> again
+          -> carry_elements -> again -> turn_arrays -> exchange_buffers -> graph
 
 In: a graph that verifies. Out: the same graph object, which computes the same bits and raises the same errors with
 fewer ops; the passes from `gather_sums` on may take sums in another order. A pass is a function `name(graph) -> bool`
@@ -13,6 +13,7 @@ graphs come from nor how they are run.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 from jitgrad.graph.ir import Graph
 from jitgrad.graph.passes.components import take_apart
@@ -24,12 +25,15 @@ from jitgrad.graph.passes.gather import gather_sums
 from jitgrad.graph.passes.layout import turn_arrays
 from jitgrad.graph.passes.licm import licm, licm_integers
 from jitgrad.graph.passes.promote import promote
+from jitgrad.graph.passes.rotate import carry_elements
 from jitgrad.graph.passes.scalars import small_arrays_to_scalars
 from jitgrad.graph.passes.simplify import simplify, simplify_integers
 from jitgrad.graph.passes.split import split_loops
+from jitgrad.graph.passes.states import record_states_once
 
 __all__ = [
     "PASSES",
+    "carry_elements",
     "cse",
     "dce",
     "exchange_buffers",
@@ -38,6 +42,7 @@ __all__ = [
     "optimise",
     "prepare",
     "promote",
+    "record_states_once",
     "simplify",
     "split_loops",
     "store_into_fresh",
@@ -45,7 +50,9 @@ __all__ = [
     "turn_arrays",
 ]
 
-PASSES: tuple[Callable[[Graph], bool], ...] = (
+Pass: TypeAlias = Callable[[Graph], bool]
+
+PASSES: tuple[Pass, ...] = (
     # Facts about constants and decided branches first: they make ops equal, invariant and dead.
     simplify,
     # After simplify has brought equal things into one form; gives it conditions that are known in arms.
@@ -57,6 +64,10 @@ PASSES: tuple[Callable[[Graph], bool], ...] = (
     # Last in each round: what the others replaced is still there, and would be counted as used by the next simplify.
     dce,
 )
+# Those that find nothing in what they have just changed.
+_AT_ONCE = (cse, dce)
+# Those that find nothing more where dead ops have been taken out.
+_BLIND = (cse, licm)
 # Each round finds what the last one uncovered; programs settle in two to four. The bound is for those that would
 # go on winning an op a round: stopping early is right at any time.
 _ROUNDS = 8
@@ -71,6 +82,8 @@ def optimise(graph: Graph) -> None:
     if small_arrays_to_scalars(graph):
         dce(graph)
         _until_quiet(graph)
+    if record_states_once(graph):
+        _until_quiet(graph)
     if gather_sums(graph):
         _until_quiet(graph)
     if take_apart(graph):
@@ -81,6 +94,8 @@ def optimise(graph: Graph) -> None:
     # After conditions have become selects and invariant things have left; promote then finds elements that stay.
     if split_loops(graph):
         _until_quiet(graph)
+    if carry_elements(graph):
+        _until_quiet(graph)
     # After all that: it counts how often what is left touches memory.
     if turn_arrays(graph):
         _until_quiet(graph)
@@ -89,10 +104,22 @@ def optimise(graph: Graph) -> None:
 
 
 def _until_quiet(graph: Graph) -> None:
-    quiet = 0
+    changes = removals = 0
+    # How many changes a pass had seen when it last had nothing left to do.
+    seen: dict[Pass, int] = {}
+
+    def to_see(run: Pass) -> int:
+        return changes - removals if run in _BLIND else changes
+
     for k in range(_ROUNDS * len(PASSES)):
-        quiet = 0 if PASSES[k % len(PASSES)](graph) else quiet + 1
-        if quiet == len(PASSES):
+        run = PASSES[k % len(PASSES)]
+        if seen.get(run) != to_see(run):
+            changed = run(graph)
+            changes += changed
+            removals += changed and run is dce
+            if not changed or run in _AT_ONCE:
+                seen[run] = to_see(run)
+        elif all(seen.get(other) == to_see(other) for other in PASSES):
             return
 
 
@@ -101,7 +128,10 @@ def prepare(graph: Graph) -> None:
 
     Nothing is rewritten that a derivative could notice: places become comparable, elements are carried in registers.
     """
-    if not any(op.name == "for" for op in graph.walk()):
+    names = {op.name for op in graph.walk()}
+    if "for" not in names:
+        if "store" in names:
+            simplify_integers(graph)  # what is read as it was stored is a value, whose factors cancel
         return
     simplify_integers(graph)
     small_arrays_to_scalars(graph)

@@ -16,6 +16,8 @@ whether the loop runs or not. Stores that the caller sees (`visible`) are left a
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from jitgrad.graph.builder import Builder
 from jitgrad.graph.ir import Block, Graph, Op, Value
 from jitgrad.graph.ops.index import Entry, Pick, index_of
@@ -35,17 +37,24 @@ def promote(graph: Graph) -> bool:
     loops = [(block, op) for block in blocks_within(graph) for op in block.ops if op.name == "for"]
     if not loops:
         return False
-    r = surveyed(graph)
+    found: list[Context] = []
+
+    def context() -> Context:
+        """Return what is known of places, found out when it is first asked for: most loops have no candidates."""
+        if not found:
+            found.append(surveyed(graph))
+        return found[0]
+
     changed = False
     # Inner loops first: what they read before them and write behind them, an outer loop may carry in its turn.
     for block, loop in reversed(loops):
-        changed |= _Loop(r, block, loop).run()
+        changed |= _Loop(context, block, loop).run()
     return changed
 
 
 class _Loop:
-    def __init__(self, r: Context, block: Block, loop: Op) -> None:
-        self.r = r
+    def __init__(self, context: Callable[[], Context], block: Block, loop: Op) -> None:
+        self.context = context
         self.block = block
         self.loop = loop
         (self.body,) = loop.regions
@@ -87,12 +96,12 @@ class _Loop:
     def is_fixed(self, place: tuple[Entry, ...], array: Value) -> bool:
         """Whether a place is one element, the same in every iteration, and surely of the array."""
         moves = any(isinstance(e, Pick) and e.at in self.inside for e in place)
-        return not moves and is_element(self.r, place, array.shape)
+        return not moves and is_element(self.context(), place, array.shape)
 
     def is_alone(self, carried: Carried, place: tuple[Entry, ...]) -> bool:
         """Whether every other access is surely to other elements; those to this very element stand in the body."""
         return all(
-            (other == place and len(access.path) == 1) or apart(self.r, place, other)
+            (other == place and len(access.path) == 1) or apart(self.context(), place, other)
             for access in (*carried.loads, *carried.stores)
             for other in (index_of(access.op),)
         )
@@ -103,7 +112,7 @@ class _Loop:
         Sums into cotangents may be taken in any order, so that those to this place can be added up on their own.
         """
         return all(
-            access.op.name == "addto" or apart(self.r, place, index_of(access.op))
+            access.op.name == "addto" or apart(self.context(), place, index_of(access.op))
             for access in (*carried.loads, *carried.stores)
         )
 

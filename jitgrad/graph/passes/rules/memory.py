@@ -14,11 +14,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from jitgrad.graph.ir import Op, Value
-from jitgrad.graph.ops.index import Entry, Pick, Span, index_of, load, store
+from jitgrad.graph.ops.index import Entry, Pick, Span, flip, index_of, load, store
 from jitgrad.graph.ops.shape import broadcast_to
 from jitgrad.graph.passes.rules.arithmetic import affine
 from jitgrad.graph.passes.rules.context import Context, Rule, made_by
-from jitgrad.graph.passes.rules.places import apart, known, same
+from jitgrad.graph.passes.rules.places import apart, known, same, turned
 from jitgrad.graph.passes.rules.shapes import scalar_within
 
 __all__ = ["RULES"]
@@ -55,8 +55,9 @@ def _forwarded(r: Context, a: Value, index: tuple[Entry, ...], result: Value) ->
         if op is None or op.name not in ("store", "addto"):
             break
         written = known(r, index_of(op))
-        if op.name == "store" and same(written, index):
-            return op.operands[1] if op.operands[1].type == result.type else None
+        axes = turned(r, written, index) if op.name == "store" else None
+        if axes is not None:
+            return _flipped(r, op.operands[1], axes) if op.operands[1].type == result.type else None
         if not apart(r, written, index):
             break
         a = op.operands[0]
@@ -73,6 +74,12 @@ def _forwarded(r: Context, a: Value, index: tuple[Entry, ...], result: Value) ->
         at = at if isinstance(at, Value) else r.g.constant(at, np.int64)
         return at if at.type == result.type else r.g.cast(at, dtype=result.array.dtype)
     return None
+
+
+def _flipped(r: Context, v: Value, axes: Sequence[int]) -> Value:
+    for axis in axes:
+        v = flip(r.g, v, axis)
+    return v
 
 
 def _compose(inner: Sequence[Entry], outer: Sequence[Entry]) -> list[Entry] | None:
@@ -114,11 +121,21 @@ def _store(r: Context, op: Op) -> Value | None:
         if before is not None and not visible and r.once(a) and same(known(r, index_of(before)), index):
             return store(r.g, before.operands[0], v, index)
     elif not visible:
-        # What is added to a part that was filled with zeros is what the part holds.
+        # What is added to a part that was just stored is stored with it; added to zeros, it is what the part holds.
         before = made_by(a, "store")
-        if before is not None and r.once(a) and same(known(r, index_of(before)), index):
-            if _is_zero(r, before.operands[1]):
+        place = None if before is None or before.attrs.get("visible") or not r.once(a) else known(r, index_of(before))
+        axes = None if place is None else turned(r, place, index)
+        if before is not None and place is not None and axes is not None:
+            kept = before.operands[1]
+            if _is_zero(r, kept):
                 return store(r.g, before.operands[0], v, index)
+            if kept.type == v.type:
+                # Memory is walked forwards where either of the two did.
+                if _backwards(place) > _backwards(index):
+                    kept, place = _flipped(r, kept, axes), index
+                else:
+                    v = _flipped(r, v, axes)
+                return store(r.g, before.operands[0], r.g.add(kept, v), place)
         elif a.op is not None and a.op.name in ("store", "addto"):
             held = _written(r, a, index)
             if held is not None and _is_zero(r, held):
@@ -127,6 +144,10 @@ def _store(r: Context, op: Op) -> Value | None:
         attrs, ints = _split(index)
         return r.g.emit(op.name, [a, v, *ints], {"index": attrs} | visible).result
     return None
+
+
+def _backwards(index: Sequence[Entry]) -> int:
+    return sum(isinstance(e, Span) and isinstance(e.step, int) and e.step < 0 for e in index)
 
 
 def _is_zero(r: Context, held: Value) -> bool:

@@ -17,7 +17,7 @@ from jitgrad.graph.passes.rules.context import Context
 from jitgrad.graph.passes.rules.ranges import bounds_of
 from jitgrad.graph.types import Dim
 
-__all__ = ["apart", "is_element", "known", "same"]
+__all__ = ["apart", "is_element", "known", "same", "turned"]
 
 
 def known(r: Context, index: Sequence[Entry]) -> tuple[Entry, ...]:
@@ -38,6 +38,32 @@ def same(a: Sequence[Entry], b: Sequence[Entry]) -> bool:
         type(x) is type(y) and all(p is q or (isinstance(p, int) and p == q) for p, q in zip(x, y, strict=True))
         for x, y in zip(a, b, strict=True)
     )
+
+
+def turned(r: Context, a: Sequence[Entry], b: Sequence[Entry]) -> list[int] | None:
+    """Return along which axes of the part one index runs backwards through what the other names; None if they differ.
+
+    An empty list means that the two are one index.
+    """
+    axes: list[int] = []
+    axis = 0
+    for x, y in zip(a, b, strict=True):
+        if not same([x], [y]):
+            if not (isinstance(x, Span) and isinstance(y, Span) and _is_turned(r, x, y)):
+                return None
+            axes.append(axis)
+        axis += isinstance(x, Span)
+    return axes
+
+
+def _is_turned(r: Context, x: Span, y: Span) -> bool:
+    if not isinstance(x.step, int) or not isinstance(y.step, int) or {x.step, y.step} != {1, -1}:
+        return False
+    if x.length is not y.length and not (isinstance(x.length, int) and x.length == y.length):
+        return False
+    up, down = (x, y) if x.step == 1 else (y, x)
+    assert down.start is not None and up.start is not None and up.length is not None
+    return bounds_of(r, down.start, up.start, up.length) == (-1, -1)
 
 
 def is_element(r: Context, index: Sequence[Entry], shape: Sequence[Dim]) -> bool:

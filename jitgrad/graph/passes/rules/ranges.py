@@ -12,12 +12,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from jitgrad.graph.builder import Builder
 from jitgrad.graph.ir import Block, Op, Value
 from jitgrad.graph.passes.rewriting import blocks_within
 from jitgrad.graph.passes.rules.context import Context, Rule
 from jitgrad.graph.types import INT64, Dim
 
-__all__ = ["RULES", "Sum", "as_sum", "bound", "bounds_of", "is_below", "last_of", "range_of", "sum_of", "survey_sums"]
+__all__ = [
+    "RULES", "Sum", "as_sum", "bound", "bounds_of", "emit_sum", "is_below", "last_of", "range_of", "sum_of",
+    "survey_sums",
+]  # fmt: skip
 
 _LEAST, _MOST = -(2**63), 2**63 - 1
 _DEPTH = 4
@@ -74,9 +78,19 @@ def bounds_of(r: Context, x: Dim, *less: Dim) -> _Range:
     return bound(r, found, -1), bound(r, found, 1)
 
 
-def as_sum(r: Context, x: Dim) -> Sum:
+def as_sum(r: Context, x: Dim | None) -> Sum:
     """Return a position or a length as a sum."""
+    assert x is not None
     return Sum({}, x) if isinstance(x, int) else sum_of(r, x)
+
+
+def emit_sum(g: Builder, given: Sum) -> Dim:
+    """Return a sum as a number, or as the value that it is computed as."""
+    total: Dim = given.constant
+    for v, factor in given.terms.items():
+        term = v if factor == 1 else g.multiply(v, g.constant(factor, INT64.dtype))
+        total = term if isinstance(total, int) and total == 0 else g.add(term, total)
+    return total
 
 
 def sum_of(r: Context, value: Value, depth: int = _DEPTH) -> Sum:

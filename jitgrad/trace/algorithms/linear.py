@@ -1,0 +1,159 @@
+"""Linear systems, determinants and factors of one matrix, by loops.
+
+In: arrays of floats, of the sizes that the function takes, checked by the caller. Out: new arrays. Derivatives follow
+from the loops. What is overwritten is written once for each element, so that reverse mode keeps O(n^2) numbers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+__all__ = [
+    "backward", "by_traces", "cholesky", "det", "each", "forward", "inv", "lu", "slogdet", "solve", "solve_triangular",
+]  # fmt: skip
+
+Array = np.ndarray
+
+
+def lu(a: Array) -> Any:
+    """Factorise a square matrix in place by rows and columns in turn, with partial pivoting.
+
+    Returns
+    -------
+    order : int64[n]
+        Which rows of the matrix the rows of the factors are.
+    sign : float
+        Of that permutation.
+    """
+    n = len(a)
+    order = np.arange(n)
+    sign = 1.0
+    for k in range(n):
+        a[k:, k] -= a[k:, :k] @ a[:k, k]
+        p = k + np.argmax(np.abs(a[k:, k]))
+        if p != k:
+            row, place = a[k].copy(), order[k]
+            a[k], order[k] = a[p], order[p]
+            a[p], order[p] = row, place
+            sign = -sign
+        a[k, k + 1 :] -= a[k, :k] @ a[:k, k + 1 :]
+        if a[k, k] != 0.0:
+            a[k + 1 :, k] /= a[k, k]
+    return order, sign
+
+
+def solve(a: Array, b: Array, singular: str = "Singular matrix") -> Array:
+    """Return the solution of a x = b, for a vector or the columns of a matrix b."""
+    a = a.copy()
+    order, _ = lu(a)
+    for k in range(len(a)):
+        if a[k, k] == 0.0:
+            raise np.linalg.LinAlgError(singular)
+    return backward(a, forward(a, b[order], True), False)
+
+
+def forward(a: Array, b: Array, unit: bool) -> Array:
+    """Return the solution of a x = b for the lower triangle of a, with ones on its diagonal if `unit`."""
+    x = b.copy()
+    for k in range(len(a)):
+        x[k] -= a[k, :k] @ x[:k]
+        if not unit:
+            x[k] /= a[k, k]
+    return x
+
+
+def backward(a: Array, b: Array, unit: bool) -> Array:
+    """Return the solution of a x = b for the upper triangle of a, with ones on its diagonal if `unit`."""
+    x = b.copy()
+    for k in range(len(a) - 1, -1, -1):
+        x[k] -= a[k, k + 1 :] @ x[k + 1 :]
+        if not unit:
+            x[k] /= a[k, k]
+    return x
+
+
+def inv(a: Array, singular: str = "Singular matrix") -> Array:
+    """Return the inverse of a matrix."""
+    return solve(a, np.eye(len(a), dtype=a.dtype), singular)
+
+
+def slogdet(a: Array) -> Any:
+    """Return the sign of a determinant and the logarithm of its size."""
+    a = a.copy()
+    _, sign = lu(a)
+    total = a.dtype.type(0.0)
+    for k in range(len(a)):
+        if a[k, k] < 0.0:
+            sign = -sign
+        elif a[k, k] == 0.0:
+            sign = 0.0
+        total += np.log(np.abs(a[k, k]))
+    return a.dtype.type(sign), total
+
+
+def det(a: Array) -> Any:
+    """Return the determinant of a matrix."""
+    factors = a.copy()
+    _, sign = lu(factors)
+    pivots = np.diagonal(factors)
+    made = a.dtype.type(sign)
+    for pivot in pivots:
+        made *= pivot
+    if np.any(pivots[:-1] == 0.0):
+        # Factors that end early have not the derivatives of the determinant, which need not be 0.
+        made = by_traces(a)
+    elif made == 0.0 or not np.isfinite(made):
+        # A part of the product may be out of range where the whole is not.
+        total = a.dtype.type(0.0)
+        for pivot in pivots:
+            sign = np.copysign(sign, sign * pivot)
+            total += np.log(np.abs(pivot))
+        if np.isfinite(total):
+            made = sign * np.exp(total)
+    return made
+
+
+def by_traces(a: Array) -> Any:
+    """Return the determinant of a matrix as a polynomial of its elements, by the method of Faddeev and LeVerrier."""
+    one = np.eye(len(a), dtype=a.dtype)
+    power, made = one, a.dtype.type(1.0)
+    for k in range(1, len(a) + 1):
+        power = a @ power
+        made = -np.trace(power) / k
+        power = power + made * one
+    return -made if len(a) % 2 else made
+
+
+def cholesky(a: Array, text: Any = "Matrix is not positive definite") -> Array:
+    """Return the lower factor of a positive definite matrix, of which the lower triangle is read.
+
+    `text` is that of the exception where it is not; None stands for SciPy's, which names the row.
+    """
+    made = np.zeros_like(a)
+    for k in range(len(a)):
+        pivot = a[k, k] - made[k, :k] @ made[k, :k]
+        if pivot <= 0.0:
+            raise np.linalg.LinAlgError(text or f"{k + 1}-th leading minor of the array is not positive definite")
+        made[k, k] = np.sqrt(pivot)
+        made[k + 1 :, k] = (a[k + 1 :, k] - made[k + 1 :, :k] @ made[k, :k]) / made[k, k]
+    return made
+
+
+def solve_triangular(a: Array, b: Array, trans: int, lower: bool, unit: bool) -> Array:
+    """Stand for `scipy.linalg.solve_triangular`."""
+    if not unit:
+        for k in range(len(a)):
+            if a[k, k] == 0.0:
+                raise np.linalg.LinAlgError(f"singular matrix: resolution failed at diagonal {k}")
+    if trans:
+        return backward(a.T, b, unit) if lower else forward(a.T, b, unit)
+    return forward(a, b, unit) if lower else backward(a, b, unit)
+
+
+def each(function: Any, made: Array, *stacks: Array) -> Array:
+    """Fill an array with what a function makes of the matrices of some stacks."""
+    for k in range(len(made)):
+        made[k] = function(*[stack[k] for stack in stacks])
+    return made

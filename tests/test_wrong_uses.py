@@ -1,0 +1,89 @@
+"""What a newcomer gets wrong inside a program raises what Python and NumPy raise, with their texts."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import jitgrad
+
+V = np.array([1.0, 2.0, 3.0])
+M = np.ones((2, 3))
+
+WRONG: list[tuple[Callable[..., Any], Any]] = [
+    (lambda x: x + np.ones(4), V),
+    (lambda m: m @ m, M),
+    (lambda x: x @ np.ones(4), V),
+    (lambda x: x[7], V),
+    (lambda m: m[0, 9], M),
+    (lambda x: x[np.array([0, 5])], V),
+    (lambda x: x[0, 0], V),
+    (lambda x: x.reshape(2, 2), V),
+    (lambda m: np.concatenate([m, V]), M),
+    (lambda m: np.stack([m, V]), M),
+    (lambda x: np.vstack([x, np.ones(2)]), V),
+    (lambda x: x.sum(axis=2), V),
+    (lambda m: np.max(m, axis=5), M),
+    (lambda x: float(x), V),
+    (lambda x: 1.0 if x > 0 else 2.0, V),
+    (lambda x: len(x), 2.0),
+    (lambda x: x.foo, V),
+    (lambda x: x(1), V),
+    (lambda x: x(1), 2.0),
+    (lambda x: "a" + x, 2.0),
+    (lambda x: "a" * x, 2.0),
+    (lambda x: [1.0] + x, 2.0),  # noqa: RUF005
+    (lambda x: (1.0,) + x, 2.0),  # noqa: RUF005
+    (lambda x: x + "a", 2.0),
+    (lambda x: None + x, 2.0),
+    (lambda x: undefined * x, 2.0),  # type: ignore[name-defined]  # noqa: F821
+    (lambda d: d["z"], {"a": 1.0}),
+    (lambda x: (lambda a, b: a)(*x), V),
+    (lambda x: [a for a, b in [x]], V),
+    (lambda x: list(zip(x, [1, 2], strict=True)), V),
+    (lambda x: math.sqrt(-x), 2.0),
+    (lambda x: math.log(x - 2.0), 2.0),
+    (lambda x: 1.0 / (x - 2.0), 2.0),
+    (lambda x: x % 0.0, 2.0),
+    (lambda x: int(math.nan * x), 2.0),
+    (lambda n: np.zeros(n), -1),
+    (lambda x: np.arange(3)[x], 1.5),
+    (lambda m: np.einsum("ij,jk->ik", m, m), M),
+    (lambda m: np.einsum("ijk->i", m), M),
+    (lambda x: np.where(x > 0, x, np.ones(2)), V),
+    (lambda x: np.sum(x, foo=1), V),
+    (lambda x: np.sin(), V),
+    (lambda x: x[:0].max(), V),
+    (lambda x: np.argmax(x[:0]), V),
+    (lambda x: np.split(x, 2), V),
+    (lambda x: np.take(x, 5), V),
+    (lambda x: isinstance(x, 3), V),  # type: ignore[arg-type]
+    (lambda x: np.linalg.norm(x, axis=3), V),
+    (lambda x: [].pop(), V),
+    (lambda x: min([]), V),
+    (lambda x: round(x, "a"), 2.0),
+    (lambda x: 0.0 ** (-x), 2.0),
+    (lambda x: math.factorial(-3) * x, 2.0),
+    (lambda x: np.interp(x, V, M[0, :2]), V),
+    (lambda m: np.r_[m, V], M),
+    (lambda x: np.multiply.at(x, [0, 9], 2.0), V),
+    (lambda x: np.maximum.accumulate(x, axis=2), V),
+    (lambda x: np.add.accumulate(x[0]), V),
+    (lambda x: np.vectorize(lambda a, b: a)(x), V),
+    (lambda x: np.unique(x, foo=1), V),
+    (lambda x: np.corrcoef(x, np.ones(2)), V),
+]
+
+
+@pytest.mark.parametrize("function, argument", WRONG)
+def test_mistakes_raise_what_python_raises(function: Callable[..., Any], argument: Any) -> None:
+    with pytest.raises(Exception) as want, np.errstate(all="ignore"):
+        function(copy.deepcopy(argument))
+    with pytest.raises(Exception) as found:
+        jitgrad.jit(function)(copy.deepcopy(argument))
+    assert (found.type, str(found.value)) == (want.type, str(want.value))

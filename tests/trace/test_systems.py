@@ -1,0 +1,174 @@
+"""`np.linalg.solve`, `inv`, `det`, `slogdet`, `cholesky`: values, dtypes, exceptions, derivatives to second order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import jitgrad
+from tests.trace.calling import assert_same, outcome
+
+L = np.linalg
+R = np.random.default_rng(11)
+A = R.normal(size=(4, 4))
+B = R.normal(size=(4, 3))
+S = R.normal(size=(2, 3, 4, 4))
+P = A @ A.T + np.eye(4)
+STACK = S @ np.swapaxes(S, -1, -2) + np.eye(4)
+ONES = np.ones((3, 3))
+EMPTY = np.zeros((0, 0))
+
+
+def upper(a: np.ndarray) -> Any:
+    return L.cholesky(a, upper=True)
+
+
+VALUES: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
+    (L.solve, (A, B[:, 0])),
+    (L.solve, (A, B)),
+    (L.solve, (A[::-1], B[::-1, ::2])),
+    (L.solve, (np.asfortranarray(A), B)),
+    (L.solve, (S, B)),
+    (L.solve, (S, B[:, 0])),
+    (L.solve, (A, S[0, :, :, :2])),
+    (L.solve, (S[:, :1], S[1])),
+    (L.solve, (np.array([[0, 1], [1, 3]]), [1, 2])),
+    (L.solve, (A.astype(np.float32), B.astype(np.float32))),
+    (L.solve, (A.astype(np.float32), B)),
+    (L.solve, (EMPTY, np.zeros(0))),
+    (L.inv, (A,)),
+    (L.inv, (S,)),
+    (L.inv, (A.astype(np.float32),)),
+    (L.inv, (EMPTY,)),
+    (L.inv, (np.zeros((0, 3, 3)),)),
+    (L.inv, (np.full((2, 2), np.nan),)),
+    (L.det, (A,)),
+    (L.det, (S,)),
+    (L.det, (A.astype(np.float32),)),
+    (L.det, (np.array([[2, 1], [1, 3]]),)),
+    (L.det, (ONES,)),
+    (L.det, (EMPTY,)),
+    (L.det, (np.diag([1e200, -1e200, 1e-200, 1e-200]),)),
+    (L.det, (np.diag([1e-200, 1e-200, 1e200, -1e200]),)),
+    (L.det, (np.diag([1e200, 1e200]),)),
+    (L.det, (np.full((2, 2), np.nan),)),
+    (L.slogdet, (A,)),
+    (L.slogdet, (S,)),
+    (L.slogdet, (A.astype(np.float32),)),
+    (L.slogdet, (ONES,)),
+    (L.cholesky, (P,)),
+    (L.cholesky, (P + np.triu(ONES[0, 0] * A, 1),)),
+    (L.cholesky, (STACK,)),
+    (L.cholesky, (P.astype(np.float32),)),
+    (upper, (P,)),
+    (upper, (STACK + np.tril(A, -1),)),
+    (L.matrix_power, (A, -2)),
+    # what raises
+    (L.solve, (ONES, np.ones(3))),
+    (L.solve, (A[:3], B)),
+    (L.solve, (A, B[:3])),
+    (L.solve, (A, B[:3, 0])),
+    (L.solve, (A, 2.0)),
+    (L.inv, (np.stack([A, 0.0 * A]),)),
+    (L.inv, (A[:3],)),
+    (L.inv, (B[:, 0],)),
+    (L.det, (B,)),
+    (L.cholesky, (-P,)),
+    (L.cholesky, (np.full((2, 2), np.nan),)),
+    (L.cholesky, (2.0,)),
+]
+
+
+@pytest.mark.parametrize("function, args", VALUES)
+def test_values_and_exceptions(function: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    got, want = outcome(jitgrad.jit(function), args), outcome(function, args)
+    assert got[0] == want[0], (got, want)
+    if want[0] == "value":
+        assert_same(got[1], want[1], 1e-5 if np.asarray(args[0]).dtype == np.float32 else 1e-11)
+    else:
+        assert (type(got[1]), str(got[1])) == (type(want[1]), str(want[1]))
+
+
+def test_an_exception_is_raised_at_the_line_of_the_program() -> None:
+    def f(a: np.ndarray) -> Any:
+        b = 2.0 * a
+        return L.inv(b)
+
+    with pytest.raises(L.LinAlgError, match="Singular matrix") as found:
+        jitgrad.jit(f)(ONES)
+    last = found.traceback[-1]
+    assert (last.path, last.lineno) == (found.traceback[0].path, f.__code__.co_firstlineno + 1)
+
+
+def test_one_compile_serves_all_sizes() -> None:
+    compiled = jitgrad.value_and_grad(lambda a, b: (L.solve(a, b) ** 2).sum(), argnums=(0, 1))
+    for n in (3, 4, 5, 2, 8, 20):
+        a, b = R.normal(size=(n, n)), R.normal(size=n)
+        value, (by_a, by_b) = compiled(a, b)
+        x = L.solve(a, b)
+        ct = L.solve(a.T, 2.0 * x)
+        np.testing.assert_allclose(value, x @ x, rtol=1e-8)
+        np.testing.assert_allclose(by_b, ct, rtol=1e-7, atol=1e-9 * np.abs(ct).max())
+        np.testing.assert_allclose(by_a, -np.outer(ct, x), rtol=1e-7, atol=1e-9 * np.abs(np.outer(ct, x)).max())
+    assert compiled.stats()["compiled"] <= 4
+
+
+def total(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a smooth function of all that a function gives."""
+
+    def f(*args: Any) -> Any:
+        made = function(*args)
+        found = 0.0
+        for part in made if isinstance(made, tuple) else (made,):
+            weights = np.cos(np.arange(np.size(part))).reshape(np.shape(part))
+            found = found + (weights * part).sum() + (part * part).sum()
+        return found
+
+    return f
+
+
+def differences(f: Callable[..., Any], a: np.ndarray, h: float) -> np.ndarray:
+    made = np.zeros_like(a)
+    for at in np.ndindex(a.shape):
+        step = np.zeros_like(a)
+        step[at] = h
+        made[at] = (f(a + step) - f(a - step)) / (2 * h)
+    return made
+
+
+SMOOTH: list[tuple[Callable[..., Any], np.ndarray]] = [
+    (lambda a: L.solve(a, B), A),
+    (lambda b: L.solve(A, b), B),
+    (lambda a: L.solve(a, B), S[0]),
+    (L.inv, A),
+    (L.det, A),
+    (L.slogdet, A),
+    (L.slogdet, S[0]),
+    (L.cholesky, P),
+    (upper, P),
+    # A determinant is smooth where a matrix is singular too.
+    (L.det, ONES),
+    (L.det, np.zeros((2, 2))),
+    (L.det, np.array([[0.0, 1.0, 2.0], [0.0, 3.0, 4.0], [0.0, 5.0, 7.0]])),
+    (L.det, np.diag([1.0, 0.0, 0.0, 2.0])),
+]
+
+
+@pytest.mark.parametrize("function, a", SMOOTH)
+def test_derivatives(function: Callable[..., Any], a: np.ndarray) -> None:
+    f = total(function)
+    gradient = jitgrad.grad(f)
+    want = differences(f, a, 1e-6)
+    found = gradient(a)
+    size = max(1.0, np.abs(want).max())
+    np.testing.assert_allclose(found, want, rtol=0, atol=1e-6 * size)
+    t = R.normal(size=a.shape)
+    slope = jitgrad.jvp(f, (a,), (t,))[1]
+    np.testing.assert_allclose(slope, (found * t).sum(), rtol=1e-6, atol=1e-9 * size)
+    if a.ndim == 2 and function is not upper:
+        second = jitgrad.grad(lambda a: (gradient(a) * t).sum())(a)
+        want = differences(lambda a: (gradient(a) * t).sum(), a, 1e-5)
+        np.testing.assert_allclose(second, want, rtol=0, atol=1e-5 * max(1.0, np.abs(want).max()))
