@@ -143,10 +143,11 @@ class _Bufferiser:
         for k, r in enumerate(op.results):
             if is_scalar(r):
                 continue
-            found = [self._handed_on(region.yields[k]) for region in op.regions]
-            if found[0] is not None and found[0] is found[1]:
-                self._put(r, found[0])
+            same = self._same([region.yields[k] for region in op.regions])
+            if same is not None:
+                self._put(r, same)
                 continue
+            found = [self._handed_on(region.yields[k]) for region in op.regions]
             both: list[Buffer] = []
             for arm, region in enumerate(op.regions):
                 buffer = found[arm]
@@ -160,6 +161,11 @@ class _Bufferiser:
             one, other = both
             writable = one.writable and other.writable
             self._put(r, Buffer("chosen", one.atoms | other.atoms, one.slots | other.slots, writable))
+
+    def _same(self, values: Sequence[Value]) -> Buffer | None:
+        """Return the memory that all of some values lie in, in whatever order, None if it is not one."""
+        one, other = (None if v in self.schedule.fused else self.plan.place.get(v) for v in values)
+        return one if one is other else None
 
     def _scratch(self, op: Op, when: int) -> None:
         """Give memory to operands of a matrix product that BLAS cannot read as they lie."""

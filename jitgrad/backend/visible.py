@@ -113,12 +113,26 @@ class _Places:
                 return position > taken_at[block] or (position == taken_at[block] and block is self.block[taker])
         return False
 
+    def _views(self, value: Value, taker: Op) -> Iterator[Value]:
+        """Yield a value and the views of it that were made before an op: regions evaluate them where they use them."""
+        stack, seen = [value], set()
+        while stack:
+            v = stack.pop()
+            if v in seen:
+                continue
+            seen.add(v)
+            yield v
+            for block, position, user in self.uses.get(v, ()):
+                view = user is not None and user.name in ("load", "reshape", "transpose") and not is_scalar(user.result)
+                if view and user is not None and not self._follows((block, position), taker):
+                    stack.append(user.result)
+
     def save(self, taken: Sequence[tuple[Value, Op]]) -> None:
         """Copy each value that is used after its memory was taken, and let those uses have the copy."""
         copies: list[tuple[Block, int, Value, list[tuple[Block, int, Op | None]]]] = []
-        for value, op in taken:
+        for value, op in [(v, taker) for base, taker in taken for v in self._views(base, taker)]:
             path = dict(self._path(self.block[op], self.position[op]))
-            later = [use for use in self.uses[value] if use[2] is not op and self._follows(use[:2], op)]
+            later = [use for use in self.uses.get(value, ()) if use[2] is not op and self._follows(use[:2], op)]
             home = value.owner if isinstance(value.owner, Block) else self.block[value.owner]
             if later and home in path:
                 copies.append((home, path[home], value, later))

@@ -84,3 +84,30 @@ def test_stores_are_seen_at_an_exception_though_another_array_may_be_the_same(x:
         for got, want in zip(jitgrad.jit(failing)(ours, x, n), failing(theirs, x, n), strict=True):
             np.testing.assert_array_equal(got, want)
     np.testing.assert_array_equal(ours, theirs)
+
+
+def through_a_view(m: np.ndarray, c: float, n: int) -> tuple[np.ndarray, ...]:
+    v = m[1] * 1.0
+    w = m[0][::-1] if c > 0 else v
+    w[np.array([0, 2, 2, 1])] -= 0.5
+    m[0] -= m[1]
+    w[:2] -= np.maximum(w, v)[2:]
+    if n > 2:
+        raise ValueError(n)
+    return m.copy(), v.copy(), w.copy()
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("n", [1, 3])
+@pytest.mark.parametrize("c", [-1.0, 1.0])
+def test_stores_through_what_may_be_a_view_are_seen_at_an_exception(c: float, n: int, order: str) -> None:
+    ours, theirs = (np.asarray(np.arange(1.0, 9.0).reshape(2, 4), order=order).copy(order="K") for _ in range(2))
+    if n > 2:
+        with pytest.raises(ValueError, match="3"):
+            jitgrad.jit(through_a_view)(ours, c, n)
+        with pytest.raises(ValueError, match="3"):
+            through_a_view(theirs, c, n)
+    else:
+        for got, want in zip(jitgrad.jit(through_a_view)(ours, c, n), through_a_view(theirs, c, n), strict=True):
+            np.testing.assert_array_equal(got, want)
+    np.testing.assert_array_equal(ours, theirs)
