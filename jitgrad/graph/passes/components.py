@@ -199,6 +199,8 @@ class _Middle:
         parts = [self._part(x, c) for c in range(self.count)]
         if name == "norm2":
             parts, name = [g.multiply(p, p) for p in parts], "reduce_sum"
+        if name == "reduce_sum" and not axes and x.type.is_float:
+            parts[0] = g.add(parts[0], g.constant(0.0, x.array.dtype))  # a sum of -0.0 is 0.0
         if axes:
             parts = [g.emit(name, [p], {"axes": axes}).result for p in parts]
         joined: Callable[[Value, Value], Value] = lambda a, b: g.emit(_JOINS[op.name], [a, b]).result  # noqa: E731

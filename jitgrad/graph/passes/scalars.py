@@ -209,6 +209,8 @@ class _Split:
             elements = self.of(op.operands[0])
             if op.name == "reduce_sum":
                 total = elements[0]
+                if total.type.is_float:
+                    total = g.add(total, g.constant(0.0, total.array.dtype))  # a sum of -0.0 is 0.0
                 for e in elements[1:]:
                     total = g.add(total, e)
                 self.replaced.add(op.result, total)
