@@ -123,7 +123,7 @@ def _check(f: Callable[..., Any], calls: list[tuple[Any, ...]]) -> None:
         assert reverse == pytest.approx((ends[0] - ends[1]) / (2 * h), rel=2e-5, abs=2e-6)
 
 
-@pytest.mark.parametrize("seed", range(45))
+@pytest.mark.parametrize("seed", range(32))
 def test_random_stencils(seed: int) -> None:
     program = _Program(seed)
     f = function_of(program.lines(), f"<stencil {seed}>")
@@ -131,7 +131,7 @@ def test_random_stencils(seed: int) -> None:
     _check(f, [_arguments(program.rank, size, steps) for size, steps in ((sizes[0], 0), (sizes[0], 1), (sizes[1], 5))])
 
 
-@pytest.mark.parametrize("seed", range(60, 70))
+@pytest.mark.parametrize("seed", range(60, 68))
 def test_random_stencils_of_sizes_at_run_time(seed: int) -> None:
     program = _Program(seed)
     f = function_of(program.lines(), f"<stencil {seed}>")

@@ -158,7 +158,6 @@ class Joining:
             for old in cells_of(v):
                 self.obligations.relate_all(cell, old, [self.named(path)])
         self.new_contents[cell] = held
-        cell.any_length = any(v.type != held.type for v in given.values())
         self._identify(cell, values, ks)
         self._phis[key] = Ref(cell)
         return Ref(cell)
