@@ -122,8 +122,13 @@ class Arithmetic:
         if op.attrs.get("any_order"):
             return self._binary(f"f{op.name[:3]} reassoc", *given)
         if op.attrs.get("any_rounding"):
-            x, y = given  # LLVM shares the reciprocal with other quotients by y, or takes it out of the loop
-            return self.mul(x, self.div(self.const(1, dtype), y))
+            x, y = given
+            if op.name == "multiply":
+                return self._binary("fmul contract", x, y)
+            return self.mul(x, self.div(self.const(1, dtype), y))  # LLVM shares the reciprocal, or hoists it
+        if op.name in ("add", "subtract") and dtype.kind == "f" and not _accumulates(op):
+            # Only products that may be rounded with the sum are, and those are marked.
+            return self._binary(f"f{op.name[:3]} contract", *given)
         self.result = dtype
         assert op.primitive.scalar is not None
         made: Handle = op.primitive.scalar(self, *given)
@@ -369,3 +374,8 @@ class Arithmetic:
         safe = self.select(inside, x, self.const(0.0, x.dtype))
         made = self._convert("fptosi", safe, dtype)
         return self.select(inside, made, self.const(-(2 ** (bits - 1)), dtype))
+
+
+def _accumulates(op: Op) -> bool:
+    """Whether an op adds to a number that a loop carries: that waits for a sum alone less long than for both."""
+    return any(v.op is None and not v.shape for v in op.operands)

@@ -245,7 +245,7 @@ class Expressions:
         if op.primitive.scalar is not None:
             operands = [self.node(v, self._align(v, op.result, coords)) for v in op.operands]
             dtype = op.result.array.dtype
-            if op.attrs.get("any_rounding"):
+            if op.name == "divide" and op.attrs.get("any_rounding"):
                 return self.apply(MULTIPLY, dtype, [operands[0], self._reciprocal(operands[1], dtype)])
             return self.apply(op, dtype, operands)
         match op.name:

@@ -236,8 +236,9 @@ class _Parser:
                 if attrs or literal is not None:
                     line.expect(",")
                 key = line.take("name")
-                line.expect("=")
-                if name == "constant" and key == "value":
+                if not line.skip("="):
+                    attrs[key] = True
+                elif name == "constant" and key == "value":
                     literal = self.nested(line)
                     attrs[key] = None
                 else:

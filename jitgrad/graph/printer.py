@@ -112,7 +112,7 @@ def _op(names: Names, op: Op) -> str:
     if op.name == "constant" and set(op.attrs) == {"value"}:
         text += f" {{value={_array_text(np.asarray(op.attrs['value']))}}}"
     elif op.attrs:
-        text += " {" + ", ".join([f"{k}={_attr(names, k, v)}" for k, v in op.attrs.items()]) + "}"
+        text += " {" + ", ".join([k if v is True else f"{k}={_attr(names, k, v)}" for k, v in op.attrs.items()]) + "}"
     types = ", ".join([names.type(r.type) for r in op.results])
     results = ", ".join([names.define(r) for r in op.results])
     return f"{results + ' = ' if results else ''}{text}{' : ' + types if types else ''}"

@@ -52,7 +52,7 @@ graph adjoint(%x: float64[3, 2], %w: float64[2, 4], %b: float64[4], %ct: float64
   %2 = multiply %1, %1 : float64[3, 4]
   %3 = reduce_sum %2 {axes=(0, 1)} : float64[]
   %4 = add %1, %1 : float64[3, 4]
-  %5 = multiply %ct, %4 : float64[3, 4]
+  %5 = multiply %ct, %4 {any_rounding} : float64[3, 4]
   %b.ct = reduce_sum %5 {axes=(0,)} : float64[4]
   %6 = transpose %x {permutation=(1, 0)} : float64[2, 3]
   %w.ct = matmul %6, %5 : float64[2, 4]
@@ -70,7 +70,7 @@ def test_products_that_only_the_primal_needs_go_with_it() -> None:
     del made.yields[0]
     dce(made)
     assert print_graph(made).split("\n")[1:] == [
-        "  %0 = multiply %ct, %out : float64[3, 4]",
+        "  %0 = multiply %ct, %out {any_rounding} : float64[3, 4]",
         "  %b.ct = reduce_sum %0 {axes=(0,)} : float64[4]",
         "  %1 = transpose %x {permutation=(1, 0)} : float64[2, 3]",
         "  %w.ct = matmul %1, %0 : float64[2, 4]",

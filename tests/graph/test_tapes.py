@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
+import jitgrad
 from jitgrad.graph.builder import Builder
 from jitgrad.graph.diff.adjoint import adjoint
 from jitgrad.graph.diff.frames import Nest
@@ -88,6 +89,18 @@ def test_elements_that_stay_are_read_again(distance: int, kept: int) -> None:
     graph = program([floats(6), floats(6)], build, ["x", "a"])
     assert kept_numbers(adjoint(graph, [0]), [np.ones(6), np.full(6, 2.0), 1.0]) == kept
     check_derivatives(graph, [np.linspace(0.1, 0.5, 6), np.linspace(2.0, 3.0, 6)], np.random.default_rng(1))
+
+
+def test_a_row_that_was_stored_is_read_again_and_not_computed() -> None:
+    def f(x: np.ndarray, d: np.ndarray) -> float:
+        y = np.zeros_like(x)
+        for i in range(1, len(y)):
+            y[i] = x[i] / (d[i] - y[i - 1])
+        return float(np.sum(y * y))
+
+    text = jitgrad.grad(f, argnums=(0, 1)).adjoint(np.full((6, 40), 0.5), np.full((6, 40), 4.0))
+    # The program's, and on the way back that of what was stored and that of the cotangent.
+    assert text.count(" = divide ") == 3
 
 
 def test_numbers_that_take_long_are_computed_once() -> None:

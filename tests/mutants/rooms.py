@@ -20,7 +20,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "graph/test_masks.py",
         "graph/test_sums.py",
         "graph/test_cut.py",
-        "graph/test_quotients.py",
+        "graph/test_roundings.py",
         "graph/test_tapes.py",
         "graph/test_adjoint.py",
         "graph/test_tangent.py",

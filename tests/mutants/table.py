@@ -368,9 +368,9 @@ MUTANTS = (
     ),
     Mutant(
         "a quotient that decides a branch is rounded otherwise",
-        "graph/diff/quotients.py",
-        "if op.result in exact or alone:",
-        "if alone:",
+        "graph/diff/roundings.py",
+        "if op.result in exact or op in alone:",
+        "if op in alone:",
     ),
     Mutant(
         "the room of a triangular tape is that of its first row",

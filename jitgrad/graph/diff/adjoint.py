@@ -17,8 +17,8 @@ from jitgrad.graph.diff.cotangent import Cot
 from jitgrad.graph.diff.cut import NO_PLAN, Plan, choose
 from jitgrad.graph.diff.frames import Frame, Nest, run
 from jitgrad.graph.diff.lists import reshape_elements
-from jitgrad.graph.diff.quotients import mark_quotients
 from jitgrad.graph.diff.reverse import Reverse
+from jitgrad.graph.diff.roundings import mark_roundings
 from jitgrad.graph.diff.steep import slopes_of
 from jitgrad.graph.diff.sums import mark_sums
 from jitgrad.graph.ir import Block, Graph, Value, graph_of
@@ -163,7 +163,7 @@ class _Adjoint:
         for op in self.graph.ops:
             if op not in own and op.regions:
                 mark_sums(op)
-        mark_quotients(self.graph, own)
+        mark_roundings(self.graph, own, reverse.residuals.repeated)
         self._measure()
 
     def better_plan(self, source: Graph) -> Plan | None:

@@ -76,6 +76,8 @@ class Residuals:
         What is to be saved itself if it is asked for (`predicates.py`).
     reread : set of Value
         Loads among what saved values were computed from, whose arrays were at hand when the value was asked for.
+    repeated : set of Op
+        Ops of the reverse code that compute again what the primal has computed.
     """
 
     def __init__(self, nest: Nest, g: Builder, plan: Plan = NO_PLAN) -> None:
@@ -86,6 +88,7 @@ class Residuals:
         self.reread: set[Value] = set()
         self.frames: dict[Block, Frame] = {}
         self.sites: list[Site] = []
+        self.repeated: set[Op] = set()
         self._later = Later(nest.graph)
         self._dear: dict[Block, dict[tuple[str, tuple[Value, ...]], Op]] = {}
         self._counts: dict[Op, Dim | None] = {}
@@ -214,6 +217,7 @@ class Residuals:
                 op.primitive, operands, op.attrs, (), [self.type_of(frame, r.type) for r in op.results], op.location
             )
             again.results[x.index].name = x.name
+            self.repeated.add(again)
             frame.block.ops.append(again)
             for old, new in zip(op.results, again.results, strict=True):
                 frame.memo[old] = new

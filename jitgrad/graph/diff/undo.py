@@ -126,7 +126,7 @@ class Undo:
         elif stores and op.name in _STORES:
             where = [get(frame, v) for v in self._where(op)]
             value = op.operands[2 if op.name.startswith("list") else 1]
-            wrote = op.name in ("store", "list_set") and not value.array.rank
+            wrote = op.name in ("store", "list_set")
             if wrote and value in self.residuals.nest.home and value not in frame.memo:
                 # What the store wrote, while this version is at hand; dead code where nobody asks.
                 frame.memo[value] = self._read(op, after, where)

@@ -1,4 +1,4 @@
-"""Divisions in derivatives: which may become products with a reciprocal, and that these are as good."""
+"""Roundings in derivatives: which quotients and products may be off in the last place, and that they are as good."""
 
 from __future__ import annotations
 
@@ -20,6 +20,11 @@ FREE = "any_rounding"
 def quotients(graph: Graph) -> list[bool]:
     """Return, for the divisions of a graph in order, whether their rounding is ours."""
     return [op.attrs.get(FREE, False) for op in graph.walk() if op.name == "divide"]
+
+
+def products(graph: Graph) -> list[bool]:
+    """Return, for the products of a graph in order, whether their rounding is ours."""
+    return [op.attrs.get(FREE, False) for op in graph.walk() if op.name == "multiply"]
 
 
 def reverse(build: Callable[..., Sequence[Value]], count: int) -> Graph:
@@ -70,6 +75,39 @@ def test_a_quotient_that_decides_keeps_its_bits() -> None:
     marks = [op for op in reverse(build, 2).walk() if op.name == "divide"]
     decisive = [op for op in marks if not op.attrs.get(FREE)]
     assert len(decisive) >= 2, "x / y / y is compared, and all that leads there is exact"
+
+
+def test_the_products_of_a_derivative_are_free_and_those_of_the_program_are_not() -> None:
+    first, *rest = products(reverse(lambda g, x, y: [g.multiply(x, y)], 2))
+    assert not first
+    assert len(rest) == 2 and all(rest)
+
+
+def test_what_repeats_the_program_keeps_its_bits() -> None:
+    # The way back needs 1 - s * y again: with other bits it could be less than 0 under a root.
+    def build(g: Builder, x: Value, y: Value) -> Sequence[Value]:
+        return loop(g, 5, [x], lambda k, s: [g.sqrt(g.subtract(1.0, g.multiply(s, y)))])
+
+    def of_loop(marked: bool) -> int:
+        _, back = (op for op in made.ops if op.regions)
+        return sum(op.name == "multiply" and op.attrs.get(FREE, False) == marked for op in back.regions[0].ops)
+
+    made = reverse(build, 2)
+    assert of_loop(marked=False) == 1
+    assert of_loop(marked=True) >= 2
+
+
+def test_free_products_are_rounded_once_with_the_sum_and_the_programs_are_not() -> None:
+    def f(x: np.ndarray) -> Any:
+        s = 1.0
+        for i in range(len(x)):
+            s = s * x[i] + x[i] * 0.3
+        return s
+
+    x = np.linspace(0.5, 1.5, 20)
+    assert "fmul contract" in grad(f).llvm(x)
+    assert "fmul contract" not in jit(f).llvm(x)
+    assert value_and_grad(f)(x)[0] == f(x) == jit(f)(x)
 
 
 def test_values_keep_numpys_bits() -> None:

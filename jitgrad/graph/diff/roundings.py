@@ -1,0 +1,80 @@
+"""Quotients and products whose rounding is ours.
+
+A derivative divides again and again by one divisor: a quotient x / y alone by y three times. No user wrote these
+divisions, so that they may become products with one reciprocal; nor the products of cotangents, so that one whose
+result is added may be rounded once, with the sum. In: a graph that holds a derivative, and which of its ops are the
+program's own or repeat those. Out: the attribute `any_rounding` at the others, and at none where a comparison, an
+integer or a jump depends on the result: there its bits are meant, since a branch that is decided twice, forwards and
+backwards, must be decided alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from jitgrad.graph.diff.activity import derivative_operands, edges_within, reach
+from jitgrad.graph.diff.cancellation import constant_of
+from jitgrad.graph.ir import Block, Op, Value
+
+__all__ = ["mark_roundings"]
+
+# Float functions of floats that jump.
+_JUMPS = frozenset({"ceil", "copysign", "floor", "floor_divide", "fmod", "remainder", "rint", "sign", "trunc"})
+_FREE = frozenset({"divide", "multiply"})
+# The most frequent ops that depend smoothly on all floats they are given.
+_SMOOTH = _FREE | {"add", "addto", "broadcast", "constant", "cos", "exp", "load", "negative", "sin", "store", "subtract"}
+
+
+def mark_roundings(block: Block, own: Collection[Op], repeated: Collection[Op]) -> None:
+    """Mark the quotients and products of a derivative, and unmark those whose bits decide something.
+
+    Parameters
+    ----------
+    block : Block
+    own : collection of Op
+        Ops of the block, not of regions in it, that are the program's.
+    repeated : collection of Op
+        Ops of any region that compute what the program has computed: other bits could be of another sign.
+    """
+    free: list[Op] = []
+    deciding: list[Op] = []
+    pending = [([op for op in block.ops if op in own], True), ([op for op in block.ops if op not in own], False)]
+    for ops, is_own in pending:
+        for op in ops:
+            name = op.primitive.name
+            if name in _SMOOTH:
+                if name in _FREE and ("any_rounding" in op.attrs or not (is_own or op in repeated)):
+                    free.append(op)
+                continue
+            deciding.append(op)
+            pending += [(region.ops, is_own) for region in op.regions]
+    if not free:
+        return
+    roots = [v for op in deciding for v in _decisive(op)]
+    exact = reach(edges_within(block)[1], roots) if roots else set()
+    # A number over y stays one division where nothing else is divided by y.
+    divisions = [op for op in free if op.name == "divide"]
+    shared = {
+        op.operands[1] for op in divisions if op.results[0] not in exact and constant_of(op.operands[0]) in (None, 1.0)
+    }
+    alone = {op for op in divisions if constant_of(op.operands[0]) not in (None, 1.0) and op.operands[1] not in shared}
+    for op in free:
+        result = op.results[0]
+        if result in exact or op in alone:
+            op.attrs.pop("any_rounding", None)
+        elif result.array.dtype.kind == "f":
+            op.attrs["any_rounding"] = True
+
+
+def _decisive(op: Op) -> list[Value]:
+    """Return the floats on which an op depends otherwise than smoothly.
+
+    Whether a cotangent is marked as not used (`marks.py`) is no such thing: no other rounding makes it -0.0.
+    """
+    if op.regions or op.name == "is_negative_zero":
+        return []
+    floats = [v for v in op.operands if v.type.is_float]
+    if not floats or op.name in _JUMPS or not any(r.type.is_float for r in op.results):
+        return floats
+    smooth = {op.operands[i] for i in derivative_operands(op)}
+    return [v for v in floats if v not in smooth]
