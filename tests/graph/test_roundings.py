@@ -137,3 +137,16 @@ def test_derivatives_are_as_good_as_with_divisions() -> None:
 def test_subnormal_divisors_give_no_wrong_finite_derivative() -> None:
     got = grad(lambda x, y: x / y)(1.0, 5e-320)
     assert got == np.inf
+
+
+def test_a_quotient_that_is_repeated_for_a_root_keeps_its_bits() -> None:
+    # Where x / y is 1 but x * (1 / y) is not, the way back would divide by another root than 0.
+    def f(x: np.ndarray, y: np.ndarray, n: int) -> Any:
+        s, u = 0.0, x.copy()
+        for i in range(n):
+            u = np.sqrt(1.0 - x / y) * u
+            s += np.sum(u * (i + 1))
+        return s
+
+    x = np.arange(1.0, 201.0)
+    assert not np.isfinite(grad(f)(x, x.copy(), 3)).any()

@@ -5,7 +5,8 @@ divisions, so that they may become products with one reciprocal; nor the product
 result is added may be rounded once, with the sum. In: a graph that holds a derivative, and which of its ops are the
 program's own or repeat those. Out: the attribute `any_rounding` at the others, and at none where a comparison, an
 integer or a jump depends on the result: there its bits are meant, since a branch that is decided twice, forwards and
-backwards, must be decided alike.
+backwards, must be decided alike. Nor where a root, a logarithm or a division follows, which what was exactly zero must
+reach as a zero: sqrt(1 - x / y) has an infinite slope at x == y, and none where the quotient comes out above 1.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ __all__ = ["mark_roundings"]
 _JUMPS = frozenset({"ceil", "copysign", "floor", "floor_divide", "fmod", "remainder", "rint", "sign", "trunc"})
 _FREE = frozenset({"divide", "multiply"})
 # The most frequent ops that depend smoothly on all floats they are given.
-_SMOOTH = _FREE | {"add", "addto", "broadcast", "constant", "cos", "exp", "load", "negative", "sin", "store", "subtract"}
+_SMOOTH = frozenset({"add", "addto", "broadcast", "constant", "cos", "exp", "load", "negative", "sin", "store", "subtract"})
 
 
 def mark_roundings(block: Block, own: Collection[Op], repeated: Collection[Op]) -> None:
@@ -34,23 +35,24 @@ def mark_roundings(block: Block, own: Collection[Op], repeated: Collection[Op]) 
     own : collection of Op
         Ops of the block, not of regions in it, that are the program's.
     repeated : collection of Op
-        Ops of any region that compute what the program has computed: other bits could be of another sign.
+        Ops of any region that compute what the program has computed.
     """
     free: list[Op] = []
-    deciding: list[Op] = []
+    roots: list[Value] = []
     pending = [([op for op in block.ops if op in own], True), ([op for op in block.ops if op not in own], False)]
     for ops, is_own in pending:
         for op in ops:
             name = op.primitive.name
-            if name in _SMOOTH:
-                if name in _FREE and ("any_rounding" in op.attrs or not (is_own or op in repeated)):
+            if name in _FREE:
+                if "any_rounding" in op.attrs or not (is_own or (name == "multiply" and op in repeated)):
                     free.append(op)
-                continue
-            deciding.append(op)
-            pending += [(region.ops, is_own) for region in op.regions]
+                if name == "divide" and not is_own:
+                    roots.append(op.operands[1])
+            elif name not in _SMOOTH:
+                roots += _decisive(op) if is_own else _steep(op)
+                pending += [(region.ops, is_own) for region in op.regions]
     if not free:
         return
-    roots = [v for op in deciding for v in _decisive(op)]
     exact = reach(edges_within(block)[1], roots) if roots else set()
     # A number over y stays one division where nothing else is divided by y.
     divisions = [op for op in free if op.name == "divide"]
@@ -78,3 +80,10 @@ def _decisive(op: Op) -> list[Value]:
         return floats
     smooth = {op.operands[i] for i in derivative_operands(op)}
     return [v for v in floats if v not in smooth]
+
+
+def _steep(op: Op) -> list[Value]:
+    """Return the floats on which an op of the way back depends otherwise than smoothly, or with slopes of any size."""
+    if op.primitive.is_elementwise and op.name not in ("is_negative_zero", "select"):
+        return [v for v in op.operands if v.type.is_float]
+    return _decisive(op)
