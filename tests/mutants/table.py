@@ -369,8 +369,20 @@ MUTANTS = (
     Mutant(
         "a quotient that decides a branch is rounded otherwise",
         "graph/diff/roundings.py",
-        "if op.result in exact or op in alone:",
+        "if result in exact or op in alone:",
         "if op in alone:",
+    ),
+    Mutant(
+        "a product that is computed a second time is rounded otherwise than the first time",
+        "graph/diff/roundings.py",
+        "not (is_own or (name == \"multiply\" and op in repeated))",
+        "not is_own",
+    ),
+    Mutant(
+        "a quotient that a root depends on is rounded otherwise on the way back",
+        "graph/diff/roundings.py",
+        "if op.primitive.is_elementwise and op.name != \"select\":",
+        "if op.primitive.is_elementwise and op.name != \"select\" and op.name != \"sqrt\":",
     ),
     Mutant(
         "the room of a triangular tape is that of its first row",

@@ -19,11 +19,11 @@ from jitgrad.graph.ir import Block, Op, Value
 
 __all__ = ["mark_roundings"]
 
-# Float functions of floats that jump.
-_JUMPS = frozenset({"ceil", "copysign", "floor", "floor_divide", "fmod", "remainder", "rint", "sign", "trunc"})
 _FREE = frozenset({"divide", "multiply"})
 # The most frequent ops that depend smoothly on all floats they are given.
-_SMOOTH = frozenset({"add", "addto", "broadcast", "constant", "cos", "exp", "load", "negative", "sin", "store", "subtract"})
+_SMOOTH = frozenset(
+    {"add", "addto", "broadcast", "constant", "cos", "exp", "load", "negative", "sin", "store", "subtract"}
+)
 
 
 def mark_roundings(block: Block, own: Collection[Op], repeated: Collection[Op]) -> None:
@@ -46,10 +46,10 @@ def mark_roundings(block: Block, own: Collection[Op], repeated: Collection[Op]) 
             if name in _FREE:
                 if "any_rounding" in op.attrs or not (is_own or (name == "multiply" and op in repeated)):
                     free.append(op)
-                if name == "divide" and not is_own:
+                if name == "divide":
                     roots.append(op.operands[1])
             elif name not in _SMOOTH:
-                roots += _decisive(op) if is_own else _steep(op)
+                roots += _decisive(op)
                 pending += [(region.ops, is_own) for region in op.regions]
     if not free:
         return
@@ -69,21 +69,16 @@ def mark_roundings(block: Block, own: Collection[Op], repeated: Collection[Op]) 
 
 
 def _decisive(op: Op) -> list[Value]:
-    """Return the floats on which an op depends otherwise than smoothly.
+    """Return the floats on which an op depends otherwise than smoothly, or with slopes of any size.
 
     Whether a cotangent is marked as not used (`marks.py`) is no such thing: no other rounding makes it -0.0.
     """
     if op.regions or op.name == "is_negative_zero":
         return []
     floats = [v for v in op.operands if v.type.is_float]
-    if not floats or op.name in _JUMPS or not any(r.type.is_float for r in op.results):
+    if not floats or not any(r.type.is_float for r in op.results):
+        return floats
+    if op.primitive.is_elementwise and op.name != "select":
         return floats
     smooth = {op.operands[i] for i in derivative_operands(op)}
     return [v for v in floats if v not in smooth]
-
-
-def _steep(op: Op) -> list[Value]:
-    """Return the floats on which an op of the way back depends otherwise than smoothly, or with slopes of any size."""
-    if op.primitive.is_elementwise and op.name not in ("is_negative_zero", "select"):
-        return [v for v in op.operands if v.type.is_float]
-    return _decisive(op)
