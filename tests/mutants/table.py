@@ -379,12 +379,6 @@ MUTANTS = (
         "not is_own",
     ),
     Mutant(
-        "a quotient that a root depends on is rounded otherwise on the way back",
-        "graph/diff/roundings.py",
-        "if op.primitive.is_elementwise and op.name != \"select\":",
-        "if op.primitive.is_elementwise and op.name != \"select\" and op.name != \"sqrt\":",
-    ),
-    Mutant(
         "the room of a triangular tape is that of its first row",
         "graph/diff/totals.py",
         "body.yields = [g.minimum(g.add(so_far, more), g.constant(np.int64(_MOST)))]",
