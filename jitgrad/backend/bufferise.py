@@ -105,6 +105,8 @@ class _Bufferiser:
         for step in self.schedule.steps[block]:
             when = self.times.at[step]
             for op in step.ops:
+                if op.name in ("matmul", "matmul_into"):
+                    self._scratch(op, when)
                 if op.name in CONSUMERS and not is_scalar(op.result):
                     self._consumer(op, when)
                 elif op.name == "if":
@@ -112,8 +114,6 @@ class _Bufferiser:
                 elif op.name in ("for", "while"):
                     self._loop(op, when)
                 else:
-                    if op.name == "matmul":
-                        self._scratch(op, when)
                     for r in op.results:
                         if not is_scalar(r) and r not in self.plan.place:
                             self._put(r, self._fresh(r.type, when))
@@ -170,6 +170,8 @@ class _Bufferiser:
     def _scratch(self, op: Op, when: int) -> None:
         """Give memory to operands of a matrix product that BLAS cannot read as they lie."""
         for i, v in enumerate(op.operands):
+            if op.name == "matmul_into" and i not in (1, 2):
+                continue
             stored = v not in self.schedule.fused and self._plain(self.plan.place[v])
             if not stored and not self.schedule.views.blas_ready(v):
                 self.plan.scratch[op, i] = self._fresh(v.type, when)

@@ -16,7 +16,8 @@ from jitgrad.graph.ops.shape import split_shape
 
 __all__ = ["copied", "save_chosen"]
 
-_STORES = frozenset({"addto", "scatter", "scatter_add", "store"})
+# Which operands are read while the array is written.
+_STORED = {"addto": (1,), "matmul_into": (1, 2), "scatter": (1,), "scatter_add": (1,), "store": (1,)}
 
 
 def save_chosen(graph: Graph) -> None:
@@ -28,11 +29,12 @@ def save_chosen(graph: Graph) -> None:
         block = pending.pop()
         for op in list(block.ops):
             pending += op.regions
-            if op.name in _STORES and not is_scalar(op.operands[1]) and _reads_chosen(op.operands[1]):
-                g = Builder(Block(), op.location)
-                op.operands[1] = copied(g, op.operands[1])
-                at = block.ops.index(op)
-                block.ops[at:at] = g.block.ops
+            for k in _STORED.get(op.name, ()):
+                if not is_scalar(op.operands[k]) and _reads_chosen(op.operands[k]):
+                    g = Builder(Block(), op.location)
+                    op.operands[k] = copied(g, op.operands[k])
+                    at = block.ops.index(op)
+                    block.ops[at:at] = g.block.ops
 
 
 def copied(g: Builder, value: Value) -> Value:

@@ -463,10 +463,9 @@ class Emitter:
             strides = c_strides(self.text, shape)
         self.fill(View(name, 0, strides, value.array.dtype), value)
 
-    def part(self, op: Op, built: Expressions) -> tuple[Coord, ...]:
-        """Return where the elements of the part that a store names lie."""
-        identity = built.identity if op.operands[1].shape else ()
-        return built._part(op, tuple(identity))
+    def part(self, op: Op, built: Expressions, coords: Sequence[Coord]) -> tuple[Coord, ...]:
+        """Return where the elements at some coordinates of the part that a store names lie in the array."""
+        return built._part(op, tuple(coords))
 
     def owned(self, op: Op) -> View:
         """Return the memory that a store may change, filled with the old contents."""
@@ -482,7 +481,7 @@ class Emitter:
     def stored(self, op: Op, built: Expressions) -> Output:
         """Return what a store or addto writes of an element of its value."""
         view = self.owned(op)
-        coords = self.part(op, built)
+        coords = self.part(op, built, built.identity if op.operands[1].shape else ())
         node = built.node(op.operands[1], built.identity)
         if op.name == "addto":
             node = add_nodes(built, view.dtype, built.load(view, coords), node)

@@ -2,12 +2,15 @@
 
 In: a `matmul` op whose operands are strided views. Out: a call of gemm (gemv where one side is a vector) that takes a
 transposed operand as it lies, once for each batch; products of small known sizes, of integers, and those for which no
-BLAS is to be had become a loop nest that sums over the inner dimension.
+BLAS is to be had become a loop nest that sums over the inner dimension. A `matmul_into` writes where it is told to, or
+adds to what is there, which costs BLAS nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+
+import numpy as np
 
 from jitgrad.backend.blas import Routine, find
 from jitgrad.backend.emit import Emitter, lowers
@@ -15,10 +18,23 @@ from jitgrad.backend.loops import HERE, MULTIPLY, Coord, Expressions, Node, Outp
 from jitgrad.backend.text import Sym, element_type, literal
 from jitgrad.graph.ir import Op
 
-__all__: list[str] = []
+__all__ = ["blas_for", "is_small"]
 
 SMALL = 8 * 8 * 8  # products below this many multiplications are loops of our own
 ROW_MAJOR, PLAIN, TRANSPOSED = 101, 111, 112
+
+
+def is_small(count: Sym) -> bool:
+    """Whether a product of so many multiplications is a loop nest."""
+    return isinstance(count, int) and count <= SMALL
+
+
+def blas_for(dtype: np.dtype) -> tuple[Routine, Routine] | None:
+    """Return gemm and gemv for a dtype, None if they are not to be had."""
+    letter = {"float64": "d", "float32": "s"}.get(dtype.name)
+    gemm = find(f"{letter}gemm") if letter else None
+    gemv = find(f"{letter}gemv") if gemm else None
+    return None if gemm is None or gemv is None else (gemm, gemv)
 
 
 @lowers("matmul")
@@ -29,23 +45,15 @@ def op_matmul(e: Emitter, op: Op) -> None:
     out = e.view(op.result)
     shape = e.shape(op.result)
     m, n, k = shape[-2], shape[-1], e.size(op.operands[0].shape[-1])
-    letter = {"float64": "d", "float32": "s"}.get(op.result.array.dtype.name)
     count = e.text.mul(e.text.mul(m, n), k)
-    small = isinstance(count, int) and count <= SMALL
-    gemm = find(f"{letter}gemm") if letter and not small and k != 0 else None
-    gemv = find(f"{letter}gemv") if gemm else None
-    if gemm is None or gemv is None:
+    routines = None if is_small(count) or k == 0 else blas_for(op.result.array.dtype)
+    if routines is None:
         _loops(e, op, x, y, out)
         return
     e.pace.array((*shape, k))
 
     def one(a: str, b: str, c: str) -> None:
-        if n == 1:
-            _gemv(e, gemv, (x, a, m, k), (b, _step(y, 0)), (c, _step(out, 0)))
-        elif m == 1:
-            _gemv(e, gemv, (_flip(y), b, n, k), (a, _step(x, 1)), (c, _step(out, 1)))
-        else:
-            _gemm(e, gemm, (x, a, m, k), (y, b, k, n), (out, c), (m, n, k))
+        _product(e, routines, (x, a), (y, b), (out, c), (m, n, k), (1, 0))
 
     if isinstance(count, int):
         _batches(e, op, (x, y, out), one)
@@ -58,6 +66,38 @@ def op_matmul(e: Emitter, op: Op) -> None:
     e.text.branch(done)
     e.text.start(large)
     _batches(e, op, (x, y, out), one)
+    e.text.branch(done)
+    e.text.start(done)
+
+
+@lowers("matmul_into")
+def op_matmul_into(e: Emitter, op: Op) -> None:
+    """Write a product into a part of an array, or add it to what is there."""
+    (m, k), n = e.shape(op.operands[1]), e.size(op.operands[2].shape[1])
+    routines = blas_for(op.result.array.dtype)
+    if routines is None:
+        _loops_into(e, op, (m, k, n))
+        return
+    x, y = (_operand(e, op, i) for i in (1, 2))
+    e.pace.array((m, n, k))
+    built = Expressions(e, e.text, (m, n))
+    place = built.access(e.owned(op), e.part(op, built, built.identity))
+    out = View(place.pointer, place.base, tuple(place.steps), place.dtype)
+    scale = (-1 if op.attrs["negative"] else 1, 1 if op.attrs["onto"] else 0)
+
+    def product() -> None:
+        a, b, c = (e.text.address(v.pointer, element_type(v.dtype), v.offset) for v in (x, y, out))
+        _product(e, routines, (x, a), (y, b), (out, c), (m, n, k), scale)
+
+    count = e.text.mul(e.text.mul(m, n), k)
+    if isinstance(count, int):
+        product()
+        return
+    # Where sizes may be 0, products are only added: then there is nothing to do.
+    some, done = (e.text.fresh(name) for name in ("some", "done"))
+    e.text.branch_if(e.text.emit(f"icmp sgt i64 {count}, 0"), some, done)
+    e.text.start(some)
+    product()
     e.text.branch(done)
     e.text.start(done)
 
@@ -125,6 +165,25 @@ def _layout(view: View, rows: Sym, columns: Sym) -> tuple[int, Sym]:
     return TRANSPOSED, along
 
 
+def _product(
+    e: Emitter,
+    routines: tuple[Routine, Routine],
+    x: tuple[View, str],
+    y: tuple[View, str],
+    out: tuple[View, str],
+    sizes: tuple[Sym, Sym, Sym],
+    scale: tuple[int, int],
+) -> None:
+    """Call BLAS for one pair of matrices: `out = scale[0] * x @ y + scale[1] * out`."""
+    (gemm, gemv), (m, n, k) = routines, sizes
+    if n == 1:
+        _gemv(e, gemv, (*x, m, k), (y[1], _step(y[0], 0)), (out[1], _step(out[0], 0)), scale)
+    elif m == 1:
+        _gemv(e, gemv, (_flip(y[0]), y[1], n, k), (x[1], _step(x[0], 1)), (out[1], _step(out[0], 1)), scale)
+    else:
+        _gemm(e, gemm, (*x, m, k), (*y, k, n), out, sizes, scale)
+
+
 def _gemm(
     e: Emitter,
     routine: Routine,
@@ -132,13 +191,14 @@ def _gemm(
     y: tuple[View, str, Sym, Sym],
     out: tuple[View, str],
     sizes: tuple[Sym, Sym, Sym],
+    scale: tuple[int, int],
 ) -> None:
     m, n, k = sizes
     trans_x, ld_x = _layout(x[0], x[2], x[3])
     trans_y, ld_y = _layout(y[0], y[2], y[3])
     _, ld_out = _layout(out[0], m, n)
     number = element_type(out[0].dtype)
-    one, zero = literal(1, out[0].dtype), literal(0, out[0].dtype)
+    alpha, beta = (literal(v, out[0].dtype) for v in scale)
     integer = f"i{routine.integer_bits}"
     words = [_int(e, routine, v) for v in (m, n, k, ld_x, ld_y, ld_out)]
     rows, columns, inner, lx, ly, lo = words
@@ -149,8 +209,8 @@ def _gemm(
     e.text.externals[routine.symbol] = None
     e.text.do(
         f"call void @{routine.symbol}(i32 {ROW_MAJOR}, i32 {trans_x}, i32 {trans_y}, {integer} {rows}, "
-        f"{integer} {columns}, {integer} {inner}, {number} {one}, ptr {x[1]}, {integer} {lx}, ptr {y[1]}, "
-        f"{integer} {ly}, {number} {zero}, ptr {out[1]}, {integer} {lo})"
+        f"{integer} {columns}, {integer} {inner}, {number} {alpha}, ptr {x[1]}, {integer} {lx}, ptr {y[1]}, "
+        f"{integer} {ly}, {number} {beta}, ptr {out[1]}, {integer} {lo})"
     )
 
 
@@ -160,13 +220,14 @@ def _gemv(
     matrix: tuple[View, str, Sym, Sym],
     x: tuple[str, Sym],
     out: tuple[str, Sym],
+    scale: tuple[int, int],
 ) -> None:
     view, pointer, rows, columns = matrix
     trans, ld = _layout(view, rows, columns)
     if trans == TRANSPOSED:
         rows, columns = columns, rows
     number = element_type(view.dtype)
-    one, zero = literal(1, view.dtype), literal(0, view.dtype)
+    alpha, beta = (literal(v, view.dtype) for v in scale)
     integer = f"i{routine.integer_bits}"
     m, n, lead, step_x, step_out = (_int(e, routine, v) for v in (rows, columns, ld, x[1], out[1]))
     e.text.declare(
@@ -175,8 +236,8 @@ def _gemv(
     )
     e.text.externals[routine.symbol] = None
     e.text.do(
-        f"call void @{routine.symbol}(i32 {ROW_MAJOR}, i32 {trans}, {integer} {m}, {integer} {n}, {number} {one}, "
-        f"ptr {pointer}, {integer} {lead}, ptr {x[0]}, {integer} {step_x}, {number} {zero}, ptr {out[0]}, "
+        f"call void @{routine.symbol}(i32 {ROW_MAJOR}, i32 {trans}, {integer} {m}, {integer} {n}, {number} {alpha}, "
+        f"ptr {pointer}, {integer} {lead}, ptr {x[0]}, {integer} {step_x}, {number} {beta}, ptr {out[0]}, "
         f"{integer} {step_out})"
     )
 
@@ -205,3 +266,20 @@ def _loops(e: Emitter, op: Op, x: View, y: View, out: View) -> None:
     access = built.access(out, (*lead, row, column))
     reduction = "reduce_or" if out.dtype.kind == "b" else "reduce_sum"
     e.finish_nest(built, [Output(product, access, reduction)], (len(shape),))
+
+
+def _loops_into(e: Emitter, op: Op, sizes: tuple[Sym, Sym, Sym]) -> None:
+    """Write a product into memory as a nest that adds row after row."""
+    view = e.owned(op)
+    if not op.attrs["onto"]:
+        built = Expressions(e, e.text, (sizes[0], sizes[2]))
+        nothing = built.number(0, view.dtype)
+        e.finish_nest(built, [Output(nothing, built.access(view, e.part(op, built, built.identity)))])
+    built = Expressions(e, e.text, sizes)
+    row, k, column = built.identity
+    terms = [built.node(op.operands[1], (row, k)), built.node(op.operands[2], (k, column))]
+    node = built.apply(MULTIPLY, view.dtype, terms)
+    if op.attrs["negative"]:
+        node = built.apply(MULTIPLY, view.dtype, [node, built.number(-1, view.dtype)])
+    access = built.access(view, e.part(op, built, (row, column)))
+    e.finish_nest(built, [Output(node, access, "reduce_sum", in_memory=True)])

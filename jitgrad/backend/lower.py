@@ -30,6 +30,7 @@ from jitgrad.backend.bufferise import bufferise
 from jitgrad.backend.chosen import save_chosen
 from jitgrad.backend.emit import Emitter, Site
 from jitgrad.backend.levels import level_of
+from jitgrad.backend.products import multiply_in_place
 from jitgrad.backend.schedule import Schedule
 from jitgrad.backend.steps import Step
 from jitgrad.backend.structure import is_scalar
@@ -137,6 +138,7 @@ def _lower(
     _check_types(graph)
     explicit = {a: s for a, lie in zip(graph.args, layouts, strict=True) if (s := _strides(a, lie)) is not None}
     known = {a: _known(a, s) for a, s in explicit.items()}
+    multiply_in_place(graph, known.__contains__)
     save_chosen(graph)
     schedule = Schedule(graph, known.get, visible_stores(graph, writes), {k for _, k in writes})
     plan = bufferise(schedule, result_layouts, dict(writes))

@@ -309,7 +309,9 @@ class _BlockPlan:
             return False
         if op.name in CONSUMERS and position == 0:
             return v in self.local and not self._lends(v)  # in the nest of what else it is made with
-        if op.name == "matmul":
+        if op.name in ("matmul", "matmul_into"):
+            if op.name == "matmul_into" and touches(v, op.operands[0], self.forced):
+                return True
             if not self.schedule.views.blas_ready(v):
                 return True
             base = self.schedule.views.base(v)

@@ -20,9 +20,13 @@ __all__ = [
 
 # Ops that take over the buffer of their first operand where nothing else needs it any more.
 CONSUMERS = frozenset(
-    {"store", "addto", "scatter", "scatter_add", "list_push", "list_pop", "list_set", "list_addto"}
+    {
+        "store", "addto", "scatter", "scatter_add", "matmul_into", "list_push", "list_pop", "list_set", "list_addto",
+    }
 )  # fmt: skip
 
+# Ops on a part of an array, with the number of operands before those that say where it is.
+_PARTS = {"load": 1, "store": 2, "addto": 2, "matmul_into": 3}
 _SHAPE_OPS = frozenset({"broadcast", "reshape", "transpose", "load", "iota", "gather", "surround"})
 
 
@@ -123,8 +127,8 @@ class Captures:
 
 def dynamic(op: Op) -> bool:
     """Whether an op touches memory at a run-time position or of a run-time size."""
-    if op.name in ("load", "store", "addto"):
-        return len(op.operands) > (1 if op.name == "load" else 2)
+    if op.name in _PARTS:
+        return len(op.operands) > _PARTS[op.name]
     if op.name in ("gather", "scatter", "scatter_add") or op.name.startswith("list_") or op.regions:
         return True
     return any(dims_of(r) for r in op.results)

@@ -11,7 +11,8 @@ import numpy as np
 
 from jitgrad.graph.builder import Builder
 from jitgrad.graph.ir import Value
-from jitgrad.graph.ops.index import Span, store
+from jitgrad.graph.ops.index import Pick, Span, store
+from jitgrad.graph.ops.linalg import matmul_into
 from jitgrad.graph.ops.shape import broadcast_to, reshape_to, surround_by
 from jitgrad.graph.types import INT64, ArrayType, ListType
 from tests.graph.registry_base import DTYPES, FLOATS, Example, draw, layouts
@@ -195,6 +196,19 @@ SHAPE = {
 
 # --- matrix products
 
+
+def _into(g: Builder, a: Value, x: Value, y: Value, k: Value, onto: bool, negative: bool) -> Value:
+    place = [Pick(k), Span(1, 1, x.shape[0]), Span(k, 1, y.shape[1])]
+    return matmul_into(g, a, x, y, place, onto, negative)
+
+
+def _product_into(a: np.ndarray, x: np.ndarray, y: np.ndarray, k: np.ndarray, onto: bool, negative: bool) -> np.ndarray:
+    made = a.copy()
+    part = made[int(k), 1 : 1 + len(x), int(k) : int(k) + y.shape[1]]
+    part[...] = (part if onto else 0) + (-1 if negative else 1) * (x @ y)
+    return made
+
+
 LINALG = {
     "matmul": [
         Example([draw(d, *a), draw(d, *b)], lambda g, x, y: g.matmul(x, y), np.matmul)
@@ -215,6 +229,19 @@ LINALG = {
             lambda g, x, y: g.matmul(x, y),
             np.matmul,
         )
+    ],
+    "matmul_into": [
+        Example(
+            [draw(d, 4, 7, 9), turned(draw(d, *a)), turned(draw(d, *b)), np.array(2)],
+            partial(_into, onto=onto, negative=negative),
+            partial(_product_into, onto=onto, negative=negative),
+            smooth=False,
+        )
+        for d in ("float64", "float32")
+        for a, b in [((5, 3), (3, 4)), ((1, 3), (3, 4)), ((5, 3), (3, 1)), ((5, 1), (1, 4))]
+        for onto in (False, True)
+        for negative in (False, True)
+        for turned in (np.asarray, np.asfortranarray)
     ],
 }
 

@@ -11,6 +11,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "backend/test_margins.py",
         "backend/test_bufferise.py",
         "backend/test_joint_stores.py",
+        "backend/test_products.py",
         "test_smoke.py",
         "backend/test_emit.py",
         "backend/test_lower.py",

@@ -402,6 +402,18 @@ MUTANTS = (
         "if any(of & self._written for of, *_ in read):",
         "if False and any(of & self._written for of, *_ in read):",
     ),
+    Mutant(
+        "a product is computed where what it reads is overwritten",
+        "backend/products.py",
+        "        between = self.block.ops[self.place[product] + 1 : self.place[goal]]\n",
+        "        between: list[Op] = []\n",
+    ),
+    Mutant(
+        "a product in its place is added to what was there before",
+        "backend/emit_matmul.py",
+        '1 if op.attrs["onto"] else 0)',
+        "1)",
+    ),
     # --- merges, sizes
     Mutant(
         "a chosen array forgets which arrays it may be",

@@ -15,10 +15,11 @@ import numpy as np
 
 from jitgrad.graph.builder import Builder
 from jitgrad.graph.ir import Op, Value
-from jitgrad.graph.types import Dim
+from jitgrad.graph.types import INT64, Dim, GraphTypeError
 
 __all__ = [
-    "Entry", "Pick", "Span", "add_to", "flip", "index_of", "join_index", "load", "part_shape", "split_index", "store",
+    "Entry", "Pick", "Span", "add_to", "checked_index", "flip", "index_of", "join_index", "load", "part_shape",
+    "slices", "split_index", "store",
 ]  # fmt: skip
 
 
@@ -38,6 +39,9 @@ class Span(NamedTuple):
 
 Entry: TypeAlias = Pick | Span
 
+# Where the numbers of an index begin among the operands of an op.
+_FIRST = {"load": 1, "store": 2, "addto": 2, "matmul_into": 3}
+
 
 def split_index(index: Sequence[Entry]) -> tuple[tuple[Entry, ...], list[Value]]:
     """Return an index as an attribute (None for run-time numbers) and the operands that fill it."""
@@ -52,8 +56,28 @@ def join_index(attr: Sequence[Entry], operands: Sequence[Any]) -> tuple[Any, ...
 
 
 def index_of(op: Op) -> tuple[Entry, ...]:
-    """Return the index of a load, store or addto with its operands in place."""
-    return join_index(op.attrs["index"], op.operands[1 if op.name == "load" else 2 :])
+    """Return the index of a load, store, addto or matmul_into with its operands in place."""
+    return join_index(op.attrs["index"], op.operands[_FIRST[op.name] :])
+
+
+def slices(attr: Sequence[Entry], ints: Sequence[Any]) -> tuple[Any, ...]:
+    """Return an index as NumPy takes it."""
+    made: list[Any] = []
+    for e in join_index(attr, ints):
+        if isinstance(e, Pick):
+            made.append(int(e.at))  # type: ignore[arg-type]
+            continue
+        start, step, length = (int(x) for x in e)
+        stop = start + step * length
+        made.append(slice(0, 0) if length == 0 else slice(start, stop if stop >= 0 else None, step))
+    return tuple(made)
+
+
+def checked_index(attrs: dict[str, Any], a: Value, ints: Sequence[Value]) -> tuple[Entry, ...]:
+    """Return the index that an op on an array is made with, if it fits."""
+    if len(attrs["index"]) != a.array.rank or any(v.type != INT64 for v in ints):
+        raise GraphTypeError(f"index {attrs['index']} does not fit {a.type}")
+    return join_index(attrs["index"], ints)
 
 
 def part_shape(index: Sequence[Entry]) -> tuple[Dim, ...]:

@@ -28,10 +28,11 @@ from jitgrad.graph.ops.index import (
     Pick,
     Span,
     add_to,
+    checked_index,
     index_of,
-    join_index,
     load,
     part_shape,
+    slices,
     split_index,
     store,
 )
@@ -42,30 +43,12 @@ from jitgrad.graph.types import BOOL, INT64, Dim, GraphTypeError, Type, broadcas
 __all__ = ["Entry", "Pick", "Span", "add_to", "index_of", "load", "part_shape", "split_index", "store"]
 
 
-def _slices(index: Sequence[Any]) -> tuple[Any, ...]:
-    made: list[Any] = []
-    for e in index:
-        if isinstance(e, Pick):
-            made.append(int(e.at))  # type: ignore[arg-type]
-            continue
-        start, step, length = (int(x) for x in e)
-        stop = start + step * length
-        made.append(slice(0, 0) if length == 0 else slice(start, stop if stop >= 0 else None, step))
-    return tuple(made)
-
-
-def _check_index(attrs: dict[str, Any], a: Value, ints: Sequence[Value]) -> tuple[Entry, ...]:
-    if len(attrs["index"]) != a.array.rank or any(v.type != INT64 for v in ints):
-        raise GraphTypeError(f"index {attrs['index']} does not fit {a.type}")
-    return join_index(attrs["index"], ints)
-
-
 def _load_rule(attrs: dict[str, Any], a: Value, *ints: Value) -> list[Type]:
-    return [a.array.with_shape(part_shape(_check_index(attrs, a, ints)))]
+    return [a.array.with_shape(part_shape(checked_index(attrs, a, ints)))]
 
 
 def _store_rule(attrs: dict[str, Any], a: Value, v: Value, *ints: Value) -> list[Type]:
-    part = a.array.with_shape(part_shape(_check_index(attrs, a, ints)))
+    part = a.array.with_shape(part_shape(checked_index(attrs, a, ints)))
     if v.type != part:
         raise GraphTypeError(f"a store into {a.type} takes {part}, not {v.type}")
     return [a.type]
@@ -73,13 +56,13 @@ def _store_rule(attrs: dict[str, Any], a: Value, v: Value, *ints: Value) -> list
 
 def _evaluate_store(attrs: dict[str, Any], a: np.ndarray, v: np.ndarray, *ints: Any) -> np.ndarray:
     out = np.array(a)
-    out[_slices(join_index(attrs["index"], ints))] = v
+    out[slices(attrs["index"], ints)] = v
     return out
 
 
 def _evaluate_addto(attrs: dict[str, Any], a: np.ndarray, v: np.ndarray, *ints: Any) -> np.ndarray:
     out = np.array(a)
-    out[_slices(join_index(attrs["index"], ints))] += v
+    out[slices(attrs["index"], ints)] += v
     return out
 
 
@@ -182,7 +165,7 @@ def _transpose_scatter_add(g: Builder, i: int, ct: Value, op: Op) -> Value:
 load_ = primitive(
     "load",
     type_rule=_load_rule,
-    evaluate=lambda attrs, a, *ints: np.asarray(a)[_slices(join_index(attrs["index"], ints))],
+    evaluate=lambda attrs, a, *ints: np.asarray(a)[slices(attrs["index"], ints)],
     derivative=Linear(_transpose_load, operands=(0,), moves=True),
 )
 store_ = primitive(
