@@ -41,6 +41,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "graph/passes/": (
         "graph/test_places.py",
         "graph/test_passes.py",
+        "graph/test_unmarked.py",
         "graph/test_golden.py",
         "programs/test_small.py",
         "graph/test_dependence.py",

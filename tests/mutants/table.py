@@ -414,6 +414,18 @@ MUTANTS = (
         '1 if op.attrs["onto"] else 0)',
         "1)",
     ),
+    Mutant(
+        "a loop's cotangents are unmarked if those that it begins with are",
+        "graph/passes/unmarked.py",
+        "found = _all(*ends, self._of(op.operands[k + skip]))",
+        "found = self._of(op.operands[k + skip])",
+    ),
+    Mutant(
+        "a choice is used if either side is",
+        "graph/passes/unmarked.py",
+        "        _either(_both(a, b), ",
+        "        _either(_either(a, b), ",
+    ),
     # --- merges, sizes
     Mutant(
         "a chosen array forgets which arrays it may be",

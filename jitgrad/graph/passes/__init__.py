@@ -1,8 +1,8 @@
 """The passes over graphs, and the order they run in.
 
-    graph -> dce -> (simplify -> cse -> licm -> promote -> dce) until nothing changes -> record_states_once -> again
-          -> gather_sums -> again -> store_into_fresh -> again -> take_apart -> again -> split_loops -> again
-          -> carry_elements -> again -> turn_arrays -> exchange_buffers -> graph
+    graph -> dce -> (simplify -> cse -> licm -> promote -> dce) until nothing changes -> drop_marks -> again
+          -> record_states_once -> again -> gather_sums -> again -> take_apart -> again -> store_into_fresh -> again
+          -> split_loops -> again -> carry_elements -> again -> turn_arrays -> exchange_buffers -> graph
 
 In: a graph that verifies. Out: the same graph object, which computes the same bits and raises the same errors with
 fewer ops; the passes from `gather_sums` on may take sums in another order. A pass is a function `name(graph) -> bool`
@@ -30,12 +30,14 @@ from jitgrad.graph.passes.scalars import small_arrays_to_scalars
 from jitgrad.graph.passes.simplify import simplify, simplify_integers
 from jitgrad.graph.passes.split import split_loops
 from jitgrad.graph.passes.states import record_states_once
+from jitgrad.graph.passes.unmarked import drop_marks
 
 __all__ = [
     "PASSES",
     "carry_elements",
     "cse",
     "dce",
+    "drop_marks",
     "exchange_buffers",
     "gather_sums",
     "licm",
@@ -81,6 +83,9 @@ def optimise(graph: Graph) -> None:
     # After what loops only hand on has been taken out: an array that is an argument must stay that very value.
     if small_arrays_to_scalars(graph):
         dce(graph)
+        _until_quiet(graph)
+    # After what is not marked has been simplified; whole sums and choices go with the marks.
+    if drop_marks(graph):
         _until_quiet(graph)
     if record_states_once(graph):
         _until_quiet(graph)
