@@ -414,6 +414,7 @@ class Emitter:
     def finish_nest(self, built: Expressions, outputs: Sequence[Output], reduced: Sequence[int] = ()) -> None:
         """Plan the loops of built expressions and write them."""
         targets = [o.access for o in outputs if o.access is not None]
+        built.share_reciprocals()
         self.pace.nest(built.domain, built.nodes)
         summed = {
             k for o in outputs if o.in_memory and o.access is not None for k, s in enumerate(o.access.steps) if s == 0

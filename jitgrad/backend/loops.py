@@ -220,6 +220,22 @@ class Expressions:
             self._reciprocals[x] = self.apply(RECIPROCAL, dtype, [x])
         return self._reciprocals[x]
 
+    def share_reciprocals(self) -> None:
+        """Make 1 / (x * y) of 1 / x and 1 / y where both are there: a division takes as long as many products."""
+        known = self._reciprocals
+        for product, made in known.items():
+            if product.payload is None or product.kind != "apply" or product.payload.name != "multiply":
+                continue
+            parts = [known.get(x) for x in product.operands]
+            if None in parts:
+                continue
+            made.payload, made.operands = MULTIPLY, [x for x in parts if x is not None]
+            # Those two may have been built later; what they are made of came before the product.
+            for x in dict.fromkeys(made.operands):
+                if self.nodes.index(x) > self.nodes.index(made):
+                    self.nodes.remove(x)
+                    self.nodes.insert(self.nodes.index(made), x)
+
     def node(self, value: Value, coords: tuple[Coord, ...]) -> Node:
         """Return the element of a value at a position."""
         key = (value, coords, self._where)

@@ -150,3 +150,26 @@ def test_a_quotient_that_is_repeated_for_a_root_keeps_its_bits() -> None:
 
     x = np.arange(1.0, 201.0)
     assert not np.isfinite(grad(f)(x, x.copy(), 3)).any()
+
+
+def test_the_reciprocal_of_a_product_is_one_of_reciprocals() -> None:
+    def f(x: np.ndarray, m: np.ndarray) -> Any:
+        r = x * x + 0.5
+        return np.sum(m / (r * np.sqrt(r)))
+
+    x, m = np.linspace(-2, 2, 64), np.linspace(1, 3, 64)
+    gradient = grad(f)
+    np.testing.assert_allclose(gradient(x, m), -3 * m * x * (x * x + 0.5) ** -2.5, rtol=4e-15)
+    # By r and by its root alone; each once for a vector and once for what is left over.
+    text = gradient.llvm(x, m)
+    assert text.count("fdiv") <= 2 * 2, text.count("fdiv")
+
+
+def test_reciprocals_of_products_at_the_ends() -> None:
+    def f(x: np.ndarray) -> Any:
+        return np.sum(1.0 / (x * np.sqrt(x)))
+
+    x = np.array([1e-120, 1e-60, 1.0, 1e60, 1e100, np.inf] * 4)
+    with np.errstate(all="ignore"):
+        np.testing.assert_allclose(grad(f)(x), -1.5 * x**-2.5, rtol=1e-14)
+    assert (grad(f)(np.zeros(24)) == -np.inf).all()
