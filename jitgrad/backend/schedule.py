@@ -315,7 +315,8 @@ class _BlockPlan:
             if not self.schedule.views.blas_ready(v):
                 return True
             base = self.schedule.views.base(v)
-            if base.op is not None and fusable(base.op) and base in self.local:
+            moves = base.op is not None and fusable(base.op) and not self.schedule.views.addressing(base)
+            if moves and base in self.local:
                 self.forced.add(base)
             return False
         if op.name == "commit":

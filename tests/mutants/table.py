@@ -438,6 +438,18 @@ MUTANTS = (
         "        _either(_both(a, b), ",
         "        _either(_either(a, b), ",
     ),
+    Mutant(
+        "the rows of a product behind a loop begin where the loop begins",
+        "graph/passes/batch.py",
+        "first if step == 1 else first.plus(last_of(self.r, k), -1), step)",
+        "first, step)",
+    ),
+    Mutant(
+        "a sum that a loop reads is taken out of it",
+        "graph/passes/batch.py",
+        "for v in (arg, value, total.result)):",
+        "for v in (value, total.result)):",
+    ),
     # --- merges, sizes
     Mutant(
         "a chosen array forgets which arrays it may be",

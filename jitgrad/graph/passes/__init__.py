@@ -1,7 +1,8 @@
 """The passes over graphs, and the order they run in.
 
     graph -> dce -> (simplify -> cse -> licm -> promote -> dce) until nothing changes -> drop_marks -> again
-          -> record_states_once -> again -> gather_sums -> again -> take_apart -> again -> store_into_fresh -> again
+          -> record_states_once -> again -> gather_sums -> again -> take_apart -> again
+          -> batch_products -> again -> store_into_fresh -> again
           -> split_loops -> again -> carry_elements -> again -> turn_arrays -> exchange_buffers -> graph
 
 In: a graph that verifies. Out: the same graph object, which computes the same bits and raises the same errors with
@@ -16,6 +17,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from jitgrad.graph.ir import Graph
+from jitgrad.graph.passes.batch import batch_products
 from jitgrad.graph.passes.components import take_apart
 from jitgrad.graph.passes.cse import cse
 from jitgrad.graph.passes.dce import dce
@@ -34,6 +36,7 @@ from jitgrad.graph.passes.unmarked import drop_marks
 
 __all__ = [
     "PASSES",
+    "batch_products",
     "carry_elements",
     "cse",
     "dce",
@@ -92,6 +95,8 @@ def optimise(graph: Graph) -> None:
     if gather_sums(graph):
         _until_quiet(graph)
     if take_apart(graph):
+        _until_quiet(graph)
+    if batch_products(graph):
         _until_quiet(graph)
     # After the sums of loops have been taken together.
     if store_into_fresh(graph):
