@@ -12,7 +12,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "backend/test_bufferise.py",
         "backend/test_joint_stores.py",
         "backend/test_products.py",
-        "graph/test_quotients.py",
+        "graph/test_roundings.py",
         "test_smoke.py",
         "backend/test_emit.py",
         "backend/test_lower.py",

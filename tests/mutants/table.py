@@ -375,7 +375,7 @@ MUTANTS = (
     Mutant(
         "a product that is computed a second time is rounded otherwise than the first time",
         "graph/diff/roundings.py",
-        "not (is_own or (name == \"multiply\" and op in repeated))",
+        'not (is_own or (name == "multiply" and op in repeated))',
         "not is_own",
     ),
     Mutant(
