@@ -257,7 +257,7 @@ def test_the_reverse_sweep_of_a_network_adds_up_no_products() -> None:
     rng = np.random.default_rng(0)
     args = [0.3 * rng.normal(size=s) for s in ((18, 24), (24, 24), (9, 2, 18))]
     text = str(jitgrad.grad(plain, argnums=(0, 1)).adjoint(*args))
-    assert "reshape" in text and text.count("float64[18, 24]") and "onto=True" in text
+    assert "matmul_into" in text
     (*_, behind) = text.split("yield")
     assert behind.count("matmul") == 2, text
 

@@ -29,7 +29,7 @@ __all__ = ["drop_marks"]
 
 # Of which elements something is so: of all (True), of none that is known (False), or one by one.
 _Mask: TypeAlias = "bool | np.ndarray"
-# Of a float: what is never -0.0. Of a bool: what is always true, and what is never.
+# Of floats: what is never -0.0; of a list, whether no item ever is. Of bools: what is always true, and what is never.
 _Facts: TypeAlias = tuple[_Mask, ...]
 
 # Elements of arrays that are looked at one by one.
@@ -177,7 +177,9 @@ class _Survey:
 
 
 def _facts(value: Value) -> int:
-    return _FACTS.get(value.type.dtype.kind, 0) if isinstance(value.type, ArrayType) else 0
+    if isinstance(value.type, ArrayType):
+        return _FACTS.get(value.type.dtype.kind, 0)
+    return 1 if value.type.element.is_float else 0
 
 
 def _both(x: _Mask, y: _Mask) -> _Mask:
@@ -264,6 +266,26 @@ def _scattered(op: Op, facts: _Facts, values: _Facts, *rest: _Facts) -> _Facts:
     )
 
 
+def _unread(op: Op, *dims: _Facts) -> _Facts:
+    return (True,)
+
+
+def _joined(op: Op, *parts: _Facts) -> _Facts | None:
+    """Arrays one behind another; the last operand may be a size."""
+    if not op.result.type.is_float:
+        return None
+    return (all(bool(np.all(x[0])) for v, x in zip(op.operands, parts, strict=True) if _facts(v)),)
+
+
+def _item(op: Op, items: _Facts, *rest: _Facts) -> _Facts:
+    """An item of a list, the list without it, or with something added to it."""
+    return items
+
+
+def _pushed(op: Op, items: _Facts, *rest: _Facts) -> _Facts:
+    return (items[0] is True and bool(np.all(rest[-1][0])),)
+
+
 def _selected(op: Op, mask: _Facts, x: _Facts, y: _Facts) -> _Facts:
     is_true, is_false = mask
     return tuple(
@@ -331,10 +353,17 @@ _RULES: dict[str, Callable[..., _Facts | None]] = {
     "addto": _placed,
     "broadcast": _moved,
     "cast": _cast,
+    "concatenate": _joined,
     "constant": _constant,
     "exp": _always,
     "gather": _moved,
     "is_negative_zero": _asked,
+    "list_addto": _item,
+    "list_empty": _unread,
+    "list_get": _item,
+    "list_pop": _item,
+    "list_push": _pushed,
+    "list_set": _pushed,
     "load": _moved,
     "logical_and": _and,
     "logical_not": lambda op, x: x[::-1],
@@ -352,4 +381,5 @@ _RULES: dict[str, Callable[..., _Facts | None]] = {
     "square": _always,
     "store": _placed,
     "transpose": _moved,
+    "undef": _unread,
 }
