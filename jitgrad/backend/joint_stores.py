@@ -5,16 +5,14 @@ the op that leads each group the stores that it takes with it. A reverse sweep a
 arrays, and a tape is written beside the array that it is about: what they share is read and computed once.
 
 A nest writes element by element what came store after store, so no store may read what an earlier one wrote, nor write
-what an earlier one has still to read at another element: buffers may overlap if they share an atom (`buffers.py`), but
-for parts of one array that are known to have no element in common, as two rows of a triangular sweep. What a store
-changes in place was alive before the group began, for no array is made between; so its memory is not what another has
-done with.
+what an earlier one has still to read at another element: buffers may overlap if they share an atom (`buffers.py`). What
+a store changes in place was alive before the group began, for no array is made between; so its memory is not what
+another has done with.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
 
 from jitgrad.backend.buffers import Plan
 from jitgrad.backend.schedule import Schedule
@@ -87,15 +85,6 @@ def _may_join(op: Op, schedule: Schedule, plan: Plan) -> bool:
     return bool(op.operands[1].shape) and isinstance(index[-1], Span) and index[-1].step == 1
 
 
-class _Read(NamedTuple):
-    """Something that is read: its atoms, the op and the part, and how many ops that is."""
-
-    atoms: frozenset[int] = frozenset()
-    op: Op | None = None
-    part: object = None
-    weight: int = 0
-
-
 class _Group:
     """Stores that one nest can do.
 
@@ -119,10 +108,9 @@ class _Group:
         self._roots: set[Value] = set()
         self._schedule = schedule
         self._plan = plan
-        # What is written, each with the op that says which part; None for all of it.
-        self._written: list[tuple[frozenset[int], Op | None]] = []
-        # What is read, each with the op, and the part that is read element by element; None if not so.
-        self._read: list[_Read] = []
+        self._written: set[int] = set()
+        # What is read, each with the part that is read element by element; None if it is read in another way.
+        self._read: list[tuple[frozenset[int], object]] = []
         self._weight = 0
 
     def lead(self, step: Step) -> bool:
@@ -131,7 +119,7 @@ class _Group:
         for op in step.ops:
             for v in op.operands:
                 self._note(self._reads(v, same_map(op, v)))
-            self._written.append((self._plan.place[op.result].atoms, None))
+            self._written |= self._plan.place[op.result].atoms
         self.leader, self._shape = step.ops[0], step.domain
         return self._weight <= _WEIGHT
 
@@ -141,46 +129,36 @@ class _Group:
         atoms = self._plan.place[target].atoms
         read = list(self._reads(value, True))
         if op.name == "addto":
-            read.append(_Read(atoms, op, _part(op), 1))
-        weight = 1 + sum(x.weight for x in read)
+            read.append((atoms, _part(op), 1))
+        weight = 1 + sum(ops for *_, ops in read)
         if weight + self._weight > _WEIGHT:
             return False
         if self._shape is not None:
-            if len(self.stores) == _MOST - 1 or value.shape != self._shape:
+            if len(self.stores) == _MOST - 1 or value.shape != self._shape or atoms & self._written:
+                return False
+            if any(of & self._written for of, *_ in read):
                 return False
             # Without a read in common nothing is won.
-            if value not in self._roots and not any(x.atoms & known.atoms for x in read for known in self._read):
-                return False
-            if self._is_written(atoms, op) or any(self._is_written(x.atoms, x.op) for x in read):
+            if value not in self._roots and not any(of & known for of, *_ in read for known, _ in self._read):
                 return False
             part = _part(op)
-            if any(x.atoms & atoms and x.part != part and not self._are_apart(x.op, op) for x in self._read):
+            if any(of & atoms and where != part for of, where in self._read):
                 return False
             self.stores.append(op)
         else:
             self.leader, self._shape = op, value.shape
-        self._written.append((atoms, op))
+        self._written |= atoms
         self._note(read)
         return True
 
-    def _is_written(self, atoms: frozenset[int], op: Op | None) -> bool:
-        """Whether the part that an op reads or writes may have been written in the nest."""
-        return any(atoms & known and not self._are_apart(other, op) for known, other in self._written)
+    def _note(self, read: Iterable[tuple[frozenset[int], object, int]]) -> None:
+        for atoms, part, ops in read:
+            self._weight += ops
+            if atoms:
+                self._read.append((atoms, part))
 
-    def _are_apart(self, one: Op | None, other: Op | None) -> bool:
-        """Whether the parts that two ops are about have no element in common, if they are in one array."""
-        if one is None or other is None or one.operands[0].type != other.operands[0].type:
-            return False
-        return self._schedule.apart(one, other)
-
-    def _note(self, read: Iterable[_Read]) -> None:
-        for x in read:
-            self._weight += x.weight
-            if x.atoms:
-                self._read.append(x)
-
-    def _reads(self, value: Value, straight: bool) -> Iterator[_Read]:
-        """Yield what the elements of a value take.
+    def _reads(self, value: Value, straight: bool) -> Iterator[tuple[frozenset[int], object, int]]:
+        """Yield what the elements of a value take: the atoms, the part, and how many ops that is.
 
         `straight` says that element i of the nest takes element i.
         """
@@ -192,17 +170,17 @@ class _Group:
                 continue
             seen.add((v, straight))
             if v not in self._schedule.fused:
-                yield _Read(self._plan.place[v].atoms)
+                yield self._plan.place[v].atoms, None, 0
                 continue
             maker = v.op
             assert maker is not None
             if maker.name in EXPENSIVE or maker.name in ("gather", "transpose"):
-                yield _Read(weight=_WEIGHT)  # a nest of its own: by its own order, with its own registers
-            yield _Read(weight=1)
+                yield frozenset(), None, _WEIGHT  # a nest of its own: by its own order, with its own registers
+            yield frozenset(), None, 1
             base = maker.operands[0] if maker.operands else None
             if maker.name == "load" and base is not None and base not in self._schedule.fused:
                 if not is_scalar(base):
-                    yield _Read(self._plan.place[base].atoms, maker, _part(maker) if straight else None)
+                    yield self._plan.place[base].atoms, _part(maker) if straight else None, 0
                 continue
             stack += [(o, straight and same_map(maker, o)) for o in maker.operands]
 

@@ -106,59 +106,6 @@ def test_parts_of_one_array_are_not_joined(joined: list[int], start: int, change
     assert joined == []
 
 
-def rows(g: Builder, k: Value, lines: list[int]) -> list[list[Span]]:
-    """Return parts of 8 numbers: number k + line of an array, or the last for -1."""
-    starts = [g.multiply(g.add(k, g.constant(np.int64(n))), 8) if n >= 0 else N - 8 for n in lines]
-    return [[Span(start, 1, 8)] for start in starts]
-
-
-def test_parts_of_one_array_that_are_apart_are_joined(joined: list[int]) -> None:
-    def body(g: Builder, k: Value, a: Value, b: Value, c: Value) -> list[Value]:
-        here, below = rows(g, k, [0, 1])
-        x = load(g, b, here)
-        a = add_to(g, a, g.multiply(x, 0.5), here)
-        return [store(g, a, g.subtract(load(g, a, below), x), below), b, c]
-
-    graph, args = program(body)
-    check(graph, *args)
-    assert joined == [2]
-
-
-def test_a_part_that_was_written_is_read_by_a_nest_of_its_own(joined: list[int]) -> None:
-    def body(g: Builder, k: Value, a: Value, b: Value, c: Value) -> list[Value]:
-        here, below = rows(g, k, [0, 1])
-        x = load(g, b, here)
-        a = add_to(g, a, g.multiply(x, 0.5), here)
-        return [store(g, a, g.subtract(load(g, a, here), x), below), b, c]
-
-    graph, args = program(body)
-    check(graph, *args)
-    assert joined == []
-
-
-def row_statements(seed: int) -> Any:
-    """Return the body of a random loop that reads and writes rows, of which two in a row are apart."""
-    rng = np.random.default_rng(seed)
-
-    def body(g: Builder, k: Value, *given: Value) -> list[Value]:
-        arrays = list(given)
-        parts = rows(g, k, [0, 1, 2, -1])
-        for _ in range(7):
-            i, j = rng.integers(0, 2, 2)
-            terms = [load(g, arrays[n], parts[rng.integers(4)]) for n in (i, j)]
-            change = add_to if rng.random() < 0.5 else store
-            arrays[i] = change(g, arrays[i], g.subtract(g.multiply(terms[0], 0.5), terms[1]), parts[rng.integers(4)])
-        return arrays
-
-    return body
-
-
-def test_random_rows(joined: list[int]) -> None:
-    for seed in range(40):
-        check(*_flat(program(row_statements(seed), count=2)), optimise=seed % 2 == 0)
-    assert len(joined) > 20
-
-
 def statements(seed: int) -> Any:
     """Return the body of a random loop: old and new versions are read, arrays change places."""
     rng = np.random.default_rng(seed)
