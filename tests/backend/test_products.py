@@ -327,3 +327,69 @@ def test_random_graphs_have_products_in_place() -> None:
         multiply_in_place(graph, lambda v: False)
         found += "matmul_into" in names(graph)
     assert found > 20
+
+
+def _added(a: Any, b: Any, i: Any) -> Any:
+    a += b @ b
+    return a.sum()
+
+
+def _by_itself(a: Any, b: Any, i: Any) -> Any:
+    a[:] = a @ b
+    a -= a @ b
+    return a.sum()
+
+
+def _parts_of_itself(a: Any, b: Any, i: Any) -> Any:
+    a[:10] += a[10:] @ b
+    a[10:, :] = a[:10] @ b - b[:10] @ a
+    a[:, 3:15] -= a @ b[:, 3:15]
+    return a.sum()
+
+
+def _turned(a: Any, b: Any, i: Any) -> Any:
+    a.T[:10] += b[:10] @ b
+    a[::-1] = b @ a
+    return a.sum()
+
+
+def _with_an_error(a: Any, b: Any, i: Any) -> Any:
+    total = 0.0
+    for k in range(5):
+        a[4 * k : 4 * k + 4] = b[4 * k : 4 * k + 4] @ b
+        a[k] += b[i[k]]
+        total += a[k, 0]
+    return total
+
+
+def _chosen(a: Any, b: Any, i: Any) -> Any:
+    c = a if b[0, 0] > 0 else b
+    a[:] = c @ b
+    a[5:15] += c[5:15] @ b
+    return a.sum()
+
+
+_WRITING = [_added, _by_itself, _parts_of_itself, _turned, _chosen]
+
+
+@pytest.mark.parametrize(
+    ("body", "order"), [(f, order) for f in _WRITING for order in ("C", "F")] + [(_with_an_error, "C")]
+)
+def test_programs_that_write_into_arguments(body: Callable[..., Any], order: Any) -> None:
+    rng = np.random.default_rng(0)
+    run = jitgrad.jit(body)
+    for last in (3, 20):
+        a, b = (np.array(0.2 * rng.normal(size=(20, 20)), order=order) for _ in range(2))
+        i = np.array([0, 19, 5, last, 2])
+        a2, b2, outcomes = a.copy(order="K"), b.copy(order="K"), []
+        for f, x, y in ((body, a, b), (run, a2, b2)):
+            try:
+                outcomes.append(f(x, y, i))
+            except IndexError as raised:
+                outcomes.append(str(raised))
+        if isinstance(outcomes[0], str):
+            assert outcomes[0] == outcomes[1]
+        else:
+            np.testing.assert_allclose(outcomes[1], outcomes[0], rtol=1e-11)
+        np.testing.assert_allclose(a2, a, rtol=1e-11, atol=1e-13)
+        np.testing.assert_array_equal(b2, b)
