@@ -12,6 +12,7 @@ from jitgrad.graph.builder import Builder
 from jitgrad.graph.diff.adjoint import adjoint
 from jitgrad.graph.ir import Graph, Value
 from jitgrad.graph.types import FLOAT64
+from tests.backend.native import Native
 from tests.graph.diff_bank import loop, program
 
 FREE = "any_rounding"
@@ -153,23 +154,19 @@ def test_a_quotient_that_is_repeated_for_a_root_keeps_its_bits() -> None:
 
 
 def test_the_reciprocal_of_a_product_is_one_of_reciprocals() -> None:
-    def f(x: np.ndarray, m: np.ndarray) -> Any:
-        r = x * x + 0.5
-        return np.sum(m / (r * np.sqrt(r)))
-
-    x, m = np.linspace(-2, 2, 64), np.linspace(1, 3, 64)
-    gradient = grad(f)
-    np.testing.assert_allclose(gradient(x, m), -3 * m * x * (x * x + 0.5) ** -2.5, rtol=4e-15)
-    # By r and by its root alone; each once for a vector and once for what is left over.
-    text = gradient.llvm(x, m)
-    assert text.count("fdiv") <= 2 * 2, text.count("fdiv")
-
-
-def test_reciprocals_of_products_at_the_ends() -> None:
-    def f(x: np.ndarray) -> Any:
-        return np.sum(1.0 / (x * np.sqrt(x)))
-
-    x = np.array([1e-120, 1e-60, 1.0, 1e60, 1e100, np.inf] * 4)
+    graph = Graph("f", [FLOAT64.with_shape((64,))] * 3, ["a", "x", "y"])
+    g = Builder(graph)
+    a, x, y = graph.args
+    product = g.multiply(x, y)
+    graph.yields = [g.divide(a, v, any_rounding=True) for v in (product, x, y)]
+    native = Native(graph, ["C"] * 3)
+    assert native.body.ir.count("fdiv") == 2
+    low, high = np.logspace(-150, 150, 64), np.logspace(120, -100, 64)
+    for args in (np.linspace(1, 2, 64), low, high), (np.linspace(1, 2, 64), low, low), (np.ones(64), -high, high):
+        for got, divisor in zip(native(*args), (args[1] * args[2], *args[1:]), strict=True):
+            np.testing.assert_allclose(got, args[0] / divisor, rtol=1e-15)
+    ends = np.array([0.0, np.inf, -np.inf, np.nan] * 16)
     with np.errstate(all="ignore"):
-        np.testing.assert_allclose(grad(f)(x), -1.5 * x**-2.5, rtol=1e-14)
-    assert (grad(f)(np.zeros(24)) == -np.inf).all()
+        for one in (ends, np.full(64, 2.0)):
+            made, *_ = native(np.ones(64), one, ends)
+            np.testing.assert_array_equal(made, 1.0 / (one * ends))
