@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 from jitgrad.graph.builder import Builder
 from jitgrad.graph.diff.activity import edges_within, reach
 from jitgrad.graph.diff.cancellation import constant_of
-from jitgrad.graph.diff.kinks import is_norm, kinked_partials
+from jitgrad.graph.diff.kinks import is_norm
+from jitgrad.graph.diff.minima import flat_roots, is_inside
 from jitgrad.graph.diff.signs import is_tame
 from jitgrad.graph.ir import Block, Op, Value
 from jitgrad.graph.ops.shape import broadcast_to, reshape_to, unbroadcast
@@ -48,11 +49,14 @@ class Factors:
         Active ops whose slope may be infinite where they are finite.
     affine : set of Value
         Values that are affine functions of the inputs: their tangent is 0 only where they do not move at all.
+    flat : set of Op
+        Ops whose slope would be infinite at points where they have kinks, or are flat (`minima.py`).
     """
 
     unused: dict[Op, dict[int, int]] = field(default_factory=dict)
     roots: set[Op] = field(default_factory=set)
     affine: set[Value] = field(default_factory=set)
+    flat: set[Op] = field(default_factory=set)
 
 
 NO_FACTORS = Factors()
@@ -86,13 +90,16 @@ def factors_of(
     after, before = edges_within(block)
     edges = _dependences(block)
     moving = reach(edges, inputs)
-    roots, steep = _without_norms(candidates, after, moving)
+    flat = flat_roots(ops, candidates, edges, moving)
+    roots, steep = _without_norms([op for op in candidates if op not in flat], after, moving)
     if not roots:
-        return NO_FACTORS
-    rapid = [op for op in ops if not op.regions and not moving.isdisjoint(op.operands) and _is_rapid(op, moving)]
-    _, rough = _without_norms(rapid, edges, None)
+        return Factors(flat=flat) if flat else NO_FACTORS
+    rapid = [
+        op for op in ops if not (op.regions or moving.isdisjoint(op.operands) or op in flat) and _is_rapid(op, moving)
+    ]
+    rough = reach(edges, [r for op in rapid for r in op.results])
     bends = [r for op in ops if not op.regions and _bends(op, moving) for r in op.results]
-    found = Factors(roots=roots, affine=moving - reach(edges, bends))
+    found = Factors(roots=roots, affine=moving - reach(edges, bends), flat=flat)
     met = steep if joint else steep | reach(before, [v for op in roots for v in op.operands])
     sources = _Sources(edges, inputs, joint)
     for op in ops:
@@ -135,11 +142,9 @@ class _Sources:
         return of
 
 
-def _without_norms(
-    ops: list[Op], edges: dict[Value, list[Value]], moving: set[Value] | None
-) -> tuple[set[Op], set[Value]]:
+def _without_norms(ops: list[Op], edges: dict[Value, list[Value]], moving: set[Value]) -> tuple[set[Op], set[Value]]:
     """Return those of some ops that are no norms, norms of what they reach included, and all that they reach."""
-    found = {op for op in ops if not is_norm(op, set(), moving)}
+    found = {op for op in ops if not is_norm(op, moving)}
     while True:
         reached = reach(edges, [r for op in found for r in op.results])
         more = {op for op in ops if op not in found and op.operands[0] in reached}
@@ -267,9 +272,7 @@ def _of_matmul(g: Builder, used: Value, other: Value, i: int) -> Value:
     return made
 
 
-def partials_of(
-    g: Builder, derivative: Partials, op: Op, made: Op, steep: set[Value], factors: Factors
-) -> list[Value | Masked | Partial]:
+def partials_of(g: Builder, derivative: Partials, op: Op, made: Op, factors: Factors) -> list[Value | Masked | Partial]:
     """Return the partials of an op.
 
     Parameters
@@ -280,15 +283,14 @@ def partials_of(
         Of the primal.
     made : Op
         The same op as it is called where the code goes.
-    steep : set of Value
-        Values of the primal whose slope may be infinite (`steep.py`).
     factors : Factors
         Of the primal.
     """
-    partials = kinked_partials(g, derivative, op, made, steep)
-    if op not in factors.unused:
-        return partials
-    for i, j in factors.unused[op].items():
+    partials = list(derivative.rule(g, made.result, *made.operands))
+    slope = partials[0]
+    if op in factors.flat and isinstance(slope, Value):
+        partials[0] = Masked(is_inside(g, made), slope)
+    for i, j in factors.unused.get(op, {}).items():
         partial = partials[i]
         assert isinstance(partial, Value)
         partials[i] = Masked(matters(g, op, made, i, j), partial)

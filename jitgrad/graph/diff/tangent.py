@@ -130,7 +130,7 @@ class _Tangent:
         if isinstance(derivative, Linear):
             return [self.linear(source, op, tangents, derivative)]
         if isinstance(derivative, Rules):
-            if is_steep_norm(source, self.steep) and tangents[0] is not None:
+            if is_steep_norm(source, self.steep, self.factors.flat) and tangents[0] is not None:
                 return [jvp_norm(g, op, tangents[0])]
             return derivative.jvp(g, op, tangents)
         why = derivative.why if isinstance(derivative, NoGradient) else "it declares none"
@@ -160,7 +160,7 @@ class _Tangent:
 
     def _partials_of(self, source: Op, op: Op, derivative: Partials) -> list[Value | Masked | Partial]:
         g = self.g
-        partials = partials_of(g, derivative, source, op, self.steep, self.factors)
+        partials = partials_of(g, derivative, source, op, self.factors)
         moves = self._moves_at(source.operands[0], _DEPTH) if source in self.factors.roots else None
         if moves is not None:
             # What does not move has a tangent of 0, whatever the slope.
