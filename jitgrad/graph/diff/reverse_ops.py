@@ -287,7 +287,7 @@ class ReverseOps:
             given.append(cot)
 
         def rule(g: Builder, o: Op) -> list[Any]:
-            if given[0] is not None and is_steep_norm(op, self.steep, self.factors.flat):
+            if given[0] is not None and is_steep_norm(op, self.steep, self.factors.minima.whole):
                 return [vjp_norm(g, o, given[0])]
             return [made if i in wanted else None for i, made in enumerate(derivative.vjp(g, o, given, wanted))]
 

@@ -57,7 +57,7 @@ def slopes_of(block: Block, inputs: Sequence[Value], active: set[Value], *, join
                 and op.result in active
                 and derivative.steep(op)
                 and not is_tame(op)
-                and op not in factors.flat
+                and op not in factors.minima.whole
             ):
                 roots.append(op.result)
         elif op.regions:
