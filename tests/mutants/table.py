@@ -190,9 +190,21 @@ MUTANTS = (
     ),
     Mutant(
         "the root of the square of a root is taken for a kink",
-        "graph/diff/kinks.py",
-        "return squared is not None and not _may_be_steep(squared)",
-        "return squared is not None",
+        "graph/diff/minima.py",
+        "if op.operands[0] in ended:",
+        "if not ended:",
+    ),
+    Mutant(
+        "a cusp that a jump turns round is taken for a minimum",
+        "graph/diff/minima.py",
+        "if cusps and not _meets_jumps(",
+        "if cusps or not _meets_jumps(",
+    ),
+    Mutant(
+        "the bounds on one way are taken for those on all",
+        "graph/diff/bounds.py",
+        "low, high = min(x.low, y.low), max(x.high, y.high)",
+        "low, high = max(x.low, y.low), max(x.high, y.high)",
     ),
     Mutant(
         "the root of a square is taken for what was squared",

@@ -134,12 +134,19 @@ class _Search:
                     known = self._of(source)
                     fell |= known is not None and self._join(target, known)
                 continue
-            operands = [self._of(v) for v in op.operands]
-            if op.name not in _NOTHING and None not in operands:
-                made = _range_of(op, [r for r in operands if r is not None])
+            made = None if op.name in _NOTHING else self._made(op)
+            if made is not None:
                 for r in op.results:
                     fell |= r.type.is_float and self._join(r, made)
         return fell
+
+    def _made(self, op: Op) -> Bounds | None:
+        """Return the bounds of the results of an op; None as long as nothing is known to flow there."""
+        if op.name in MOVES:
+            moved = [self._of(v) for v in op.operands if v.type.is_float]
+            return reduce(_joined, [x for x in moved if x is not None]) if any(moved) else None
+        operands = [self._of(v) for v in op.operands]
+        return None if None in operands else _bounds_of_result(op, [x for x in operands if x is not None])
 
     def _of(self, value: Value) -> Bounds | None:
         """Return the bounds of a value; None if nothing is known to flow there."""
@@ -191,12 +198,9 @@ def _is_smooth(op: Op) -> bool:
 # --- bounds of results
 
 
-def _range_of(op: Op, of: list[Bounds]) -> Bounds:
+def _bounds_of_result(op: Op, of: list[Bounds]) -> Bounds:
     """Return the bounds of the result of an op, given those of its operands."""
     name = op.name
-    if name in MOVES:
-        floats = [r for v, r in zip(op.operands, of, strict=True) if v.type.is_float]
-        return reduce(_joined, floats) if floats else ANY
     if name in _ODD:
         return of[0].signed(1.0, *_ODD[name])
     found = _RULES.get(name)

@@ -183,6 +183,6 @@ def _meets_jumps(
 def _jumps(op: Op, moving: set[Value]) -> bool:
     if op.name in JUMPS:
         return not moving.isdisjoint(op.operands)
-    if all(r.type.is_float for r in op.results):
+    if op.name == "list_length" or all(r.type.is_float for r in op.results):
         return False
     return any(v in moving and v.type.is_float for v in op.operands)
