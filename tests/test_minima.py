@@ -102,6 +102,8 @@ TWO_SIDED: list[Function] = [
     lambda x: np.linalg.norm(np.array([np.sqrt(np.abs(x[0])), x[1], 0.0])) ** 4,
     lambda x: np.log(1.0 + x[1] ** 2) + np.sqrt(np.log(2.0 + x[0]) ** 2 + x[1] ** 4),
     lambda x: np.sqrt(np.maximum(x[0] - 3.0, 0.0)) + x[1],
+    lambda x: np.arctan2(np.sqrt(np.abs(x[0])) ** 3, 1.0 + x[1] ** 2),
+    lambda x: np.hypot(np.cbrt(x[0] ** 3), x[1]) ** 2,
 ]
 
 

@@ -192,7 +192,7 @@ MUTANTS = (
         "the root of the square of a root is taken for a kink",
         "graph/diff/minima.py",
         "if op.operands[0] in ended:",
-        "if not ended:",
+        "if not op.operands:",
     ),
     Mutant(
         "a cusp that a jump turns round is taken for a minimum",

@@ -12,7 +12,7 @@ x, and ends at 0.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from jitgrad.graph.builder import Builder
@@ -91,7 +91,7 @@ def minima_of(
     bounds = bounds_of(ops, edges, moving)
     at = {op: _borders(op, bounds) for op in ops if op.name in _ENDING and not moving.isdisjoint(op.operands)}
     infinite = reach(edges, [op.result for op, found in at.items() if op.name in _INFINITE and found])
-    swallowed = [r for op in ops if op.name in _SWALLOWING and not infinite.isdisjoint(op.operands) for r in op.results]
+    swallowed = [r for op in ops if _swallows(op, infinite) for r in op.results]
     finite = [(op.result, [order for _, order in found]) for op, found in at.items() if op.name not in _INFINITE]
     ended = reach(edges, [*swallowed, *(v for v, orders in finite if _PASSED in orders)])
     steep = reach(edges, [*swallowed, *(v for v, orders in finite if any(order < 1 for order in orders))])
@@ -104,7 +104,8 @@ def minima_of(
                 kind = kinks if order >= 1 and op.operands[0] not in steep else cusps
                 kind.setdefault(op, []).append(border)
     borders = kinks
-    if cusps and not _meets_jumps(ops, reach(edges, [op.result for op in cusps]), edges, moving, active):
+    steeper = reach(edges, [op.result for op in cusps]) & active
+    if cusps and not _meets_jumps(ops, steeper, reach(edges, _jumps(ops, bounds, moving))):
         borders = {op: kinks.get(op, []) + cusps.get(op, []) for op in (*kinks, *cusps)}
     whole = {op for op in roots if op in at and len(borders.get(op, ())) == len(at[op])}
     return Minima(borders, whole, whole - set(cusps))
@@ -160,12 +161,18 @@ def _border(x: Bounds, low: float, factor: float, name: float | None = None) -> 
     return [(at, _PASSED if x.low < low else factor if factor < 0 else x.low_order * factor)]
 
 
-def _meets_jumps(
-    ops: Sequence[Op], cusps: set[Value], edges: dict[Value, list[Value]], moving: set[Value], active: set[Value]
-) -> bool:
+def _swallows(op: Op, infinite: set[Value]) -> bool:
+    """Return whether an op may be finite where an operand is infinite."""
+    if op.name not in _SWALLOWING or infinite.isdisjoint(op.operands):
+        return False
+    if op.name == "divide":
+        return op.operands[1] in infinite
+    number = constant_of(op.operands[1]) if op.name == "power" else None
+    return number is None or number < 0
+
+
+def _meets_jumps(ops: Sequence[Op], cusps: set[Value], jumps: set[Value]) -> bool:
     """Return whether what comes of cusps may be multiplied by a jump, or chosen by one."""
-    jumps = reach(edges, [r for op in ops if not op.regions and _jumps(op, moving) for r in op.results])
-    cusps &= active
     if jumps.isdisjoint(cusps):
         return False
     for op in ops:
@@ -180,9 +187,12 @@ def _meets_jumps(
     return False
 
 
-def _jumps(op: Op, moving: set[Value]) -> bool:
-    if op.name in JUMPS:
-        return not moving.isdisjoint(op.operands)
-    if op.name == "list_length" or all(r.type.is_float for r in op.results):
-        return False
-    return any(v in moving and v.type.is_float for v in op.operands)
+def _jumps(ops: Sequence[Op], bounds: dict[Value, Bounds], moving: set[Value]) -> Iterator[Value]:
+    """Yield the results of ops that jump, or decide, as floats move."""
+    for op in ops:
+        if op.regions or moving.isdisjoint(op.operands) or op.name == "list_length":
+            continue
+        if op.name == "arctan2" and bounds.get(op.operands[1], ANY).low > 0:
+            continue
+        if op.name in JUMPS or not all(r.type.is_float for r in op.results):
+            yield from op.results
