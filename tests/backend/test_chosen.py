@@ -162,3 +162,57 @@ def test_no_store_that_the_caller_sees_is_lost_at_an_exception(f: Any, x: float,
         else:
             assert all(map(np.array_equal, jitgrad.jit(f)(ours, x, n), f(theirs, x, n)))
         np.testing.assert_array_equal(ours, theirs)
+
+
+def elements_in_a_loop(m: np.ndarray, x: float, n: int) -> float:
+    for i in range(n):
+        m[0, i] = m[1, i - 1] * x
+        if i > 1 and x > 0:
+            raise ValueError(n)
+    return m.sum()
+
+
+def rows_and_all_in_a_loop(m: np.ndarray, x: float, n: int) -> float:
+    v = m
+    for i in range(n):
+        m[:] = m + x
+        v[0, i] += 1.0
+        if m[0, i] > 0:
+            m[:, i] *= x
+    if x > 0:
+        raise ValueError(n)
+    return m.sum()
+
+
+def exchanged_in_a_loop(m: np.ndarray, x: float, n: int) -> float:
+    u = m.copy()
+    for i in range(n):
+        m[0, i] += 1.0
+        m, u = u, m
+    if x > 0:
+        raise ValueError(n)
+    return m.sum()
+
+
+LAYOUTS: dict[str, Callable[[], np.ndarray]] = {
+    "C": lambda: np.arange(0.5, 8.0).reshape(2, 4),
+    "F": lambda: np.asfortranarray(np.arange(0.5, 8.0).reshape(2, 4)),
+    "apart": lambda: np.arange(0.5, 32.0).reshape(4, 8)[::2, ::2],
+    "backwards": lambda: np.arange(0.5, 8.0).reshape(2, 4)[::-1],
+}
+
+
+@pytest.mark.parametrize("layout", list(LAYOUTS))
+@pytest.mark.parametrize("f", [elements_in_a_loop, rows_and_all_in_a_loop, exchanged_in_a_loop])
+def test_stores_of_loops_are_seen_at_an_exception_in_every_layout(f: Any, layout: str) -> None:
+    compiled = jitgrad.jit(f)
+    for x in (3.0, -3.0):
+        ours, theirs = LAYOUTS[layout](), LAYOUTS[layout]()
+        if x > 0:
+            with pytest.raises(ValueError, match="3"):
+                compiled(ours, x, 3)
+            with pytest.raises(ValueError, match="3"):
+                f(theirs, x, 3)
+        else:
+            np.testing.assert_allclose(compiled(ours, x, 3), f(theirs, x, 3))
+        np.testing.assert_array_equal(ours, theirs)

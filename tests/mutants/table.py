@@ -284,8 +284,8 @@ MUTANTS = (
     Mutant(
         "two carried arrays start in one buffer",
         "backend/bufferise.py",
-        "straight = buffer is not None and self._plain(buffer) and not buffer.atoms & used",
-        "straight = buffer is not None and self._plain(buffer)",
+        "straight = found is not None and not found.atoms & used",
+        "straight = found is not None",
     ),
     # --- checks, promotion, views
     Mutant(
