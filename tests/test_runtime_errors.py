@@ -512,10 +512,11 @@ def test_a_program_that_always_raises_raises_what_python_does() -> None:
         raise ValueError("b")
 
     for f in (either, both):
-        compiled = jitgrad.jit(f)
+        compiled, gradient = jitgrad.jit(f), jitgrad.grad(f)
         for x in (-1.0, 1.0):
             for flag in (True, False):
                 with pytest.raises((RuntimeError, ValueError)) as want:
                     f(x, flag)
-                with pytest.raises(type(want.value), match=str(want.value)):
-                    compiled(x, flag)
+                for call in (compiled, gradient):
+                    with pytest.raises(type(want.value), match=str(want.value)):
+                        call(x, flag)
