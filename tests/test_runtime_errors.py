@@ -498,3 +498,25 @@ def test_a_function_that_always_raises(transform: str) -> None:
         TRANSFORMS[transform](in_both_arms)(2.5)
     with pytest.raises(KeyError, match=r"-2\.5 is too small"):
         TRANSFORMS[transform](in_both_arms)(-2.5)
+
+
+def test_a_program_that_always_raises_raises_what_python_does() -> None:
+    def either(x, flag):
+        if x > 0 or flag:
+            raise RuntimeError("a")
+        raise ValueError("b")
+
+    def both(x, flag):
+        if x > 0 and flag:
+            raise RuntimeError("a")
+        raise ValueError("b")
+
+    for f in (either, both):
+        compiled, gradient = jitgrad.jit(f), jitgrad.grad(f)
+        for x in (-1.0, 1.0):
+            for flag in (True, False):
+                with pytest.raises((RuntimeError, ValueError)) as want:
+                    f(x, flag)
+                for call in (compiled, gradient):
+                    with pytest.raises(type(want.value), match=str(want.value)):
+                        call(x, flag)

@@ -25,9 +25,20 @@ from jitgrad.graph.types import ArrayType, ListType
 __all__ = ["bufferise"]
 
 
+class _Moved(Exception):
+    """A loop does not keep in place what it carries at a position, though it seemed so."""
+
+    def __init__(self, op: Op, position: int) -> None:
+        super().__init__()
+        self.place = op, position
+
+
 class _Bufferiser:
-    def __init__(self, schedule: Schedule, result_orders: Sequence[str], writes: dict[int, int]) -> None:
+    def __init__(
+        self, schedule: Schedule, result_orders: Sequence[str], writes: dict[int, int], moved: set[tuple[Op, int]]
+    ) -> None:
         self.schedule = schedule
+        self.moved = moved
         self.orders = result_orders
         self.writes = writes
         self.plan = Plan()
@@ -186,24 +197,36 @@ class _Bufferiser:
 
     def _plain(self, buffer: Buffer) -> bool:
         """Whether a buffer is in C order."""
-        return buffer.kind != "argument" or self.schedule.layout(self.schedule.graph.args[buffer.index]) is None
+        return buffer.index < 0 or self.schedule.layout(self.schedule.graph.args[buffer.index]) is None
+
+    def _stays(self, op: Op, position: int) -> bool:
+        """Whether a loop that the caller sees changes what it carries at a position in place, in whatever order."""
+        if op not in self.schedule.visible or (op, position) in self.moved:
+            return False
+        body = op.regions[-1]
+        return _chain_root(body.yields[position]) is body.args[position + (op.name == "for")]
 
     def _loop(self, op: Op, when: int) -> None:
         inits = op.operands[1:] if op.name == "for" else op.operands
         skip = 1 if op.name == "for" else 0
         body = op.regions[-1]
-        loop = LoopPlan([], set(), [])
+        loop = LoopPlan([None] * len(inits), set(), [None] * len(inits))
         self.plan.loops[op] = loop
         used: set[int] = set()
-        for k, v in enumerate(inits):
+        # An array that starts in several places: what the caller sees has its memory.
+        for k in sorted(range(len(inits)), key=lambda k: not self._stays(op, k)):
+            v = inits[k]
             if is_scalar(v):
-                loop.inits.append(None)
-                loop.carried.append(None)
                 continue
-            buffer = self.plan.place.get(v)
-            straight = buffer is not None and self._plain(buffer) and not buffer.atoms & used
-            if straight and self._can_take(v, when):
-                assert buffer is not None
+            found = self.plan.place.get(v)
+            straight = found is not None and not found.atoms & used
+            if (
+                straight
+                and found is not None
+                and (self._plain(found) or self._stays(op, k))
+                and self._can_take(v, when)
+            ):
+                buffer = found
                 self.taken.add(v)
             else:
                 buffer = self._fresh(v.type, when)
@@ -211,8 +234,9 @@ class _Bufferiser:
                 if v not in self.schedule.fused and not _is_empty(v):
                     self._note(f"{v.type} before a loop", op)
             used |= buffer.atoms
-            loop.inits.append(buffer)
-            loop.carried.append(Buffer("carried", frozenset({self._atom()}), buffer.slots))
+            loop.inits[k] = buffer
+            index = -1 if self._plain(buffer) else buffer.index
+            loop.carried[k] = Buffer("carried", frozenset({self._atom()}), buffer.slots, index=index)
         for region in op.regions:
             for k, carried in enumerate(loop.carried):
                 if carried is not None:
@@ -252,9 +276,12 @@ class _Bufferiser:
         for k, y in enumerate(body.yields):
             if loop.carried[k] is None:
                 continue
-            if self.plan.place.get(y) is loop.carried[k]:
+            carried = loop.carried[k]
+            if self.plan.place.get(y) is carried:
                 loop.source[k] = k
                 claimed.add(k)
+            elif carried is not None and not self._plain(carried):
+                raise _Moved(op, k)
             else:
                 waiting.append(k)
         fresh: list[int] = []
@@ -391,4 +418,9 @@ def bufferise(schedule: Schedule, result_orders: Sequence[str], writes: dict[int
     writes : dict of int to int
         Argument to the yield that must end up in its memory.
     """
-    return _Bufferiser(schedule, result_orders, writes).run()
+    moved: set[tuple[Op, int]] = set()
+    while True:
+        try:
+            return _Bufferiser(schedule, result_orders, writes, moved).run()
+        except _Moved as found:
+            moved.add(found.place)

@@ -62,6 +62,8 @@ class Buffer:
     slots : frozenset of Slot
         What must stay allocated while the buffer is in use.
     writable : bool
+    index : int
+        Of an argument, and of what a loop carries in the memory of one that is not in C order.
     order : {'C', 'F'}
         Of a slot that is a result.
     """

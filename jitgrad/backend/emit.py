@@ -149,7 +149,7 @@ class Emitter:
             assert node.access is not None and node.kind == "load", value
             return View(node.access.pointer, node.access.base, tuple(node.access.steps), node.dtype)
         buffer = self.plan.place[value]
-        layout = self.strides(self.schedule.graph.args[buffer.index]) if buffer.kind == "argument" else None
+        layout = self.strides(self.schedule.graph.args[buffer.index]) if buffer.index >= 0 else None
         shape = self.shape(value)
         if layout is not None and layout != "F":
             strides: tuple[Sym, ...] = tuple(self.size(s) for s in layout)

@@ -62,6 +62,8 @@ def cascade(text: FunctionText, element: str, width: int) -> str:
     if name in text.helpers:
         return name
     of = vector(element, width)
+    # From -0.0 on, which changes no sum: that of marked cotangents may be -0.0 itself.
+    nothing = "-0.0" if width == 1 else f"splat ({element} -0.0)"
     text.helpers[name] = f"""
 define internal fastcc void @{name}_push(ptr %stack, i64 %count, {of} %value) noinline nounwind {{
 entry:
@@ -89,7 +91,7 @@ entry:
 test:
   %level = phi i64 [ 0, %entry ], [ %up, %next ]
   %bits = phi i64 [ %count, %entry ], [ %rest, %next ]
-  %sum = phi {of} [ zeroinitializer, %entry ], [ %sofar, %next ]
+  %sum = phi {of} [ {nothing}, %entry ], [ %sofar, %next ]
   %none = icmp eq i64 %bits, 0
   br i1 %none, label %done, label %look
 look:

@@ -83,7 +83,8 @@ class Schedule:
         self.visible = visible
         self.written = written
         unusual = any(strides(a) is not None for a in graph.args)
-        self.views = Addressing(strides, {r for op in visible for r in op.results} if unusual else set())
+        seen = {v for op in visible for v in (*op.results, *(a for region in op.regions for a in region.args))}
+        self.views = Addressing(strides, seen if unusual else set())
         self.fused = self.views.fused
         self.captures = Captures(graph)
         self._known: Context | None = None

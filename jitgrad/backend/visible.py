@@ -33,11 +33,27 @@ def visible_stores(graph: Graph, writes: Sequence[tuple[int, int]]) -> set[Op]:
     for _, k in writes:
         versions |= _follow(graph.yields[k], found, taken)
     if taken:
+        for block in list(graph.blocks()):
+            _copy_own_elements(block, found)
         for op in found:
             if op.name == "if":
                 _part(op, versions)
         _Places(graph).save(taken)
     return found
+
+
+def _copy_own_elements(block: Block, found: set[Op]) -> None:
+    """Let no array be stored into itself: its elements would be moved while they are read."""
+    for op in [op for op in block.ops if op in found and op.name in CONSUMERS]:
+        base = op.operands[0]
+        if base not in op.operands[1:]:
+            continue
+        at = block.ops.index(op)
+        rest = block.ops[at:]
+        del block.ops[at:]
+        copy = copied(Builder(block, op.location), base)
+        block.ops += rest
+        op.operands[1:] = [copy if v is base else v for v in op.operands[1:]]
 
 
 def _part(branch: Op, versions: set[Value]) -> None:

@@ -220,7 +220,7 @@ class _Trace:
         except DeadEnd:
             return StaticResult(None)
         except Exception as exception:
-            acts = any(op.primitive.effects for op in self.graph.ops) or any(
+            acts = any(op.primitive.effects for op in self.graph.walk()) or any(
                 ctx.heap.get(c, v) is not v for c, v in ctx.visible.items()
             )
             if not is_of_the_program(exception) or not acts or self.transform.kind != "jit":

@@ -132,7 +132,7 @@ class _Traced:
         except Exception as exception:
             # Every path raises: the checks that do so are all that the call does.
             if not isinstance(exception, DeadEnd):
-                if not is_of_the_program(exception) or not any(op.primitive.effects for op in self.block.ops):
+                if not is_of_the_program(exception) or not any(op.primitive.effects for op in self.block.walk()):
                     raise
                 with ctx.scope(self.block):
                     ctx.fail_with(exception)  # type: ignore[attr-defined]

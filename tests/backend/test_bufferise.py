@@ -175,12 +175,20 @@ def test_result_that_is_also_changed() -> None:
     check(build(make, ROW), draw(20))
 
 
-def test_same_array_carried_twice() -> None:
+@pytest.mark.parametrize("computed", [False, True])
+def test_same_array_carried_twice(computed: bool) -> None:
+    """Its memory may be taken only once, also if it is nobody else's."""
+
     def make(g: Builder, a: Value, n: Value) -> list[Value]:
+        a, b = (store(g, g.exp(a), 1.0, [Pick(0)]) if computed else a for _ in range(2))
+
         def body(i: Value, u: Value, v: Value) -> list[Value]:
             return [store(g, u, 1.0, [Pick(i)]), u]
 
-        return loop(g, n, [a, a], body)
+        def apart(i: Value, u: Value, v: Value) -> list[Value]:
+            return [store(g, u, 1.0, [Pick(i)]), store(g, v, 2.0, [Pick(i)])]
+
+        return [*loop(g, n, [a, a], body), *loop(g, n, [b, b], apart)]
 
     for n in (0, 1, 5):
         check(build(make, ROW, INT64), draw(20), n)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -111,3 +112,107 @@ def test_stores_through_what_may_be_a_view_are_seen_at_an_exception(c: float, n:
         for got, want in zip(jitgrad.jit(through_a_view)(ours, c, n), through_a_view(theirs, c, n), strict=True):
             np.testing.assert_array_equal(got, want)
     np.testing.assert_array_equal(ours, theirs)
+
+
+def taken_apart(m: np.ndarray, x: float, n: int) -> tuple[np.ndarray, ...]:
+    """The array is small, and a loop beside the store makes its elements numbers."""
+    a, w, k = m[0], np.ones(4), 0
+    v = a[::-1]
+    if x > 5.0:
+        while True:
+            k += 1
+            if k > n:
+                break
+            w[2] *= v[-1]
+    elif x > 3.0:
+        v = v * 3.0
+    else:
+        a += v
+    if n > 2:
+        raise ValueError(n)
+    return v.copy(), w
+
+
+def taken_apart_alone(m: np.ndarray, x: float, n: int) -> tuple[np.ndarray, ...]:
+    return taken_apart(m[:1].reshape(1, 4), x, n)
+
+
+def into_itself(m: np.ndarray, x: float, n: int) -> np.ndarray:
+    m[:, ::-1] = m
+    m.reshape(-1)[3:6] -= x
+    m[:] = m
+    m[0, 1] = x
+    if n > 2:
+        raise ValueError(n)
+    m[0, 0] -= x
+    return m.copy()
+
+
+@pytest.mark.parametrize("f", [taken_apart_alone, into_itself])
+@pytest.mark.parametrize("x", [2.0, 4.0, 7.0])
+@pytest.mark.parametrize("rows", [1, 2])
+def test_no_store_that_the_caller_sees_is_lost_at_an_exception(f: Any, x: float, rows: int) -> None:
+    for n in (1, 3):
+        ours, theirs = np.arange(0.5, 4.0 * rows).reshape(rows, 4), np.arange(0.5, 4.0 * rows).reshape(rows, 4)
+        if n > 2:
+            with pytest.raises(ValueError, match="3"):
+                jitgrad.jit(f)(ours, x, n)
+            with pytest.raises(ValueError, match="3"):
+                f(theirs, x, n)
+        else:
+            assert all(map(np.array_equal, jitgrad.jit(f)(ours, x, n), f(theirs, x, n)))
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def elements_in_a_loop(m: np.ndarray, x: float, n: int) -> float:
+    for i in range(n):
+        m[0, i] = m[1, i - 1] * x
+        if i > 1 and x > 0:
+            raise ValueError(n)
+    return m.sum()
+
+
+def rows_and_all_in_a_loop(m: np.ndarray, x: float, n: int) -> float:
+    v = m
+    for i in range(n):
+        m[:] = m + x
+        v[0, i] += 1.0
+        if m[0, i] > 0:
+            m[:, i] *= x
+    if x > 0:
+        raise ValueError(n)
+    return m.sum()
+
+
+def exchanged_in_a_loop(m: np.ndarray, x: float, n: int) -> float:
+    u = m.copy()
+    for i in range(n):
+        m[0, i] += 1.0
+        m, u = u, m
+    if x > 0:
+        raise ValueError(n)
+    return m.sum()
+
+
+LAYOUTS: dict[str, Callable[[], np.ndarray]] = {
+    "C": lambda: np.arange(0.5, 8.0).reshape(2, 4),
+    "F": lambda: np.asfortranarray(np.arange(0.5, 8.0).reshape(2, 4)),
+    "apart": lambda: np.arange(0.5, 32.0).reshape(4, 8)[::2, ::2],
+    "backwards": lambda: np.arange(0.5, 8.0).reshape(2, 4)[::-1],
+}
+
+
+@pytest.mark.parametrize("layout", list(LAYOUTS))
+@pytest.mark.parametrize("f", [elements_in_a_loop, rows_and_all_in_a_loop, exchanged_in_a_loop])
+def test_stores_of_loops_are_seen_at_an_exception_in_every_layout(f: Any, layout: str) -> None:
+    compiled = jitgrad.jit(f)
+    for x in (3.0, -3.0):
+        ours, theirs = LAYOUTS[layout](), LAYOUTS[layout]()
+        if x > 0:
+            with pytest.raises(ValueError, match="3"):
+                compiled(ours, x, 3)
+            with pytest.raises(ValueError, match="3"):
+                f(theirs, x, 3)
+        else:
+            np.testing.assert_allclose(compiled(ours, x, 3), f(theirs, x, 3))
+        np.testing.assert_array_equal(ours, theirs)

@@ -30,6 +30,20 @@ def row(dtype: Any, n: int) -> ArrayType:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("shape", "axes"),
+    [((3,), (0,)), ((700,), (0,)), ((9000,), (0,)), ((40, 5), (0,)), ((5, 3000), (1,)), ((70, 90), (0, 1))],
+)
+def test_a_sum_of_marked_cotangents_says_whether_any_was_used(shape: Any, axes: Any, dtype: str) -> None:
+    """It is -0.0 where all of them are, also if it is added up from partial sums."""
+    native = Native(build(lambda g, x: g.reduce_marked(x, axes=axes), ArrayType(np.dtype(dtype), shape)), ["C"])
+    x = np.full(shape, -0.0, dtype)
+    assert np.signbit(native(x)[0]).all()
+    x[..., 0] = 0.0
+    assert np.array_equal(np.signbit(native(x)[0]), np.signbit(x).all(axis=axes))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("target", ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"])
 def test_floats_out_of_range_become_some_integer(dtype: str, target: str) -> None:
     limit = np.iinfo(target)

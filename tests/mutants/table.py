@@ -190,9 +190,21 @@ MUTANTS = (
     ),
     Mutant(
         "the root of the square of a root is taken for a kink",
-        "graph/diff/kinks.py",
-        "return squared is not None and not _may_be_steep(squared)",
-        "return squared is not None",
+        "graph/diff/minima.py",
+        "if op.operands[0] in ended:",
+        "if not op.operands:",
+    ),
+    Mutant(
+        "a cusp that a jump turns round is taken for a minimum",
+        "graph/diff/minima.py",
+        "if cusps and not _meets_jumps(",
+        "if cusps or not _meets_jumps(",
+    ),
+    Mutant(
+        "the bounds on one way are taken for those on all",
+        "graph/diff/bounds.py",
+        "low, high = min(x.low, y.low), max(x.high, y.high)",
+        "low, high = max(x.low, y.low), max(x.high, y.high)",
     ),
     Mutant(
         "the root of a square is taken for what was squared",
@@ -272,8 +284,8 @@ MUTANTS = (
     Mutant(
         "two carried arrays start in one buffer",
         "backend/bufferise.py",
-        "straight = buffer is not None and self._plain(buffer) and not buffer.atoms & used",
-        "straight = buffer is not None and self._plain(buffer)",
+        "straight = found is not None and not found.atoms & used",
+        "straight = found is not None",
     ),
     # --- checks, promotion, views
     Mutant(

@@ -19,18 +19,14 @@ from dataclasses import dataclass, field
 from jitgrad.graph.builder import Builder
 from jitgrad.graph.diff.activity import edges_within, reach
 from jitgrad.graph.diff.cancellation import constant_of
-from jitgrad.graph.diff.kinks import is_norm, kinked_partials
+from jitgrad.graph.diff.kinks import is_norm
+from jitgrad.graph.diff.minima import JUMPS, NO_MINIMA, Minima, is_inside, minima_of
 from jitgrad.graph.diff.signs import is_tame
 from jitgrad.graph.ir import Block, Op, Value
 from jitgrad.graph.ops.shape import broadcast_to, reshape_to, unbroadcast
 from jitgrad.graph.primitive import Linear, Masked, NoGradient, Partial, Partials
 
 __all__ = ["NO_FACTORS", "Factors", "factors_of", "matters", "may_be_steep_where_finite", "partials_of"]
-
-# Float functions of floats that jump, some in the slope that they declare.
-_JUMPS = frozenset(
-    {"arctan2", "ceil", "copysign", "floor", "floor_divide", "fmod", "remainder", "rint", "sign", "trunc"}
-)
 
 # Ops that are 0 where an operand is, and by which of the others they are linear (divide: whose slope is 0 there too).
 _PRODUCTS: dict[str, dict[int, int]] = {"divide": {1: 0}, "matmul": {0: 1, 1: 0}, "multiply": {0: 1, 1: 0}}
@@ -48,11 +44,17 @@ class Factors:
         Active ops whose slope may be infinite where they are finite.
     affine : set of Value
         Values that are affine functions of the inputs: their tangent is 0 only where they do not move at all.
+    minima : Minima
+        Ops whose slope would be infinite where they are at a minimum.
+    bare : set of Op
+        Lengths of what is infinitely steep: the square of the length of sqrt(x) is x, and has no kink.
     """
 
     unused: dict[Op, dict[int, int]] = field(default_factory=dict)
     roots: set[Op] = field(default_factory=set)
     affine: set[Value] = field(default_factory=set)
+    minima: Minima = NO_MINIMA
+    bare: set[Op] = field(default_factory=set)
 
 
 NO_FACTORS = Factors()
@@ -86,13 +88,16 @@ def factors_of(
     after, before = edges_within(block)
     edges = _dependences(block)
     moving = reach(edges, inputs)
-    roots, steep = _without_norms(candidates, after, moving)
+    minima = minima_of(ops, candidates, edges, moving, active)
+    roots, steep = _without_norms([op for op in candidates if op not in minima.whole], after, moving)
     if not roots:
-        return NO_FACTORS
-    rapid = [op for op in ops if not op.regions and not moving.isdisjoint(op.operands) and _is_rapid(op, moving)]
-    _, rough = _without_norms(rapid, edges, None)
+        return Factors(minima=minima)
+    moved = (op for op in ops if not (op.regions or moving.isdisjoint(op.operands) or op in minima.gentle))
+    rapid = [op for op in moved if _is_rapid(op, moving)]
+    rough = reach(edges, [r for op in rapid for r in op.results])
     bends = [r for op in ops if not op.regions and _bends(op, moving) for r in op.results]
-    found = Factors(roots=roots, affine=moving - reach(edges, bends))
+    bare = {op for op in ops if op.name == "hypot" and not steep.isdisjoint(op.operands)}
+    found = Factors(roots=roots, affine=moving - reach(edges, bends), minima=minima, bare=bare)
     met = steep if joint else steep | reach(before, [v for op in roots for v in op.operands])
     sources = _Sources(edges, inputs, joint)
     for op in ops:
@@ -135,11 +140,9 @@ class _Sources:
         return of
 
 
-def _without_norms(
-    ops: list[Op], edges: dict[Value, list[Value]], moving: set[Value] | None
-) -> tuple[set[Op], set[Value]]:
+def _without_norms(ops: list[Op], edges: dict[Value, list[Value]], moving: set[Value]) -> tuple[set[Op], set[Value]]:
     """Return those of some ops that are no norms, norms of what they reach included, and all that they reach."""
-    found = {op for op in ops if not is_norm(op, set(), moving)}
+    found = {op for op in ops if not is_norm(op, moving)}
     while True:
         reached = reach(edges, [r for op in found for r in op.results])
         more = {op for op in ops if op not in found and op.operands[0] in reached}
@@ -159,7 +162,7 @@ def may_be_steep_where_finite(op: Op) -> bool:
 def _is_rapid(op: Op, moving: set[Value]) -> bool:
     """Return whether an op of moving operands may move faster than they do."""
     derivative, name = op.primitive.derivative, op.primitive.name
-    if name in _JUMPS or isinstance(derivative, NoGradient):
+    if name in JUMPS or isinstance(derivative, NoGradient):
         return True
     if any(not r.type.is_float for r in op.results):
         return any(v in moving and v.type.is_float for v in op.operands)
@@ -267,9 +270,7 @@ def _of_matmul(g: Builder, used: Value, other: Value, i: int) -> Value:
     return made
 
 
-def partials_of(
-    g: Builder, derivative: Partials, op: Op, made: Op, steep: set[Value], factors: Factors
-) -> list[Value | Masked | Partial]:
+def partials_of(g: Builder, derivative: Partials, op: Op, made: Op, factors: Factors) -> list[Value | Masked | Partial]:
     """Return the partials of an op.
 
     Parameters
@@ -280,15 +281,20 @@ def partials_of(
         Of the primal.
     made : Op
         The same op as it is called where the code goes.
-    steep : set of Value
-        Values of the primal whose slope may be infinite (`steep.py`).
     factors : Factors
         Of the primal.
     """
-    partials = kinked_partials(g, derivative, op, made, steep)
-    if op not in factors.unused:
-        return partials
-    for i, j in factors.unused[op].items():
+    partials = list(derivative.rule(g, made.result, *made.operands))
+    if op in factors.bare:
+        partials = [p.partial if isinstance(p, Masked) else p for p in partials]
+    borders = factors.minima.borders.get(op)
+    if borders:
+        inside, slope = is_inside(g, made, borders), partials[0]
+        if isinstance(slope, Masked):
+            partials[0] = Masked(g.logical_and(inside, slope.mask), slope.partial)
+        else:
+            partials[0] = Masked(inside, slope)
+    for i, j in factors.unused.get(op, {}).items():
         partial = partials[i]
         assert isinstance(partial, Value)
         partials[i] = Masked(matters(g, op, made, i, j), partial)

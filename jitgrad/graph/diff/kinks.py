@@ -1,9 +1,8 @@
-"""Kinks made of smooth functions: the root of a sum of squares.
+"""Norms whose operand may be infinitely steep, and roots of sums of squares that have terms which do not move.
 
-In: an op of the primal. Out: its partials, or for `norm2` its cotangent or tangent; they are masked where it is the
-root of what cannot be negative and whose slope is 0 where it is 0. At 0 the root then has a minimum with a kink, and
-the derivative is 0 as that of a norm, not 0 * infinity. What is squared must have a finite slope: the root of
-sqrt(x)**4 is x, and the square of the norm of sqrt(x) is the sum of x.
+In: an op of the primal. Out: whether it is such a one, and for `norm2` its cotangent or tangent. A norm has a kink
+where it is 0, and the derivative 0; but the square of the norm of sqrt(x) is the sum of x. What else is flat at a kink
+is proved in `minima.py`.
 """
 
 from __future__ import annotations
@@ -13,9 +12,9 @@ from jitgrad.graph.diff.cancellation import constant_of, divided, same, scale
 from jitgrad.graph.ir import Op, Value
 from jitgrad.graph.ops.reduce import expand
 from jitgrad.graph.ops.shape import broadcast_to
-from jitgrad.graph.primitive import Cot, Masked, Partial, Partials
+from jitgrad.graph.primitive import Cot, Partials
 
-__all__ = ["is_norm", "is_steep_norm", "jvp_norm", "kinked_partials", "vjp_norm"]
+__all__ = ["is_norm", "is_steep_norm", "jvp_norm", "vjp_norm"]
 
 # Ops that move or sum elements.
 _SUMS = frozenset({"broadcast", "gather", "load", "reduce_sum", "reshape", "transpose"})
@@ -25,46 +24,23 @@ _SUMS = frozenset({"broadcast", "gather", "load", "reduce_sum", "reshape", "tran
 _MOST = 200
 
 
-def kinked_partials(
-    g: Builder, derivative: Partials, op: Op, made: Op, steep: set[Value]
-) -> list[Value | Masked | Partial]:
-    """Return the partials of an op.
+def is_norm(op: Op, moving: set[Value]) -> bool:
+    """Return whether an op is the root of a sum of squares of what has a finite slope, and of terms that do not move.
 
-    Parameters
-    ----------
-    g : Builder
-    derivative : Partials
-    op : Op
-        Of the primal.
-    made : Op
-        The same op as it is called where the code goes.
-    steep : set of Value
-        Values of the primal whose slope may be infinite (`steep.py`).
-    """
-    partials = list(derivative.rule(g, made.result, *made.operands))
-    slope = partials[0]
-    if isinstance(slope, Value) and is_norm(op, steep):
-        partials[0] = Masked(g.not_equal(made.result, 0.0), slope)
-    return partials
-
-
-def is_norm(op: Op, steep: set[Value], moving: set[Value] | None = None) -> bool:
-    """Return whether an op is the root of a sum of squares of what has a finite slope.
-
-    With `moving` the sum may have terms that do not move: the root is then infinitely steep only at chosen points.
+    It is infinitely steep only at chosen points.
     """
     name = op.primitive.name
     if name != "sqrt" and not (name == "power" and constant_of(op.operands[1]) == 0.5):
         return False
-    squared = None if op.operands[0] in steep else _squared(op.operands[0], moving)
-    return squared is not None and not _may_be_steep(squared)
+    squared = _squared(op.operands[0], moving)
+    return squared is not None and not _may_be_steep(squared, set())
 
 
-def is_steep_norm(op: Op, steep: set[Value]) -> bool:
+def is_steep_norm(op: Op, steep: set[Value], flat: set[Op]) -> bool:
     """Return whether an op is the norm of what may have an infinite slope."""
     if op.primitive.name != "norm2":
         return False
-    return op.operands[0] in steep or _may_be_steep([op.operands[0]])
+    return op.operands[0] in steep or _may_be_steep([op.operands[0]], flat)
 
 
 def vjp_norm(g: Builder, op: Op, cot: Cot) -> Cot:
@@ -93,7 +69,7 @@ def jvp_norm(g: Builder, op: Op, t: Value) -> Value:
     return made
 
 
-def _may_be_steep(values: list[Value]) -> bool:
+def _may_be_steep(values: list[Value], flat: set[Op]) -> bool:
     """Return whether a slope that may be infinite is found among the ops of this block that make values."""
     seen: set[Value] = set()
     while values:
@@ -105,20 +81,25 @@ def _may_be_steep(values: list[Value]) -> bool:
             return True
         seen.add(value)
         derivative = op.primitive.derivative
-        if isinstance(derivative, Partials) and derivative.steep is not None and derivative.steep(op):
+        if (
+            isinstance(derivative, Partials)
+            and derivative.steep is not None
+            and derivative.steep(op)
+            and op not in flat
+        ):
             return True
         values.extend(op.operands)
     return False
 
 
-def _squared(value: Value, moving: set[Value] | None = None) -> list[Value] | None:
+def _squared(value: Value, moving: set[Value]) -> list[Value] | None:
     """Return what is squared in a sum of squares, with positive numbers as factors; None for anything else."""
     pending, squared = [value], list[Value]()
     for _ in range(32):
         if not pending:
             return squared
         term = pending.pop()
-        if moving is not None and term not in moving:
+        if term not in moving:
             continue
         op = term.op
         if op is None:

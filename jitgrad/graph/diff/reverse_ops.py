@@ -181,7 +181,7 @@ class ReverseOps:
         assert cot is not None
 
         def rule(g: Builder, o: Op) -> list[Any]:
-            partials = partials_of(g, derivative, op, o, self.steep, self.factors)
+            partials = partials_of(g, derivative, op, o, self.factors)
             return [p if w else None for p, w in zip(partials, wanted, strict=True)]
 
         g = self.g
@@ -287,7 +287,7 @@ class ReverseOps:
             given.append(cot)
 
         def rule(g: Builder, o: Op) -> list[Any]:
-            if given[0] is not None and is_steep_norm(op, self.steep):
+            if given[0] is not None and is_steep_norm(op, self.steep, self.factors.minima.whole):
                 return [vjp_norm(g, o, given[0])]
             return [made if i in wanted else None for i, made in enumerate(derivative.vjp(g, o, given, wanted))]
 

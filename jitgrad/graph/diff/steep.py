@@ -53,7 +53,11 @@ def slopes_of(block: Block, inputs: Sequence[Value], active: set[Value], *, join
         derivative = op.primitive.derivative
         if isinstance(derivative, Partials):
             if op in factors.roots or (
-                derivative.steep is not None and op.result in active and derivative.steep(op) and not is_tame(op)
+                derivative.steep is not None
+                and op.result in active
+                and derivative.steep(op)
+                and not is_tame(op)
+                and op not in factors.minima.whole
             ):
                 roots.append(op.result)
         elif op.regions:

@@ -31,6 +31,9 @@ __all__ = ["tangent"]
 # How many ops behind a root are asked whether they move.
 _DEPTH = 6
 
+# Ops that choose among their last two operands.
+_CHOICES = frozenset({"fmax", "fmin", "maximum", "minimum", "select"})
+
 
 def tangent(block: Block, wrt: Sequence[int], *, name: str = "tangent") -> Graph:
     """Return the graph that computes a block's yields and their derivative in a direction.
@@ -130,7 +133,7 @@ class _Tangent:
         if isinstance(derivative, Linear):
             return [self.linear(source, op, tangents, derivative)]
         if isinstance(derivative, Rules):
-            if is_steep_norm(source, self.steep) and tangents[0] is not None:
+            if is_steep_norm(source, self.steep, self.factors.minima.whole) and tangents[0] is not None:
                 return [jvp_norm(g, op, tangents[0])]
             return derivative.jvp(g, op, tangents)
         why = derivative.why if isinstance(derivative, NoGradient) else "it declares none"
@@ -160,7 +163,7 @@ class _Tangent:
 
     def _partials_of(self, source: Op, op: Op, derivative: Partials) -> list[Value | Masked | Partial]:
         g = self.g
-        partials = partials_of(g, derivative, source, op, self.steep, self.factors)
+        partials = partials_of(g, derivative, source, op, self.factors)
         moves = self._moves_at(source.operands[0], _DEPTH) if source in self.factors.roots else None
         if moves is not None:
             # What does not move has a tangent of 0, whatever the slope.
@@ -178,6 +181,8 @@ class _Tangent:
             return self.g.constant(False) if t is None else self.g.not_equal(t, 0.0)
         if op is None or not depth or not op.primitive.is_elementwise:
             return None
+        if op.name in _CHOICES:
+            return self._chosen_moves(op, depth - 1)
         made = None
         for v in op.operands:
             if v not in self.tangents:
@@ -186,6 +191,23 @@ class _Tangent:
             if moves is None:
                 return None
             made = moves if made is None else self.g.logical_or(made, moves)
+        return made
+
+    def _chosen_moves(self, op: Op, depth: int) -> Value | None:
+        """Return where what is chosen among two moves; where both are equal, whether one of them does."""
+        g, (x, y) = self.g, op.operands[-2:]
+        first, second = self._moves_at(x, depth), self._moves_at(y, depth)
+        if first is None or second is None:
+            return None
+        a, b, c = (self.map.get(v, v) for v in (x, y, op.operands[0]))
+        if op.name == "select":
+            chosen = c, g.logical_not(c)
+        else:
+            larger = op.name in ("fmax", "maximum")
+            chosen = (
+                (g.greater_equal(a, b), g.greater_equal(b, a)) if larger else (g.less_equal(a, b), g.less_equal(b, a))
+            )
+        made: Value = g.logical_or(g.logical_and(chosen[0], first), g.logical_and(chosen[1], second))
         return made
 
     def linear(self, source: Op, op: Op, tangents: list[Value | None], derivative: Linear) -> Value | None:

@@ -6,7 +6,8 @@ mode. The principles behind the rows:
 
 1. An operand that is not chosen contributes an exact zero, whatever its own derivative is.
 2. Where several operands are chosen equally, they share equally.
-3. At a minimum with a kink (abs, norms, deviations) the derivative is 0, the smallest subgradient.
+3. At a minimum with a kink or cusp (abs, norms, deviations, their roots) the derivative is 0, the smallest
+   subgradient.
 4. Where the true derivative is infinite it is infinite: a finite number would be an invention.
 5. A NaN that is handed on gets no derivative.
 
@@ -69,6 +70,7 @@ _EXPRESSIONS: dict[str, Callable[..., Any]] = {
     "sort": lambda g, x: g.sort(x, axis=0),
     "std": _std,
     "where(x > 0, sqrt(x), 0)": lambda g, x: g.select(g.greater(x, 0.0), g.sqrt(x), g.constant(0.0, x.array.dtype)),
+    "sqrt(absolute(x))": lambda g, x: g.sqrt(g.absolute(x)),
     "maximum(sqrt(x), y)": lambda g, x, y: g.maximum(g.sqrt(x), y),
     "sqrt(x) ** y": lambda g, x, y: g.power(g.sqrt(x), y),
 }
@@ -90,6 +92,7 @@ _LAST_ZERO = "the product of the other factors, also where a factor is 0"
 CONVENTIONS: list[Convention] = [
     # kinks
     Convention("absolute", (0.0,), (0.0,), (1.0,), _KINK),
+    Convention("sqrt(absolute(x))", (0.0,), (0.0,), (INF,), "the cusp of a minimum: the smallest subgradient"),
     Convention("sign", (0.0,), (0.0,), (0.0,), _FLAT),
     Convention("copysign", (0.0, -1.0), (0.0, 0.0), (-1.0, 0.0), "as absolute"),
     Convention("copysign", (2.0, -0.0), (-1.0, 0.0), (-1.0, 0.0), "the sign bit decides, also of -0.0"),

@@ -89,6 +89,7 @@ class _Candidates:
                     linked += [[r, *(b.args[k + skip] for b in op.regions)] for k, r in enumerate(op.results)]
         if self.deep or not bodies:
             self.values = set()
+        self._seen = self._callers()
         self._close(linked)
         self._keep_loops(linked, {b for body in bodies for b in blocks_within(body)})
 
@@ -117,6 +118,28 @@ class _Candidates:
                 self.values.discard(w)
                 pending += self._around(w)
 
+    def _callers(self) -> set[Value]:
+        """Return the versions of the caller's arrays from the stores on that the caller sees.
+
+        Were one of them read element by element, nothing would need the stores.
+        """
+        found: set[Value] = set()
+        pending = [v for v in self.uses if v.op is not None and v.op.attrs.get("visible")]
+        while pending:
+            v = pending.pop()
+            if v in found:
+                continue
+            found.add(v)
+            for op, k in self.uses.get(v, ()):
+                if op.regions:
+                    position = -1 - k if k < 0 else k - (op.name == "for")
+                    pending += [r for r in op.results[position : position + 1] if position >= 0]
+                    if op.name != "if" and position >= 0:
+                        pending += [b.args[position + (op.name == "for")] for b in op.regions]
+                elif op.name in ("store", "addto") and k == 0:
+                    pending.append(op.result)
+        return found
+
     def _around(self, v: Value) -> list[Value]:
         near = list(v.op.operands) if v.op is not None else []
         for op, _ in self.uses.get(v, ()):
@@ -127,7 +150,7 @@ class _Candidates:
 
     def _fits(self, v: Value) -> bool:
         op = v.op
-        if op is not None and not op.regions and not self._makes(op):
+        if v in self._seen or (op is not None and not op.regions and not self._makes(op)):
             return False
         return all(self._takes(user, k) for user, k in self.uses.get(v, ()))
 

@@ -110,7 +110,7 @@ def _store(r: Context, op: Op) -> Value | None:
     index = known(r, given)
     visible = {"visible": True} if op.attrs.get("visible") else {}
     if op.name == "store":
-        if v.type == a.type and _is_whole(index, a) and not visible:
+        if v.type == a.type and _is_whole(index, a) and (v is a or not visible):
             return v
         part = made_by(v, "load")
         if part is not None and part.operands[0] is a and same(known(r, index_of(part)), index):
