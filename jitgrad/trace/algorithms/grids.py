@@ -15,7 +15,7 @@ def parts(key: Any) -> Any:
     made = []
     for part in key if isinstance(key, tuple) else (key,):
         if not isinstance(part, slice):
-            made.append(part)
+            made.append(np.asarray(part) if np.ndim(part) else part)
         elif isinstance(part.step, complex):
             made.append(np.linspace(0 if part.start is None else part.start, part.stop, int(abs(part.step))))
         else:
@@ -36,7 +36,8 @@ def ogrid(key: Any) -> Any:
     if not isinstance(key, tuple):
         return found[0]
     n = len(found)
-    return tuple([found[k].reshape((1,) * k + (-1,) + (1,) * (n - k - 1)) for k in range(n)])
+    dtype = np.result_type(*found)
+    return tuple([found[k].astype(dtype).reshape((1,) * k + (-1,) + (1,) * (n - k - 1)) for k in range(n)])
 
 
 # --- slopes along the first axis

@@ -54,6 +54,8 @@ class Deque:
 
     def rotate(self, n: int = 1, /) -> None:
         """Move items from the end to the beginning."""
+        if not self._items:
+            return
         for _ in range(n):
             self._items.insert(0, self._items.pop())
         for _ in range(-n):
