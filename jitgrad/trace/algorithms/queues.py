@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, MutableSequence
 from typing import Any
 
 __all__ = ["Deque"]
@@ -86,3 +86,7 @@ class Deque:
 
     def __contains__(self, x: Any) -> bool:
         return x in self._items
+
+
+# As Python's own: so that sequence patterns take it, and `isinstance` says so.
+MutableSequence.register(Deque)
