@@ -90,6 +90,7 @@ SMOOTH: list[Row] = [
     (lambda x: np.intersect1d(x, x[2:5]), (V,)),
     (lambda x: np.add.reduceat(x, [0, 2], axis=-1), (M,)),
     (lambda x: np.apply_along_axis(lambda r: np.outer(r, r[:2]), -2, x), (M,)),
+    (lambda x: np.geomspace(x, 8.0, 4), (P,)),
     (lambda x: np.nanstd(x), (V,)),
     (lambda x: np.nanvar(np.where(x > 1.0, np.nan, x), axis=1, ddof=1, keepdims=True), (M,)),
 ]
@@ -158,6 +159,11 @@ VALUES: list[Row] = [
     (lambda x: np.ix_(x), (M,)),
     (lambda x: np.nanstd(x, ddof=0), (NANS,)),
     (lambda x: np.corrcoef(x), (V,)),
+    (lambda x: (np.linspace(x, 1.0, 3), np.linspace(x[0], x[1], 4), np.linspace(I, x, 2), np.logspace(x, 1, 3)), (F,)),
+    (lambda x: (np.quantile(x, [0.25, 0.5]), np.quantile(x, 0.25), np.percentile(x, np.float64(50.0))), (F,)),
+    (lambda i: np.modf(i), (I,)),
+    (lambda x: (np.geomspace(x, 8.0, 4), np.geomspace(-1, -8, 4, False), np.geomspace(1, x[0], 1)), (F + 3,)),
+    (lambda x: np.geomspace(x, 0.0, 4), (V,)),
     (lambda x, w: np.digitize(x, w.reshape(2, 3)), (V, W)),
     (lambda b: (np.bincount(b), np.histogram(b, 3)), (V > 0,)),
     (lambda i: np.bincount(i, M), (I,)),
@@ -194,6 +200,8 @@ def test_derivatives(function: Callable[..., Any], args: tuple[Any, ...]) -> Non
 
 REFUSED: list[tuple[Callable[..., Any], tuple[Any, ...], str]] = [
     (lambda x: np.polyfit(x, x, 2, None, True), (V,), "np.polyfit with full"),
+    (lambda x: np.cov(x, fweights=[1, 2, 1, 3]), (M,), "cov with fweights"),
+    (lambda x: np.ediff1d(x, 0.0, 1.0), (V,), "ediff1d with to_end"),
     (lambda x: np.nanvar(x, 0, np.float32), (M,), "np.nanvar with dtype"),
     (lambda i: np.unravel_index(i, (2, 3), "F"), (I,), "np.unravel_index with order"),
     (lambda x: np.unique(x, axis=0), (M,), "np.unique with axis"),
