@@ -6,6 +6,7 @@ reshape shares memory where NumPy's does, or a store through it is refused.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -103,6 +104,12 @@ def test_planes(make: Any, f: Any) -> None:
     check_layout(make, f)
 
 
+@functools.cache
+def gradient_in_c_order(f: Any) -> Any:
+    """Return the gradient that others are compared with; one for all layouts."""
+    return jitgrad.grad(scalar(f))
+
+
 def check_layout(make: Any, f: Any) -> None:
     g, h = jitgrad.jit(f), jitgrad.grad(scalar(f))
     for n in (3, 4, 5, 17):
@@ -116,7 +123,7 @@ def check_layout(make: Any, f: Any) -> None:
         assert found.dtype == again.dtype
         same(again, make(np.random.default_rng(n), n), 0, "left alone")
         if n == 17:
-            same(found, jitgrad.grad(scalar(f))(np.array(again, order="C")), 100 * tolerance)
+            same(found, gradient_in_c_order(f)(np.array(again, order="C")), 100 * tolerance)
     assert g.stats()["compiled"] <= 3
     assert h.stats()["compiled"] <= 3
 

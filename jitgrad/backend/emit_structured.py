@@ -14,6 +14,7 @@ import numpy as np
 from jitgrad.backend.emit import Emitter, lowers
 from jitgrad.backend.emit_scalar import Handle
 from jitgrad.backend.loops import Coord, Expressions, Output, View
+from jitgrad.backend.sorting import sorter
 from jitgrad.backend.structure import is_scalar
 from jitgrad.backend.text import Sym, element_type, literal, register_type
 from jitgrad.graph.ir import Op
@@ -291,105 +292,10 @@ def op_sort(e: Emitter, op: Op) -> None:
 
 
 def _sorter(e: Emitter, dtype: np.dtype) -> str:
-    """Return the name of the helper that sorts positions by what lies there, and define it once.
-
-    Bottom-up merge sort: `work` holds two rows of positions that are merged into each other in turn; the first row
-    has the result in the end.
-    """
-    kind = element_type(dtype)
+    """Return the name of the helper that sorts positions by what lies there, and define it once."""
     name = f"jg_argsort_{dtype.name}"
-    if name in e.text.helpers:
-        return name
-    if dtype.kind == "f":
-        # y goes before x if it is less, or if only x is NaN.
-        before = (
-            f"  %less = fcmp olt {kind} %y, %x\n  %nan = fcmp uno {kind} %x, %x\n"
-            f"  %real = fcmp ord {kind} %y, %y\n  %only = and i1 %nan, %real\n  %right = or i1 %less, %only"
-        )
-    else:
-        before = f"  %right = icmp {'slt' if dtype.kind == 'i' else 'ult'} {kind} %y, %x"
-    e.text.helpers[name] = f"""
-define internal void @{name}(ptr %data, i64 %stride, i64 %n, ptr %work) noinline nounwind {{
-entry:
-  %second = getelementptr i64, ptr %work, i64 %n
-  br label %fill
-fill:
-  %f = phi i64 [ 0, %entry ], [ %fnext, %fillone ]
-  %fmore = icmp slt i64 %f, %n
-  br i1 %fmore, label %fillone, label %pass
-fillone:
-  %fplace = getelementptr i64, ptr %work, i64 %f
-  store i64 %f, ptr %fplace
-  %fnext = add i64 %f, 1
-  br label %fill
-pass:
-  %width = phi i64 [ 1, %fill ], [ %wider, %swapped ]
-  %from = phi ptr [ %work, %fill ], [ %to, %swapped ]
-  %to = phi ptr [ %second, %fill ], [ %from, %swapped ]
-  %more = icmp slt i64 %width, %n
-  br i1 %more, label %runs, label %finish
-runs:
-  %start = phi i64 [ 0, %pass ], [ %end, %merged ]
-  %some = icmp slt i64 %start, %n
-  br i1 %some, label %run, label %swapped
-swapped:
-  %wider = shl i64 %width, 1
-  br label %pass
-run:
-  %middle0 = add i64 %start, %width
-  %middle = call i64 @llvm.smin.i64(i64 %middle0, i64 %n)
-  %end0 = add i64 %middle, %width
-  %end = call i64 @llvm.smin.i64(i64 %end0, i64 %n)
-  br label %merge
-merge:
-  %i = phi i64 [ %start, %run ], [ %inext, %take ]
-  %j = phi i64 [ %middle, %run ], [ %jnext, %take ]
-  %k = phi i64 [ %start, %run ], [ %knext, %take ]
-  %all = icmp slt i64 %k, %end
-  br i1 %all, label %look, label %merged
-merged:
-  br label %runs
-look:
-  %left = icmp slt i64 %i, %middle
-  %rest = icmp slt i64 %j, %end
-  %both = and i1 %left, %rest
-  br i1 %both, label %compare, label %take
-compare:
-  %iplace = getelementptr i64, ptr %from, i64 %i
-  %jplace = getelementptr i64, ptr %from, i64 %j
-  %iat = load i64, ptr %iplace
-  %jat = load i64, ptr %jplace
-  %ioff = mul i64 %iat, %stride
-  %joff = mul i64 %jat, %stride
-  %xp = getelementptr {kind}, ptr %data, i64 %ioff
-  %yp = getelementptr {kind}, ptr %data, i64 %joff
-  %x = load {kind}, ptr %xp
-  %y = load {kind}, ptr %yp
-{before}
-  br label %take
-take:
-  %rightone = phi i1 [ %rest, %look ], [ %right, %compare ]
-  %source = select i1 %rightone, i64 %j, i64 %i
-  %splace = getelementptr i64, ptr %from, i64 %source
-  %value = load i64, ptr %splace
-  %tplace = getelementptr i64, ptr %to, i64 %k
-  store i64 %value, ptr %tplace
-  %istep = select i1 %rightone, i64 0, i64 1
-  %jstep = select i1 %rightone, i64 1, i64 0
-  %inext = add i64 %i, %istep
-  %jnext = add i64 %j, %jstep
-  %knext = add i64 %k, 1
-  br label %merge
-finish:
-  %home = icmp eq ptr %from, %work
-  br i1 %home, label %done, label %bring
-bring:
-  %bytes = shl i64 %n, 3
-  call void @llvm.memcpy.p0.p0.i64(ptr %work, ptr %from, i64 %bytes, i1 false)
-  br label %done
-done:
-  ret void
-}}"""
-    e.text.declare("i64 @llvm.smin.i64(i64, i64)")
-    e.text.declare("void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)")
+    if name not in e.text.helpers:
+        e.text.helpers[name] = sorter(name, dtype)
+        e.text.declare("i64 @llvm.smin.i64(i64, i64)")
+        e.text.declare("void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)")
     return name

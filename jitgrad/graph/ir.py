@@ -71,6 +71,8 @@ class Op:
     Attributes
     ----------
     primitive : Primitive
+    name : str
+        Of the primitive; kept here too, for passes ask for little else.
     operands : list of Value
     attrs : dict of str to hashable
     regions : list of Block
@@ -79,7 +81,7 @@ class Op:
         The user's line; None says aloud that a pass made the op with no source.
     """
 
-    __slots__ = ("attrs", "location", "operands", "primitive", "regions", "results")
+    __slots__ = ("attrs", "location", "name", "operands", "primitive", "regions", "results")
 
     def __init__(
         self,
@@ -91,16 +93,17 @@ class Op:
         location: Location | None,
     ) -> None:
         self.primitive = primitive
+        self.name = primitive.name
         self.operands = list(operands)
         self.attrs = dict(attrs)
         self.regions = list(regions)
         self.location = location
         self.results = [Value(t, self, i) for i, t in enumerate(types)]
 
-    @property
-    def name(self) -> str:
-        """Name of the primitive."""
-        return self.primitive.name
+    def become(self, primitive: Primitive) -> None:
+        """Make this an op of another primitive."""
+        self.primitive = primitive
+        self.name = primitive.name
 
     @property
     def result(self) -> Value:

@@ -381,8 +381,8 @@ def whole(shape: Sequence[Dim]) -> Box:
     return Box(tuple(Span(0, 1, d) for d in shape), tuple(range(len(shape))))
 
 
-def compose(outer: Box, entries: Sequence[Entry | None], position: Any) -> Box:
-    """Return the view that indexes the view `outer`.
+def compose(outer: Box, entries: Sequence[Entry | None], position: Any) -> Box | None:
+    """Return the view that indexes the view `outer`, None if it is no view of the same kind: part of a new axis.
 
     Parameters
     ----------
@@ -404,6 +404,8 @@ def compose(outer: Box, entries: Sequence[Entry | None], position: Any) -> Box:
         axis = next(axes)
         if axis is None:
             if isinstance(entry, Span):
+                if entry.length != 1:
+                    return None
                 order.append(None)
             continue
         span = outer.entries[places[axis]]

@@ -24,6 +24,7 @@ from jitgrad.trace.abstract import (
     Record,
     Ref,
     Scalar,
+    SliceOf,
     SuperOf,
     TaggedRef,
 )
@@ -130,6 +131,8 @@ def attribute(ctx: Context, x: Any, name: str) -> Any:
         return _external_attribute(ctx, x, name)
     if isinstance(x, SuperOf):
         return super_attribute(ctx, x.cls, x.self, name)
+    if isinstance(x, SliceOf) and name in ("start", "stop", "step"):
+        return getattr(x, name)
     if isinstance(x, Scalar) and x.kind == "mixed" and name not in ("real", "imag"):
         raise ctx.error("JG244", what=f"the attribute {name}")
     kind = _kind(x)

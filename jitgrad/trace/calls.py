@@ -61,6 +61,7 @@ __all__ = [
     "grown",
     "handles",
     "is_known",
+    "left_out",
     "method",
     "numeric_summary",
     "outside_of",
@@ -332,6 +333,16 @@ def call_known(ctx: Context, function: Any, args: Sequence[Any], kwargs: dict[st
     name = getattr(function, "__qualname__", None) or getattr(function, "__name__", None) or type(function).__name__
     module = getattr(function, "__module__", None)
     raise ctx.error("JG223", name=f"{module}.{name}" if module and module != "builtins" else name)
+
+
+def left_out(function: Any, handler: Handler, args: Sequence[Any], kwargs: dict[str, Any]) -> str | None:
+    """Return the name of an argument that a function takes and its handler does not; None if the call is wrong."""
+    try:
+        given = inspect.signature(function).bind(*args, **kwargs).arguments
+    except (TypeError, ValueError):
+        return None
+    taken = inspect.signature(handler).parameters
+    return next((name for name in given if name not in taken), None)
 
 
 def numeric_summary(ctx: Context, x: Any) -> str:

@@ -38,7 +38,7 @@ from jitgrad.trace.arrays import is_array
 from jitgrad.trace.attributes import attribute
 from jitgrad.trace.blocks import BasicBlock
 from jitgrad.trace.branches import Branches, DeadEnd, Restart, is_of_the_program, shared_variables
-from jitgrad.trace.calls import CALLS, HANDLERS, Native, bind, call_known, class_of, to_func
+from jitgrad.trace.calls import CALLS, HANDLERS, Native, bind, call_known, class_of, left_out, to_func
 from jitgrad.trace.context import Context, NeedStatic
 from jitgrad.trace.frame import Frame, Outcome
 from jitgrad.trace.guards import Outside, is_trusted
@@ -122,6 +122,9 @@ class Evaluator(Branches):
                 inner, _, rest = str(wrong).partition("() ")
                 if inner != getattr(handler, "__qualname__", None):
                     raise
+                left = left_out(function, handler, args, kwargs)
+                if left is not None:
+                    raise self.error("JG235", name=getattr(function, "__name__", inner), argument=left) from None
                 raise TypeError(f"{getattr(function, '__name__', inner)}() {rest}") from None
         if isinstance(function, types.MethodType):
             return self.call(function.__func__, [self.argument_object(function.__self__), *args], kwargs)

@@ -37,7 +37,9 @@ def view_of(ctx: Context, x: Any, link: Any) -> Any:
         kept = [e for e in link.entries if isinstance(e, Span)]
         if link.order == tuple(range(len(kept))) and len(kept) == len(link.entries):
             entries = list(link.entries)
-            return Ref(x.cell, (*x.view[:-1], compose(last, entries, lambda s, a, t: _position(ctx, s, a, t))))
+            made = compose(last, entries, lambda s, a, t: _position(ctx, s, a, t))
+            if made is not None:
+                return Ref(x.cell, (*x.view[:-1], made))
     return Ref(x.cell, (*x.view, link))
 
 
@@ -198,5 +200,6 @@ def box_view(ctx: Context, x: Any, items: Sequence[Any]) -> Any:
         for item in items:
             names.append(None if item is None else next(entries))
         made = compose(x.view[-1], names, lambda s, a, t: _position(ctx, s, a, t))
-        return Ref(x.cell, (*x.view[:-1], made))
+        if made is not None:
+            return Ref(x.cell, (*x.view[:-1], made))
     return view_of(ctx, x, box)

@@ -376,7 +376,8 @@ def _linspace(
 ) -> Any:  # fmt: skip
     first, last = numeric(ctx, start), numeric(ctx, stop)
     count = dim_argument(ctx, num)
-    own = np.result_type(result_dtype(ctx, first, last, 1.0), np.float64)
+    own = result_dtype(ctx, first, last)
+    own = own if own.kind in "fc" else np.dtype(np.float64)
     wanted = known_dtype(ctx, dtype, own)
     g = ctx.g
     a, b = (as_array(ctx, v, own) for v in (first, last))
@@ -428,12 +429,6 @@ def _logspace(
 ) -> Any:
     made = promotion.ufunc(ctx, np.power, numeric(ctx, base), _linspace(ctx, start, stop, num, endpoint, axis=axis))
     return made if dtype is None else _astype(ctx, made, dtype)
-
-
-@handles(np.geomspace)
-def _geomspace(ctx: Context, start: Any, stop: Any, num: Any = 50, endpoint: Any = True) -> Any:
-    logs = [promotion.ufunc(ctx, np.log10, numeric(ctx, v)) for v in (start, stop)]
-    return _logspace(ctx, *logs, num, endpoint)
 
 
 @handles(np.meshgrid)

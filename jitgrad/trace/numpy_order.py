@@ -73,7 +73,11 @@ def _quantiles(ctx: Context, name: str, a: Any, q: Any, axis: Any, keepdims: Any
         shape = tuple(1 if k == at else d for k, d in enumerate(value.shape))  # type: ignore[misc]
     size = value.shape[at]
     refuse_empty(ctx, size, name)
-    fractions = np.asarray(known_argument(ctx, q, f"the fractions of {name}"), np.float64) / scale
+    known = known_argument(ctx, q, f"the fractions of {name}")
+    if type(known) not in (float, int):
+        # All but Python's own numbers take part in the choice of the dtype.
+        value = cast(ctx, value, np.result_type(value.array.dtype, np.asarray(known).dtype))
+    fractions = np.asarray(known, np.float64) / scale
     if ((fractions < 0) | (fractions > 1)).any():
         raise ValueError(
             "Percentiles must be in the range [0, 100]" if scale != 1 else "Quantiles must be in the range [0, 1]"

@@ -5,6 +5,7 @@ In: abstract arguments. Out: what the programs give. Arguments that those do not
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -24,10 +25,20 @@ __all__ = ["accumulated", "reduced"]
 
 def _stands_for(function: Any, program: Callable[..., Any], *refused: str) -> None:
     """Let a program stand for a function, without the arguments that are named."""
+    parameters = inspect.signature(function).parameters
+    names = list(parameters)
+    first = min((k for k, name in enumerate(names) if name in refused), default=len(names))
 
     def call(ctx: Context, *args: Any, **kwargs: Any) -> Any:
+        if refused:
+            if len(args) > len(names):
+                raise TypeError(f"{function.__name__}() takes {len(names)} arguments but {len(args)} were given")
+            # The program has other parameters: from the first that it lacks on, arguments go by name.
+            kwargs = dict(zip(names[first:], args[first:], strict=False)) | kwargs
+            args = args[:first]
         for name in refused:
-            if not any(kwargs.get(name) is unset for unset in (None, False, np._NoValue)):
+            given = kwargs.get(name)
+            if given is not None and given is not False and given is not parameters[name].default:
                 raise ctx.error("JG235", name=f"np.{function.__name__}", argument=name)
         return ctx.call(program, args, {k: v for k, v in kwargs.items() if k not in refused})
 
@@ -46,9 +57,8 @@ _stands_for(np.unravel_index, elements.unravel_index, "order")
 _stands_for(np.corrcoef, elements.corrcoef, "bias", "ddof", "dtype")
 _stands_for(np.nanvar, elements.nanvar, "dtype", "out", "where", "mean", "correction")
 _stands_for(np.nanstd, elements.nanstd, "dtype", "out", "where", "mean", "correction")
-
-
 _stands_for(np.unique, counting.unique, "axis")
+_stands_for(np.geomspace, grids.geomspace, "dtype", "axis")
 _stands_for(np.hanning, grids.hanning)
 _stands_for(np.hamming, grids.hamming)
 _stands_for(np.blackman, grids.blackman)
@@ -129,6 +139,9 @@ def _folded(ctx: Context, function: np.ufunc, a: Any, dtype: Any) -> Any:
     wanted = value.array.dtype if own is None else np.dtype(own)
     if function in (np.logical_and, np.logical_or, np.logical_xor):
         return ctx.fresh(as_bool(ctx, value))
+    if function in (np.add, np.multiply) and own is None and value.array.dtype.kind in "biu":
+        # NumPy sums and multiplies ints in 64 bits.
+        wanted = np.dtype(np.uint64 if value.array.dtype.kind == "u" else np.int64)
     if function.nin != 2 or function.nout != 1 or function.resolve_dtypes((wanted, wanted, None))[-1] != wanted:
         raise ctx.error("JG232", name="accumulate or reduce", what=f"np.{function.__name__} of {wanted}")
     return ctx.fresh(cast(ctx, value, wanted))
@@ -155,6 +168,6 @@ def accumulated(ctx: Context, function: np.ufunc, a: Any, axis: Any, dtype: Any)
 @ufunc_method("reduceat")
 def _reduceat(ctx: Context, function: np.ufunc, array: Any, indices: Any, axis: Any = 0, dtype: Any = None) -> Any:
     x = _folded(ctx, function, array, dtype)
-    if axis_argument(ctx, axis, len(shape_of(ctx, x))):
-        raise ctx.error("JG232", name="reduceat along another axis than the first", what=f"np.{function.__name__}")
-    return ctx.call(elements.reduceat, [function, x, numeric(ctx, indices)])
+    at = axis_argument(ctx, axis, len(shape_of(ctx, x)))
+    made = ctx.call(elements.reduceat, [function, ctx.call(np.moveaxis, [x, at, 0]), numeric(ctx, indices)])
+    return ctx.call(np.moveaxis, [made, 0, at]) if at else made

@@ -18,8 +18,8 @@ from jitgrad.trace.instructions import step_of
 
 __all__: list[str] = []
 
-# Classes of which a pattern's only position is the value itself.
-_ITSELF = (bool, bytearray, bytes, dict, float, frozenset, int, list, set, str, tuple)
+# CPython's flag of classes of which a pattern's only position is the value itself: int, float, list, ...
+_MATCH_SELF = 1 << 22
 _NO_CLASS = f"called match pattern must be a {'class' if sys.version_info >= (3, 12) else 'type'}"
 
 
@@ -67,15 +67,20 @@ def _match_class(ctx: Context, frame: Frame, count: int) -> None:
 
 def _parts(ctx: Context, subject: Any, cls: type, count: int, names: tuple[str, ...]) -> tuple[Any, ...] | None:
     """Return what the patterns of a class pattern are matched with, None if an attribute is missing."""
-    itself = count == 1 and cls in _ITSELF
-    allowed = ("",) if itself else getattr(cls, "__match_args__", ())
+    names_of = getattr(cls, "__match_args__", None)
+    itself = names_of is None and bool(cls.__flags__ & _MATCH_SELF)
+    allowed = ("",) if itself else names_of or ()
     if count > len(allowed):
         n = len(allowed)
         plural = "" if n == 1 else "s"
         raise TypeError(f"{cls.__name__}() accepts {n} positional sub-pattern{plural} ({count} given)")
-    parts = [subject] if itself else []
+    parts = [subject] if itself and count else []
+    wanted = (*(() if itself else allowed[:count]), *names)
+    for k, name in enumerate(wanted):
+        if name in wanted[:k]:
+            raise TypeError(f"{cls.__name__}() got multiple sub-patterns for attribute {name!r}")
     try:
-        parts += [attribute(ctx, subject, name) for name in (*(() if itself else allowed[:count]), *names)]
+        parts += [attribute(ctx, subject, name) for name in wanted]
     except AttributeError:
         return None
     return tuple(parts)

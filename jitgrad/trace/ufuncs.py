@@ -163,7 +163,7 @@ def _divmod(ctx: Context, x: Any, y: Any) -> Any:
 
 @composite(np.modf)
 def _modf(ctx: Context, x: Any) -> Any:
-    x = _as_float_loop(ctx, np.trunc, x) if dtype_of(ctx, x).kind != "f" else x
+    x = _as_float_loop(ctx, np.sqrt, x)  # of the same loops; `trunc` has some for ints
     whole = _u(ctx, np.trunc, x)
     part = _u(ctx, np.subtract, x, whole)
     part = _choose(ctx, _u(ctx, np.isinf, x), 0.0, part)

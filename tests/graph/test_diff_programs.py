@@ -10,12 +10,13 @@ from jitgrad.graph.verify import verify
 from tests.graph.diff_bank import BANK
 from tests.graph.diff_check import check_derivatives, forward, reverse
 from tests.graph.fuzz_diff import check_seed, random_program
+from tests.sampling import sampled
 
 STEPS = {"r": reverse, "f": forward}
 
 
 @pytest.mark.parametrize("derived", ["", "r", "f", "rr"])
-@pytest.mark.parametrize("name", list(BANK))
+@pytest.mark.parametrize("name", sampled(list(BANK), 3))
 def test_bank(name: str, derived: str) -> None:
     """Both modes: of a program, of its adjoint (r/r, f/r), of its tangent (r/f, f/f), of r/r (r/r/r, f/r/r)."""
     rng = np.random.default_rng(1)
@@ -39,7 +40,7 @@ def test_derivatives_are_valid_graphs(name: str) -> None:
         verify(graph)
 
 
-@pytest.mark.parametrize("start", range(0, 100, 10))
+@pytest.mark.parametrize("start", sampled(range(0, 100, 10), 3))
 def test_random_programs(start: int) -> None:
     errors = [check_seed(seed) for seed in range(start, start + 10)]
     assert max(e for e in errors if e is not None) < 1e-12

@@ -6,7 +6,7 @@ __all__ = ["NET", "ROOMS", "near_tests"]
 
 # Keys are paths below `jitgrad/`; the longest that a file's path starts with is its room.
 ROOMS: dict[str, tuple[str, ...]] = {
-    "": ("test_smoke.py", "test_deciding_sizes.py", "test_argument_sizes.py", "test_api.py"),
+    "": ("test_smoke.py", "test_deciding_sizes.py", "test_argument_sizes.py", "test_api.py", "test_bound_calls.py"),
     "backend/": (
         "backend/test_margins.py",
         "backend/test_bufferise.py",
@@ -62,6 +62,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "test_failing_calls.py",
         "trace/test_run_time_sizes.py",
         "trace/test_builtins.py",
+        "trace/test_statements.py",
         "trace/test_numpy_calls.py",
         "test_runtime_errors.py",
     ),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import itertools
 import math
 import sys
 import types
@@ -23,10 +24,8 @@ from typing import Any
 import numpy as np
 
 import jitgrad
-from jitgrad.api import Transformed
 from jitgrad.execute import Interpreted
 from jitgrad.trace.guards import look_up
-from jitgrad.transform import Transform
 
 PROGRAMS: list[Program] = []
 Args = tuple[Any, ...]
@@ -194,37 +193,6 @@ def same(got: Any, want: Any, rtol: float, path: str = "result") -> None:
 # --- one program
 
 
-def check(p: Program) -> None:
-    """Check everything about a program; what is compiled is shared between the checks."""
-    function = under_a_global(p)
-    compiled = jitgrad.jit(function)
-    inputs = [*p.inputs, scaled(p.inputs[0], 0.75), scaled(p.inputs[-1], 1.25)]
-    compare_calls(p, function, inputs, compiled)
-    count = compiled.stats()["compiled"]
-    compare_calls(p, function, inputs, compiled)
-    with rebound(1.25):
-        compare_calls(p, function, inputs, compiled)
-    compare_calls(p, function, inputs, compiled)
-    assert compiled.stats()["compiled"] == count, "the same inputs, or another number in a global, compiled again"
-    for args in inputs:
-        check_frames(p, function, compiled, args)
-        check_interpreted(p, compiled, args)
-    if p.wrt:
-        pull = Transformed(Transform("pull", p.function))
-        push = Transformed(Transform("push", p.function))
-        for k, args in enumerate(p.inputs):
-            check_derivatives(p, args, pull, push, np.random.default_rng(k))
-
-
-def check_rebound_global(p: Program) -> None:
-    """Change the type of a global between calls."""
-    function = under_a_global(p)
-    compiled = jitgrad.jit(function)
-    for gain in (2.0, 3, np.float64(1.5), 0.5):
-        with rebound(gain):
-            compare_calls(p, function, p.inputs[:1], compiled)
-
-
 def outcome(function: Callable[..., Any], args: Sequence[Any]) -> tuple[str, Any]:
     """Return what a call gives: ("value", v) or ("raises", exception)."""
     try:
@@ -324,6 +292,13 @@ def check_interpreted(p: Program, compiled: Any, args: Args) -> None:
 # --- derivatives
 
 
+def check_owned(gradients: list[np.ndarray], others: list[np.ndarray]) -> None:
+    """Assert that gradients are writable, own their memory, and share none with each other or with other arrays."""
+    assert all(g.flags.writeable and g.flags.owndata for g in gradients)
+    assert not any(np.shares_memory(a, b) for a, b in itertools.combinations(gradients, 2))
+    assert not any(np.shares_memory(a, b) for a in gradients for b in others)
+
+
 def cotangent_of(value: Any, rng: np.random.Generator) -> Any:
     """Return random numbers of the structure of a value."""
     return with_floats(value, lambda v: rng.uniform(-1.0, 1.0, np.shape(v)))
@@ -347,6 +322,7 @@ def check_derivatives(p: Program, args: Args, pull: Any, push: Any, rng: np.rand
     w = cotangent_of(value, rng)
     cts = pull(given, w)
     same(list(given), list(args), 0.0, "arguments")
+    check_owned(arrays(cts), arrays(given) + arrays(w))
     at_value, slope = push(given, t)
     same(list(given), list(args), 0.0, "arguments")
     same(at_value, value, p.rtol, "value beside the tangent")
@@ -357,9 +333,9 @@ def check_derivatives(p: Program, args: Args, pull: Any, push: Any, rng: np.rand
     step, tol = (1e-2, 2e-2) if single else (1e-6, 2e-6)
 
     def along(h: float) -> float:
-        moved = tuple(_moved(a, d, h) for a, d in zip(args, t, strict=True))
+        there = tuple(moved(a, d, h) for a, d in zip(args, t, strict=True))
         with np.errstate(all="ignore"):
-            return inner(w, p.function(*moved))
+            return inner(w, p.function(*there))
 
     want = (along(step) - along(-step)) / (2 * step)
     assert math.isfinite(want), "choose inputs at which the differences converge"
@@ -372,7 +348,7 @@ def check_derivatives(p: Program, args: Args, pull: Any, push: Any, rng: np.rand
     np.testing.assert_allclose(reverse, want, rtol=tol, atol=tol * scale, err_msg="reverse mode and differences")
 
 
-def _moved(x: Any, direction: Any, h: float) -> Any:
+def moved(x: Any, direction: Any, h: float) -> Any:
     """Return x + h * direction, with new storage."""
     steps = iter(list(floats(direction)))
     return with_floats(copy.deepcopy(x), lambda v: v + h * next(steps))

@@ -7,7 +7,8 @@ import inspect
 import pytest
 
 from tests.programs import bank_classes, bank_finance, bank_loops, bank_models, bank_science, bank_short
-from tests.programs.harness import PROGRAMS, Program, check, check_rebound_global
+from tests.programs.checks import check, check_rebound_global
+from tests.programs.harness import PROGRAMS, Program
 
 BANKS = (bank_classes, bank_finance, bank_loops, bank_models, bank_science, bank_short)
 HERE = [p for p in PROGRAMS if p.function.__module__ in {bank.__name__ for bank in BANKS}]

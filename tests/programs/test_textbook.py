@@ -20,7 +20,8 @@ from tests.programs import (
     bank_stores,
     bank_textbook,
 )
-from tests.programs.harness import PROGRAMS, Program, check
+from tests.programs.checks import check
+from tests.programs.harness import PROGRAMS, Program
 from tests.programs.known import KNOWN, Known
 
 BANKS: list[types.ModuleType] = [

@@ -1,7 +1,8 @@
 """Running a function through the tracer and the interpreter, and comparing with plain Python.
 
 In: a function and arguments. Out: what the traced graph gives, with the arguments it stored into changed; or the
-exception. No pass and no machine code takes part, so that what is tested is the meaning that the tracer gives.
+exception. No pass and no machine code takes part, so that what is tested is the meaning that the tracer gives. At the
+end, the same for compiled functions and their derivatives.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+import jitgrad
 from jitgrad.errors import JitgradError
 from jitgrad.execute import Interpreted
 from jitgrad.pytree import flatten
@@ -78,3 +80,33 @@ def check(function: Callable[..., Any], args: Sequence[Any], rtol: float = 1e-13
         raise AssertionError(f"raised {got[1]!r}") from got[1]
     assert_same(got[1], want[1], rtol)
     assert_same(list(mine), list(theirs), rtol, "arguments")
+
+
+def check_compiled(function: Callable[..., Any], args: Sequence[Any], rtol: float) -> None:
+    """Assert that a compiled call gives what Python gives, or raises the same exception."""
+    got, want = outcome(jitgrad.jit(function), args), outcome(function, args)
+    assert got[0] == want[0], (got, want)
+    if want[0] == "value":
+        assert_same(got[1], want[1], rtol)
+        return
+    assert type(got[1]) is type(want[1])
+    # Newer versions of SciPy say this otherwise than older ones.
+    assert str(got[1]) == str(want[1]) or "potrf" in str(want[1])
+
+
+def check_derivatives(function: Callable[..., Any], x: np.ndarray, directions: int, rtol: float) -> None:
+    """Assert that both modes give the slopes that differences show, for a weighted sum of all that a function gives."""
+
+    def total(x: np.ndarray) -> Any:
+        made = function(x)
+        found = 0.0 * x.sum()
+        for part in made if isinstance(made, tuple) else (made,):
+            found = found + np.sum(np.cos(np.arange(np.size(part))).reshape(np.shape(part)) * part)
+        return found
+
+    gradient, forward = jitgrad.grad(total)(x), jitgrad.jit(lambda x, t: jitgrad.jvp(total, (x,), (t,))[1])
+    for k in range(directions):
+        t = np.random.default_rng(k).normal(size=x.shape)
+        want = (total(x + 1e-6 * t) - total(x - 1e-6 * t)) / 2e-6
+        np.testing.assert_allclose((gradient * t).sum(), want, rtol=rtol, atol=rtol)
+        np.testing.assert_allclose(forward(x, t), (gradient * t).sum(), rtol=1e-8, atol=1e-9)

@@ -54,6 +54,8 @@ def breadth_first(x: np.ndarray, n: int) -> Any:
 
 
 def turned(x: np.ndarray, n: int) -> Any:
+    empty: Any = deque()
+    empty.rotate(1)
     d = deque(x)
     d.rotate(2)
     d.rotate(-1)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import jitgrad
-from tests.trace.calling import assert_same, outcome
+from tests.trace.calling import assert_same, check_compiled, check_derivatives
 
 R = np.random.default_rng(5)
 V = R.normal(size=7)
@@ -88,6 +88,9 @@ SMOOTH: list[Row] = [
     (lambda x: np.union1d(x, x[:3] + 1.0), (V,)),
     (lambda x: np.setdiff1d(x, x[:3]), (V,)),
     (lambda x: np.intersect1d(x, x[2:5]), (V,)),
+    (lambda x: np.add.reduceat(x, [0, 2], axis=-1), (M,)),
+    (lambda x: np.apply_along_axis(lambda r: np.outer(r, r[:2]), -2, x), (M,)),
+    (lambda x: np.geomspace(x, 8.0, 4), (P,)),
     (lambda x: np.nanstd(x), (V,)),
     (lambda x: np.nanvar(np.where(x > 1.0, np.nan, x), axis=1, ddof=1, keepdims=True), (M,)),
 ]
@@ -156,37 +159,51 @@ VALUES: list[Row] = [
     (lambda x: np.ix_(x), (M,)),
     (lambda x: np.nanstd(x, ddof=0), (NANS,)),
     (lambda x: np.corrcoef(x), (V,)),
+    (lambda x: (np.linspace(x, 1.0, 3), np.linspace(x[0], x[1], 4), np.linspace(I, x, 2), np.logspace(x, 1, 3)), (F,)),
+    (lambda x: (np.quantile(x, [0.25, 0.5]), np.quantile(x, 0.25), np.percentile(x, np.float64(50.0))), (F,)),
+    (lambda i: np.modf(i), (I,)),
+    (lambda x: (np.geomspace(x, 8.0, 4), np.geomspace(-1, -8, 4, False), np.geomspace(1, x[0], 1)), (F + 3,)),
+    (lambda x: np.geomspace(x, 0.0, 4), (V,)),
+    (lambda x, w: np.digitize(x, w.reshape(2, 3)), (V, W)),
+    (lambda b: (np.bincount(b), np.histogram(b, 3)), (V > 0,)),
+    (lambda i: np.bincount(i, M), (I,)),
+    (lambda i: np.bincount(i, minlength=None), (I,)),
+    (lambda x: (np.histogram(x, 3), np.histogram(x, 3, (0.0, 1.0)), np.histogram(x, W[:3], density=True)), (F,)),
+    (lambda x: np.histogram(x, 3), (NANS,)),
+    (lambda x: np.histogram(x, 3, (0.0, np.inf)), (V,)),
+    (lambda x: np.histogram(x, 3.0), (V,)),
+    (lambda x: np.histogram(x, x), (M,)),
+    (lambda i: (np.isin(i[1], i), np.intersect1d(i, i[:2], assume_unique=True)), (I,)),
+    (lambda x: np.add.reduceat(x, [0, -3]), (V,)),
+    (lambda x: np.add.reduceat(x, [0, 9]), (V,)),
+    (lambda i: (np.add.reduceat(i.astype(np.int32), [0, 2]), np.multiply.reduceat(i > 1, [0, 2])), (I,)),
+    (lambda x: np.vectorize(lambda t: (t * 2, t > 0))(x), (F,)),
+    (lambda x: np.apply_along_axis(lambda r: r, 2, x), (M,)),
+    (lambda x: np.insert(x, 9, 1.0, axis=-1), (M,)),
+    (lambda x: (np.insert(x, 0, 1.0), np.ix_([], [1])), (np.array(2.0),)),
+    (lambda x: np.unravel_index(x, (2, 3)), (1.5,)),
+    (lambda i: np.unravel_index(indices=i, shape=(2, 3)), (I.astype(np.int32),)),
+    (lambda n: (np.r_[[1, 2], 0:n], np.mgrid[0:n, 0:3], np.ogrid[0:n:3j, 0:n]), (4,)),
+    (lambda x: (np.nanvar(x, 0, None, None, 1), np.nanstd(x, axis=1)), (M.astype(np.float32),)),
 ]
 
 
 @pytest.mark.parametrize("function, args", SMOOTH + VALUES)
 def test_values_and_exceptions(function: Callable[..., Any], args: tuple[Any, ...]) -> None:
-    got, want = outcome(jitgrad.jit(function), args), outcome(function, args)
-    assert got[0] == want[0], (got, want)
-    if want[0] == "value":
-        assert_same(got[1], want[1], 1e-12)
-    else:
-        assert (type(got[1]), str(got[1])) == (type(want[1]), str(want[1]))
+    check_compiled(function, args, 1e-12)
 
 
 @pytest.mark.parametrize("function, args", SMOOTH)
 def test_derivatives(function: Callable[..., Any], args: tuple[Any, ...]) -> None:
-    def total(x: np.ndarray) -> Any:
-        made = function(x)
-        found = 0.0 * x.sum()
-        for part in made if isinstance(made, tuple) else (made,):
-            found = found + np.sum(np.cos(np.arange(np.size(part))).reshape(np.shape(part)) * part)
-        return found
-
-    (x,) = args
-    t = R.normal(size=x.shape)
-    gradient = jitgrad.grad(total)(x)
-    want = (total(x + 1e-6 * t) - total(x - 1e-6 * t)) / 2e-6
-    np.testing.assert_allclose((gradient * t).sum(), want, rtol=1e-6, atol=1e-7)
-    np.testing.assert_allclose(jitgrad.jvp(total, (x,), (t,))[1], (gradient * t).sum(), rtol=1e-9, atol=1e-10)
+    check_derivatives(function, args[0], 1, 1e-6)
 
 
 REFUSED: list[tuple[Callable[..., Any], tuple[Any, ...], str]] = [
+    (lambda x: np.polyfit(x, x, 2, None, True), (V,), "np.polyfit with full"),
+    (lambda x: np.cov(x, fweights=[1, 2, 1, 3]), (M,), "cov with fweights"),
+    (lambda x: np.ediff1d(x, 0.0, 1.0), (V,), "ediff1d with to_end"),
+    (lambda x: np.nanvar(x, 0, np.float32), (M,), "np.nanvar with dtype"),
+    (lambda i: np.unravel_index(i, (2, 3), "F"), (I,), "np.unravel_index with order"),
     (lambda x: np.unique(x, axis=0), (M,), "np.unique with axis"),
     (lambda x: np.histogram(x, "auto"), (V,), "np.histogram with bins"),
     (lambda x: np.insert(x, [1, 2], 0.0), (V,), "np.insert with several places"),

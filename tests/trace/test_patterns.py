@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -87,7 +88,32 @@ def no_class(s: Any) -> Any:
     return 2.0
 
 
-@pytest.mark.parametrize("function", [too_many, no_class])
+def too_many_of_a_number(p: Point) -> Any:
+    match p.x:
+        case float(a, b):
+            return a * b
+    return 0.0
+
+
+def one_attribute_twice(p: Point) -> Any:
+    match p:
+        case Point(a, x=b):
+            return a * b
+    return 0.0
+
+
+def deque_of_two(p: Point) -> Any:
+    match deque([p.x, p.y]):
+        case [a, b]:
+            return a * b
+    return 0.0
+
+
+def test_a_deque_is_a_sequence() -> None:
+    assert jitgrad.jit(deque_of_two)(Point(3.0, 2.0)) == deque_of_two(Point(3.0, 2.0)) == 6.0
+
+
+@pytest.mark.parametrize("function", [too_many, no_class, too_many_of_a_number, one_attribute_twice])
 def test_exceptions(function: Callable[..., Any]) -> None:
     got, want = outcome(jitgrad.jit(function), (Point(1.0, 2.0),)), outcome(function, (Point(1.0, 2.0),))
     assert (type(got[1]), str(got[1])) == (type(want[1]), str(want[1]))

@@ -43,6 +43,7 @@ ROWS: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
     (lambda x: scipy.special.gammaln(x), (V.astype(np.float32),)),
     (lambda x: scipy.special.gammaln(x), (np.array([0, -2, 1, 2, 3]),)),
     (lambda x: scipy.special.gammaln(x) + scipy.special.psi(x), (2.5,)),
+    (lambda x: (scipy.special.gamma(x), scipy.special.psi(x)), (np.array([-0.0, 0.0]),)),
     (lambda x: scipy.special.gamma(x), (np.array([0.0, -2.0, 180.0, np.inf, -np.inf, np.nan, 171.5]),)),
 ]
 

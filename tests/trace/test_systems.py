@@ -55,6 +55,7 @@ VALUES: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
     (L.det, (np.diag([1e-200, 1e-200, 1e200, -1e200]),)),
     (L.det, (np.diag([1e200, 1e200]),)),
     (L.det, (np.full((2, 2), np.nan),)),
+    (L.det, (np.full((30, 30), 3.7),)),
     (L.slogdet, (A,)),
     (L.slogdet, (S,)),
     (L.slogdet, (A.astype(np.float32),)),
@@ -90,6 +91,18 @@ def test_values_and_exceptions(function: Callable[..., Any], args: tuple[Any, ..
         assert_same(got[1], want[1], 1e-5 if np.asarray(args[0]).dtype == np.float32 else 1e-11)
     else:
         assert (type(got[1]), str(got[1])) == (type(want[1]), str(want[1]))
+
+
+def test_the_determinant_of_a_large_singular_matrix() -> None:
+    """Its value is 0, and its derivatives are cofactors to all their digits, if elimination ends early too."""
+    a = R.normal(size=(12, 12)) * 10.0
+    a[:, 3] = 0.0
+    value, found = jitgrad.value_and_grad(L.det)(a)
+    want = np.zeros_like(a)
+    for i in range(12):
+        want[i, 3] = (-1.0) ** (i + 3) * L.det(np.delete(np.delete(a, i, 0), 3, 1))
+    assert value == 0.0
+    np.testing.assert_allclose(found, want, rtol=0, atol=1e-12 * np.abs(want).max())
 
 
 def test_an_exception_is_raised_at_the_line_of_the_program() -> None:

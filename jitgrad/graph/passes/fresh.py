@@ -76,7 +76,7 @@ def _store(access: Access, zero: Value) -> None:
     """Store what was added; adding 0.0 makes -0.0 a 0.0, adding -0.0 changes nothing."""
     op = access.op
     block = access.path[-1][0]
-    op.primitive = PRIMITIVES["store"]
+    op.become(PRIMITIVES["store"])
     assert zero.op is not None
     if str(zero.op.attrs["value"][()]) != "-0.0":
         g = Builder(Block(), op.location)

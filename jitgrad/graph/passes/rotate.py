@@ -137,7 +137,7 @@ def _element(carried: Carried, write: Op, within: list[Sum]) -> Value:
     if write.name == "addto":
         before = g.emit("load", [write.operands[0], *write.operands[2:]], {"index": write.attrs["index"]}).result
         write.operands[1] = g.add(before, write.operands[1])
-        write.primitive = PRIMITIVES["store"]
+        write.become(PRIMITIVES["store"])
     element = load(g, write.operands[1], [Pick(emit_sum(g, offset)) for offset in within])
     body.ops[at:at] = g.block.ops
     return element

@@ -9,9 +9,18 @@ import numpy as np
 __all__ = ["bincount", "digitize", "histogram", "intersect1d", "isin", "setdiff1d", "union1d", "unique"]
 
 
+def _line(a: Any, dtype: Any = None) -> Any:
+    """Return an argument that must be an array of rank 1."""
+    made = np.asarray(a, dtype)
+    if made.ndim != 1:
+        depth = "too deep" if made.ndim else "of too small depth"
+        raise ValueError(f"object {depth} for desired array")
+    return made
+
+
 def digitize(x: Any, bins: Any, right: bool = False) -> Any:
     """Stand for `np.digitize`."""
-    points = np.asarray(bins)
+    points = _line(bins)
     side: Any = "left" if right else "right"
     if np.all(points[:-1] <= points[1:]):
         return np.searchsorted(points, x, side=side)
@@ -22,16 +31,16 @@ def digitize(x: Any, bins: Any, right: bool = False) -> Any:
 
 def bincount(x: Any, /, weights: Any = None, minlength: Any = 0) -> Any:
     """Stand for `np.bincount`."""
-    places = np.asarray(x)
-    if places.ndim != 1:
-        depth = "too deep" if places.ndim else "of too small depth"
-        raise ValueError(f"object {depth} for desired array")
+    places = _line(x)
     if places.dtype.kind not in "iub":
         raise TypeError(
             f"Cannot cast array data from {places.dtype!r} to {np.dtype(np.int64)!r} according to the rule 'safe'"
         )
+    if minlength is None:
+        raise TypeError("use 0 instead of None for minlength")
     if minlength < 0:
         raise ValueError("'minlength' must not be negative")
+    places = places.astype(np.int64)
     size = minlength
     if len(places) > 0:
         if np.min(places) < 0:
@@ -41,7 +50,7 @@ def bincount(x: Any, /, weights: Any = None, minlength: Any = 0) -> Any:
         made = np.zeros(size, np.int64)
         np.add.at(made, places, 1)
         return made
-    given = np.asarray(weights, np.float64)
+    given = _line(weights, np.float64)
     if len(given) != len(places):
         raise ValueError("The weights and list don't have the same length.")
     made = np.zeros(size)
@@ -50,27 +59,40 @@ def bincount(x: Any, /, weights: Any = None, minlength: Any = 0) -> Any:
 
 
 def _edges(a: Any, bins: Any, range: Any) -> Any:
+    """Return the borders of the groups of `histogram`: those given, or so many in equal steps."""
     if np.ndim(bins):
+        if np.ndim(bins) > 1:
+            raise ValueError("`bins` must be 1d, when an array")
         edges = np.asarray(bins)
         if np.any(edges[:-1] > edges[1:]):
             raise ValueError("`bins` must increase monotonically, when an array")
         return edges
+    if not isinstance(bins, int | np.integer):
+        raise TypeError("`bins` must be an integer, a string, or an array")
     if bins < 1:
         raise ValueError("`bins` must be positive, when an integer")
     if range is not None:
         first, last = range
         if first > last:
             raise ValueError("max must be larger than min in range parameter.")
+        if not (np.isfinite(first) and np.isfinite(last)):
+            raise ValueError(f"supplied range of [{first}, {last}] is not finite")
     elif a.size == 0:
         first, last = 0.0, 1.0
     else:
         first, last = a.min(), a.max()
-    return np.linspace(first - 0.5 * (first == last), last + 0.5 * (first == last), bins + 1)
+        if not (np.isfinite(first) and np.isfinite(last)):
+            raise ValueError(f"autodetected range of [{first}, {last}] is not finite")
+    dtype = np.result_type(first, last, a)
+    half = 0.5 * (first == last)
+    return np.linspace(first - half, last + half, bins + 1, dtype=dtype if dtype.kind == "f" else np.float64)
 
 
 def histogram(a: Any, bins: Any = 10, range: Any = None, density: Any = None, weights: Any = None) -> Any:
     """Stand for `np.histogram`."""
     values = np.asarray(a)
+    if values.dtype == np.bool_:
+        values = values.astype(np.uint8)
     if weights is not None:
         weights = np.asarray(weights)
         if weights.shape != values.shape:
@@ -88,7 +110,7 @@ def histogram(a: Any, bins: Any = 10, range: Any = None, density: Any = None, we
         counts = np.zeros(last + 1, weights.dtype)
         np.add.at(counts, places, weights[inside])
     if density:
-        return counts / np.diff(edges) / counts.sum(), edges
+        return counts / np.diff(edges).astype(np.float64) / counts.sum(), edges
     return counts, edges
 
 
@@ -134,7 +156,7 @@ def unique(
 def isin(element: Any, test_elements: Any, assume_unique: bool = False, invert: bool = False) -> Any:
     """Stand for `np.isin`."""
     found = np.any(np.asarray(element)[..., None] == np.asarray(test_elements).ravel(), axis=-1)
-    return ~found if invert else found
+    return np.asarray(~found if invert else found)
 
 
 def union1d(ar1: Any, ar2: Any) -> Any:
@@ -144,7 +166,11 @@ def union1d(ar1: Any, ar2: Any) -> Any:
 
 def intersect1d(ar1: Any, ar2: Any, assume_unique: bool = False) -> Any:
     """Stand for `np.intersect1d`."""
-    both = np.sort(np.concatenate((unique(ar1), unique(ar2))))
+    if assume_unique:
+        both = np.concatenate((np.asarray(ar1).ravel(), np.asarray(ar2).ravel()))
+    else:
+        both = np.concatenate((unique(ar1), unique(ar2)))
+    both = np.sort(both)
     return both[:-1][both[1:] == both[:-1]]
 
 

@@ -41,9 +41,13 @@ def at(function: Any, a: Any, indices: Any, b: Any) -> None:
 
 def reduceat(function: Any, a: Any, indices: Any) -> Any:
     """Stand for `function.reduceat(a, indices)`."""
+    n = len(a)
+    for k in range(len(indices)):
+        if indices[k] < 0 or indices[k] >= n:
+            raise IndexError(f"index {indices[k]} out-of-bounds in {function.__name__}.reduceat [0, {n})")
     made = a[indices]
     for k in range(len(indices)):
-        stop = len(a) if k == len(indices) - 1 else indices[k + 1]
+        stop = n if k == len(indices) - 1 else indices[k + 1]
         if stop > indices[k]:
             made[k] = function.reduce(a[indices[k] : stop], axis=0)
     return made
@@ -80,15 +84,25 @@ def vectorized(function: Any, *args: Any) -> Any:
     n = len(flat[0])
     if n == 0:
         raise ValueError("cannot call `vectorize` on size 0 inputs unless `otypes` is set")
-    made = np.zeros(n, np.asarray(function(*[p[0].item() for p in flat])).dtype)
+    # NumPy takes dtypes from a call with its own numbers, values from calls with Python's.
+    first = function(*[p[0] for p in flat])
+    several = isinstance(first, tuple)
+    made = [np.zeros(n, np.asarray(v).dtype) for v in (first if several else (first,))]
     for k in range(n):
-        made[k] = function(*[p[k].item() for p in flat])
-    return made.reshape(arrays[0].shape)
+        found = function(*[p[k].item() for p in flat])
+        for target, v in zip(made, found if several else (found,), strict=True):
+            target[k] = v
+    shaped = tuple([m.reshape(arrays[0].shape) for m in made])
+    return shaped if several else shaped[0]
 
 
 def apply_along_axis(func1d: Any, axis: Any, arr: Any, *args: Any, **kwargs: Any) -> Any:
     """Stand for `np.apply_along_axis`."""
-    rows = np.moveaxis(np.asarray(arr), axis, -1)
+    arr = np.asarray(arr)
+    if not -arr.ndim <= axis < arr.ndim:
+        raise np.exceptions.AxisError(axis, arr.ndim)
+    axis = axis % arr.ndim
+    rows = np.moveaxis(arr, axis, -1)
     lead = rows.shape[:-1]
     rows = rows.reshape(-1, rows.shape[-1])
     if len(rows) == 0:
@@ -98,8 +112,9 @@ def apply_along_axis(func1d: Any, axis: Any, arr: Any, *args: Any, **kwargs: Any
     for k in range(len(rows)):
         made[k] = func1d(rows[k], *args, **kwargs)
     made = made.reshape((*lead, *first.shape))
-    for _ in range(first.ndim):
-        made = np.moveaxis(made, len(lead), axis) if first.ndim == 1 else made
+    # The dimensions of what the function gives stand where the axis stood.
+    for k in range(first.ndim):
+        made = np.moveaxis(made, len(lead) + k, axis + k)
     return made
 
 
@@ -111,6 +126,9 @@ def insert(arr: Any, obj: Any, values: Any, axis: Any = None) -> Any:
     arr = np.asarray(arr)
     if axis is None:
         arr, axis = arr.ravel(), 0
+    if not -arr.ndim <= axis < arr.ndim:
+        raise np.exceptions.AxisError(axis, arr.ndim)
+    axis = axis % arr.ndim
     n = arr.shape[axis]
     if obj < -n or obj > n:
         raise IndexError(f"index {obj} is out of bounds for axis {axis} with size {n}")
@@ -131,6 +149,8 @@ def ix_(*args: Any) -> Any:
         places = np.asarray(args[k])
         if places.ndim != 1:
             raise ValueError("Cross index must be 1 dimensional")
+        if places.size == 0:
+            places = places.astype(np.int64)
         if places.dtype == np.bool_:
             places = np.flatnonzero(places)
         made.append(places.reshape((1,) * k + (-1,) + (1,) * (len(args) - k - 1)))
@@ -141,6 +161,9 @@ def unravel_index(indices: Any, shape: Any) -> Any:
     """Stand for `np.unravel_index`."""
     dims = shape if isinstance(shape, tuple | list) else (shape,)
     rest = np.asarray(indices)
+    if rest.dtype.kind not in "iu":
+        raise TypeError("only int indices permitted")
+    rest = rest.astype(np.int64)
     size = 1
     for d in dims:
         size *= d
@@ -184,11 +207,13 @@ def corrcoef(x: Any, y: Any = None, rowvar: bool = True) -> Any:
 
 def nanvar(a: Any, axis: Any = None, ddof: Any = 0, keepdims: bool = False) -> Any:
     """Stand for `np.nanvar`."""
+    a = np.asarray(a)
+    dtype = a.dtype if a.dtype.kind == "f" else np.dtype(np.float64)
     good = ~np.isnan(a)
-    count = good.sum(axis=axis, keepdims=True)
+    count = good.sum(axis=axis, keepdims=True).astype(dtype)
     mean = np.where(good, a, 0.0).sum(axis=axis, keepdims=True) / count
     squares = np.where(good, a - mean, 0.0) ** 2
-    free = good.sum(axis=axis, keepdims=keepdims) - ddof
+    free = (good.sum(axis=axis, keepdims=keepdims) - ddof).astype(dtype)
     return squares.sum(axis=axis, keepdims=keepdims) / np.where(free > 0, free, np.nan)
 
 

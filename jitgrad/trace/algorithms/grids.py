@@ -1,4 +1,4 @@
-"""Grids, slopes on them, and windows: `mgrid`, `ogrid`, `np.gradient` over coordinates, `hanning` and its kin."""
+"""Grids, slopes on them, and windows: `mgrid`, `geomspace`, `np.gradient` over coordinates, `hanning` and others."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["blackman", "even_slopes", "hamming", "hanning", "mgrid", "ogrid", "parts", "uneven_slopes"]
+__all__ = ["blackman", "even_slopes", "geomspace", "hamming", "hanning", "mgrid", "ogrid", "parts", "uneven_slopes"]
 
 
 def parts(key: Any) -> Any:
@@ -15,7 +15,7 @@ def parts(key: Any) -> Any:
     made = []
     for part in key if isinstance(key, tuple) else (key,):
         if not isinstance(part, slice):
-            made.append(part)
+            made.append(np.asarray(part) if np.ndim(part) else part)
         elif isinstance(part.step, complex):
             made.append(np.linspace(0 if part.start is None else part.start, part.stop, int(abs(part.step))))
         else:
@@ -36,7 +36,23 @@ def ogrid(key: Any) -> Any:
     if not isinstance(key, tuple):
         return found[0]
     n = len(found)
-    return tuple([found[k].reshape((1,) * k + (-1,) + (1,) * (n - k - 1)) for k in range(n)])
+    dtype = np.result_type(*found)
+    return tuple([found[k].astype(dtype).reshape((1,) * k + (-1,) + (1,) * (n - k - 1)) for k in range(n)])
+
+
+def geomspace(start: Any, stop: Any, num: Any = 50, endpoint: Any = True) -> Any:
+    """Stand for `np.geomspace`."""
+    first, last = np.asarray(start, np.float64), np.asarray(stop, np.float64)
+    if np.any(first == 0.0) or np.any(last == 0.0):
+        raise ValueError("Geometric sequence cannot include zero")
+    sign = np.sign(first)
+    made = sign * np.logspace(np.log10(first / sign), np.log10(last / sign), num, endpoint)
+    # The ends are exact.
+    if num > 0:
+        made[0] = first
+    if num > 1 and endpoint:
+        made[-1] = last
+    return made
 
 
 # --- slopes along the first axis

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 __all__ = [
-    "backward", "by_traces", "cholesky", "det", "each", "forward", "inv", "lu", "slogdet", "solve", "solve_triangular",
+    "backward", "by_traces", "cholesky", "det", "each", "forward", "inv", "lu", "singular_det", "slogdet", "solve",
+    "solve_triangular",
 ]  # fmt: skip
 
 Array = np.ndarray
@@ -103,7 +104,7 @@ def det(a: Array) -> Any:
         made *= pivot
     if np.any(pivots[:-1] == 0.0):
         # Factors that end early have not the derivatives of the determinant, which need not be 0.
-        made = by_traces(a)
+        made = singular_det(a)
     elif made == 0.0 or not np.isfinite(made):
         # A part of the product may be out of range where the whole is not.
         total = a.dtype.type(0.0)
@@ -113,6 +114,27 @@ def det(a: Array) -> Any:
         if np.isfinite(total):
             made = sign * np.exp(total)
     return made
+
+
+def singular_det(a: Array) -> Any:
+    """Return the determinant of a matrix that may lack more than one of its rank.
+
+    Pivots are the largest of all that is left; their rows and columns become those of the identity, permuted. What is
+    left in the end is zeros, and the determinant a polynomial of them, of which derivatives need not be 0.
+    """
+    n = len(a)
+    rest, units, made = a.copy(), np.zeros_like(a), a.dtype.type(1.0)
+    for _ in range(n):
+        place = np.argmax(np.abs(rest))
+        p, q = place // n, place % n
+        pivot = rest[p, q]
+        if pivot != 0.0:
+            made *= pivot
+            units[p, q] = 1.0
+            rest -= np.outer(rest[:, q] / pivot, rest[p])
+            rest[p] = 0.0
+            rest[:, q] = 0.0
+    return made * by_traces(rest + units)
 
 
 def by_traces(a: Array) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, MutableSequence
 from typing import Any
 
 __all__ = ["Deque"]
@@ -54,6 +54,8 @@ class Deque:
 
     def rotate(self, n: int = 1, /) -> None:
         """Move items from the end to the beginning."""
+        if not self._items:
+            return
         for _ in range(n):
             self._items.insert(0, self._items.pop())
         for _ in range(-n):
@@ -84,3 +86,7 @@ class Deque:
 
     def __contains__(self, x: Any) -> bool:
         return x in self._items
+
+
+# As Python's own: so that sequence patterns take it, and `isinstance` says so.
+MutableSequence.register(Deque)

@@ -77,10 +77,15 @@ def _stepped_down(x: Any) -> Any:
     return x, product
 
 
+def _past_whole(x: Any, whole: Any) -> Any:
+    """Return how far a number is from the nearest whole one; a zero keeps its sign."""
+    return np.where(whole == 0.0, x, x - whole)
+
+
 def _sine(x: Any) -> Any:
     """Return the sine of pi * x."""
     whole = np.round(x)
-    part = np.sin(math.pi * (x - whole))
+    part = np.sin(math.pi * _past_whole(x, whole))
     return np.where(whole % 2.0 == 0.0, part, -part)
 
 
@@ -110,7 +115,7 @@ def digamma(x: Any) -> Any:
     inverse = 1.0 / z
     made = np.log(z) - 0.5 * inverse - _polynomial(_DIGAMMA, inverse * inverse) - passed
     safe = np.where(below, x, 0.25)
-    made = np.where(below, made - math.pi / np.tan(math.pi * (safe - np.round(safe))), made)
+    made = np.where(below, made - math.pi / np.tan(math.pi * _past_whole(safe, np.round(safe))), made)
     return np.where((x < 0.0) & (x == np.round(x)), np.nan, made)
 
 

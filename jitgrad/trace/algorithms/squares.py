@@ -87,7 +87,7 @@ def lstsq(a: Array, b: Array) -> Any:
     return backward(upper, rest[:n], False), (rest[n:] ** 2).sum(axis=0), diagonal.min(), diagonal.max()
 
 
-def polyfit(x: Any, y: Any, deg: Any, rcond: Any = None, full: bool = False, w: Any = None) -> Any:
+def polyfit(x: Any, y: Any, deg: Any, w: Any = None) -> Any:
     """Stand for `np.polyfit`."""
     x, y = np.asarray(x) + 0.0, np.asarray(y) + 0.0
     if deg < 0:

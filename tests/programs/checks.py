@@ -1,9 +1,8 @@
-"""What every program of the bank must keep to beside its values: size of code, ownership, exceptions, hard points.
+"""All that is checked of one program of the bank; what is compiled for it is shared by the checks.
 
-The size of the graph does not grow with a trip count, and one compile serves all counts. Results share memory with each
-other and with the arguments exactly as Python's do, gradients with nothing. Both derivative modes raise what Python
-raises, at its line. At zeros, at ones, and where all numbers are equal, a derivative is right wherever differences
-converge, and no NaN.
+Beside values and derivatives (`harness`): the size of the graph does not grow with a trip count, and one compile serves
+all counts. Results share memory with each other and with the arguments exactly as Python's do. At zeros, at ones, and
+where all numbers are equal, a derivative is right wherever differences converge, and no NaN.
 """
 
 from __future__ import annotations
@@ -18,53 +17,28 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import pytest
 
 import jitgrad
 from jitgrad.api import Transformed
 from jitgrad.transform import Transform
-from tests.programs import (
-    bank_aliases,
-    bank_choices,
-    bank_classes,
-    bank_control,
-    bank_finance,
-    bank_loops,
-    bank_models,
-    bank_numerics,
-    bank_science,
-    bank_short,
-    bank_sizes,
-    bank_states,
-    bank_stores,
-    bank_textbook,
-)
 from tests.programs.harness import (
-    PROGRAMS,
     Args,
     Program,
+    arrays,
+    check_derivatives,
+    check_frames,
+    check_interpreted,
+    compare_calls,
     cotangent_of,
     floats,
     inner,
-    last_line,
+    moved,
     outcome,
-    same,
+    rebound,
     scaled,
+    under_a_global,
     with_floats,
 )
-from tests.test_second_order import weighted
-
-assert (
-    bank_aliases
-    and bank_choices
-    and bank_classes
-    and bank_control
-    and bank_finance
-    and bank_loops
-    and bank_models
-    and bank_numerics
-)
-assert bank_science and bank_short and bank_sizes and bank_states and bank_stores and bank_textbook
 
 # An argument of one of these names counts trips of a loop.
 COUNTS = {"days", "limit", "most", "passes", "periods", "rounds", "steps", "sweeps"}
@@ -72,28 +46,62 @@ COUNTS = {"days", "limit", "most", "passes", "periods", "rounds", "steps", "swee
 # Known defects, with why. A program that has lost its defect must be taken off.
 SHARES_LESS = {"wrapped_tensors": "views of an array made inside, returned beside it, are copies"}
 
-each_program = pytest.mark.parametrize("p", PROGRAMS, ids=lambda p: p.name)
-each_differentiable = pytest.mark.parametrize("p", [p for p in PROGRAMS if p.wrt], ids=lambda p: p.name)
+
+def check(p: Program) -> None:
+    """Check everything about a program; what is compiled is shared between the checks."""
+    function = under_a_global(p)
+    compiled = jitgrad.jit(function)
+    # First, while nothing is compiled that may serve several counts by chance.
+    check_trip_counts(p, [("jit", compiled)])
+    inputs = [*p.inputs, scaled(p.inputs[0], 0.75), scaled(p.inputs[-1], 1.25)]
+    compare_calls(p, function, inputs, compiled)
+    count = compiled.stats()["compiled"]
+    compare_calls(p, function, inputs, compiled)
+    with rebound(1.25):
+        compare_calls(p, function, inputs, compiled)
+    compare_calls(p, function, inputs, compiled)
+    assert compiled.stats()["compiled"] == count, "the same inputs, or another number in a global, compiled again"
+    for args in inputs:
+        check_frames(p, function, compiled, args)
+        check_interpreted(p, compiled, args)
+    check_sharing(p, function, compiled)
+    if p.wrt:
+        pull = Transformed(Transform("pull", p.function))
+        push = Transformed(Transform("push", p.function))
+        check_trip_counts(p, [("pull", pull), ("push", push)])
+        check_hard_points(p, pull, push)
+        for k, args in enumerate(p.inputs):
+            check_derivatives(p, args, pull, push, np.random.default_rng(k))
 
 
-def counted() -> Iterator[tuple[Program, int]]:
-    """Yield the programs that have a trip count among their arguments, and its position."""
-    for p in PROGRAMS:
-        for k, name in enumerate(inspect.signature(p.function).parameters):
-            if name in COUNTS and all(type(args[k]) is int for args in p.inputs if k < len(args)):
-                yield p, k
+def check_rebound_global(p: Program) -> None:
+    """Change the type of a global between calls."""
+    function = under_a_global(p)
+    compiled = jitgrad.jit(function)
+    for gain in (2.0, 3, np.float64(1.5), 0.5):
+        with rebound(gain):
+            compare_calls(p, function, p.inputs[:1], compiled)
 
 
 # --- size
 
 
-@pytest.mark.parametrize(("p", "position"), list(counted()), ids=lambda v: getattr(v, "name", ""))
-def test_code_does_not_grow_with_a_trip_count(p: Program, position: int) -> None:
-    """The same code serves 3, 10 and a million trips, forwards and in both derivative modes; none is run here."""
+def count_of(p: Program) -> int | None:
+    """Return which argument of a program is a trip count, None if none is."""
+    for k, name in enumerate(inspect.signature(p.function).parameters):
+        if name in COUNTS and all(type(args[k]) is int for args in p.inputs if k < len(args)):
+            return k
+    return None
+
+
+def check_trip_counts(p: Program, compiled: list[tuple[str, Any]]) -> None:
+    """Assert that the same code serves 3, 10 and a million trips, and is short; none is run here."""
+    position = count_of(p)
+    if position is None:
+        return
     args = next(a for a in p.inputs if outcome(p.function, copy.deepcopy(a))[0] == "value")
     value = p.function(*copy.deepcopy(args))
-    for kind in ("jit", "pull", "push") if p.wrt else ("jit",):
-        transformed = Transformed(Transform(kind, p.function))
+    for kind, transformed in compiled:
         used = []
         for n in (3, 10, 1_000_000):
             given = (*args[:position], n, *args[position + 1 :])
@@ -104,27 +112,6 @@ def test_code_does_not_grow_with_a_trip_count(p: Program, position: int) -> None
 
 
 # --- ownership
-
-
-def arrays(value: Any) -> list[np.ndarray]:
-    """Return the arrays of a result or an argument, in order."""
-    found: list[np.ndarray] = []
-
-    def look(v: Any) -> None:
-        if isinstance(v, np.ndarray):
-            found.append(v)
-        elif isinstance(v, list | tuple):
-            for item in v:
-                look(item)
-        elif isinstance(v, dict):
-            for item in v.values():
-                look(item)
-        elif hasattr(v, "__dict__") and not callable(v):
-            for item in vars(v).values():
-                look(item)
-
-    look(value)
-    return found
 
 
 def sharing(result: Any, args: Any) -> tuple[list[bool], list[bool], list[bool]]:
@@ -139,64 +126,14 @@ def sharing(result: Any, args: Any) -> tuple[list[bool], list[bool], list[bool]]
     )
 
 
-@each_program
-def test_results_share_memory_as_in_python(p: Program) -> None:
-    compiled = jitgrad.jit(p.function)
+def check_sharing(p: Program, function: Any, compiled: Any) -> None:
+    """Assert that results share memory as in Python."""
     alike = True
     for args in p.inputs:
         ours, theirs = copy.deepcopy(args), copy.deepcopy(args)
-        kind, want = outcome(p.function, theirs)
+        kind, want = outcome(function, theirs)
         alike &= kind == "raises" or sharing(compiled(*ours), ours) == sharing(want, theirs)
     assert alike == (p.name not in SHARES_LESS)
-
-
-@each_differentiable
-def test_gradients_own_their_memory(p: Program) -> None:
-    pull = Transformed(Transform("pull", p.function))
-    for args in p.inputs:
-        kind, value = outcome(p.function, copy.deepcopy(args))
-        if kind == "raises":
-            continue
-        ones = with_floats(value, np.ones_like)
-        given = copy.deepcopy(args)
-        gradients = arrays(pull(given, ones))
-        assert all(g.flags.writeable and g.flags.owndata for g in gradients)
-        others = arrays(list(given)) + arrays(ones)
-        assert not any(np.shares_memory(a, b) for a, b in itertools.combinations(gradients, 2))
-        assert not any(np.shares_memory(a, b) for a in gradients for b in others)
-        same(list(given), list(args), 0.0, "arguments")
-
-
-# --- exceptions
-
-
-def failing() -> list[Program]:
-    return [p for p in PROGRAMS if any(outcome(p.function, copy.deepcopy(a))[0] == "raises" for a in p.inputs)]
-
-
-@pytest.mark.parametrize("p", failing(), ids=lambda p: p.name)
-def test_exceptions_of_derivatives(p: Program) -> None:
-    """Type, message and line, in both modes; the arguments are left alone."""
-
-    def scalar(*args: Any) -> Any:
-        return weighted(p.function(*args))
-
-    for args in p.inputs:
-        kind, want = outcome(p.function, copy.deepcopy(args))
-        if kind == "value" or next(floats(list(args)), None) is None:
-            continue
-        calls: list[tuple[Any, Args]] = []
-        given = copy.deepcopy(args)
-        push = Transformed(Transform("push", p.function))
-        calls.append((push, (given, tuple(scaled(a, 0.0) for a in args))))
-        if p.wrt:
-            calls.append((jitgrad.grad(scalar, argnums=p.wrt), given))
-        for function, passed in calls:
-            found, got = outcome(function, passed)
-            assert found == "raises" and type(got) is type(want), (function, got, want)
-            assert str(got) == str(want)
-            assert last_line(got) == last_line(want)
-            same(list(given), list(args), 0.0, "arguments")
 
 
 # --- hard points
@@ -234,12 +171,6 @@ def followed(f: Any, args: Args) -> tuple[Any, int]:
         sys.settrace(before)
 
 
-def moved(x: Any, direction: Any, h: float) -> Any:
-    """Return x + h * direction."""
-    steps = iter(list(floats(direction)))
-    return with_floats(copy.deepcopy(x), lambda v: v + h * next(steps))
-
-
 def slope(f: Any, args: Args, t: Args, w: Any) -> float | None:
     """Return the slope along t if one-sided differences of two steps agree on both sides, on one path of lines."""
     at, path = followed(f, args)
@@ -265,10 +196,8 @@ def linear_slope(f: Any, args: Args, t: Args, other: Args, w: Any) -> float | No
     return one if abs(one + two - total) <= 1e-3 * max(1.0, abs(one), abs(two)) else None
 
 
-@each_differentiable
-def test_hard_points(p: Program) -> None:
-    pull = Transformed(Transform("pull", p.function))
-    push = Transformed(Transform("push", p.function))
+def check_hard_points(p: Program, pull: Any, push: Any) -> None:
+    """Compare both modes with differences, where those converge, at zeros, at ones and where numbers are equal."""
     rng = np.random.default_rng(3)
     for args in hard_points(p.inputs[0]):
         try:
