@@ -222,6 +222,31 @@ def test_a_size_that_only_small_calls_need() -> None:
 # --- memory
 
 
+def test_elements_that_loops_hand_on_where_there_may_be_none() -> None:
+    """The element that the first iteration reads is read before the loop, unless it is not there."""
+
+    def shifted(x: np.ndarray, first: int, trips: int) -> np.ndarray:
+        y = x.copy()
+        for k in range(trips):
+            y[first + k + 1] = 0.5 * y[first + k] + x[k]
+        return y
+
+    compiled = jitgrad.jit(shifted)
+    for n in (5, 6, 7, 3, 2):
+        x = np.arange(1.0, n + 1.0)
+        for first, trips in ((0, n - 1), (1, n - 2), (n, 0), (n + 7, 0), (0, 0), (-n, 1), (n - 2, 1)):
+            np.testing.assert_array_equal(compiled(x, first, trips), shifted(x, first, trips))
+            ct = np.sin(x)
+            slope = jitgrad.vjp(lambda v, a=first, t=trips: shifted(v, a, t), x)[1](ct)
+            want = [np.dot(ct, shifted(e, first, trips)) for e in np.eye(n)]  # it is linear
+            np.testing.assert_allclose(slope[0], want, rtol=1e-14, atol=1e-15)
+        for first, trips in ((n, 1), (n + 3, 2), (-n - 1, 1), (0, n)):
+            with pytest.raises(IndexError):
+                shifted(x, first, trips)
+            with pytest.raises(IndexError):
+                compiled(x, first, trips)
+
+
 def test_temporaries_stay_warm() -> None:
     """What a call of a run-time size needs is kept for the next, as much as the largest took."""
 

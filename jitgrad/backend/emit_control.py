@@ -12,7 +12,8 @@ from jitgrad.backend.buffers import Buffer, LoopPlan
 from jitgrad.backend.emit import Emitter, Site, lowers
 from jitgrad.backend.emit_lists import copy_list
 from jitgrad.backend.emit_scalar import Handle
-from jitgrad.backend.levels import is_of_elements
+from jitgrad.backend.independence import are_independent
+from jitgrad.backend.levels import is_of_elements, vectorises
 from jitgrad.backend.structure import is_scalar
 from jitgrad.backend.text import register_type
 from jitgrad.graph.ir import Op, Value
@@ -220,9 +221,10 @@ def op_for(e: Emitter, op: Op) -> None:
     trips = e.size(op.operands[0])
     most = e.bounds.most(op.operands[0])
     e.bounds.note_index(body.args[0], most)
-    if is_of_elements(body):
+    limit = trips
+    if isinstance(trips, str) and most is not None and is_of_elements(body):
         # Of a loop over scalars that it knows to be short, LLVM makes worse code, and takes longer to do so.
-        most = None
+        limit = text.opaque(trips)
     loop = _Loop(e, op, op.operands[1:])
     loop.enter()
     loop.open()
@@ -232,6 +234,7 @@ def op_for(e: Emitter, op: Op) -> None:
     counting = len(text.lines)
     text.lines.append("")
     text.start(inside, dict(known))
+    begin = len(text.lines)
     e.handles[body.args[0]] = Handle(index, body.args[0].array.dtype)
     loop.arguments(body.args[1:])
     loop.use_spares()
@@ -244,11 +247,12 @@ def op_for(e: Emitter, op: Op) -> None:
             pace.settle()
     following = text.emit(f"add nuw nsw i64 {index}, 1")
     after = text.label
-    text.branch(loop.label)
+    alone = vectorises(op) and are_independent(e.schedule, e.plan, op)
+    text.branch(loop.label, text.parallel(begin) if alone and size else "")
     few = work.at_once(trips, most)
     if not size or few:
         loop.finish(after)
-        first, limit, done = f"[ 0, %{loop.before} ]", trips, end
+        first, done = f"[ 0, %{loop.before} ]", end
     else:
         chunk, again, done = text.fresh("chunk"), text.fresh("again"), text.fresh("drained")
         limit = f"{index}.limit"

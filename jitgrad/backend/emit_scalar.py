@@ -10,7 +10,7 @@ fast-math flag, no nsw or nuw is ever written.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 
 from jitgrad.backend.scalar_math import SUPPORTED, MathLibrary
 from jitgrad.backend.text import FunctionText, literal, register_type, vector
-from jitgrad.graph.ir import Op
+from jitgrad.graph.ir import Op, Value
 
 __all__ = ["Arithmetic", "Handle"]
 
@@ -133,6 +133,24 @@ class Arithmetic:
         assert op.primitive.scalar is not None
         made: Handle = op.primitive.scalar(self, *given)
         return made
+
+    def fused(self, op: Op, of: Callable[[Value], Handle]) -> Handle | None:
+        """Return a sum or difference of numbers, one of them a product, rounded once; None where that is not to be had.
+
+        Of two products, the one with what a loop hands on is taken: the other one is there before it.
+        """
+        products = [k for k, v in enumerate(op.operands) if v.op is not None and v.op.name == "multiply"]
+        products.sort(key=lambda k: all(v.op is not None for v in op.operands[k].op.operands))  # type: ignore[union-attr]
+        if not products or not self.library.fma:
+            return None
+        k = products[0]
+        factors = op.operands[k].op
+        assert factors is not None
+        x, y = map(of, factors.operands)
+        rest = of(op.operands[1 - k])
+        if op.name == "subtract":
+            x, rest = (x, self.neg(rest)) if k == 0 else (self.neg(x), rest)
+        return self.math("fma", x, y, rest)
 
     def sub(self, x: Handle, y: Handle) -> Handle:
         """Return x - y."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from jitgrad.backend.structure import is_scalar
 from jitgrad.graph.ir import Block, Graph, Op, Value
 
-__all__ = ["is_of_elements", "level_of"]
+__all__ = ["is_of_elements", "level_of", "vectorises"]
 
 _STORES = frozenset({"store", "addto", "scatter", "scatter_add"})
 _OF_ONE = frozenset({"store", "addto"})
@@ -28,13 +28,13 @@ def level_of(graph: Graph) -> str:
     loops = [op for op in graph.walk() if op.name in ("for", "while")]
     if not loops:
         return "minimal"
-    found = [op for op in loops if _vectorises(op)]
+    found = [op for op in loops if vectorises(op)]
     if not found:
         return "loops"
     return "full" if any(_is_costly(op.regions[-1]) for op in found) else "short"
 
 
-def _vectorises(loop: Op) -> bool:
+def vectorises(loop: Op) -> bool:
     """Whether a loop only computes scalars and stores them, at places and from numbers that LLVM can follow."""
     (*_, body) = loop.regions
     if loop.name != "for" or not is_of_elements(body):
@@ -44,7 +44,8 @@ def _vectorises(loop: Op) -> bool:
         return False
     # What one iteration needs of the last, but for sums, keeps them one after another.
     for arg, init, given in zip(body.args[1:], loop.operands[1:], body.yields, strict=True):
-        if init.op is not None and init.op.name == "load" and init.op.operands[0] in loop.operands:
+        first = init.op.regions[0].yields[init.index] if init.op is not None and init.op.name == "if" else init
+        if first.op is not None and first.op.name == "load" and first.op.operands[0] in loop.operands:
             continue  # an element of an array (`rotate.py`): such loops are unrolled at level full, and gain by it
         if is_scalar(arg) and arg.type.is_float and not _is_sum(body, arg, given) and given in _derived(body, [arg]):
             return False

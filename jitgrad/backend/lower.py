@@ -297,7 +297,7 @@ def _module(e: Emitter, level: str) -> str:
     lines.append("}")
     lines += e.text.helpers.values()
     lines.append(e.library.definitions())
-    lines += LOOP_METADATA
+    lines += [*LOOP_METADATA, *e.text.metadata]
     return _once("\n".join(lines))
 
 

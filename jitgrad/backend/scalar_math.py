@@ -85,7 +85,7 @@ class MathLibrary:
     """
 
     def __init__(self, fma: bool = False) -> None:
-        self._fma = fma
+        self.fma = fma
         self._needed: dict[tuple[str, str, int], int] = {}
 
     def call(self, name: str, dtype: str, width: int, *operands: str) -> str:
@@ -108,7 +108,7 @@ class MathLibrary:
             raise ValueError(f"{name} takes {1 + (name in BINARY)} operands, not {len(operands)}")
         key = name, dtype, width
         self._needed[key] = self._needed.get(key, 0) + 1
-        of = Writer(dtype, width, self._fma).outer_type
+        of = Writer(dtype, width, self.fma).outer_type
         arguments = ", ".join(f"{of} {operand}" for operand in operands)
         result = f"{{ {of}, {of} }}" if name in PAIRS else of
         return f"call fastcc {result} {_symbol(name, dtype, width)}({arguments})"
@@ -122,7 +122,7 @@ class MathLibrary:
         functions: list[str] = []
         needed: set[str] = set()
         for name, dtype, width in sorted(key for key, calls in self._needed.items() if calls):
-            w = Writer(dtype, width, self._fma)
+            w = Writer(dtype, width, self.fma)
             functions.append(_define(w, name, dtype))
             needed |= w.needed
         return "\n".join([*sorted(needed), *functions, ""])

@@ -95,11 +95,16 @@ class Schedule:
             self.steps[block] = _BlockPlan(self, block).run()
             pending += [r for s in self.steps[block] for op in s.ops for r in op.regions]
 
-    def apart(self, one: Op, other: Op) -> bool:
-        """Whether two ops on one array are known to touch no element in common."""
+    @property
+    def known(self) -> Context:
+        """What is known of the graph's values."""
         if self._known is None:
             self._known = surveyed(self.graph)
-        r = self._known
+        return self._known
+
+    def apart(self, one: Op, other: Op) -> bool:
+        """Whether two ops on one array are known to touch no element in common."""
+        r = self.known
         return are_apart(r, box_of(one, partial(as_sum, r)), box_of(other, partial(as_sum, r)))
 
 

@@ -83,6 +83,8 @@ class FunctionText:
         The largest number that a register of an integer may hold, where it is known.
     globals, helpers : list of str
         Constants, and definitions of internal functions.
+    metadata : list of str
+        What loops of the function say of themselves.
     """
 
     def __init__(self) -> None:
@@ -94,6 +96,7 @@ class FunctionText:
         self.globals: list[str] = []
         self.helpers: dict[str, str] = {}
         self.externals: dict[str, None] = {}
+        self.metadata: list[str] = []
         self._count = 0
         self._shared: dict[tuple[object, str], str] = {}
         # The block that `_known` is of, and the registers of instructions that surely ran before.
@@ -134,13 +137,34 @@ class FunctionText:
         self.label = label
         self._block, self._known = (self.lines, label), {} if known is None else known
 
-    def branch(self, label: str) -> None:
+    def branch(self, label: str, note: str = "") -> None:
         """End the block with a jump."""
-        self.lines.append(f"  br label %{label}")
+        self.lines.append(f"  br label %{label}{note}")
 
     def branch_if(self, condition: str, then: str, other: str) -> None:
         """End the block with a choice."""
         self.lines.append(f"  br i1 {condition}, label %{then}, label %{other}")
+
+    def parallel(self, first: int) -> str:
+        """Say that iterations of a loop whose body begins at a line do not meet in memory; return what to jump with.
+
+        All that the body does to memory is said to be part of that.
+        """
+        group, loop, property = (f"!{len(LOOP_METADATA) + len(self.metadata) + k}" for k in range(3))
+        self.metadata += [
+            f"{group} = distinct !{{}}",
+            f"{loop} = distinct !{{{loop}, {property}}}",
+            f'{property} = !{{!"llvm.loop.parallel_accesses", {group}}}',
+        ]
+        for k in range(first, len(self.lines)):
+            line = self.lines[k]
+            if line.startswith("  store ") or " = load " in line:
+                self.lines[k] = f"{line}, !llvm.access.group {group}"
+        return f", !llvm.loop {loop}"
+
+    def opaque(self, number: str) -> str:
+        """Return a 64-bit integer that LLVM knows nothing of."""
+        return self.emit(f'call i64 asm "", "=r,0"(i64 {number})')
 
     def declare(self, text: str) -> None:
         """Declare a function once."""

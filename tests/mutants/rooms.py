@@ -11,8 +11,10 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "backend/test_margins.py",
         "backend/test_bufferise.py",
         "backend/test_joint_stores.py",
+        "backend/test_independence.py",
         "backend/test_products.py",
         "graph/test_roundings.py",
+        "graph/test_recurrences.py",
         "test_smoke.py",
         "backend/test_emit.py",
         "backend/test_lower.py",
@@ -52,6 +54,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "graph/test_split.py",
         "graph/test_components.py",
         "graph/test_layout.py",
+        "graph/test_recurrences.py",
         "graph/test_diff_programs.py",
     ),
     "trace/": (

@@ -319,6 +319,30 @@ MUTANTS = (
         "return abs(outer) == abs(inner) * size",
     ),
     Mutant(
+        "iterations that read what the next one stores are said to keep to themselves",
+        "backend/independence.py",
+        "gap = x.plus(y.plus(Sum({index: -factor, other_index: factor}), 1), -1)",
+        "gap = x.plus(y, -1)",
+    ),
+    Mutant(
+        "what a carried number is subtracted from keeps its sign where it is regrouped",
+        "graph/passes/recurrences.py",
+        "rest = first if x.rest is None else g.subtract(first, x.rest)",
+        "rest = first if x.rest is None else g.add(first, x.rest)",
+    ),
+    Mutant(
+        "what is added before a product is left out of it where a number is regrouped",
+        "graph/passes/recurrences.py",
+        "return _Form(factor, None if x.rest is None else self.g.multiply(x.rest, y), x.wait + _WAIT)",
+        "return _Form(factor, x.rest, x.wait + _WAIT)",
+    ),
+    Mutant(
+        "a loop of a derivative whose results decide something may be rounded otherwise",
+        "graph/diff/roundings.py",
+        "        if exact.isdisjoint((*op.results, *op.regions[0].yields)):",
+        "        if op.results:",
+    ),
+    Mutant(
         "a turned array is read at the places of the array as it was",
         "graph/passes/layout.py",
         "attr, ints = split_index(self._rotated(index))",

@@ -6,7 +6,8 @@ result is added may be rounded once, with the sum. In: a graph that holds a deri
 program's own or repeat those. Out: the attribute `any_rounding` at the others, and at none where a comparison, an
 integer or a jump depends on the result: there its bits are meant, since a branch that is decided twice, forwards and
 backwards, must be decided alike. Nor where a root, a logarithm or a division follows, which what was exactly zero must
-reach as a zero: sqrt(1 - x / y) has an infinite slope at x == y, and none where the quotient comes out above 1.
+reach as a zero: sqrt(1 - x / y) has an infinite slope at x == y, and none where the quotient comes out above 1. Loops
+of a derivative get the attribute likewise: `passes/recurrences.py` regroups what they carry.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ def mark_roundings(block: Block, own: Collection[Op], repeated: Collection[Op]) 
         Ops of any region that compute what the program has computed.
     """
     free: list[Op] = []
+    loops: list[Op] = []
     roots: list[Value] = []
     pending = [([op for op in block.ops if op in own], True), ([op for op in block.ops if op not in own], False)]
     for ops, is_own in pending:
@@ -50,10 +52,16 @@ def mark_roundings(block: Block, own: Collection[Op], repeated: Collection[Op]) 
                     roots.append(op.operands[1])
             elif name not in _SMOOTH:
                 roots += _decisive(op)
+                if name == "for" and (not is_own or "any_rounding" in op.attrs):
+                    loops.append(op)
                 pending += [(region.ops, is_own) for region in op.regions]
-    if not free:
+    if not free and not loops:
         return
     exact = reach(edges_within(block)[1], roots) if roots else set()
+    for op in loops:
+        op.attrs = {k: v for k, v in op.attrs.items() if k != "any_rounding"}
+        if exact.isdisjoint((*op.results, *op.regions[0].yields)):
+            op.attrs["any_rounding"] = True
     # A number over y stays one division where nothing else is divided by y.
     divisions = [op for op in free if op.name == "divide"]
     shared = {

@@ -3,7 +3,8 @@
     graph -> dce -> (simplify -> cse -> licm -> promote -> dce) until nothing changes -> drop_marks -> again
           -> record_states_once -> again -> gather_sums -> again -> take_apart -> again
           -> batch_products -> again -> store_into_fresh -> again
-          -> split_loops -> again -> carry_elements -> again -> turn_arrays -> exchange_buffers -> graph
+          -> split_loops -> again -> carry_elements -> again -> shorten_recurrences -> again
+          -> turn_arrays -> exchange_buffers -> graph
 
 In: a graph that verifies. Out: the same graph object, which computes the same bits and raises the same errors with
 fewer ops; the passes from `gather_sums` on may take sums in another order. A pass is a function `name(graph) -> bool`
@@ -27,6 +28,7 @@ from jitgrad.graph.passes.gather import gather_sums
 from jitgrad.graph.passes.layout import turn_arrays
 from jitgrad.graph.passes.licm import licm, licm_integers
 from jitgrad.graph.passes.promote import promote
+from jitgrad.graph.passes.recurrences import shorten_recurrences
 from jitgrad.graph.passes.rotate import carry_elements
 from jitgrad.graph.passes.scalars import small_arrays_to_scalars
 from jitgrad.graph.passes.simplify import simplify, simplify_integers
@@ -48,6 +50,7 @@ __all__ = [
     "prepare",
     "promote",
     "record_states_once",
+    "shorten_recurrences",
     "simplify",
     "split_loops",
     "store_into_fresh",
@@ -105,6 +108,9 @@ def optimise(graph: Graph) -> None:
     if split_loops(graph):
         _until_quiet(graph)
     if carry_elements(graph):
+        _until_quiet(graph)
+    # After elements have become numbers that loops carry.
+    if shorten_recurrences(graph):
         _until_quiet(graph)
     # After all that: it counts how often what is left touches memory.
     if turn_arrays(graph):

@@ -8,8 +8,9 @@ subscripted variables, PLDI 1990). An `addto` becomes a load of what was there, 
 put back as it was elsewhere, one element is handed on; then often nothing reads the array any more.
 
 In: a graph in its final form: before differentiation the load is better, it need not be kept for the way back. Out: the
-same graph, which computes the same bits. Only where nothing else that is written can be that element in between, and
-where the element that the first iteration reads is in range whether the loop runs or not.
+same graph, which computes the same bits. Only where nothing else that is written can be that element in between. The
+element that the first iteration reads is read before the loop if it is there: where sizes are known at run time only,
+the loop may not run, or the first iteration find that it is out of range.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def carry_elements(graph: Graph) -> bool:
             if carried is not None and pair is not None:
                 read, write, first, within = pair
                 element = _element(carried, write, within)
-                _carry(block, carried, read, element, first)
+                _carry(r, block, carried, read, element, first)
                 changed = True
     return changed
 
@@ -68,7 +69,7 @@ def _pair(r: Context, carried: Carried) -> tuple[Op, Op, list[Sum], list[Sum]] |
             continue
         moves = [at.terms.get(body.args[0], 0) for at in place]
         first = [at.plus(Sum({body.args[0]: 1}), -move) for at, move in zip(place, moves, strict=True)]
-        if not any(moves) or not _in_range(r, first, read.op.operands[0]):
+        if not any(moves):
             continue
         following = [at.plus(Sum({}, move)) for at, move in zip(place, moves, strict=True)]
         for write in carried.stores:
@@ -109,13 +110,6 @@ def _sums(r: Context, access: Access, body: Block, inside: set[Value]) -> list[S
     return found
 
 
-def _in_range(r: Context, place: list[Sum], array: Value) -> bool:
-    sizes = [as_sum(r, d) for d in array.shape]
-    return all(
-        bound(r, at, -1) >= 0 and bound(r, size.plus(at, -1), -1) > 0 for at, size in zip(place, sizes, strict=True)
-    )
-
-
 def _is_next(r: Context, carried: Carried, write: Access, read: Access) -> bool:
     """Whether nothing else writes the element after the write in its iteration, or before the read in the next."""
 
@@ -143,12 +137,31 @@ def _element(carried: Carried, write: Op, within: list[Sum]) -> Value:
     return element
 
 
-def _carry(block: Block, carried: Carried, read: Op, element: Value, first: list[Sum]) -> None:
+def _first_element(r: Context, g: Builder, array: Value, place: list[Sum]) -> Value:
+    """Return the element at a place, 0 if that is out of range: then nobody uses it."""
+    where = [Pick(emit_sum(g, at)) for at in place]
+    there: Value | None = None
+    for at, pick, size in zip(place, where, array.shape, strict=True):
+        length = as_sum(r, size)
+        tests = [] if bound(r, at, -1) >= 0 else [g.greater_equal(pick.at, 0)]
+        tests += [] if bound(r, length.plus(at, -1), -1) > 0 else [g.less(pick.at, size)]
+        for test in tests:
+            there = test if there is None else g.logical_and(there, test)
+    if there is None:
+        return load(g, array, where)
+    with g.region() as found:
+        found.yields = [load(g, array, where)]
+    with g.region() as nothing:
+        nothing.yields = [g.constant(0, array.array.dtype)]
+    return g.emit("if", [there], regions=[found, nothing]).result
+
+
+def _carry(r: Context, block: Block, carried: Carried, read: Op, element: Value, first: list[Sum]) -> None:
     """Let a loop carry what a load reads: at first the element at a place, then what the iteration before has left."""
     loop = carried.loop
     (body,) = loop.regions
     g = Builder(Block(), read.location)
-    init = load(g, loop.operands[carried.position + 1], [Pick(emit_sum(g, at)) for at in first])
+    init = _first_element(r, g, loop.operands[carried.position + 1], first)
     at = block.ops.index(loop)
     block.ops[at:at] = g.block.ops
     loop.operands.append(init)

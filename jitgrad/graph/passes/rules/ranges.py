@@ -19,7 +19,7 @@ from jitgrad.graph.passes.rules.context import Context, Rule
 from jitgrad.graph.types import INT64, Dim
 
 __all__ = [
-    "RULES", "Sum", "as_sum", "bound", "bounds_of", "emit_sum", "is_below", "last_of", "range_of", "sum_of",
+    "RULES", "Sum", "another", "as_sum", "bound", "bounds_of", "emit_sum", "is_below", "last_of", "range_of", "sum_of",
     "survey_sums",
 ]  # fmt: skip
 
@@ -151,6 +151,14 @@ def last_of(r: Context, index: Value, depth: int = _DEPTH) -> Sum:
     """Return the index of a loop's last iteration."""
     known = r.lasts.get(index)
     return sum_of(r, r.loops[index].operands[0], depth).plus(Sum({}, -1)) if known is None else known
+
+
+def another(r: Context, index: Value) -> Value:
+    """Return the index of another iteration of a loop, whichever."""
+    made = Value(INT64, Block(), 0)
+    r.lasts[made] = last_of(r, index)
+    r.order[made] = len(r.order)
+    return made
 
 
 def _within(low: int, high: int) -> _Range:
