@@ -14,12 +14,11 @@ This room knows no buffer and no LLVM.
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from jitgrad.backend.addressing import Addressing
-from jitgrad.backend.steps import EXPENSIVE, Step, reduced_axes, shared_axes
+from jitgrad.backend.steps import EXPENSIVE, Step, in_order, reduced_axes, shared_axes
 from jitgrad.backend.structure import (
     CONSUMERS,
     Captures,
@@ -149,7 +148,7 @@ class _BlockPlan:
                 self._read(v, self.end, False)
         for key in range(len(self.block.ops) - 1, -1, -1):
             self._place(self.block.ops[key], key)
-        return self._order()
+        return in_order(self.steps, self.end)
 
     def _measure(self) -> None:
         """Find how long a chain of fusable ops each value ends, and which versions of arrays it reads and follows."""
@@ -477,25 +476,3 @@ class _BlockPlan:
             (nest.axes,) = shared
             return nest
         return None
-
-    def _order(self) -> list[Step]:
-        """Sort the steps: the user's order where the edges leave a choice."""
-        waiting: dict[Step, int] = dict.fromkeys(self.steps, 0)
-        for step in self.steps:
-            if step is not self.end:
-                step.succ.add(self.end)
-            for after in step.succ:
-                waiting[after] += 1
-        heap = [(s.key, i, s) for i, s in enumerate(self.steps) if waiting[s] == 0]
-        number = {s: i for i, s in enumerate(self.steps)}
-        heapq.heapify(heap)
-        ordered: list[Step] = []
-        while heap:
-            _, _, step = heapq.heappop(heap)
-            ordered.append(step)
-            for after in step.succ:
-                waiting[after] -= 1
-                if not waiting[after]:
-                    heapq.heappush(heap, (after.key, number[after], after))
-        assert len(ordered) == len(self.steps), "the edges of a block make a cycle"
-        return ordered

@@ -1,17 +1,18 @@
-"""Steps: what runs together, and what is costly to run twice.
+"""Steps: what runs together, in which order, and what is costly to run twice.
 
 In: ops. Out: the record that scheduling fills and that bufferisation and emission read. Knows no LLVM.
 """
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from jitgrad.graph.ir import Op
 from jitgrad.graph.types import Dim
 
-__all__ = ["EXPENSIVE", "Step", "reduced_axes", "shared_axes"]
+__all__ = ["EXPENSIVE", "Step", "in_order", "reduced_axes", "shared_axes"]
 
 EXPENSIVE = frozenset({
     "exp", "log", "sin", "cos", "tan", "tanh", "power", "pow", "divide", "sqrt", "gather", "mod", "floor_divide",
@@ -94,3 +95,26 @@ def _into_memory(ops: Sequence[Op]) -> bool:
         if op.name not in ("reduce_marked", "reduce_sum", "reduce_or") or (isinstance(row, int) and row < _ROW):
             return False
     return True
+
+
+def in_order(steps: Sequence[Step], end: Step) -> list[Step]:
+    """Sort the steps of a block, the end last: the user's order where the edges leave a choice."""
+    waiting: dict[Step, int] = dict.fromkeys(steps, 0)
+    for step in steps:
+        if step is not end:
+            step.succ.add(end)
+        for after in step.succ:
+            waiting[after] += 1
+    heap = [(s.key, i, s) for i, s in enumerate(steps) if waiting[s] == 0]
+    number = {s: i for i, s in enumerate(steps)}
+    heapq.heapify(heap)
+    ordered: list[Step] = []
+    while heap:
+        _, _, step = heapq.heappop(heap)
+        ordered.append(step)
+        for after in step.succ:
+            waiting[after] -= 1
+            if not waiting[after]:
+                heapq.heappush(heap, (after.key, number[after], after))
+    assert len(ordered) == len(steps), "the edges of a block make a cycle"
+    return ordered
