@@ -270,18 +270,12 @@ def _of_matmul(g: Builder, used: Value, other: Value, i: int) -> Value:
 def partials_of(
     g: Builder, derivative: Partials, op: Op, made: Op, steep: set[Value], factors: Factors
 ) -> list[Value | Masked | Partial]:
-    """Return the partials of an op.
+    """Return the partials of an op: those of `kinked_partials`, masked where a factor that is 0 makes them unused.
 
     Parameters
     ----------
-    g : Builder
-    derivative : Partials
-    op : Op
-        Of the primal.
-    made : Op
-        The same op as it is called where the code goes.
-    steep : set of Value
-        Values of the primal whose slope may be infinite (`steep.py`).
+    g, derivative, op, made, steep
+        As there.
     factors : Factors
         Of the primal.
     """

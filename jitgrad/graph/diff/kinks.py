@@ -28,7 +28,7 @@ _MOST = 200
 def kinked_partials(
     g: Builder, derivative: Partials, op: Op, made: Op, steep: set[Value]
 ) -> list[Value | Masked | Partial]:
-    """Return the partials of an op.
+    """Return the partials of an op, that of a norm masked where the norm is 0.
 
     Parameters
     ----------
