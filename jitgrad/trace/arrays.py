@@ -16,14 +16,15 @@ import numpy as np
 
 from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.memory import Pick, Span, load, store
-from jitgrad.graph.ops.shape import broadcast_to, move_axes, reshape_to
+from jitgrad.graph.ops.shape import broadcast_to, reshape_to
 from jitgrad.graph.types import ArrayType, Dim, GraphTypeError, broadcast_shapes
-from jitgrad.trace.abstract import AnyOf, DictRef, Link, ListRef, OneOf, Record, Ref, Reshape, Scalar, TaggedRef, whole
+from jitgrad.trace.abstract import AnyOf, DictRef, Link, ListRef, OneOf, Record, Ref, Scalar, TaggedRef, whole
 from jitgrad.trace.algorithms.queues import Deque
 from jitgrad.trace.context import PACKED, PYTHON_DTYPES, Context, kind_of_python
 from jitgrad.trace.extents import canonical_shape, renamed, unify
 from jitgrad.trace.identity import followers, spread
 from jitgrad.trace.inspection import cells_of
+from jitgrad.trace.windows import base_shape, held_type, put_back, seen
 
 __all__ = [
     "another", "array_type", "as_array", "as_float", "as_int", "broadcast_dims", "broadcast_value", "cast",
@@ -63,7 +64,7 @@ def kind(x: Any) -> str:
 def shape_of(ctx: Context, x: Any) -> tuple[Dim, ...]:
     """Return the shape of a number or array."""
     if isinstance(x, Ref):
-        return canonical_shape(ctx, x.view[-1].shape() if x.view else ctx.heap[x.cell].shape)
+        return canonical_shape(ctx, x.view[-1].shape() if x.view else base_shape(ctx.heap[x.cell]))
     if isinstance(x, TaggedRef):
         return shape_of(ctx, x.choices[0])
     return ()
@@ -72,7 +73,7 @@ def shape_of(ctx: Context, x: Any) -> tuple[Dim, ...]:
 def dtype_of(ctx: Context, x: Any) -> np.dtype:
     """Return the dtype that x has as an array."""
     if isinstance(x, Ref):
-        return ctx.heap[x.cell].array.dtype
+        return held_type(ctx.heap[x.cell]).dtype
     if isinstance(x, TaggedRef):
         return dtype_of(ctx, x.choices[0])
     if isinstance(x, Scalar):
@@ -113,32 +114,6 @@ def describe(x: Any) -> str:
 # --- references
 
 
-def _apply_view(ctx: Context, value: Value, view: tuple[Link, ...]) -> Value:
-    """Return a value seen through a view."""
-    for link in view:
-        if isinstance(link, Reshape):
-            value = reshape_to(ctx.g, value, link.to)
-        else:
-            part = move_axes(ctx.g, load(ctx.g, value, link.entries), [k for k in link.order if k is not None])
-            value = reshape_to(ctx.g, part, link.shape())
-    return value
-
-
-def _put_back(ctx: Context, base: Value, link: Link, part: Value) -> Value:
-    """Return base with what one link sees replaced by part."""
-    g = ctx.g
-    if isinstance(link, Reshape):
-        return reshape_to(g, part, base.shape)
-    axes = [k for k in link.order if k is not None]
-    part = renamed(ctx, part, link.shape())
-    kept = tuple(d for d, k in zip(part.shape, link.order, strict=True) if k is not None)
-    part = reshape_to(g, part, kept)
-    part = move_axes(g, part, [axes.index(k) for k in range(len(axes))])
-    if link.is_identity(base.shape):
-        return part
-    return store(g, base, part, link.entries)
-
-
 def another(ctx: Context, x: Any) -> Any:
     """Return a view of all of an array: another object than the array, for those who see arguments."""
     if not isinstance(x, Ref) or x.view or not ctx.observe_arguments:
@@ -151,11 +126,11 @@ def read(ctx: Context, x: Any, shape: tuple[Dim, ...] | None = None) -> Value:
     if isinstance(x, TaggedRef):
         return _choose(ctx, x, shape)
     base = ctx.heap[x.cell]
-    if base.array.dtype == np.bool_ and x.view:
+    if x.view and held_type(base).dtype == np.bool_:
         # A mask that is read again is still the same mask.
-        value = ctx.shared(("read", base, x.view), lambda: _apply_view(ctx, base, x.view))
+        value = ctx.shared(("read", base, x.view), lambda: seen(ctx, base, x.view))
     else:
-        value = _apply_view(ctx, base, x.view)
+        value = seen(ctx, base, x.view)
     return renamed(ctx, value, canonical_shape(ctx, value.shape) if shape is None else shape)
 
 
@@ -213,8 +188,8 @@ def _updated(ctx: Context, base: Value, view: tuple[Link, ...], value: Value) ->
         return renamed(ctx, value, base.shape)
     inner = value
     if len(view) > 1:
-        inner = _updated(ctx, _apply_view(ctx, base, view[:1]), view[1:], value)
-    return _put_back(ctx, base, view[0], inner)
+        inner = _updated(ctx, seen(ctx, base, view[:1]), view[1:], value)
+    return put_back(ctx, base, view[0], inner)
 
 
 def _write_tagged(ctx: Context, x: TaggedRef, value: Value, what: str) -> None:

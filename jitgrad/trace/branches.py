@@ -24,20 +24,11 @@ from jitgrad.trace.inspection import cells_of, reachable, undefined
 from jitgrad.trace.joining import Edge
 from jitgrad.trace.loop_signals import LoopSignal
 from jitgrad.trace.merge import Merger
-from jitgrad.trace.obligations import Obligations
+from jitgrad.trace.obligations import Obligations, Restart
 from jitgrad.trace.texts import message_of
 from jitgrad.trace.ways import narrow, narrowed, occurs, packed_ways, put
 
-__all__ = ["Branches", "DeadEnd", "Restart", "is_of_the_program", "shared_variables"]
-
-
-class Restart(Exception):
-    """The trace must begin again with these merges as tagged choices."""
-
-    def __init__(self, keys: set[Any], why: str) -> None:
-        super().__init__(why)
-        self.keys = keys
-        self.why = why
+__all__ = ["Branches", "DeadEnd", "is_of_the_program", "shared_variables"]
 
 
 class DeadEnd(Exception):
@@ -64,6 +55,7 @@ class _Hand:
     locals: dict[str, Any] = field(default_factory=dict)
     stack: list[Any] = field(default_factory=list)
     place: Any = None
+    scope: int = 0
 
 
 def _parts(x: Any) -> tuple[Any, ...]:
@@ -122,8 +114,10 @@ class Branches(Context):
         self.enter(frame, start)
         frames = len(self.frames)
         location, before = self.location, self.arm_start
+        scope = frame.scope
         with self.inside(block):
             self.arm_start = start.heap
+            frame.scope = len(self.scopes)
             try:
                 return run()
             except DeadEnd:
@@ -138,6 +132,7 @@ class Branches(Context):
                 return Outcome({})
             finally:
                 self.arm_start = before
+                frame.scope = scope
 
     def fail_with(self, exception: Exception) -> None:
         """Raise an exception of the program, which is certain here, when what comes before has run."""
@@ -148,6 +143,10 @@ class Branches(Context):
     def hold(self, cell: Cell, value: Any) -> None:
         """Note that a list that grows holds an array: a store to that while the list is alive is refused."""
         self.obligations.hold(cell, cells_of(value))
+
+    def take(self, cell: Cell, item: Cell) -> None:
+        """Note that an array was taken from a list that grows, which has a copy: it may be any that the list holds."""
+        self.obligations.take(cell, item)
 
     def by_choice(self, run: Callable[..., Any], *args: Any) -> Any:
         """Return `run(*args)`, done once for each value that an `AnyOf` or `OneOf` among the arguments may be."""

@@ -20,11 +20,11 @@ from jitgrad.graph.ir import Block, Value
 from jitgrad.graph.types import INT64, ArrayType, Type
 from jitgrad.trace.abstract import Box, Cell, Ref, TaggedRef, View
 from jitgrad.trace.arrays import array_type
-from jitgrad.trace.branches import Restart
 from jitgrad.trace.fitting import Fitting, Get, Part
 from jitgrad.trace.frame import State, looking_at
 from jitgrad.trace.identity import UNKNOWN
 from jitgrad.trace.inspection import form_of, reachable, undefined, values_in
+from jitgrad.trace.obligations import Restart
 
 __all__ = ["Carried"]
 
@@ -152,6 +152,8 @@ class Carried(Fitting):
         if r.cell in self.live:
             return [(path, None, r.cell)]
         t = s.heap[r.cell].type
+        if not isinstance(t, ArrayType):
+            raise self._refused([self.chosen[path].name])
         found: list[tuple[Any, list[int] | None, Cell]] = []
         for other, part in self.chosen.items():
             refs = _refs_of(part.get(s))

@@ -37,6 +37,7 @@ from jitgrad.trace.objects import (
     try_method,
     type_name,
 )
+from jitgrad.trace.places import has_places, same_item
 from jitgrad.trace.subscripts import static_key
 from jitgrad.trace.texts import Text
 
@@ -240,6 +241,8 @@ def is_op(ctx: Context, x: Any, y: Any) -> Any:
             if choice == y:
                 flag = either(ctx, flag, Scalar(ctx.g.equal(x.tag, ctx.constant(k, np.int64)), "bool"))
         return flag
+    if isinstance(x, Ref) and isinstance(y, Ref) and x.cell is y.cell and has_places(x.cell):
+        return same_item(ctx, x, y)
     if isinstance(x, Abstract) or isinstance(y, Abstract):
         return type(x) is type(y) and bool(x == y)
     if isinstance(x, tuple) and isinstance(y, tuple) and not (is_known(x) and is_known(y)):

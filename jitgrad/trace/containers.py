@@ -14,7 +14,8 @@ import numpy as np
 
 from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.memory import Span, load
-from jitgrad.trace.abstract import Cell, DictRef, External, ListRef
+from jitgrad.graph.types import Dim
+from jitgrad.trace.abstract import DictRef, External, ListRef
 from jitgrad.trace.alternatives import packed_item
 from jitgrad.trace.arrays import as_array, kind
 from jitgrad.trace.attributes import opened
@@ -23,9 +24,10 @@ from jitgrad.trace.calls import OWNERS, handles, is_known, method
 from jitgrad.trace.comparisons import equal_objects
 from jitgrad.trace.context import PACKED, Context
 from jitgrad.trace.iteration import sequence_of
+from jitgrad.trace.places import copied_list, has_places, move_in, require_alone
 from jitgrad.trace.python_iterators import sorted_list
 from jitgrad.trace.sizes import static_int
-from jitgrad.trace.subscripts import static_key
+from jitgrad.trace.subscripts import new_list, static_key
 from jitgrad.trace.texts import Formatted, Text, join_texts
 
 __all__ = ["list_items", "set_items"]
@@ -69,6 +71,9 @@ def _append(ctx: Context, x: ListRef, item: Any) -> None:
     if kind(item) != of:
         # Python's and NumPy's numbers together: one array can be made of them, but no item can be taken.
         ctx.list_kinds[x.cell] = "mixed"
+    if has_places(x.cell):
+        move_in(ctx, x.cell, item)
+        return
     ctx.conflict(x.cell)
     ctx.hold(x.cell, item)
     ctx.heap[x.cell] = ctx.g.list_push(items, made)
@@ -84,6 +89,11 @@ def _extend(ctx: Context, x: ListRef, iterable: Any) -> None:
     set_items(ctx, x, (*ctx.heap[x.cell], *items))
 
 
+def _rows(ctx: Context, array: Value, start: Dim, count: Dim) -> Value:
+    """Return consecutive rows of an array."""
+    return load(ctx.g, array, [Span(start, 1, count), *(Span(0, 1, d) for d in array.shape[1:])])
+
+
 @method("list", "insert")
 def _insert(ctx: Context, x: ListRef, index: Any, item: Any) -> None:
     items, at = ctx.heap[x.cell], static_int(ctx, index, "the index of a list")
@@ -91,9 +101,11 @@ def _insert(ctx: Context, x: ListRef, index: Any, item: Any) -> None:
         # Pushed behind, which checks it, and moved to the front.
         g = ctx.g
         _append(ctx, x, item)
+        if has_places(x.cell):
+            require_alone(ctx, x.cell)
         rows = g.list_to_array(ctx.heap[x.cell], g.add(g.list_length(items), 1))
         rest = g.list_length(items)
-        parts = [load(g, rows, [Span(rest, 1, 1)]), load(g, rows, [Span(0, 1, rest)])]
+        parts = [_rows(ctx, rows, rest, 1), _rows(ctx, rows, 0, rest)]
         ctx.heap[x.cell] = g.list_from_array(as_array(ctx, ctx.call(np.concatenate, [tuple(map(ctx.fresh, parts))])))
         return
     known = list(list_items(ctx, x, "insert"))
@@ -112,12 +124,17 @@ def _pop(ctx: Context, x: ListRef, index: Any = -1) -> Any:
         count = g.list_length(items)
         ctx.check(g.greater(count, 0), IndexError, "pop from empty list")
         rest = g.subtract(count, 1)
-        item = ctx.list_item(x.cell, g.list_get(items, rest if at else ctx.dim(0)))
+        taken = g.list_get(items, rest if at else ctx.dim(0))
+        if has_places(x.cell):
+            require_alone(ctx, x.cell)
+            item: Any = ctx.fresh(taken)
+        else:
+            item = ctx.list_item(x.cell, taken)
         ctx.conflict(x.cell)
         if at:
             ctx.heap[x.cell] = g.list_pop(items)
         else:
-            ctx.heap[x.cell] = g.list_from_array(load(g, g.list_to_array(items, count), [Span(1, 1, rest)]))
+            ctx.heap[x.cell] = g.list_from_array(_rows(ctx, g.list_to_array(items, count), 1, rest))
         return item
     left = list(items)
     found = left.pop(at)
@@ -166,9 +183,7 @@ def _count_items(ctx: Context, items: tuple[Any, ...], item: Any) -> int:
 
 @method("list", "copy", "__copy__")
 def _copy(ctx: Context, x: ListRef) -> ListRef:
-    made = ListRef(Cell("list"))
-    ctx.heap[made.cell] = ctx.heap[x.cell]
-    return made
+    return copied_list(ctx, x) if isinstance(ctx.heap[x.cell], Value) else new_list(ctx, ctx.heap[x.cell])
 
 
 @method("list", "clear")

@@ -157,6 +157,14 @@ class Context:
         """Note that two cells are one array in the program: a store to one while the other is alive is refused."""
         raise NotImplementedError
 
+    def site(self) -> Any:
+        """Return what names the place of the program being traced, stably over restarts; None if it has no name."""
+        raise NotImplementedError
+
+    def take(self, cell: Cell, item: Cell) -> None:
+        """Note that an array was taken from a list that grows, which has a copy: it may be any that the list holds."""
+        raise NotImplementedError
+
     def hold(self, cell: Cell, value: Any) -> None:
         """Note that a list that grows holds an array: a store to that while the list is alive is refused."""
         raise NotImplementedError
@@ -301,7 +309,7 @@ class Context:
         if kind != "array":
             return Scalar(value, kind)
         made = self.fresh(value)
-        self.hold(cell, made)
+        self.take(cell, made.cell)
         return made
 
     def _unpacked(self, item: Value, kind: str) -> Any:

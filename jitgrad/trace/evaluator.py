@@ -37,7 +37,7 @@ from jitgrad.trace.abstract import (
 from jitgrad.trace.arrays import is_array
 from jitgrad.trace.attributes import attribute
 from jitgrad.trace.blocks import BasicBlock
-from jitgrad.trace.branches import Branches, DeadEnd, Restart, is_of_the_program, shared_variables
+from jitgrad.trace.branches import Branches, DeadEnd, is_of_the_program, shared_variables
 from jitgrad.trace.calls import CALLS, HANDLERS, Native, bind, call_known, class_of, left_out, to_func
 from jitgrad.trace.context import Context, NeedStatic
 from jitgrad.trace.frame import Frame, Outcome
@@ -49,7 +49,7 @@ from jitgrad.trace.library import by_name
 from jitgrad.trace.loop_signals import NeedUnroll
 from jitgrad.trace.loops import next_of, run_loop
 from jitgrad.trace.objects import type_name
-from jitgrad.trace.obligations import Obligations
+from jitgrad.trace.obligations import Obligations, Restart
 from jitgrad.trace.regions import RETURN, BlockNode, Goto, structure
 from jitgrad.trace.texts import message_of
 from jitgrad.trace.transforms import Lifted, apply_transform, make_transform
@@ -215,6 +215,7 @@ class Evaluator(Branches):
             path = (*above.path, above.place, above.calls)
             above.calls += 1
         frame = Frame(tree, func, bound, [], dict(zip(code.co_freevars, func.closure, strict=True)), caller, path=path)
+        frame.scope = len(self.scopes)
         if code.co_flags & 0x20:
             frame.yielded = Cell("generator")
             self.heap[frame.yielded] = ()
@@ -407,6 +408,13 @@ class Evaluator(Branches):
         """Note that two cells are one array in the program: a store to one while the other is alive is refused."""
         self.obligations.unite(a, b)
         a.options = (UNKNOWN,)
+
+    def site(self) -> Any:
+        """Return what names the place of the program being traced, stably over restarts."""
+        if not self.frames:
+            return None
+        frame = self.frames[-1]
+        return frame.path, frame.tree.code.co_name, frame.place, frame.calls
 
     def live_values(self) -> list[Any]:
         """Return the abstract values of all variables that can still be used."""

@@ -54,6 +54,7 @@ from jitgrad.trace.fitting import Get, Part, Ways
 from jitgrad.trace.frame import State, looking_at
 from jitgrad.trace.identity import identify, joined_options, option_of, options_of
 from jitgrad.trace.inspection import cells_of, reachable, undefined
+from jitgrad.trace.places import give_up, wants_places
 from jitgrad.trace.resizing import Resized
 from jitgrad.trace.ways import choices_of, each_choice, flag_of, way_of
 
@@ -179,6 +180,10 @@ class Header(Carried):
         ev = self.ev
         element = self.element[path]
         t = ListType(element)
+        if wants_places(ev, path[1]):
+            if content:
+                raise give_up(path[1])
+            path[1].arrays = path[1]
 
         def init() -> Value:
             made: Value = ev.g.list_empty(type=t)

@@ -31,6 +31,7 @@ from jitgrad.trace.inspection import undefined
 from jitgrad.trace.joining import Edge
 from jitgrad.trace.loop_signals import NeedPeel, NeedUnroll, NeverRepeats, NotThisForm
 from jitgrad.trace.merge import Merger
+from jitgrad.trace.places import settle
 from jitgrad.trace.regions import BlockNode, Continue, Goto, LoopNode
 
 __all__ = ["item_of", "next_of", "run_loop"]
@@ -120,6 +121,8 @@ def _is_for(node: LoopNode) -> bool:
 
 
 def _loop(ev: Any, node: LoopNode, frame: Frame, key: Any, peeled: int) -> Outcome:
+    if key not in ev.unrolled and not (_is_for(node) and isinstance(frame.stack[-1], IterSequence)):
+        settle(ev)
     start = ev.state(frame)
     live = frame.tree.flow.live_in[node.header]
     start.locals = {k: v for k, v in start.locals.items() if k in live}

@@ -47,6 +47,7 @@ from jitgrad.trace.arrays import kind
 from jitgrad.trace.frame import State
 from jitgrad.trace.inspection import cells_of, same
 from jitgrad.trace.joining import Joining, name_of
+from jitgrad.trace.places import give_up, has_places, remember_items
 from jitgrad.trace.ways import MANY_WAYS, choices_of, flag_of, sort_of
 
 __all__ = ["Merger"]
@@ -140,6 +141,8 @@ class Merger(Joining):
     def _grown_list(self, path: Any, contents: list[Any], ks: list[int]) -> Any:
         """Join a list that has another length on each edge: one that grows, if its items are of one type."""
         ctx, cell = self.ctx, path[1]
+        if has_places(cell):
+            raise give_up(cell)
         types: set[Any] = set()
         for k, content in zip(ks, contents, strict=True):
             if isinstance(content, Value):
@@ -152,6 +155,8 @@ class Merger(Joining):
         if len(types) != 1 or None in types or any(name == "mixed" for name, _ in types):
             return Poison("a list or dict of another length on each path, whose items are not numbers of one type")
         ((name, element),) = types
+        if name == "array":
+            remember_items(ctx, cell, element)
         ctx.list_kinds[cell] = name
         given = {}
         for k, content in zip(ks, contents, strict=True):

@@ -31,6 +31,7 @@ from jitgrad.trace.comparisons import compare_op, contains_op, is_op
 from jitgrad.trace.context import Context
 from jitgrad.trace.iteration import sequence_of
 from jitgrad.trace.operators import binary_op, get_item_op, set_item_op, unary_op
+from jitgrad.trace.places import copied_list
 from jitgrad.trace.python_numbers import truth_value
 from jitgrad.trace.sizes import static_int
 from jitgrad.trace.subscripts import new_list
@@ -257,8 +258,11 @@ def copied(ctx: Context, x: Any, deep: bool) -> Any:
         return ctx.fresh(as_array(ctx, x))
     if isinstance(x, ListRef):
         items = ctx.heap[x.cell]
-        made = ListRef(Cell("list"))
-        ctx.heap[made.cell] = items if isinstance(items, Value) else tuple(inner(v) for v in items)
+        if not isinstance(items, Value):
+            return new_list(ctx, [inner(v) for v in items])
+        made = copied_list(ctx, ListRef(x.cell))
+        if deep:
+            made.cell.arrays = None
         return made
     if isinstance(x, DictRef):
         return new_dict(ctx, {k: inner(v) for k, v in ctx.heap[x.cell]})

@@ -40,6 +40,7 @@ from jitgrad.trace.keys import (
     view_of,
 )
 from jitgrad.trace.masks import true_positions
+from jitgrad.trace.places import has_places, item_of_list, replace_item
 from jitgrad.trace.sizes import same_dim
 
 __all__ = [
@@ -274,7 +275,7 @@ def get_item(ctx: Context, x: Any, key: Any) -> Any:
     if isinstance(x, ListRef):
         items = ctx.heap[x.cell]
         if isinstance(items, Value):
-            return _grown_get(ctx, x.cell, items, key)
+            return _grown_get(ctx, x.cell, key)
         key = static_key(ctx, key, "the index of a list")
         if isinstance(key, slice):
             return new_list(ctx, items[key])
@@ -315,17 +316,15 @@ def items_assigned(ctx: Context, v: Any) -> tuple[Any, ...]:
 def new_list(ctx: Context, items: Sequence[Any]) -> ListRef:
     """Return a new list."""
     made = ListRef(Cell("list"))
+    made.cell.site = ctx.site()
     ctx.heap[made.cell] = tuple(items)
     return made
 
 
-def _grown_get(ctx: Context, cell: Cell, items: Value, key: Any) -> Any:
+def _grown_get(ctx: Context, cell: Cell, key: Any) -> Any:
     if isinstance(key, slice | SliceOf):
         raise ctx.error("JG221", what="a slice of a list that grew in a loop")
-    length = ctx.g.list_length(items)
-    at = index_int(ctx, key, length, 0, "list index out of range")
-    value = ctx.g.list_get(items, ctx.dim(at))
-    return ctx.list_item(cell, value)
+    return item_of_list(ctx, cell, key)
 
 
 def _grown_set(ctx: Context, cell: Cell, items: Value, key: Any, v: Any) -> None:
@@ -340,6 +339,9 @@ def _grown_set(ctx: Context, cell: Cell, items: Value, key: Any, v: Any) -> None
         ctx.list_kinds[cell] = "mixed" if alike else name
     if not alike:
         raise ctx.error("JG221", what=f"a store of {describe(v)} into a list of {element} ({name})")
+    if has_places(cell):
+        replace_item(ctx, cell, key, v)
+        return
     at = index_int(ctx, key, ctx.g.list_length(items), 0, "list assignment index out of range")
     ctx.conflict(cell)
     ctx.hold(cell, v)

@@ -1,0 +1,233 @@
+"""Arrays that a list which grows holds, where the program stores into them: each is at home in its place of the list.
+
+A list that grows has copies of what is appended, which is right as long as nobody stores into either. Where somebody
+does, the trace begins again with the list as storage: an array that is appended moves in, and its names become views
+of the list, as are the items that are taken from it. That needs arrays which nobody else has a copy of, in one place
+only; else the list gives its places up, and the store is refused. In: lists, arrays. Out: references.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from jitgrad.graph.ir import Value
+from jitgrad.graph.types import ArrayType, Dim, ListType
+from jitgrad.trace.abstract import BoundMethod, Cell, IterRows, ListRef, Maybe, OneOf, Ref, Scalar, TaggedRef
+from jitgrad.trace.alternatives import joined_form
+from jitgrad.trace.inspection import reachable
+from jitgrad.trace.keys import index_int, view_of
+from jitgrad.trace.obligations import Restart
+from jitgrad.trace.windows import item_box
+
+__all__ = [
+    "copied_list", "give_up", "has_places", "item_in_range", "item_of_list", "move_in", "remember_items", "replace_item",
+    "require_alone", "same_item", "settle", "wants_places",
+]  # fmt: skip
+
+
+def has_places(cell: Cell) -> bool:
+    """Whether the arrays of a list that grows are at home in it."""
+    return cell.arrays is cell
+
+
+def wants_places(ctx: Any, cell: Cell) -> bool:
+    """Whether a store was met that needs to know where the arrays of a list are."""
+    tagged = ctx.obligations.tagged
+    return cell.site is not None and (("places",), cell.site) in tagged and (("copies",), cell.site) not in tagged
+
+
+def give_up(cell: Cell) -> Restart:
+    """Return what begins the trace again with a list that has copies of arrays."""
+    return Restart({(("copies",), cell.site)}, "an array of a list may have another name or place")
+
+
+def settle(ctx: Any) -> None:
+    """Let the arrays of lists that are known item by item move in, before a loop in which these may grow."""
+    for cell in reachable(ctx.heap, ctx.live_values()):
+        items = ctx.heap.get(cell)
+        if not isinstance(items, tuple) or not wants_places(ctx, cell):
+            continue
+        form = joined_form(ctx, items) if items else next(_known_forms(ctx, cell), None)
+        if form is None or form[0] != "array":
+            continue
+        ctx.list_kinds[cell] = "array"
+        ctx.heap[cell] = ctx.g.list_empty(type=ListType(form[1]))
+        cell.arrays = cell
+        for item in items:
+            move_in(ctx, cell, item)
+
+
+def _known_forms(ctx: Any, cell: Cell) -> Iterator[tuple[str, ArrayType]]:
+    for key in ctx.obligations.tagged:
+        if key[0] == ("items",) and key[1] == cell.site:
+            yield "array", key[2]
+
+
+def remember_items(ctx: Any, cell: Cell, element: ArrayType) -> None:
+    """Begin again knowing what a list will hold that is empty before a loop and gets its first item in a branch."""
+    if wants_places(ctx, cell) and element.is_static and not any(_known_forms(ctx, cell)):
+        raise Restart({(("items",), cell.site, element)}, "what a list will hold is known")
+
+
+# --- items
+
+
+def _length(ctx: Any, items: Value) -> Value:
+    """Return the length of a list: one value as long as items are only replaced."""
+    while items.op is not None and items.op.name == "list_set":
+        items = items.op.operands[0]
+    found: Value = ctx.shared(("length", items), lambda: ctx.g.list_length(items))
+    return found
+
+
+def _position(ctx: Any, cell: Cell, key: Any, message: str) -> Value:
+    """Return a position in a list, counted from 0 and checked: one value for one key."""
+    length = _length(ctx, ctx.heap[cell])
+    known = key.value if isinstance(key, Scalar) else key
+    made: Value = ctx.shared(("position", known, length), lambda: ctx.dim(index_int(ctx, key, length, 0, message)))
+    return made
+
+
+def _item(ctx: Any, cell: Cell, position: Dim) -> Ref:
+    return Ref(cell, (item_box(position, ctx.heap[cell].type.element),))
+
+
+def item_of_list(ctx: Any, cell: Cell, key: Any) -> Any:
+    """Return an item of a list that grows, of which the key is no slice.
+
+    Raises
+    ------
+    IndexError
+        As a check.
+    """
+    message = "list index out of range"
+    if has_places(cell):
+        return _item(ctx, cell, _position(ctx, cell, key, message))
+    items = ctx.heap[cell]
+    at = index_int(ctx, key, ctx.g.list_length(items), 0, message)
+    return ctx.list_item(cell, ctx.g.list_get(items, ctx.dim(at)))
+
+
+def item_in_range(ctx: Any, cell: Cell, position: Dim) -> Any:
+    """Return an item of a list that grows, at a position counted from 0 that is in range."""
+    if has_places(cell):
+        return _item(ctx, cell, position)
+    return ctx.list_item(cell, ctx.g.list_get(ctx.heap[cell], ctx.dim(position)))
+
+
+def same_item(ctx: Any, x: Ref, y: Ref) -> Any:
+    """Return whether two views of a list are one object: items in one place; a bool, or a bool Scalar."""
+    positions = [r.view[0].entries[0][0] for r in (x, y)]  # type: ignore[union-attr]
+    if any(r != _item(ctx, r.cell, at) for r, at in zip((x, y), positions, strict=True)):
+        return False
+    first, second = map(ctx.dim, positions)
+    return first is second or Scalar(ctx.g.equal(first, second), "bool")
+
+
+def move_in(ctx: Any, cell: Cell, item: Any) -> None:
+    """Append an array to a list in which arrays are at home."""
+    items = ctx.heap[cell]
+    value = _own(ctx, cell, item)
+    ctx.conflict(cell)
+    at = _length(ctx, items)
+    ctx.heap[cell] = ctx.g.list_push(items, value)
+    _hand_over(ctx, cell, item.cell, at)
+
+
+def replace_item(ctx: Any, cell: Cell, key: Any, item: Any) -> None:
+    """Put an array into a place of a list in which arrays are at home."""
+    at = _position(ctx, cell, key, "list assignment index out of range")
+    if item == _item(ctx, cell, at):
+        return
+    value = _own(ctx, cell, item)
+    require_alone(ctx, cell)
+    ctx.conflict(cell)
+    ctx.heap[cell] = ctx.g.list_set(ctx.heap[cell], at, value)
+    _hand_over(ctx, cell, item.cell, at)
+
+
+def copied_list(ctx: Any, x: ListRef) -> ListRef:
+    """Return another list of the same items, of a list that grows."""
+    made = ListRef(Cell("list"))
+    ctx.heap[made.cell] = ctx.heap[x.cell]
+    if x.cell in ctx.list_kinds:
+        ctx.list_kinds[made.cell] = ctx.list_kinds[x.cell]
+    if x.cell.arrays is not None:
+        ctx.obligations.hold(made.cell, [x.cell.arrays])
+    return made
+
+
+# --- who else has an array
+
+
+def _own(ctx: Any, cell: Cell, item: Any) -> Value:
+    """Return the value of an array of which nobody has a copy, and that is no part of another; else give up."""
+    if not isinstance(item, Ref) or item.view or item.cell.argument is not None or item.cell.options:
+        raise give_up(cell)
+    value = ctx.heap[item.cell]
+    strange = not isinstance(value, Value) or value.type != ctx.heap[cell].type.element
+    if strange or item.cell in ctx.visible or item.cell in ctx.read_only:
+        raise give_up(cell)
+    alive = set(reachable(ctx.heap, ctx.live_values()))
+    if not alive.isdisjoint(ctx.obligations.near(item.cell)):
+        raise give_up(cell)
+    found: Value = value
+    return found
+
+
+def _hand_over(ctx: Any, cell: Cell, old: Cell, position: Dim) -> None:
+    """Let all names of an array that moved into a list be views of that."""
+
+    def moved(r: Ref) -> Ref:
+        made = _item(ctx, cell, position)
+        for link in r.view:
+            made = view_of(ctx, made, link)
+        return made
+
+    for frame in ctx.frames:
+        if frame.scope == len(ctx.scopes):
+            frame.locals.update((k, _with(v, old, moved)) for k, v in list(frame.locals.items()))
+            frame.stack[:] = [_with(v, old, moved) for v in frame.stack]
+    for other, content in list(ctx.heap.items()):
+        if not isinstance(content, Value):
+            ctx.heap[other] = _with(content, old, moved)
+    if old in reachable(ctx.heap, ctx.live_values()):
+        # Something holds it that is not seen through, or that other paths see, too.
+        raise give_up(cell)
+
+
+def require_alone(ctx: Any, cell: Cell) -> None:
+    """Give up the places of a list of which a name still shows an item: the items are about to move."""
+    found: list[Ref] = []
+
+    def note(r: Ref) -> Ref:
+        found.append(r)
+        return r
+
+    roots = ctx.live_values()
+    for v in (*roots, *(ctx.heap.get(c) for c in reachable(ctx.heap, roots))):
+        _with(v, cell, note)
+    if found:
+        raise give_up(cell)
+
+
+def _with(v: Any, cell: Cell, change: Callable[[Ref], Ref]) -> Any:
+    """Return an abstract value with `change` applied to the references to a cell; those of an iterator stay."""
+    if isinstance(v, Ref):
+        return change(v) if v.cell is cell else v
+    if isinstance(v, tuple):
+        items = [_with(x, cell, change) for x in v]
+        if all(a is b for a, b in zip(items, v, strict=True)):
+            return v
+        return tuple(items) if type(v) is tuple else type(v)(*items)
+    if isinstance(v, TaggedRef | OneOf):
+        return replace(v, choices=_with(v.choices, cell, change))
+    if isinstance(v, Maybe):
+        return replace(v, value=_with(v.value, cell, change))
+    if isinstance(v, BoundMethod):
+        return replace(v, self=_with(v.self, cell, change))
+    if isinstance(v, IterRows):
+        _with(v.over, cell, change)
+    return v
