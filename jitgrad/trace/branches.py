@@ -45,7 +45,9 @@ def is_of_the_program(exception: BaseException) -> bool:
     ours = (
         JitgradError, GraphTypeError, Restart, NeedStatic, DeadEnd, LoopSignal, Unified, RecursionError, AssertionError,
     )  # fmt: skip
-    return not isinstance(exception, ours)
+    # What the tracer does not find in its heap is no key of the program's.
+    missing = isinstance(exception, KeyError) and any(isinstance(a, Cell) for a in exception.args)
+    return not isinstance(exception, ours) and not missing
 
 
 @dataclass(slots=True)
@@ -139,6 +141,16 @@ class Branches(Context):
         message, operands, arguments = message_of(self, exception)
         with self.g.at(getattr(exception, "raised_at", self.location)):
             self.fail(type(exception), message, *operands, arguments=arguments)
+
+    def tell_apart(self, a: Cell, b: Cell) -> None:
+        """Begin again, in tagged mode, if two cells may stand for one object of the program."""
+        keys = self.obligations.near(a).get(b)
+        if keys is None:
+            return
+        fresh = keys - self.obligations.tagged
+        if fresh:
+            raise Restart(fresh, "the program asks whether two names are one object")
+        raise self.error("JG236", what="whether two names are one object")
 
     def hold(self, cell: Cell, value: Any) -> None:
         """Note that a list that grows holds an array: a store to that while the list is alive is refused."""

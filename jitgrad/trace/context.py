@@ -153,6 +153,10 @@ class Context:
         """Raise if a store to a cell could be seen through a name that was merged by value."""
         raise NotImplementedError
 
+    def tell_apart(self, a: Cell, b: Cell) -> None:
+        """Raise if two cells may stand for one object of the program."""
+        raise NotImplementedError
+
     def share(self, a: Cell, b: Cell) -> None:
         """Note that two cells are one array in the program: a store to one while the other is alive is refused."""
         raise NotImplementedError

@@ -207,7 +207,7 @@ class Fitting:
         if part.slot and isinstance(head, ListRef | DictRef | Record):
             return self._object_fits(part, head, found, back)
         if path[0] == "H" and len(path) == 2 and isinstance(head, tuple):
-            return self._items_fit(part, head, found)
+            return self._items_fit(part, head, found, back)
         if same(head, found):
             return True
         return self._widen(part, found, back)
@@ -393,11 +393,12 @@ class Fitting:
         """The values in views that are known to exist outside of the loop."""
         return {v for p in self.parts if isinstance(p.head, Ref) for o in p.head.cell.options for v in values_in(o)}
 
-    def _items_fit(self, part: Part, head: tuple[Any, ...], found: Any) -> bool:
+    def _items_fit(self, part: Part, head: tuple[Any, ...], found: Any, back: State) -> bool:
         if isinstance(found, tuple) and len(found) == len(head):
             return True
         if isinstance(found, tuple) and len(found) > len(head):
-            form = joined_form(self.ev, found)
+            with looking_at(self.ev, back.heap):
+                form = joined_form(self.ev, found)
             if form is not None:
                 name, element = form
                 self.widen[part.path] = "grow"
@@ -406,7 +407,9 @@ class Fitting:
                 return False
         if isinstance(found, Value) and isinstance(found.type, ListType):
             of = self.ev.list_kinds.get(part.path[1], "array")
-            if not head or joined_form(self.ev, head) == (of, found.type.element):
+            with looking_at(self.ev, self.heap):
+                alike = not head or joined_form(self.ev, head) == (of, found.type.element)
+            if alike:
                 self.widen[part.path] = "grow"
                 self.element[part.path] = found.type.element
                 return False

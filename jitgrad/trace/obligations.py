@@ -86,7 +86,7 @@ class Obligations:
             self.relate_all(holder.arrays, cell, self._keys(holder), first)
 
     def take(self, holder: Cell, item: Cell) -> None:
-        """Record that an array is one of those that a list holds, though the list may be gone before it is stored to."""
+        """Record that an array is one of those that a list holds, which may be gone when it is stored to."""
         self.hold(holder, [item])
         assert holder.arrays is not None
         self.relate_all(item, holder.arrays, self._keys(holder), self.where())

@@ -16,14 +16,14 @@ from jitgrad.graph.ir import Value
 from jitgrad.graph.types import ArrayType, Dim, ListType
 from jitgrad.trace.abstract import BoundMethod, Cell, IterRows, ListRef, Maybe, OneOf, Ref, Scalar, TaggedRef
 from jitgrad.trace.alternatives import joined_form
-from jitgrad.trace.inspection import reachable
+from jitgrad.trace.inspection import form_of, reachable
 from jitgrad.trace.keys import index_int, view_of
 from jitgrad.trace.obligations import Restart
 from jitgrad.trace.windows import item_box
 
 __all__ = [
-    "copied_list", "give_up", "has_places", "item_in_range", "item_of_list", "move_in", "remember_items", "replace_item",
-    "require_alone", "same_item", "settle", "wants_places",
+    "copied_list", "give_up", "has_places", "item_in_range", "item_of_list", "move_in", "remember_items",
+    "replace_item", "require_alone", "same_item", "settle", "wants_places",
 ]  # fmt: skip
 
 
@@ -119,11 +119,22 @@ def item_in_range(ctx: Any, cell: Cell, position: Dim) -> Any:
 
 def same_item(ctx: Any, x: Ref, y: Ref) -> Any:
     """Return whether two views of a list are one object: items in one place; a bool, or a bool Scalar."""
-    positions = [r.view[0].entries[0][0] for r in (x, y)]  # type: ignore[union-attr]
-    if any(r != _item(ctx, r.cell, at) for r, at in zip((x, y), positions, strict=True)):
+    item = _item(ctx, x.cell, 0)
+    if not form_of(item.view) == form_of(x.view) == form_of(y.view):
         return False
-    first, second = map(ctx.dim, positions)
-    return first is second or Scalar(ctx.g.equal(first, second), "bool")
+    boxes: list[Any] = [x.view[0], y.view[0]]
+    pairs = list(zip(*(box.entries[0] for box in boxes), strict=True))
+    for box in boxes:
+        pairs += [(start, 0) for start, _, _ in box.entries[1:]] + [(step, 1) for _, step, _ in box.entries[1:]]
+    found: Value | None = None
+    for a, b in pairs:
+        if isinstance(a, int) and isinstance(b, int):
+            if a != b:
+                return False
+        elif a is not b:
+            equal = ctx.g.equal(ctx.dim(a), ctx.dim(b))
+            found = equal if found is None else ctx.g.logical_and(found, equal)
+    return found is None or Scalar(found, "bool")
 
 
 def move_in(ctx: Any, cell: Cell, item: Any) -> None:
@@ -166,7 +177,7 @@ def _own(ctx: Any, cell: Cell, item: Any) -> Value:
     """Return the value of an array of which nobody has a copy, and that is no part of another; else give up."""
     if not isinstance(item, Ref) or item.view or item.cell.argument is not None or item.cell.options:
         raise give_up(cell)
-    value = ctx.heap[item.cell]
+    value = ctx.heap.get(item.cell)
     strange = not isinstance(value, Value) or value.type != ctx.heap[cell].type.element
     if strange or item.cell in ctx.visible or item.cell in ctx.read_only:
         raise give_up(cell)
@@ -196,6 +207,7 @@ def _hand_over(ctx: Any, cell: Cell, old: Cell, position: Dim) -> None:
     if old in reachable(ctx.heap, ctx.live_values()):
         # Something holds it that is not seen through, or that other paths see, too.
         raise give_up(cell)
+    del ctx.heap[old]
 
 
 def require_alone(ctx: Any, cell: Cell) -> None:

@@ -51,8 +51,13 @@ def seen(ctx: Context, value: Value, view: tuple[Link, ...]) -> Value:
 
 def _item(ctx: Context, items: Value, link: Box) -> tuple[Value, Box]:
     """Return the item of a list that a link picks, and what the link shows of that."""
-    first, *rest = link.entries
-    return ctx.g.list_get(items, ctx.dim(first[0])), replace(link, entries=tuple(rest))
+    return ctx.g.list_get(items, _position(ctx, link)), replace(link, entries=link.entries[1:])
+
+
+def _position(ctx: Context, link: Box) -> Value:
+    at = link.entries[0][0]
+    assert at is not None
+    return ctx.dim(at)
 
 
 def put_back(ctx: Context, base: Value, link: Link, part: Value) -> Value:
@@ -62,7 +67,7 @@ def put_back(ctx: Context, base: Value, link: Link, part: Value) -> Value:
         return reshape_to(g, part, base.shape)
     if isinstance(base.type, ListType):
         item, rest = _item(ctx, base, link)
-        made: Value = g.list_set(base, ctx.dim(link.entries[0][0]), put_back(ctx, item, rest, part))
+        made: Value = g.list_set(base, _position(ctx, link), put_back(ctx, item, rest, part))
         return made
     axes = [k for k in link.order if k is not None]
     part = renamed(ctx, part, link.shape())
