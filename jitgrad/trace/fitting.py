@@ -289,19 +289,20 @@ class Fitting:
         return False
 
     def _resize(self, part: Part, before: ArrayType, after: ArrayType) -> None:
-        """Let the head carry an array of any length along an axis, or have the first trip peeled."""
+        """Let the head carry an array of any length along some axes, or have the first trip peeled."""
         made = resized(before, after)
         decision = self.widen.get(part.path)
-        known = isinstance(decision, Resized) and decision != made
+        if made is not None and isinstance(decision, Resized):
+            made = made.with_axes(decision)
         # Sizes that the first trips settle stay known.
-        if made is None or known or (self.may_peel and not self._inside(after.shape)):
+        if made is None or made == decision or (self.may_peel and not self._inside(after.shape)):
             raise NeedPeel(part.name, f"it is {before}, and {after} after a trip")
         if self._inside(made.carried(after).element.shape):
             raise NeedPeel(part.name, f"it is {before}, and {after} after a trip")
         self.widen[part.path] = made
 
     def _one_resized(self, entry: Any, found: Any, back: State) -> Resized | None:
-        """Return how all arrays that data may decide for differ, None unless it is in their length along one axis."""
+        """Return how all arrays that data may decide for differ, None unless it is in their lengths only."""
         types: list[ArrayType] = []
         for x, heap in ((entry, self.entry.heap), (found, back.heap)):
             for choice in choices_of(x):
@@ -309,8 +310,10 @@ class Fitting:
                     return None
                 with looking_at(self.ev, heap):
                     types.append(array_type(self.ev, choice))
-        ways = {resized(types[0], t) for t in types[1:] if t != types[0]}
-        made = ways.pop() if len(ways) == 1 else None
+        ways = [resized(types[0], t) for t in types[1:] if t != types[0]]
+        made = ways[0] if ways else None
+        for way in ways[1:]:
+            made = None if made is None or way is None else made.with_axes(way)
         fixed = made is not None and not self._inside(made.carried(types[0]).element.shape)
         return made if fixed else None
 
@@ -367,7 +370,9 @@ class Fitting:
         for choice in choices:
             with looking_at(ev, back.heap):
                 after = array_type(ev, choice)
-            if after != before and (not isinstance(decision, Resized) or resized(before, after) != decision):
+            way = resized(before, after)
+            fits = isinstance(decision, Resized) and way is not None and decision.covers(way)
+            if after != before and not fits:
                 self._resize(part, before, after)
                 return False
         return self._identified(part, head, choices, back) and not self._relate(head.cell, found, back)

@@ -16,7 +16,6 @@ import numpy as np
 
 from jitgrad.graph.ir import Block, Value
 from jitgrad.graph.ops.memory import Span
-from jitgrad.graph.ops.shape import move_axes
 from jitgrad.graph.types import BOOL, INT64, ArrayType, ListType, Type
 from jitgrad.location import Location
 from jitgrad.trace.abstract import (
@@ -47,7 +46,7 @@ from jitgrad.trace.alternatives import (
     number_parts,
     number_type,
 )
-from jitgrad.trace.arrays import array_type, read, scalar_value
+from jitgrad.trace.arrays import array_type, read, scalar_value, shape_of
 from jitgrad.trace.carried import Carried
 from jitgrad.trace.context import kind_of_python
 from jitgrad.trace.fitting import Get, Part, Ways
@@ -362,7 +361,7 @@ class Header(Carried):
 
         def content(x: Any) -> Value:
             found: Value = read(ev, x)
-            return found if resized is None else ev.g.list_from_array(move_axes(ev.g, found, resized.order))
+            return found if resized is None else resized.rows(ev.g, found)
 
         def init() -> Value:
             with looking_at(ev, self.entry.heap):
@@ -371,7 +370,7 @@ class Header(Carried):
         carried = t if resized is None else resized.carried(t)
         made = self._slot(carried, init, lambda s: each_choice(ev, get(s), content), name)
         cell.any_length = resized is not None
-        self.heap[cell] = made if resized is None else self._of_rows(made, resized)
+        self.heap[cell] = made if resized is None else self._of_rows(made, resized, v, get)
         with looking_at(ev, self.entry.heap):
             options = joined_options([*(options_of(ev, c) for c in choices_of(v)), self.options.get(path, ())])
         which = None
@@ -390,12 +389,22 @@ class Header(Carried):
         self.parts.append(Part(path, get, Ref(cell), name, True))
         return Ref(cell)
 
-    def _of_rows(self, rows: Value, resized: Resized) -> Value:
+    def _of_rows(self, rows: Value, resized: Resized, v: Any, get: Get) -> Value:
         """Return an array of which the loop carries the rows, as a list of any length."""
-        g = self.ev.g
-        with self.ev.scope(self.behind):
-            made = g.list_to_array(rows, g.list_length(rows))
-            return move_axes(g, made, resized.back)
+        ev = self.ev
+        sizes: list[Value] = []
+        for k in range(len(resized.axes) if len(resized.axes) > 1 else 0):
+
+            def size(x: Any, k: int = k) -> Value:
+                return each_choice(ev, x, lambda c: ev.dim(resized.lengths(shape_of(ev, c))[k]))
+
+            def at_entry(size: Callable[[Any], Value] = size) -> Value:
+                with looking_at(ev, self.entry.heap):
+                    return size(v)
+
+            sizes.append(self._slot(INT64, at_entry, lambda s, size=size: size(get(s)), ""))  # type: ignore[misc]
+        with ev.scope(self.behind):
+            return resized.array(ev.g, rows, sizes)
 
     def _object(self, path: Any, v: Any, get: Get, name: str) -> Any:
         """Return a list, dict or object that is another one in each trip, of the same structure."""

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from jitgrad.graph.ir import Block, Value
-from jitgrad.graph.ops.shape import move_axes
 from jitgrad.graph.types import INT64, ArrayType, Type
 from jitgrad.location import Location
 from jitgrad.trace.abstract import Box, Cell, Poison, Ref, Reshape, TaggedRef
@@ -242,29 +241,30 @@ class Joining:
 
     def _by_rows(self, given: dict[int, Value], name: str) -> Value | None:
         types = [v.type for v in given.values()]
-        if not all(isinstance(t, ArrayType) and t.shape for t in types) or len({t.rank for t in types}) > 1:  # type: ignore[union-attr]
+        if not all(isinstance(t, ArrayType) and t.shape for t in types) or len({(t.rank, t.dtype) for t in types}) > 1:  # type: ignore[union-attr]
             return None
-        ways = (Resized(axis, types[0].rank) for axis in range(types[0].rank))  # type: ignore[union-attr]
-        along = next((w for w in ways if self._alike_but_along(w, given)), None)
-        if along is None:
-            return None
-        g = self.ctx.g
-        lists = {}
+        first: ArrayType = types[0]  # type: ignore[assignment]
+        ctx, g = self.ctx, self.ctx.g
+        axes = [axis for axis in range(first.rank) if not self._one_length(axis, given)]
+        along = Resized(tuple(axes or [0]), first.rank)
+        lists: dict[int, Value] = {}
+        sizes: list[dict[int, Value]] = [{} for _ in along.lengths(first.shape)]
         for k, v in given.items():
             with self.on(k):
-                lists[k] = g.list_from_array(move_axes(g, v, along.order))
-        items = self.slot(along.carried(types[0]), lists, name)  # type: ignore[arg-type]
+                lists[k] = along.rows(g, v)
+                for own, d in zip(sizes, along.lengths(v.shape), strict=True):
+                    own[k] = ctx.dim(d)
+        items = self.slot(along.carried(first), lists, name)
+        lengths = [self.slot(INT64, own) for own in sizes]
         block, g.block = g.block, self.behind
-        made = move_axes(g, g.list_to_array(items, g.list_length(items)), along.back)
+        made = along.array(g, items, lengths)
         g.block = block
         return made
 
-    def _alike_but_along(self, way: Resized, given: dict[int, Value]) -> bool:
-        """Whether arrays have rows of one type that is known outside of their edges."""
-        rows = {way.carried(v.array) for v in given.values()}
-        return len(rows) == 1 and all(
-            self.outer(d, k) for t in rows for d in t.element.shape if isinstance(d, Value) for k in given
-        )
+    def _one_length(self, axis: int, given: dict[int, Value]) -> bool:
+        """Whether arrays have one length along an axis, known outside of their edges."""
+        lengths = {v.shape[axis] for v in given.values()}
+        return len(lengths) == 1 and all(self.outer(d, k) for d in lengths if isinstance(d, Value) for k in given)
 
     def _sized_inside(self, given: dict[int, Value]) -> bool:
         """Whether arrays have a size that nobody knows outside of their edges."""
