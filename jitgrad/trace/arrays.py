@@ -24,10 +24,10 @@ from jitgrad.trace.context import PACKED, PYTHON_DTYPES, Context, kind_of_python
 from jitgrad.trace.extents import canonical_shape, renamed, unify
 from jitgrad.trace.identity import followers, spread
 from jitgrad.trace.inspection import cells_of
-from jitgrad.trace.windows import base_shape, held_type, put_back, seen
+from jitgrad.trace.storage import base_shape, held_type, put_back, seen
 
 __all__ = [
-    "another", "array_type", "as_array", "as_float", "as_int", "broadcast_dims", "broadcast_value", "cast",
+    "another", "array_type", "as_array", "as_float", "as_int", "boxed", "broadcast_dims", "broadcast_value", "cast",
     "common_dtype", "describe", "dtype_of", "float_to_int", "is_array", "is_number", "is_numeric", "kind", "new_array",
     "read", "refuse_to_grow", "scalar_value", "shape_of", "shapes_text", "truth", "write",
 ]  # fmt: skip
@@ -119,6 +119,11 @@ def another(ctx: Context, x: Any) -> Any:
     if not isinstance(x, Ref) or x.view or not ctx.observe_arguments:
         return x
     return Ref(x.cell, (whole(shape_of(ctx, x)),))
+
+
+def boxed(ctx: Context, x: Ref) -> Ref:
+    """Return the same view of an array; a whole one as a view by basic indexing."""
+    return x if x.view else Ref(x.cell, (whole(shape_of(ctx, x)),))
 
 
 def read(ctx: Context, x: Any, shape: tuple[Dim, ...] | None = None) -> Value:

@@ -280,7 +280,7 @@ class Carried(Fitting):
         with looking_at(ev, back.heap):
             after = {array_type(ev, r) for r in refs}
         for other in after - {before}:
-            self._resize(part, before, other)
+            self._resize(part, before, other, found, back)
             return False
         new = False
         for r in refs:

@@ -267,4 +267,6 @@ def _one_reference(ctx: Context, a: Ref, b: Ref) -> Any:
     if a.cell is not b.cell:
         ctx.tell_apart(a.cell, b.cell)
         return False
+    if a != b and (a in ctx.unsure or b in ctx.unsure):
+        raise ctx.error("JG236", what="whether two names are one object")
     return same_item(ctx, a, b) if has_places(a.cell) else a == b

@@ -101,6 +101,8 @@ class Context:
         Counts that are another number where that is positive, else 0.
     accepted : collection of (str, str)
         Checks, by location and message, that may refuse a call at run time although sizes of arguments take part.
+    unsure : set of Ref
+        Views that may be the very array instead, as data decide.
     arm_start : dict of Cell to contents
         The heap at the beginning of the innermost arm of a branch.
     """
@@ -119,6 +121,7 @@ class Context:
         self.refused_stores: set[Cell] = set()
         self.arm_start: dict[Cell, Any] = self.heap
         self.layouts: dict[Cell | Value, Any] = {}
+        self.unsure: set[Ref] = set()
         self.argument_leaf: dict[Value, int | Size] = {}
         self.least_sizes: dict[Value, int] = {}
         self.sizes_now: dict[Value, int] = {}

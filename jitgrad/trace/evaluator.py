@@ -421,12 +421,15 @@ class Evaluator(Branches):
         found: list[Any] = []
         for frame in self.frames:
             block, i = frame.place
-            points = frame.tree.flow.live_after[block]
-            live = (
-                points[i]
-                if i < len(points)
-                else frozenset().union(*(frame.tree.flow.live_in[s] for s in frame.tree.flow.blocks[block].successors))
-            )
+            flow = frame.tree.flow
+            points = flow.live_after.get(block)
+            if points is None:
+                # It has only been entered.
+                live = frozenset(frame.locals)
+            elif i < len(points):
+                live = points[i]
+            else:
+                live = frozenset().union(*(flow.live_in[s] for s in flow.blocks[block].successors))
             found += [v for k, v in frame.locals.items() if k in live]
             found += frame.stack
             found.append(shared_variables(frame))

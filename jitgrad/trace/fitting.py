@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from jitgrad.graph.ir import Value
-from jitgrad.graph.ops.memory import Span
 from jitgrad.graph.types import ArrayType, ListType
 from jitgrad.location import Location
 from jitgrad.trace.abstract import (
@@ -39,6 +38,7 @@ from jitgrad.trace.frame import State, looking_at
 from jitgrad.trace.identity import joined_options, known_option, options_of
 from jitgrad.trace.inspection import cells_of, same, undefined, values_in
 from jitgrad.trace.loop_signals import NeedPeel, NeedUnroll
+from jitgrad.trace.moving import Window, alike, same_structure, window_of
 from jitgrad.trace.resizing import Resized, resized
 from jitgrad.trace.ways import MANY_WAYS, choices_of, sort_of
 
@@ -97,6 +97,7 @@ class Fitting:
     made_up: dict[Cell, ArrayType]
     pairs: set[tuple[Cell, Cell]]
 
+    live: list[Cell]
     chosen: dict[Any, Part]
     homes: dict[Any, Cell]
     location: Location | None
@@ -270,7 +271,7 @@ class Fitting:
             self.widen[path] = ("number", number_type(self.ev, head))
         elif isinstance(head, IterRange | IterRows) and type(found) is type(head):
             self.widen[path] = "number"
-        elif isinstance(head, Ref) and isinstance(found, Ref) and head.cell is found.cell and _alike(head, found):
+        elif isinstance(head, Ref) and isinstance(found, Ref) and head.cell is found.cell and alike(head, found):
             self.widen[path] = "ints"
         elif isinstance(head, Ref | TaggedRef) and isinstance(found, Ref | TaggedRef):
             with looking_at(self.ev, back.heap):
@@ -280,16 +281,19 @@ class Fitting:
             if before == after:
                 self.widen[path] = "phi"
             else:
-                self._resize(part, before, after)
+                self._resize(part, before, after, found, back)
         elif isinstance(head, ListRef | DictRef | Record) and type(found) is type(head):
-            alike = _same_structure(head, found, self.entry.heap.get(head.cell), back.heap.get(found.cell))
-            self.widen[path] = "object" if alike else self._other_object()
+            same_kind = same_structure(head, found, self.entry.heap.get(head.cell), back.heap.get(found.cell))
+            self.widen[path] = "object" if same_kind else self._other_object()
         else:
             self._other_sort(part, self.entry_value(part), found, back)
         return False
 
-    def _resize(self, part: Part, before: ArrayType, after: ArrayType) -> None:
-        """Let the head carry an array of any length along some axes, or have the first trip peeled."""
+    def _resize(self, part: Part, before: ArrayType, after: ArrayType, found: Any, back: State) -> None:
+        """Let the head carry an array of any length along some axes, or have the first trip peeled.
+
+        A view of one and the same array stays that.
+        """
         made = resized(before, after)
         decision = self.widen.get(part.path)
         if made is not None and isinstance(decision, Resized):
@@ -297,9 +301,19 @@ class Fitting:
         # Sizes that the first trips settle stay known.
         if made is None or made == decision or (self.may_peel and not self._inside(after.shape)):
             raise NeedPeel(part.name, f"it is {before}, and {after} after a trip")
+        window = None if isinstance(decision, Resized) else self._window(part, self.entry_value(part), found, back)
+        if window is not None and window != decision:
+            self.widen[part.path] = window
+            return
         if self._inside(made.carried(after).element.shape):
             raise NeedPeel(part.name, f"it is {before}, and {after} after a trip")
         self.widen[part.path] = made
+
+    def _window(self, part: Part, entry: Any, found: Any, back: State) -> Window | None:
+        """Return how a view changes its lengths in a trip, None where it is one of another array or of another form."""
+        if not isinstance(entry, Ref) or entry.cell not in self.live or entry.cell not in back.heap:
+            return None
+        return window_of(self.ev, entry, self.entry.heap, choices_of(found), back.heap, self.widen.get(part.path))
 
     def _one_resized(self, entry: Any, found: Any, back: State) -> Resized | None:
         """Return how all arrays that data may decide for differ, None unless it is in their lengths only."""
@@ -323,6 +337,10 @@ class Fitting:
 
     def _other_sort(self, part: Part, entry: Any, found: Any, back: State) -> None:
         """Decide for a variable that is of another sort after a trip: always (peel), or perhaps."""
+        window = self._window(part, entry, found, back)
+        if window is not None and window != self.widen.get(part.path):
+            self.widen[part.path] = window
+            return
         made = self._one_resized(entry, found, back)
         if made is not None:
             self.widen[part.path] = made
@@ -362,9 +380,15 @@ class Fitting:
             self._other_sort(part, self.entry_value(part), found, back)
             return False
         if decision == "ints":
-            if isinstance(found, Ref) and found.cell is head.cell and _alike(head, found):
+            if isinstance(found, Ref) and found.cell is head.cell and alike(head, found):
                 return True
             self.widen[part.path] = "phi"
+            return False
+        if isinstance(decision, Window):
+            made = self._window(part, head, found, back)
+            if made is not None and self._window(part, self.entry_value(part), found, back) == decision:
+                return True
+            self._widen(part, found, back)
             return False
         before = self.heap[head.cell].array
         for choice in choices:
@@ -373,7 +397,7 @@ class Fitting:
             way = resized(before, after)
             fits = isinstance(decision, Resized) and way is not None and decision.covers(way)
             if after != before and not fits:
-                self._resize(part, before, after)
+                self._resize(part, before, after, choice, back)
                 return False
         return self._identified(part, head, choices, back) and not self._relate(head.cell, found, back)
 
@@ -413,15 +437,15 @@ class Fitting:
         if isinstance(found, Value) and isinstance(found.type, ListType):
             of = self.ev.list_kinds.get(part.path[1], "array")
             with looking_at(self.ev, self.heap):
-                alike = not head or joined_form(self.ev, head) == (of, found.type.element)
-            if alike:
+                fitting = not head or joined_form(self.ev, head) == (of, found.type.element)
+            if fitting:
                 self.widen[part.path] = "grow"
                 self.element[part.path] = found.type.element
                 return False
         raise NeedUnroll(self.key, "a list or dict changes its length in the loop")
 
     def _object_fits(self, part: Part, head: Any, found: Any, back: State) -> bool:
-        if type(found) is type(head) and _same_structure(head, found, self.heap[head.cell], back.heap.get(found.cell)):
+        if type(found) is type(head) and same_structure(head, found, self.heap[head.cell], back.heap.get(found.cell)):
             return not self._relate(head.cell, found, back)
         self.widen[part.path] = self._other_object()
         return False
@@ -468,30 +492,3 @@ class Fitting:
                     if cell is its or its in obligations.near(cell):
                         new |= obligations.relate(part.head.cell, other.head.cell, [self.whole], self.location)
         return new
-
-
-def _alike(a: Ref, b: Ref) -> bool:
-    if len(a.view) != len(b.view):
-        return False
-    for x, y in zip(a.view, b.view, strict=True):
-        if type(x) is not type(y) or getattr(x, "order", None) != getattr(y, "order", None):
-            return False
-        ex, ey = getattr(x, "entries", ()), getattr(y, "entries", ())
-        if len(ex) != len(ey) or any(type(p) is not type(q) for p, q in zip(ex, ey, strict=True)):
-            return False
-        if any(isinstance(p, Span) and p.length != q.length for p, q in zip(ex, ey, strict=True)):
-            return False
-        if not ex and x != y:
-            return False
-    return True
-
-
-def _same_structure(a: Any, b: Any, held: Any, after: Any) -> bool:
-    """Whether two containers have the same class and keys, given what they hold."""
-    if not isinstance(held, tuple) or not isinstance(after, tuple) or len(held) != len(after):
-        return False
-    if isinstance(a, ListRef):
-        return True
-    return getattr(a, "cls", None) is getattr(b, "cls", None) and all(
-        k == n for (k, _), (n, _) in zip(held, after, strict=True)
-    )

@@ -46,13 +46,14 @@ from jitgrad.trace.alternatives import (
     number_parts,
     number_type,
 )
-from jitgrad.trace.arrays import array_type, read, scalar_value, shape_of
+from jitgrad.trace.arrays import array_type, boxed, read, scalar_value, shape_of
 from jitgrad.trace.carried import Carried
 from jitgrad.trace.context import kind_of_python
 from jitgrad.trace.fitting import Get, Part, Ways
 from jitgrad.trace.frame import State, looking_at
 from jitgrad.trace.identity import identify, joined_options, option_of, options_of
 from jitgrad.trace.inspection import cells_of, reachable, undefined
+from jitgrad.trace.moving import Window
 from jitgrad.trace.places import give_up, wants_places
 from jitgrad.trace.resizing import Resized
 from jitgrad.trace.ways import choices_of, each_choice, flag_of, way_of
@@ -223,7 +224,9 @@ class Header(Carried):
         if isinstance(v, Ref | TaggedRef) and (decision == "phi" or self._is_made_up(v)):
             return self._carried(path, v, get, name) if self.by_choice else self._phi(path, v, get, name)
         if isinstance(v, Ref) and decision == "ints":
-            return self._moving_view(path, v, get, name)
+            return self._moving_view(path, v, get, name, frozenset())
+        if isinstance(v, Ref) and isinstance(decision, Window):
+            return self._moving_view(path, v, get, name, decision.lengths)
         if isinstance(v, ListRef | DictRef | Record) and decision == "object":
             return self._object(path, v, get, name)
         if isinstance(v, tuple) and v:
@@ -428,8 +431,12 @@ class Header(Carried):
         self._relate(cell, v)
         return head
 
-    def _moving_view(self, path: Any, v: Ref, get: Get, name: str) -> Ref:
+    def _moving_view(self, path: Any, v: Ref, get: Get, name: str, lengths: frozenset[tuple[int, int]]) -> Ref:
+        """Return a view whose numbers are others in each trip; of its lengths, those that are named."""
         links: list[Any] = []
+        unsure = not v.view or v in self.ev.unsure
+        with looking_at(self.ev, self.entry.heap):
+            v = boxed(self.ev, v) if lengths else v
         for i, link in enumerate(v.view):
             if not isinstance(link, Box):
                 links.append(link)
@@ -438,13 +445,15 @@ class Header(Carried):
             for j, e in enumerate(link.entries):
                 numbers: list[Any] = []
                 for field_, number in enumerate(e):
-                    if isinstance(e, Span) and field_ == 2:
+                    if isinstance(e, Span) and field_ == 2 and (i, j) not in lengths:
                         numbers.append(number)
                         continue
                     numbers.append(self._view_number(number, get, (i, j, field_)))
                 made.append(type(e)(*numbers))
             links.append(replace(link, entries=tuple(made)))
         head = Ref(v.cell, tuple(links))
+        if unsure and links:
+            self.ev.unsure.add(head)
         self.parts.append(Part(path, get, head, name, True))
         return head
 
@@ -454,8 +463,10 @@ class Header(Carried):
         link, entry, field_ = place
 
         def following(s: State) -> Value:
-            found: Value = ev.dim(get(s).view[link].entries[entry][field_])
-            return found
+            with looking_at(ev, s.heap):
+                found = boxed(ev, get(s))
+            box: Any = found.view[link]
+            return ev.dim(box.entries[entry][field_])
 
         return self._slot(INT64, lambda: ev.dim(number), following, "")
 

@@ -19,7 +19,7 @@ from jitgrad.graph.ir import Block, Value
 from jitgrad.graph.types import INT64, ArrayType, Type
 from jitgrad.location import Location
 from jitgrad.trace.abstract import Box, Cell, Poison, Ref, Reshape, TaggedRef
-from jitgrad.trace.arrays import array_type, read
+from jitgrad.trace.arrays import array_type, boxed, read
 from jitgrad.trace.context import Context
 from jitgrad.trace.frame import State
 from jitgrad.trace.identity import identify, joined_options, option_of, options_of
@@ -124,13 +124,16 @@ class Joining:
             with self.on(k):
                 types.add(array_type(self.ctx, v))
                 computed |= any(self._sized_inside({k: self.ctx.heap[c]}) for c in cells_of(v))
+        measured = any(isinstance(d, Value) for t in types for d in t.shape)
+        if (computed or (len(types) > 1 and measured)) and (view := self._one_view(path, values, ks)) is not None:
+            return view
         if len(types) > 1:
             made = self._phi(path, values, ks) if computed else None
             return self.one_of(path, values, ks) if made is None else made
         if all(isinstance(v, Ref) for v in values):
             forms = {(v.cell, form_of(v.view)) for v in values}
             if len(forms) == 1 and values[0].view:
-                return Ref(values[0].cell, self._joined_view(path, [v.view for v in values], ks))
+                return self._one_of_views(path, values, values, ks)
         key = (tuple(values), tuple(ks))
         if key not in self._phis:
             if self.named(path) in self.obligations.tagged:
@@ -139,6 +142,26 @@ class Joining:
                 made = self._phi(path, values, ks)
                 return self.poison(path, "an array of computed size", values, ks) if made is None else made
         return self._phis[key]
+
+    def _one_view(self, path: Any, values: list[Any], ks: list[int]) -> Ref | None:
+        """Return views of one array that differ in numbers, lengths among them, as one view; None for others."""
+        if not all(isinstance(v, Ref) for v in values) or len({v.cell for v in values}) > 1:
+            return None
+        boxes = []
+        for v, k in zip(values, ks, strict=True):
+            with self.on(k):
+                boxes.append(boxed(self.ctx, v))
+        if any(not isinstance(link, Box) for b in boxes for link in b.view):
+            return None
+        if len({tuple((link.order, *map(type, link.entries)) for link in b.view) for b in boxes}) > 1:  # type: ignore[union-attr]
+            return None
+        return self._one_of_views(path, values, boxes, ks)
+
+    def _one_of_views(self, path: Any, values: list[Any], boxes: list[Ref], ks: list[int]) -> Ref:
+        made = Ref(boxes[0].cell, self._joined_view(path, [b.view for b in boxes], ks))
+        if any(not v.view or v in self.ctx.unsure for v in values):
+            self.ctx.unsure.add(made)
+        return made
 
     def _phi(self, path: Any, values: list[Any], ks: list[int]) -> Ref | None:
         key = (tuple(values), tuple(ks))

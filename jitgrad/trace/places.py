@@ -19,7 +19,7 @@ from jitgrad.trace.alternatives import joined_form
 from jitgrad.trace.inspection import form_of, reachable
 from jitgrad.trace.keys import index_int, view_of
 from jitgrad.trace.obligations import Restart
-from jitgrad.trace.windows import item_box
+from jitgrad.trace.storage import item_box
 
 __all__ = [
     "copied_list", "give_up", "has_places", "item_in_range", "item_of_list", "move_in", "remember_items",
@@ -45,6 +45,8 @@ def give_up(cell: Cell) -> Restart:
 
 def settle(ctx: Any) -> None:
     """Let the arrays of lists that are known item by item move in, before a loop in which these may grow."""
+    if not any(key[0] == ("places",) for key in ctx.obligations.tagged):
+        return
     for cell in reachable(ctx.heap, ctx.live_values()):
         items = ctx.heap.get(cell)
         if not isinstance(items, tuple) or not wants_places(ctx, cell):

@@ -451,6 +451,8 @@ class _Trace:
         return self._view(leaf, x) if x.view else ArgumentResult(leaf)
 
     def _view(self, base: int | LeafResult, x: Ref) -> ViewResult:
+        if x in self.ctx.unsure:
+            raise self.ctx.error("JG225", what="an array or a view of it, as data decide,")
         numbers: list[LeafResult] = []
 
         def fixed(number: Any) -> Any:
