@@ -24,7 +24,7 @@ from jitgrad.trace.context import PACKED, PYTHON_DTYPES, Context, kind_of_python
 from jitgrad.trace.extents import canonical_shape, renamed, unify
 from jitgrad.trace.identity import followers, spread
 from jitgrad.trace.inspection import cells_of
-from jitgrad.trace.storage import base_shape, held_type, put_back, seen
+from jitgrad.trace.storage import base_shape, held_type, length_of, put_back, seen
 
 __all__ = [
     "another", "array_type", "as_array", "as_float", "as_int", "boxed", "broadcast_dims", "broadcast_value", "cast",
@@ -269,8 +269,7 @@ def as_array(ctx: Context, x: Any, dtype: np.dtype | type | None = None) -> Valu
     elif isinstance(x, tuple | ListRef):
         items = x if isinstance(x, tuple) else ctx.heap[x.cell]
         if isinstance(items, Value):
-            length = ctx.g.list_length(items)
-            value = ctx.g.list_to_array(items, length)
+            value = ctx.g.list_to_array(items, length_of(ctx, items))
             packed = PACKED.get(ctx.list_kinds.get(x.cell, "")) if isinstance(x, ListRef) else None
             if packed is not None:
                 if dtype is None and "int" in packed:
@@ -287,12 +286,23 @@ def as_array(ctx: Context, x: Any, dtype: np.dtype | type | None = None) -> Valu
     return value if dtype is None else cast(ctx, value, dtype)
 
 
+_INHOMOGENEOUS = (
+    "setting an array element with a sequence. The requested array has an inhomogeneous shape after {} dimensions."
+)
+
+
 def _stack(ctx: Context, parts: list[Value], dtype: np.dtype) -> Value:
     if not parts:
         return ctx.constant(np.zeros((0,), np.float64))
     shape = parts[0].shape
-    if any(p.shape != shape for p in parts):
+    if any(p.array.rank != len(shape) for p in parts):
         raise ctx.error("JG211", what="the items have different shapes")
+    for p in parts[1:]:
+        for k, (d, e) in enumerate(zip(canonical_shape(ctx, shape), canonical_shape(ctx, p.shape), strict=True)):
+            if d is not e and d != e:
+                if isinstance(d, int) and isinstance(e, int):
+                    raise ctx.error("JG211", what="the items have different shapes")
+                unify(ctx, d, e, _INHOMOGENEOUS.format(k + 1))
     if all(p.op is not None and p.op.name == "constant" for p in parts):
         return ctx.constant(np.array([p.op.attrs["value"] for p in parts], dtype))  # type: ignore[union-attr]
     rows = [reshape_to(ctx.g, cast(ctx, p, dtype), (1, *shape)) for p in parts]

@@ -142,6 +142,14 @@ class Branches(Context):
         with self.g.at(getattr(exception, "raised_at", self.location)):
             self.fail(type(exception), message, *operands, arguments=arguments)
 
+    def indexes_at_run_time(self, loop: Any) -> bool:
+        """Whether lists are indexed at run time by what a loop counts; if not, note that it is unrolled for that."""
+        tagged = self.obligations.tagged
+        found = (("listed",), loop) in tagged
+        if not found:
+            tagged.add((("index",), loop))
+        return found
+
     def tell_apart(self, a: Cell, b: Cell) -> None:
         """Begin again, in tagged mode, if two cells may stand for one object of the program."""
         keys = self.obligations.near(a).get(b)

@@ -29,9 +29,9 @@ from jitgrad.trace.alternatives import apart
 from jitgrad.trace.attributes import attribute, opened, put_attribute, set_attribute
 from jitgrad.trace.calls import PURE, Native, class_of, handles, is_known
 from jitgrad.trace.context import Context
+from jitgrad.trace.grown_lists import copied_list
 from jitgrad.trace.iteration import sequence_of
 from jitgrad.trace.objects import special_method
-from jitgrad.trace.places import copied_list
 from jitgrad.trace.subscripts import new_list, static_key
 from jitgrad.trace.texts import format_value
 

@@ -20,11 +20,12 @@ from jitgrad.graph.ir import Block, Value
 from jitgrad.graph.types import INT64, ArrayType, Type
 from jitgrad.trace.abstract import Box, Cell, Ref, TaggedRef, View
 from jitgrad.trace.arrays import array_type
-from jitgrad.trace.fitting import Fitting, Get, Part
+from jitgrad.trace.fitting import Fitting, Part
 from jitgrad.trace.frame import State, looking_at
 from jitgrad.trace.identity import UNKNOWN
 from jitgrad.trace.inspection import form_of, reachable, undefined, values_in
 from jitgrad.trace.obligations import Restart
+from jitgrad.trace.paths import Get
 
 __all__ = ["Carried"]
 

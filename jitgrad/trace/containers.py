@@ -23,8 +23,9 @@ from jitgrad.trace.builtins import new_dict, pairs_of
 from jitgrad.trace.calls import OWNERS, handles, is_known, method
 from jitgrad.trace.comparisons import equal_objects
 from jitgrad.trace.context import PACKED, Context
+from jitgrad.trace.grown_lists import backwards, copied_list, joined_lists
 from jitgrad.trace.iteration import sequence_of
-from jitgrad.trace.places import copied_list, has_places, move_in, require_alone
+from jitgrad.trace.places import has_places, move_in, require_alone
 from jitgrad.trace.python_iterators import sorted_list
 from jitgrad.trace.sizes import static_int
 from jitgrad.trace.subscripts import new_list, static_key
@@ -81,6 +82,14 @@ def _append(ctx: Context, x: ListRef, item: Any) -> None:
 
 @method("list", "extend")
 def _extend(ctx: Context, x: ListRef, iterable: Any) -> None:
+    other = iterable if isinstance(iterable, ListRef) and isinstance(ctx.heap[iterable.cell], Value) else None
+    made = None if other is None or has_places(x.cell) else joined_lists(ctx, x.cell, other.cell)
+    if made is not None:
+        ctx.conflict(x.cell)
+        ctx.heap[x.cell], ctx.list_kinds[x.cell] = ctx.heap[made.cell], ctx.list_kinds[made.cell]
+        if made.cell.arrays is not None:
+            ctx.hold(x.cell, ListRef(made.cell.arrays))
+        return
     items = sequence_of(ctx, iterable)
     if isinstance(ctx.heap[x.cell], Value):
         for item in items:
@@ -194,7 +203,14 @@ def _clear(ctx: Context, x: ListRef) -> None:
 
 @method("list", "reverse")
 def _reverse(ctx: Context, x: ListRef) -> None:
-    set_items(ctx, x, list_items(ctx, x, "reverse")[::-1])
+    items = ctx.heap[x.cell]
+    if not isinstance(items, Value):
+        set_items(ctx, x, items[::-1])
+        return
+    if has_places(x.cell):
+        require_alone(ctx, x.cell)
+    ctx.conflict(x.cell)
+    ctx.heap[x.cell] = backwards(ctx, items)
 
 
 @method("list", "sort")

@@ -164,6 +164,10 @@ class Context:
         """Note that two cells are one array in the program: a store to one while the other is alive is refused."""
         raise NotImplementedError
 
+    def indexes_at_run_time(self, loop: Any) -> bool:
+        """Whether lists are indexed at run time by what a loop counts, which is not unrolled then."""
+        raise NotImplementedError
+
     def site(self) -> Any:
         """Return what names the place of the program being traced, stably over restarts; None if it has no name."""
         raise NotImplementedError

@@ -6,7 +6,7 @@ loop that cannot be carried as it stands says so by a signal: its first trip mus
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,20 +35,16 @@ from jitgrad.trace.abstract import (
 from jitgrad.trace.alternatives import NumberType, convertible, is_any_number, joined_form, joined_type, number_type
 from jitgrad.trace.arrays import array_type, describe, dtype_of, is_number, kind
 from jitgrad.trace.frame import State, looking_at
+from jitgrad.trace.grown_lists import common_form
 from jitgrad.trace.identity import joined_options, known_option, options_of
 from jitgrad.trace.inspection import cells_of, same, undefined, values_in
 from jitgrad.trace.loop_signals import NeedPeel, NeedUnroll
 from jitgrad.trace.moving import Window, alike, same_structure, window_of
+from jitgrad.trace.paths import Get
 from jitgrad.trace.resizing import Resized, resized
 from jitgrad.trace.ways import MANY_WAYS, choices_of, sort_of
 
-__all__ = [
-    "PEELS",
-    "Fitting",
-    "Get",
-    "Part",
-    "Ways",
-]
+__all__ = ["PEELS", "Fitting", "Part", "Ways"]
 
 
 # First trips that are traced by themselves, where they change the types of what is carried.
@@ -56,7 +52,6 @@ PEELS = 2
 _FEW_TRIPS = 256
 # Length of the path to a tuple inside tuples that change their types: a chain of pairs has no end.
 _DEEP = 5
-Get = Callable[[State], Any]
 
 
 @dataclass(slots=True)
@@ -284,7 +279,7 @@ class Fitting:
                 self._resize(part, before, after, found, back)
         elif isinstance(head, ListRef | DictRef | Record) and type(found) is type(head):
             same_kind = same_structure(head, found, self.entry.heap.get(head.cell), back.heap.get(found.cell))
-            self.widen[path] = "object" if same_kind else self._other_object()
+            self.widen[path] = "object" if same_kind else self._numbers(part, found, back) or self._other_object()
         else:
             self._other_sort(part, self.entry_value(part), found, back)
         return False
@@ -447,8 +442,16 @@ class Fitting:
     def _object_fits(self, part: Part, head: Any, found: Any, back: State) -> bool:
         if type(found) is type(head) and same_structure(head, found, self.heap[head.cell], back.heap.get(found.cell)):
             return not self._relate(head.cell, found, back)
-        self.widen[part.path] = self._other_object()
+        decision = self._numbers(part, found, back)
+        if decision is not None and decision == self.widen.get(part.path):
+            return not self._relate(head.cell, found, back)
+        self.widen[part.path] = decision or self._other_object()
         return False
+
+    def _numbers(self, part: Part, found: Any, back: State) -> Any:
+        """Return the decision that a variable is another list of numbers in each trip, with the form of its items."""
+        form = common_form(self.ev, (self.entry_value(part), self.entry.heap), (found, back.heap))
+        return None if form is None or form[0] == "array" else ("numbers", form)
 
     def _other_object(self) -> Poison:
         """Return what stands for a variable that is another object after a trip."""

@@ -49,11 +49,13 @@ from jitgrad.trace.alternatives import (
 from jitgrad.trace.arrays import array_type, boxed, read, scalar_value, shape_of
 from jitgrad.trace.carried import Carried
 from jitgrad.trace.context import kind_of_python
-from jitgrad.trace.fitting import Get, Part, Ways
+from jitgrad.trace.fitting import Part, Ways
 from jitgrad.trace.frame import State, looking_at
+from jitgrad.trace.grown_lists import value_of_list
 from jitgrad.trace.identity import identify, joined_options, option_of, options_of
 from jitgrad.trace.inspection import cells_of, reachable, undefined
 from jitgrad.trace.moving import Window
+from jitgrad.trace.paths import Get, item_of, local_of, stack_of, value_of
 from jitgrad.trace.places import give_up, wants_places
 from jitgrad.trace.resizing import Resized
 from jitgrad.trace.ways import choices_of, each_choice, flag_of, way_of
@@ -143,9 +145,9 @@ class Header(Carried):
         names += [p[1] for p, d in self.widen.items() if p[0] == "L" and d == "maybe" and p[1] not in names]
         for name in names:
             value = self.entry.locals.get(name, UNBOUND)
-            state.locals[name] = self._value(("L", name), value, _local(name), name, name in self.forced)
+            state.locals[name] = self._value(("L", name), value, local_of(name), name, name in self.forced)
         for i, value in enumerate(self.entry.stack):
-            state.stack.append(self._value(("S", i), value, _slot_of_stack(i), "", False))
+            state.stack.append(self._value(("S", i), value, stack_of(i), "", False))
         for cell in self.live:
             if cell in self.entry.heap:
                 content = self.entry.heap[cell]
@@ -171,7 +173,7 @@ class Header(Carried):
         if self.widen.get(path) == "grow":
             return self._grown(path, content, get, name)
         if isinstance(content, tuple) and path[0] == "H" and len(path) == 2:
-            items = tuple(self._value((*path, i), v, _item_of(get, i), name, False) for i, v in enumerate(content))
+            items = tuple(self._value((*path, i), v, item_of(get, i), name, False) for i, v in enumerate(content))
             self.parts.append(Part(path, get, items, name, False))
             return items
         return self._value((*path, "v"), content, get, name, True)
@@ -229,8 +231,10 @@ class Header(Carried):
             return self._moving_view(path, v, get, name, decision.lengths)
         if isinstance(v, ListRef | DictRef | Record) and decision == "object":
             return self._object(path, v, get, name)
+        if isinstance(v, ListRef) and isinstance(decision, tuple) and decision[0] == "numbers":
+            return self._numbers_of_list(path, v, get, name, decision[1])
         if isinstance(v, tuple) and v:
-            items = [self._value((*path, i), x, _item_of(get, i), name, force) for i, x in enumerate(v)]
+            items = [self._value((*path, i), x, item_of(get, i), name, force) for i, x in enumerate(v)]
             return tuple(items) if type(v) is tuple else type(v)(*items)
         if isinstance(v, IterRange | IterRows) and decision == "number":
             position = self._number((*path, "position"), v.position, lambda s: get(s).position, "", None)
@@ -421,15 +425,29 @@ class Header(Carried):
             return s.heap.get(found.cell, ()) if hasattr(found, "cell") else ()
 
         if isinstance(v, ListRef):
-            made = [self._value((*path, i), x, _item_of(items_of, i), name, True) for i, x in enumerate(content)]
+            made = [self._value((*path, i), x, item_of(items_of, i), name, True) for i, x in enumerate(content)]
         else:
             made = [
-                (k, self._value((*path, i), x, _value_of(items_of, i), str(k), True))
-                for i, (k, x) in enumerate(content)
+                (k, self._value((*path, i), x, value_of(items_of, i), str(k), True)) for i, (k, x) in enumerate(content)
             ]
         self.heap[cell] = tuple(made)
         self._relate(cell, v)
         return head
+
+    def _numbers_of_list(self, path: Any, v: ListRef, get: Get, name: str, form: Any) -> ListRef:
+        """Return a list of numbers that is another one, of another length, in each trip."""
+        ev = self.ev
+        cell = self.phis.setdefault(path, Cell(name))
+        ev.list_kinds[cell] = form[0]
+        self.heap[cell] = self._slot(
+            ListType(form[1]),
+            lambda: value_of_list(ev, self.entry.heap[v.cell], form),
+            lambda s: value_of_list(ev, s.heap[get(s).cell], form),
+            name,
+        )
+        self._relate(cell, v)
+        self.parts.append(Part(path, get, ListRef(cell), name, True))
+        return ListRef(cell)
 
     def _moving_view(self, path: Any, v: Ref, get: Get, name: str, lengths: frozenset[tuple[int, int]]) -> Ref:
         """Return a view whose numbers are others in each trip; of its lengths, those that are named."""
@@ -469,27 +487,3 @@ class Header(Carried):
             return ev.dim(box.entries[entry][field_])
 
         return self._slot(INT64, lambda: ev.dim(number), following, "")
-
-
-def _item(container: Any, i: int) -> Any:
-    return container[i] if isinstance(container, tuple) and i < len(container) else UNBOUND
-
-
-def _local(name: str) -> Get:
-    return lambda s: s.locals.get(name, UNBOUND)
-
-
-def _slot_of_stack(i: int) -> Get:
-    return lambda s: s.stack[i]
-
-
-def _item_of(get: Get, i: int) -> Get:
-    return lambda s: _item(get(s), i)
-
-
-def _value_of(get: Get, i: int) -> Get:
-    def find(s: State) -> Any:
-        pair = _item(get(s), i)
-        return UNBOUND if pair is UNBOUND else pair[1]
-
-    return find

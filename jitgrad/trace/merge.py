@@ -296,7 +296,7 @@ class Merger(Joining):
         shapes = {len(c) if isinstance(c, tuple) else None for c in contents}
         names = {tuple(n for n, _ in c) for c in contents} if not isinstance(first, ListRef) else {()}
         classes = {v.cls for v in values} if isinstance(first, Record) else {None}
-        if len(shapes) > 1 or len(names) > 1 or len(classes) > 1:
+        if len(shapes) > 1 or len(names) > 1 or len(classes) > 1 or self.named(path) in self.obligations.tagged:
             return self.one_of(path, values, ks)
         cell = Cell(first.cell.name)
         made = replace(first, cell=cell)

@@ -14,15 +14,15 @@ from typing import Any
 
 from jitgrad.graph.ir import Value
 from jitgrad.graph.types import ArrayType, Dim, ListType
-from jitgrad.trace.abstract import BoundMethod, Cell, IterRows, ListRef, Maybe, OneOf, Ref, Scalar, TaggedRef
+from jitgrad.trace.abstract import BoundMethod, Cell, IterRows, Maybe, OneOf, Ref, Scalar, TaggedRef
 from jitgrad.trace.alternatives import joined_form
 from jitgrad.trace.inspection import form_of, reachable
 from jitgrad.trace.keys import index_int, view_of
 from jitgrad.trace.obligations import Restart
-from jitgrad.trace.storage import item_box
+from jitgrad.trace.storage import item_box, length_of
 
 __all__ = [
-    "copied_list", "give_up", "has_places", "item_in_range", "item_of_list", "move_in", "remember_items",
+    "give_up", "has_places", "item_in_range", "item_of_list", "move_in", "remember_items",
     "replace_item", "require_alone", "same_item", "settle", "wants_places",
 ]  # fmt: skip
 
@@ -76,17 +76,9 @@ def remember_items(ctx: Any, cell: Cell, element: ArrayType) -> None:
 # --- items
 
 
-def _length(ctx: Any, items: Value) -> Value:
-    """Return the length of a list: one value as long as items are only replaced."""
-    while items.op is not None and items.op.name == "list_set":
-        items = items.op.operands[0]
-    found: Value = ctx.shared(("length", items), lambda: ctx.g.list_length(items))
-    return found
-
-
 def _position(ctx: Any, cell: Cell, key: Any, message: str) -> Value:
     """Return a position in a list, counted from 0 and checked: one value for one key."""
-    length = _length(ctx, ctx.heap[cell])
+    length = length_of(ctx, ctx.heap[cell])
     known = key.value if isinstance(key, Scalar) else key
     made: Value = ctx.shared(("position", known, length), lambda: ctx.dim(index_int(ctx, key, length, 0, message)))
     return made
@@ -144,7 +136,7 @@ def move_in(ctx: Any, cell: Cell, item: Any) -> None:
     items = ctx.heap[cell]
     value = _own(ctx, cell, item)
     ctx.conflict(cell)
-    at = _length(ctx, items)
+    at = length_of(ctx, items)
     ctx.heap[cell] = ctx.g.list_push(items, value)
     _hand_over(ctx, cell, item.cell, at)
 
@@ -159,17 +151,6 @@ def replace_item(ctx: Any, cell: Cell, key: Any, item: Any) -> None:
     ctx.conflict(cell)
     ctx.heap[cell] = ctx.g.list_set(ctx.heap[cell], at, value)
     _hand_over(ctx, cell, item.cell, at)
-
-
-def copied_list(ctx: Any, x: ListRef) -> ListRef:
-    """Return another list of the same items, of a list that grows."""
-    made = ListRef(Cell("list"))
-    ctx.heap[made.cell] = ctx.heap[x.cell]
-    if x.cell in ctx.list_kinds:
-        ctx.list_kinds[made.cell] = ctx.list_kinds[x.cell]
-    if x.cell.arrays is not None:
-        ctx.obligations.hold(made.cell, [x.cell.arrays])
-    return made
 
 
 # --- who else has an array

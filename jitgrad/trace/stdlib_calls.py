@@ -29,9 +29,9 @@ from jitgrad.trace.builtins import new_dict
 from jitgrad.trace.calls import HANDLERS, PURE, Native, class_of, handles, is_known
 from jitgrad.trace.comparisons import compare_op, contains_op, is_op
 from jitgrad.trace.context import Context
+from jitgrad.trace.grown_lists import copied_list
 from jitgrad.trace.iteration import sequence_of
 from jitgrad.trace.operators import binary_op, get_item_op, set_item_op, unary_op
-from jitgrad.trace.places import copied_list
 from jitgrad.trace.python_numbers import truth_value
 from jitgrad.trace.sizes import static_int
 from jitgrad.trace.subscripts import new_list

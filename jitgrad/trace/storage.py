@@ -16,7 +16,7 @@ from jitgrad.trace.abstract import Box, Link, Reshape
 from jitgrad.trace.context import Context
 from jitgrad.trace.extents import renamed
 
-__all__ = ["base_shape", "held_type", "item_box", "put_back", "seen"]
+__all__ = ["base_shape", "held_type", "item_box", "length_of", "put_back", "seen"]
 
 
 def held_type(value: Value) -> ArrayType:
@@ -27,6 +27,14 @@ def held_type(value: Value) -> ArrayType:
 def base_shape(value: Value) -> tuple[Dim, ...]:
     """Return the shape of which the first link of a view shows a part; of a list, as if it had one item."""
     return (1, *value.type.element.shape) if isinstance(value.type, ListType) else value.shape
+
+
+def length_of(ctx: Context, items: Value) -> Value:
+    """Return the length of a list: one value as long as items are only replaced."""
+    while items.op is not None and items.op.name == "list_set":
+        items = items.op.operands[0]
+    found: Value = ctx.shared(("length", items), lambda: ctx.g.list_length(items))
+    return found
 
 
 def item_box(position: Dim, element: ArrayType) -> Box:

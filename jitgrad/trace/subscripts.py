@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from jitgrad.errors import UnsupportedError
 from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.shape import broadcast_to, move_axes, reshape_to
 from jitgrad.graph.types import Dim
@@ -29,6 +30,7 @@ from jitgrad.trace.arrays import (
     write,
 )
 from jitgrad.trace.context import PACKED, Context
+from jitgrad.trace.grown_lists import as_grown, part_of_list
 from jitgrad.trace.keys import (
     basic_box,
     box_view,
@@ -39,6 +41,7 @@ from jitgrad.trace.keys import (
     key_items,
     view_of,
 )
+from jitgrad.trace.loop_signals import NeedUnroll
 from jitgrad.trace.masks import true_positions
 from jitgrad.trace.places import has_places, item_of_list, replace_item
 from jitgrad.trace.sizes import same_dim
@@ -276,7 +279,14 @@ def get_item(ctx: Context, x: Any, key: Any) -> Any:
         items = ctx.heap[x.cell]
         if isinstance(items, Value):
             return _grown_get(ctx, x.cell, key)
-        key = static_key(ctx, key, "the index of a list")
+        try:
+            key = static_key(ctx, key, "the index of a list")
+        except (UnsupportedError, NeedUnroll) as refused:
+            # Data decide, or a loop of many trips: the items must be of one form.
+            grown = _rather_grown(ctx, items, refused)
+            if grown is None:
+                raise
+            return _grown_get(ctx, grown.cell, key)
         if isinstance(key, slice):
             return new_list(ctx, items[key])
         if not hasattr(key, "__index__"):
@@ -290,7 +300,14 @@ def get_item(ctx: Context, x: Any, key: Any) -> Any:
                 return v
         raise KeyError(key)
     if isinstance(x, tuple | str | range | list | dict | bytes):
-        return x[static_key(ctx, key, f"the index of a {type(x).__name__}")]
+        try:
+            return x[static_key(ctx, key, f"the index of a {type(x).__name__}")]
+        except (UnsupportedError, NeedUnroll) as refused:
+            plain = type(x) is tuple and not isinstance(key, SliceOf)
+            grown = _rather_grown(ctx, x, refused) if plain else None
+            if grown is None:
+                raise
+            return _grown_get(ctx, grown.cell, key)
     if isinstance(x, np.ndarray | np.generic):
         return _array_get(ctx, ctx.fresh(as_array(ctx, x)), key)
     if isinstance(x, type):
@@ -302,6 +319,13 @@ def get_item(ctx: Context, x: Any, key: Any) -> Any:
             else IndexError("invalid index to scalar variable.")
         )
     raise ctx.error("JG220", what=f"subscripting {describe(x)}")
+
+
+def _rather_grown(ctx: Context, items: Any, refused: Exception) -> ListRef | None:
+    """Return items known one by one as a list that is indexed at run time, None where the index should be known."""
+    if isinstance(refused, NeedUnroll) and not ctx.indexes_at_run_time(refused.key):
+        return None
+    return as_grown(ctx, items)
 
 
 def items_assigned(ctx: Context, v: Any) -> tuple[Any, ...]:
@@ -323,7 +347,7 @@ def new_list(ctx: Context, items: Sequence[Any]) -> ListRef:
 
 def _grown_get(ctx: Context, cell: Cell, key: Any) -> Any:
     if isinstance(key, slice | SliceOf):
-        raise ctx.error("JG221", what="a slice of a list that grew in a loop")
+        return part_of_list(ctx, cell, key)
     return item_of_list(ctx, cell, key)
 
 
@@ -359,7 +383,16 @@ def set_item(ctx: Context, x: Any, key: Any, v: Any) -> None:
             _grown_set(ctx, x.cell, items, key, v)
             return
         changed = list(items)
-        key = static_key(ctx, key, "the index of a list")
+        try:
+            key = static_key(ctx, key, "the index of a list")
+        except (UnsupportedError, NeedUnroll) as refused:
+            grown = None if isinstance(key, SliceOf) else _rather_grown(ctx, items, refused)
+            if grown is None or grown.cell.arrays is not None:
+                raise
+            ctx.conflict(x.cell)
+            ctx.heap[x.cell], ctx.list_kinds[x.cell] = ctx.heap[grown.cell], ctx.list_kinds[grown.cell]
+            _grown_set(ctx, x.cell, ctx.heap[x.cell], key, v)
+            return
         changed[key] = items_assigned(ctx, v) if isinstance(key, slice) else v
         ctx.conflict(x.cell)
         ctx.heap[x.cell] = tuple(changed)

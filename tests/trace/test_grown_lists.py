@@ -1,0 +1,157 @@
+"""Lists whose length data decide: slices, concatenation, indices at run time, other lists in each trip."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import jitgrad
+from jitgrad import UnsupportedError
+
+X = np.array([0.5, 1.5, -0.75, 2.0])
+
+
+def next_events(x: np.ndarray, n: int) -> Any:
+    times = [x[0] ** 2, x[1] ** 2, x[3]]
+    log = []
+    for _ in range(n):
+        k = int(np.argmin(np.array(times)))
+        log.append(times[k])
+        times[k] = times[k] + 0.3 * (k + 1) * abs(x[2])
+    return sum(log)
+
+
+def de_casteljau(x: np.ndarray, n: int) -> Any:
+    points = [x[k] for k in range(4)]
+    t = 0.3 * n / (n + 1.0)
+    while len(points) > 1:
+        points = [(1.0 - t) * a + t * b for a, b in zip(points[:-1], points[1:], strict=True)]  # noqa: RUF007
+    return points[0]
+
+
+def breadth_first(x: np.ndarray, n: int) -> Any:
+    queue, i, s = [x[0]], 0, 0.0
+    while i < len(queue) and i < 3 * n:
+        v = queue[i]
+        i += 1
+        s += v * v
+        if v < 1.9:
+            queue.append(v * 1.4 + 0.1)
+        if v < 0.9:
+            queue.append(v + x[1])
+    return s + len(queue)
+
+
+def by_key(x: np.ndarray, n: int) -> Any:
+    d: dict[str, list[Any]] = {"even": [], "odd": []}
+    for k in range(n):
+        d["even" if k % 2 == 0 else "odd"].append(x[k % 4] * k)
+    return sum(d["even"]) + 2.0 * sum(d["odd"])
+
+
+def table(x: np.ndarray, n: int) -> Any:
+    rows = []
+    for i in range(n):
+        row = []
+        for j in range(3):
+            row.append(x[j] * (i + j))
+        rows.append(row)
+    return np.array(rows).sum() + rows[0][1]
+
+
+def pascal(x: np.ndarray, n: int) -> Any:
+    row = [1.0 * x[0]]
+    for _ in range(n):
+        row = [row[0]] + [row[i] * x[1] + row[i + 1] for i in range(len(row) - 1)] + [row[-1]]
+    return sum(r * (i + 1) for i, r in enumerate(row))
+
+
+def merged(x: np.ndarray, n: int) -> Any:
+    a, b = [x[0], x[1] + 1.0], [x[2], x[3]]
+    out: list[Any] = []
+    i = j = 0
+    while i < len(a) and j < len(b):
+        if a[i] <= b[j]:
+            out.append(a[i])
+            i += 1
+        else:
+            out.append(b[j])
+            j += 1
+    out += a[i:]
+    out += b[j:]
+    return sum((k + n) * v for k, v in enumerate(out))
+
+
+def parts_of_paths(x: np.ndarray, n: int) -> Any:
+    path = []
+    for k in range(n + 2):
+        path.append(x * k)
+    late, early = path[n // 2 :], path[: n // 2]
+    both = late + early
+    both.reverse()
+    s = 0.0
+    for k, p in enumerate(reversed(both)):
+        s += (p**2).sum() * k
+    return s + (path[1:-1][0] @ path[-1]) + len(path[::2])
+
+
+@pytest.mark.parametrize(
+    "function", [next_events, de_casteljau, breadth_first, by_key, table, pascal, merged, parts_of_paths]
+)
+def test_lists_of_which_data_decide_the_length(function: Callable[..., Any]) -> None:
+    compiled, gradient = jitgrad.jit(function), jitgrad.grad(function)
+    for n in (2, 3, 5):
+        for x in (X, 0.8 * X + 0.11):
+            np.testing.assert_allclose(compiled(x, n), function(x, n), rtol=1e-12)
+            want = [(function(x + d, n) - function(x - d, n)) / 2e-6 for d in np.eye(4) * 1e-6]
+            np.testing.assert_allclose(gradient(x, n), want, rtol=1e-5, atol=1e-6)
+
+
+def _slice(x: np.ndarray, n: int) -> Any:
+    rows = []
+    for k in range(n):
+        rows.append(x * k)
+    part = rows[1:]
+    part[0][0] += 1.0
+    return np.array(rows)
+
+
+def _sum_of_lists(x: np.ndarray, n: int) -> Any:
+    rows = []
+    for k in range(n):
+        rows.append(x * k)
+    both = rows + rows[:1]
+    rows[0][0] += 1.0
+    return np.array(both)
+
+
+def _copy(x: np.ndarray, n: int) -> Any:
+    rows = []
+    for k in range(n):
+        rows.append(x * k)
+    other = rows.copy()
+    item = rows[0]
+    rows = None
+    item[0] += 1.0
+    return np.array(other)
+
+
+@pytest.mark.parametrize("function", [_slice, _sum_of_lists, _copy])
+def test_arrays_that_two_lists_hold_are_not_stored_to(function: Callable[..., Any]) -> None:
+    with pytest.raises(UnsupportedError, match="JG241"):
+        jitgrad.jit(function)(X, 3)
+
+
+def test_a_copy_of_a_list_of_numbers_holds_numbers() -> None:
+    def function(x: np.ndarray, n: int) -> Any:
+        xs = []
+        for k in range(n):
+            xs.append(float(x[k]))
+        ys = xs.copy()
+        return ys[0], xs[1:][0], (ys + xs)[-1], list(xs)[1] / 2
+
+    made = jitgrad.jit(function)(X, 3)
+    assert made == function(X, 3) and all(type(v) is float for v in made)
