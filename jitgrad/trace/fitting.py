@@ -294,14 +294,17 @@ class Fitting:
         if made is not None and isinstance(decision, Resized):
             made = made.with_axes(decision)
         # Sizes that the first trips settle stay known.
+        why = f"it is {before}, and {after} after a trip"
+        if before.rank != after.rank:
+            why += "; the rank must be known when the function is compiled"
         if made is None or made == decision or (self.may_peel and not self._inside(after.shape)):
-            raise NeedPeel(part.name, f"it is {before}, and {after} after a trip")
+            raise NeedPeel(part.name, why)
         window = None if isinstance(decision, Resized) else self._window(part, self.entry_value(part), found, back)
         if window is not None and window != decision:
             self.widen[part.path] = window
             return
         if self._inside(made.carried(after).element.shape):
-            raise NeedPeel(part.name, f"it is {before}, and {after} after a trip")
+            raise NeedPeel(part.name, why)
         self.widen[part.path] = made
 
     def _window(self, part: Part, entry: Any, found: Any, back: State) -> Window | None:

@@ -155,3 +155,19 @@ def test_a_copy_of_a_list_of_numbers_holds_numbers() -> None:
 
     made = jitgrad.jit(function)(X, 3)
     assert made == function(X, 3) and all(type(v) is float for v in made)
+
+
+def test_the_sum_of_a_list_that_data_emptied_is_an_int() -> None:
+    def function(x: np.ndarray, n: int) -> Any:
+        xs = []
+        for k in range(4):
+            xs.append(float(x[k]))
+        for _ in range(n):
+            if x[0] > 0.0:
+                xs.pop()
+        return sum(xs), sum(xs) - x[0], sum(xs) / 2
+
+    compiled = jitgrad.jit(function)
+    for n in (2, 4):
+        got, want = compiled(X, n), function(X, n)
+        assert got == want and [type(v) for v in got] == [type(v) for v in want]
