@@ -13,8 +13,9 @@ from dataclasses import replace
 from typing import Any
 
 from jitgrad.graph.ir import Value
+from jitgrad.graph.ops.memory import Pick
 from jitgrad.graph.types import ArrayType, Dim, ListType
-from jitgrad.trace.abstract import BoundMethod, Cell, IterRows, Maybe, OneOf, Ref, Scalar, TaggedRef
+from jitgrad.trace.abstract import BoundMethod, Cell, IterRows, ListRef, Maybe, OneOf, Ref, Scalar, TaggedRef
 from jitgrad.trace.alternatives import joined_form
 from jitgrad.trace.inspection import form_of, reachable
 from jitgrad.trace.keys import index_int, view_of
@@ -146,11 +147,80 @@ def replace_item(ctx: Any, cell: Cell, key: Any, item: Any) -> None:
     at = _position(ctx, cell, key, "list assignment index out of range")
     if item == _item(ctx, cell, at):
         return
+    if isinstance(item, Ref) and item.cell is cell and _exchanges(ctx, cell, at, item):
+        _exchange(ctx, cell, at, item.view[0].entries[0][0])  # type: ignore[union-attr]
+        return
     value = _own(ctx, cell, item)
     require_alone(ctx, cell)
     ctx.conflict(cell)
     ctx.heap[cell] = ctx.g.list_set(ctx.heap[cell], at, value)
     _hand_over(ctx, cell, item.cell, at)
+
+
+# --- two items change their places
+
+
+def _exchanges(ctx: Any, cell: Cell, at: Value, item: Ref) -> bool:
+    """Whether a store of an item into another place is the first half of `xs[i], xs[j] = xs[j], xs[i]`."""
+    frame = ctx.frames[-1]
+    block, i = frame.place
+    rest = frame.tree.flow.blocks[block].instrs[i + 1 : i + 4]
+    if [instr.op for instr in rest] not in (["local", "local", "setitem"], ["local", "const", "setitem"]):
+        return False
+    target = frame.locals.get(rest[0].arg)
+    key = frame.locals.get(rest[1].arg) if rest[1].op == "local" else rest[1].arg
+    if not isinstance(target, ListRef) or target.cell is not cell or not isinstance(key, Scalar | int):
+        return False
+    other = _position(ctx, cell, key, "list assignment index out of range")
+    return item == _item(ctx, cell, other) and bool(frame.stack) and frame.stack[-1] == _item(ctx, cell, at)
+
+
+def _exchange(ctx: Any, cell: Cell, first: Value, second: Value) -> None:
+    """Exchange two items of a list; their names go with them."""
+    g, items = ctx.g, ctx.heap[cell]
+    a, b = g.list_get(items, first), g.list_get(items, second)
+
+    def moved(r: Ref) -> Ref:
+        box: Any = r.view[0]
+        at = ctx.dim(box.entries[0][0])
+        if at is first or at is second:
+            now = second if at is first else first
+        else:
+            now = g.select(g.equal(at, first), second, g.select(g.equal(at, second), first, at))
+        return replace(r, view=(replace(box, entries=(Pick(now), *box.entries[1:])), *r.view[1:]))
+
+    _rename(ctx, cell, moved)
+    ctx.conflict(cell)
+    ctx.heap[cell] = g.list_set(g.list_set(items, first, b), second, a)
+
+
+def _rename(ctx: Any, cell: Cell, moved: Callable[[Ref], Ref]) -> None:
+    """Let the references to a cell be others, in what is seen on this path only; where others are, give up."""
+    found: list[Ref] = []
+
+    def note(r: Ref) -> Ref:
+        found.append(r)
+        return r
+
+    for v in ctx.live_values():
+        if isinstance(v, IterRows):
+            _with(v, cell, note)
+    for frame in ctx.frames:
+        for v in (*frame.locals.values(), *frame.stack) if frame.scope != len(ctx.scopes) else ():
+            _with(v, cell, note)
+    if found:
+        raise give_up(cell)
+    _change(ctx, cell, moved)
+
+
+def _change(ctx: Any, cell: Cell, moved: Callable[[Ref], Ref]) -> None:
+    for frame in ctx.frames:
+        if frame.scope == len(ctx.scopes):
+            frame.locals.update((k, _with(v, cell, moved)) for k, v in list(frame.locals.items()))
+            frame.stack[:] = [_with(v, cell, moved) for v in frame.stack]
+    for other, content in list(ctx.heap.items()):
+        if not isinstance(content, Value):
+            ctx.heap[other] = _with(content, cell, moved)
 
 
 # --- who else has an array
@@ -180,13 +250,7 @@ def _hand_over(ctx: Any, cell: Cell, old: Cell, position: Dim) -> None:
             made = view_of(ctx, made, link)
         return made
 
-    for frame in ctx.frames:
-        if frame.scope == len(ctx.scopes):
-            frame.locals.update((k, _with(v, old, moved)) for k, v in list(frame.locals.items()))
-            frame.stack[:] = [_with(v, old, moved) for v in frame.stack]
-    for other, content in list(ctx.heap.items()):
-        if not isinstance(content, Value):
-            ctx.heap[other] = _with(content, old, moved)
+    _change(ctx, old, moved)
     if old in reachable(ctx.heap, ctx.live_values()):
         # Something holds it that is not seen through, or that other paths see, too.
         raise give_up(cell)

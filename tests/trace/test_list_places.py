@@ -143,9 +143,41 @@ def window(x: np.ndarray, n: int) -> Any:
     return s
 
 
+def pivoted(x: np.ndarray, n: int) -> Any:
+    a = np.array([[x[0], 2.0, 1.0], [3.0, x[1], 0.5], [1.0, 4.0, x[2]]])
+    rows = []
+    for i in range(3):
+        rows.append(np.append(a[i], float(i + n)))
+    for k in range(3):
+        p = k
+        for i in range(k + 1, 3):
+            if abs(rows[i][k]) > abs(rows[p][k]):
+                p = i
+        rows[k], rows[p] = rows[p], rows[k]
+        for i in range(k + 1, 3):
+            rows[i] -= rows[k] * (rows[i][k] / rows[k][k])
+    z = np.zeros(3)
+    for k in range(2, -1, -1):
+        z[k] = (rows[k][3] - rows[k][k + 1 : 3] @ z[k + 1 :]) / rows[k][k]
+    return z @ np.array([1.0, 2.0, 3.0])
+
+
+def exchanged_with_their_names(x: np.ndarray, n: int) -> Any:
+    rows = []
+    for t in range(n):
+        rows.append(x * (t + 1))
+    first, last, middle = rows[0], rows[n - 1], rows[n // 2]
+    i, j = n - 1, 0
+    rows[i], rows[j] = rows[j], rows[i]
+    first[0] += 10.0 * x[1]
+    last[1] -= x[0]
+    middle[2] *= 2.0
+    return (np.array(rows).T @ np.arange(n)).sum() + first[0] * last[1]
+
+
 PROGRAMS = [
     by_index, a_row_by_name, each_row, named_before, appended_in_a_branch, carried, taken_out, replaced, by_a_helper,
-    first_or_second, window,
+    first_or_second, window, pivoted, exchanged_with_their_names,
 ]  # fmt: skip
 
 
