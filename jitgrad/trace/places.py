@@ -148,7 +148,8 @@ def replace_item(ctx: Any, cell: Cell, key: Any, item: Any) -> None:
     if item == _item(ctx, cell, at):
         return
     if isinstance(item, Ref) and item.cell is cell and _exchanges(ctx, cell, at, item):
-        _exchange(ctx, cell, at, item.view[0].entries[0][0])  # type: ignore[union-attr]
+        box: Any = item.view[0]
+        _exchange(ctx, cell, at, ctx.dim(box.entries[0][0]))
         return
     value = _own(ctx, cell, item)
     require_alone(ctx, cell)

@@ -11,7 +11,7 @@ import pytest
 import jitgrad
 from jitgrad import UnsupportedError
 
-X = np.array([0.5, 1.5, -0.75, 2.0])
+X = np.array([0.5, 1.5, -0.75, 2.25])
 
 
 def next_events(x: np.ndarray, n: int) -> Any:
@@ -98,9 +98,45 @@ def parts_of_paths(x: np.ndarray, n: int) -> Any:
     return s + (path[1:-1][0] @ path[-1]) + len(path[::2])
 
 
-@pytest.mark.parametrize(
-    "function", [next_events, de_casteljau, breadth_first, by_key, table, pascal, merged, parts_of_paths]
-)
+def binned(x: np.ndarray, n: int) -> Any:
+    bins: list[Any] = [[] for _ in range(3)]
+    for v in x:
+        bins[0 if v < 0.0 else 1 if v < 1.0 else 2].append(v * v)
+    return sum(sum(b) * (i + n) for i, b in enumerate(bins))
+
+
+def buffers(x: np.ndarray, n: int) -> Any:
+    rows = [np.zeros(2), np.ones(2), x[:2] * 1.0]
+    for k in range(n):
+        j = int(abs(x[k % 4])) % 3
+        rows[j][k % 2] += x[k % 4]
+        rows[j] *= 1.5
+    return sum((r**2).sum() for r in rows)
+
+
+def rebound_buffer(x: np.ndarray, n: int) -> Any:
+    rows = [x[:2] * 1.0, x[2:] * 1.0]
+    j = 1 if x[0] > 0.505 else 0
+    rows[j] = rows[1 - j]
+    rows[0][0] = 5.0 * x[1]
+    return (rows[1] ** 2).sum() + n * rows[0].sum()
+
+
+def functions(x: np.ndarray, n: int) -> Any:
+    fs = [np.sin, np.exp, lambda v: v * v]
+    s = 0.0
+    for k in range(n):
+        s += fs[int(abs(x[k % 4])) % 3](x[(k + 1) % 4])
+    return s
+
+
+PROGRAMS = [
+    binned, buffers, rebound_buffer, functions, next_events, de_casteljau, breadth_first, by_key, table, pascal, merged,
+    parts_of_paths,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("function", PROGRAMS)
 def test_lists_of_which_data_decide_the_length(function: Callable[..., Any]) -> None:
     compiled, gradient = jitgrad.jit(function), jitgrad.grad(function)
     for n in (2, 3, 5):
