@@ -14,6 +14,7 @@ import numpy as np
 
 from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.memory import Span, load
+from jitgrad.graph.ops.shape import join
 from jitgrad.graph.types import Dim
 from jitgrad.trace.abstract import DictRef, External, ListRef
 from jitgrad.trace.alternatives import packed_item
@@ -23,15 +24,17 @@ from jitgrad.trace.builtins import new_dict, pairs_of
 from jitgrad.trace.calls import OWNERS, handles, is_known, method
 from jitgrad.trace.comparisons import equal_objects
 from jitgrad.trace.context import PACKED, Context
+from jitgrad.trace.extents import total
 from jitgrad.trace.grown_lists import backwards, copied_list, joined_lists
 from jitgrad.trace.iteration import sequence_of
+from jitgrad.trace.keys import index_int
 from jitgrad.trace.places import has_places, move_in, require_alone
 from jitgrad.trace.python_iterators import sorted_list
 from jitgrad.trace.sizes import static_int
 from jitgrad.trace.subscripts import new_list, static_key
 from jitgrad.trace.texts import Formatted, Text, join_texts
 
-__all__ = ["list_items", "set_items"]
+__all__ = ["list_items", "set_items", "take_out"]
 
 _MISSING = object()
 
@@ -122,29 +125,40 @@ def _insert(ctx: Context, x: ListRef, index: Any, item: Any) -> None:
     set_items(ctx, x, known)
 
 
+def take_out(ctx: Context, x: ListRef, index: Any, empty: str, outside: str) -> Any:
+    """Take an item out of a list that grows and return it; the texts are those of Python's IndexErrors."""
+    g, items = ctx.g, ctx.heap[x.cell]
+    count = g.list_length(items)
+    ctx.check(g.greater(count, 0), IndexError, empty)
+    rest = g.subtract(count, 1)
+    last = type(index) is int and index == -1
+    at = rest if last else ctx.dim(index_int(ctx, index, count, 0, outside))
+    taken = g.list_get(items, at)
+    if has_places(x.cell):
+        require_alone(ctx, x.cell)
+        item: Any = ctx.fresh(taken)
+    else:
+        item = ctx.list_item(x.cell, taken)
+    ctx.conflict(x.cell)
+    if last:
+        ctx.heap[x.cell] = g.list_pop(items)
+        return item
+    rows = g.list_to_array(items, count)
+    if type(index) is int and index == 0:
+        ctx.heap[x.cell] = g.list_from_array(_rows(ctx, rows, 1, rest))
+        return item
+    behind = total(ctx, (1, rest), (-1, at))
+    parts = [_rows(ctx, rows, 0, at), _rows(ctx, rows, total(ctx, (1, at), (1, 1)), behind)]
+    ctx.heap[x.cell] = g.list_from_array(join(g, parts, 0, rest))
+    return item
+
+
 @method("list", "pop")
 def _pop(ctx: Context, x: ListRef, index: Any = -1) -> Any:
     items = ctx.heap[x.cell]
-    at = static_int(ctx, index, "the index of a list")
     if isinstance(items, Value):
-        if at not in (0, -1):
-            raise ctx.error("JG221", what="pop of an item in the middle of a list that grew in a loop")
-        g = ctx.g
-        count = g.list_length(items)
-        ctx.check(g.greater(count, 0), IndexError, "pop from empty list")
-        rest = g.subtract(count, 1)
-        taken = g.list_get(items, rest if at else ctx.dim(0))
-        if has_places(x.cell):
-            require_alone(ctx, x.cell)
-            item: Any = ctx.fresh(taken)
-        else:
-            item = ctx.list_item(x.cell, taken)
-        ctx.conflict(x.cell)
-        if at:
-            ctx.heap[x.cell] = g.list_pop(items)
-        else:
-            ctx.heap[x.cell] = g.list_from_array(_rows(ctx, g.list_to_array(items, count), 1, rest))
-        return item
+        return take_out(ctx, x, index, "pop from empty list", "pop index out of range")
+    at = static_int(ctx, index, "the index of a list")
     left = list(items)
     found = left.pop(at)
     set_items(ctx, x, left)
@@ -197,8 +211,14 @@ def _copy(ctx: Context, x: ListRef) -> ListRef:
 
 @method("list", "clear")
 def _clear(ctx: Context, x: ListRef) -> None:
-    list_items(ctx, x, "clear")
-    set_items(ctx, x, ())
+    items = ctx.heap[x.cell]
+    if not isinstance(items, Value):
+        set_items(ctx, x, ())
+        return
+    if has_places(x.cell):
+        require_alone(ctx, x.cell)
+    ctx.conflict(x.cell)
+    ctx.heap[x.cell] = ctx.g.list_empty(type=items.type)
 
 
 @method("list", "reverse")

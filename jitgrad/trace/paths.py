@@ -18,18 +18,23 @@ def _item(container: Any, i: int) -> Any:
 
 
 def local_of(name: str) -> Get:
+    """Return how to find a variable."""
     return lambda s: s.locals.get(name, UNBOUND)
 
 
 def stack_of(i: int) -> Get:
+    """Return how to find a value of the stack."""
     return lambda s: s.stack[i]
 
 
 def item_of(get: Get, i: int) -> Get:
+    """Return how to find an item of a container, given how to find that."""
     return lambda s: _item(get(s), i)
 
 
 def value_of(get: Get, i: int) -> Get:
+    """Return how to find the value of a pair, by its place in a dict or an object."""
+
     def find(s: State) -> Any:
         pair = _item(get(s), i)
         return UNBOUND if pair is UNBOUND else pair[1]

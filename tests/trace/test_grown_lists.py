@@ -130,9 +130,28 @@ def functions(x: np.ndarray, n: int) -> Any:
     return s
 
 
+def taken_out(x: np.ndarray, n: int) -> Any:
+    queue, rows = [], []
+    for t in range(n + 2):
+        queue.append(x[0] * t + 1.0)
+        rows.append(x * t)
+    v = queue.pop(int(abs(x[1])))
+    del queue[0]
+    w = queue.pop(-2)
+    if n > 4:
+        queue.clear()
+    queue.append(w)
+    rows[0][0] = 3.0
+    a = rows.pop(1)
+    a[1] = 7.0 * x[0]
+    rows[1][2] = 1.0
+    del rows[-1]
+    return sum(queue) + v * len(queue) + (np.array(rows) ** 2).sum() + a.sum()
+
+
 PROGRAMS = [
     binned, buffers, rebound_buffer, functions, next_events, de_casteljau, breadth_first, by_key, table, pascal, merged,
-    parts_of_paths,
+    parts_of_paths, taken_out,
 ]  # fmt: skip
 
 
@@ -207,3 +226,28 @@ def test_the_sum_of_a_list_that_data_emptied_is_an_int() -> None:
     for n in (2, 4):
         got, want = compiled(X, n), function(X, n)
         assert got == want and [type(v) for v in got] == [type(v) for v in want]
+
+
+def test_taking_out_of_a_list_raises_what_python_raises() -> None:
+    def function(x: np.ndarray, n: int, way: int) -> Any:
+        xs = []
+        for k in range(n):
+            xs.append(x[k])
+        if way == 0:
+            del xs[3 - n]
+        elif way == 1:
+            xs.pop(n)
+        else:
+            xs.pop()
+        return len(xs)
+
+    compiled = jitgrad.jit(function)
+    for n in (0, 1, 2, 4):
+        for way in (0, 1, 2):
+            outcomes = []
+            for f in (function, compiled):
+                try:
+                    outcomes.append((int(f(X, n, way)), ""))
+                except IndexError as error:
+                    outcomes.append((-1, str(error)))
+            assert outcomes[0] == outcomes[1]
