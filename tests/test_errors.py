@@ -158,7 +158,8 @@ def slice_of_grown_list(x, n):
     xs = []
     for k in range(n):
         xs.append(x[k])
-    return xs[1:]
+    xs[1:] = [x[0]]
+    return len(xs)
 
 
 @refused("JG222", 1.0, at="STEPS.append(x)")
