@@ -147,6 +147,9 @@ class Joining:
         """Return views of one array that differ in numbers, lengths among them, as one view; None for others."""
         if not all(isinstance(v, Ref) for v in values) or len({v.cell for v in values}) > 1:
             return None
+        if self.ctx.observe_arguments and any(not v.view for v in values):
+            # The very array is another object than a view of it, which the caller sees.
+            return None
         boxes = []
         for v, k in zip(values, ks, strict=True):
             with self.on(k):
