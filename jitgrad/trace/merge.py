@@ -202,7 +202,8 @@ class Merger(Joining):
                     )
                 )
             if isinstance(first, IterRows) and len({id(v.make) for v in values}) == 1:
-                return replace(first, position=self.value((*path, "k"), [v.position for v in values], ks))
+                count = self.value((*path, "count"), [v.count for v in values], ks)
+                return replace(first, count=count, position=self.value((*path, "k"), [v.position for v in values], ks))
             if isinstance(first, ListRef | DictRef | Record):
                 return self._container(path, values, ks)
             if isinstance(first, BoundMethod) and len({id(v.function) for v in values}) == 1:

@@ -251,3 +251,29 @@ def test_taking_out_of_a_list_raises_what_python_raises() -> None:
                 except IndexError as error:
                     outcomes.append((-1, str(error)))
             assert outcomes[0] == outcomes[1]
+
+
+def test_lists_that_exchange_their_names_in_a_branch() -> None:
+    """A loop over one of two lists counts the items of that: the count is made where it is decided which."""
+
+    def function(x: np.ndarray, n: int) -> Any:
+        v = x + 1.0
+        p, q = [], [x * 1.0]
+        for _ in range(n):
+            v *= 0.5
+            q.append(v - x)
+            p.append(np.ones(4) + 1.0)
+        if x[0] > 0.2:
+            p[-1] *= 0.5
+            p, q = q, p
+        q[-1][-1] += v[1]
+        s = 0.0
+        for w in p:
+            s += (w * w).sum()
+        for w in q:
+            s += (w * w).sum()
+        return s + len(p)
+
+    compiled = jitgrad.jit(function)
+    for x in (X, -X):
+        np.testing.assert_allclose(compiled(x.copy(), 3), function(x.copy(), 3), rtol=1e-12)
