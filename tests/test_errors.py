@@ -158,7 +158,8 @@ def slice_of_grown_list(x, n):
     xs = []
     for k in range(n):
         xs.append(x[k])
-    return xs[1:]
+    xs[1:] = [x[0]]
+    return len(xs)
 
 
 @refused("JG222", 1.0, at="STEPS.append(x)")
@@ -214,11 +215,11 @@ def axis_of_data(x):
     return np.sum(x, axis=int(x[0]))
 
 
-@refused("JG229", (1.0, 2.0), 10**3, at=("for k in range(n):", "range(n)"))
+@refused("JG229", {"a": 1.0, "b": 2.0}, 10**3, at=("for k in range(n):", "range(n)"))
 def long_unrolled_loop(xs, n):
     total = 0.0
     for k in range(n):
-        total += xs[k % 2]
+        total += xs["ab"[k % 2]]
     return total
 
 

@@ -128,12 +128,15 @@ class Cell:
     which : Cell or None
         The cell that holds which of the options it is, an int; their number where it is none of them.
     arrays : Cell or None
-        For a list that grows, which holds values: stands for the arrays that Python's list holds.
+        For a list that grows, which holds values: stands for the arrays that Python's list holds. That is the list's
+        own cell where each item is an array of which nobody else has a copy: a reference to it is a view of the list.
+    site : hashable or None
+        For a list: what names the place of the program that made it, stably over restarts.
     any_length : bool
         Whether its options may be of other lengths than it.
     """
 
-    __slots__ = ("any_length", "argument", "arrays", "like", "name", "options", "which")
+    __slots__ = ("any_length", "argument", "arrays", "like", "name", "options", "site", "which")
 
     def __init__(self, name: str = "", argument: int | None = None, like: int | None = None) -> None:
         self.name = name
@@ -142,6 +145,7 @@ class Cell:
         self.options: tuple[Ref, ...] = ()
         self.which: Cell | None = None
         self.arrays: Cell | None = None
+        self.site: Any = None
         self.any_length = False
 
     def __repr__(self) -> str:

@@ -16,17 +16,18 @@ import numpy as np
 
 from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.memory import Pick, Span, load, store
-from jitgrad.graph.ops.shape import broadcast_to, move_axes, reshape_to
+from jitgrad.graph.ops.shape import broadcast_to, reshape_to
 from jitgrad.graph.types import ArrayType, Dim, GraphTypeError, broadcast_shapes
-from jitgrad.trace.abstract import AnyOf, DictRef, Link, ListRef, OneOf, Record, Ref, Reshape, Scalar, TaggedRef, whole
+from jitgrad.trace.abstract import AnyOf, DictRef, Link, ListRef, OneOf, Record, Ref, Scalar, TaggedRef, whole
 from jitgrad.trace.algorithms.queues import Deque
 from jitgrad.trace.context import PACKED, PYTHON_DTYPES, Context, kind_of_python
 from jitgrad.trace.extents import canonical_shape, renamed, unify
 from jitgrad.trace.identity import followers, spread
 from jitgrad.trace.inspection import cells_of
+from jitgrad.trace.storage import base_shape, held_type, length_of, put_back, seen
 
 __all__ = [
-    "another", "array_type", "as_array", "as_float", "as_int", "broadcast_dims", "broadcast_value", "cast",
+    "another", "array_type", "as_array", "as_float", "as_int", "boxed", "broadcast_dims", "broadcast_value", "cast",
     "common_dtype", "describe", "dtype_of", "float_to_int", "is_array", "is_number", "is_numeric", "kind", "new_array",
     "read", "refuse_to_grow", "scalar_value", "shape_of", "shapes_text", "truth", "write",
 ]  # fmt: skip
@@ -63,7 +64,7 @@ def kind(x: Any) -> str:
 def shape_of(ctx: Context, x: Any) -> tuple[Dim, ...]:
     """Return the shape of a number or array."""
     if isinstance(x, Ref):
-        return canonical_shape(ctx, x.view[-1].shape() if x.view else ctx.heap[x.cell].shape)
+        return canonical_shape(ctx, x.view[-1].shape() if x.view else base_shape(ctx.heap[x.cell]))
     if isinstance(x, TaggedRef):
         return shape_of(ctx, x.choices[0])
     return ()
@@ -72,7 +73,7 @@ def shape_of(ctx: Context, x: Any) -> tuple[Dim, ...]:
 def dtype_of(ctx: Context, x: Any) -> np.dtype:
     """Return the dtype that x has as an array."""
     if isinstance(x, Ref):
-        return ctx.heap[x.cell].array.dtype
+        return held_type(ctx.heap[x.cell]).dtype
     if isinstance(x, TaggedRef):
         return dtype_of(ctx, x.choices[0])
     if isinstance(x, Scalar):
@@ -113,32 +114,6 @@ def describe(x: Any) -> str:
 # --- references
 
 
-def _apply_view(ctx: Context, value: Value, view: tuple[Link, ...]) -> Value:
-    """Return a value seen through a view."""
-    for link in view:
-        if isinstance(link, Reshape):
-            value = reshape_to(ctx.g, value, link.to)
-        else:
-            part = move_axes(ctx.g, load(ctx.g, value, link.entries), [k for k in link.order if k is not None])
-            value = reshape_to(ctx.g, part, link.shape())
-    return value
-
-
-def _put_back(ctx: Context, base: Value, link: Link, part: Value) -> Value:
-    """Return base with what one link sees replaced by part."""
-    g = ctx.g
-    if isinstance(link, Reshape):
-        return reshape_to(g, part, base.shape)
-    axes = [k for k in link.order if k is not None]
-    part = renamed(ctx, part, link.shape())
-    kept = tuple(d for d, k in zip(part.shape, link.order, strict=True) if k is not None)
-    part = reshape_to(g, part, kept)
-    part = move_axes(g, part, [axes.index(k) for k in range(len(axes))])
-    if link.is_identity(base.shape):
-        return part
-    return store(g, base, part, link.entries)
-
-
 def another(ctx: Context, x: Any) -> Any:
     """Return a view of all of an array: another object than the array, for those who see arguments."""
     if not isinstance(x, Ref) or x.view or not ctx.observe_arguments:
@@ -146,16 +121,21 @@ def another(ctx: Context, x: Any) -> Any:
     return Ref(x.cell, (whole(shape_of(ctx, x)),))
 
 
+def boxed(ctx: Context, x: Ref) -> Ref:
+    """Return the same view of an array; a whole one as a view by basic indexing."""
+    return x if x.view else Ref(x.cell, (whole(shape_of(ctx, x)),))
+
+
 def read(ctx: Context, x: Any, shape: tuple[Dim, ...] | None = None) -> Value:
     """Return the value that an array holds now, of a shape that is known to be its own, if one is given."""
     if isinstance(x, TaggedRef):
         return _choose(ctx, x, shape)
     base = ctx.heap[x.cell]
-    if base.array.dtype == np.bool_ and x.view:
+    if x.view and held_type(base).dtype == np.bool_:
         # A mask that is read again is still the same mask.
-        value = ctx.shared(("read", base, x.view), lambda: _apply_view(ctx, base, x.view))
+        value = ctx.shared(("read", base, x.view), lambda: seen(ctx, base, x.view))
     else:
-        value = _apply_view(ctx, base, x.view)
+        value = seen(ctx, base, x.view)
     return renamed(ctx, value, canonical_shape(ctx, value.shape) if shape is None else shape)
 
 
@@ -213,8 +193,8 @@ def _updated(ctx: Context, base: Value, view: tuple[Link, ...], value: Value) ->
         return renamed(ctx, value, base.shape)
     inner = value
     if len(view) > 1:
-        inner = _updated(ctx, _apply_view(ctx, base, view[:1]), view[1:], value)
-    return _put_back(ctx, base, view[0], inner)
+        inner = _updated(ctx, seen(ctx, base, view[:1]), view[1:], value)
+    return put_back(ctx, base, view[0], inner)
 
 
 def _write_tagged(ctx: Context, x: TaggedRef, value: Value, what: str) -> None:
@@ -289,8 +269,7 @@ def as_array(ctx: Context, x: Any, dtype: np.dtype | type | None = None) -> Valu
     elif isinstance(x, tuple | ListRef):
         items = x if isinstance(x, tuple) else ctx.heap[x.cell]
         if isinstance(items, Value):
-            length = ctx.g.list_length(items)
-            value = ctx.g.list_to_array(items, length)
+            value = ctx.g.list_to_array(items, length_of(ctx, items))
             packed = PACKED.get(ctx.list_kinds.get(x.cell, "")) if isinstance(x, ListRef) else None
             if packed is not None:
                 if dtype is None and "int" in packed:
@@ -307,12 +286,23 @@ def as_array(ctx: Context, x: Any, dtype: np.dtype | type | None = None) -> Valu
     return value if dtype is None else cast(ctx, value, dtype)
 
 
+_INHOMOGENEOUS = (
+    "setting an array element with a sequence. The requested array has an inhomogeneous shape after {} dimensions."
+)
+
+
 def _stack(ctx: Context, parts: list[Value], dtype: np.dtype) -> Value:
     if not parts:
         return ctx.constant(np.zeros((0,), np.float64))
     shape = parts[0].shape
-    if any(p.shape != shape for p in parts):
+    if any(p.array.rank != len(shape) for p in parts):
         raise ctx.error("JG211", what="the items have different shapes")
+    for p in parts[1:]:
+        for k, (d, e) in enumerate(zip(canonical_shape(ctx, shape), canonical_shape(ctx, p.shape), strict=True)):
+            if d is not e and d != e:
+                if isinstance(d, int) and isinstance(e, int):
+                    raise ctx.error("JG211", what="the items have different shapes")
+                unify(ctx, d, e, _INHOMOGENEOUS.format(k + 1))
     if all(p.op is not None and p.op.name == "constant" for p in parts):
         return ctx.constant(np.array([p.op.attrs["value"] for p in parts], dtype))  # type: ignore[union-attr]
     rows = [reshape_to(ctx.g, cast(ctx, p, dtype), (1, *shape)) for p in parts]

@@ -24,20 +24,11 @@ from jitgrad.trace.inspection import cells_of, reachable, undefined
 from jitgrad.trace.joining import Edge
 from jitgrad.trace.loop_signals import LoopSignal
 from jitgrad.trace.merge import Merger
-from jitgrad.trace.obligations import Obligations
+from jitgrad.trace.obligations import Obligations, Restart
 from jitgrad.trace.texts import message_of
 from jitgrad.trace.ways import narrow, narrowed, occurs, packed_ways, put
 
-__all__ = ["Branches", "DeadEnd", "Restart", "is_of_the_program", "shared_variables"]
-
-
-class Restart(Exception):
-    """The trace must begin again with these merges as tagged choices."""
-
-    def __init__(self, keys: set[Any], why: str) -> None:
-        super().__init__(why)
-        self.keys = keys
-        self.why = why
+__all__ = ["Branches", "DeadEnd", "is_of_the_program", "shared_variables"]
 
 
 class DeadEnd(Exception):
@@ -54,7 +45,9 @@ def is_of_the_program(exception: BaseException) -> bool:
     ours = (
         JitgradError, GraphTypeError, Restart, NeedStatic, DeadEnd, LoopSignal, Unified, RecursionError, AssertionError,
     )  # fmt: skip
-    return not isinstance(exception, ours)
+    # What the tracer does not find in its heap is no key of the program's.
+    missing = isinstance(exception, KeyError) and any(isinstance(a, Cell) for a in exception.args)
+    return not isinstance(exception, ours) and not missing
 
 
 @dataclass(slots=True)
@@ -64,6 +57,7 @@ class _Hand:
     locals: dict[str, Any] = field(default_factory=dict)
     stack: list[Any] = field(default_factory=list)
     place: Any = None
+    scope: int = 0
 
 
 def _parts(x: Any) -> tuple[Any, ...]:
@@ -122,8 +116,10 @@ class Branches(Context):
         self.enter(frame, start)
         frames = len(self.frames)
         location, before = self.location, self.arm_start
+        scope = frame.scope
         with self.inside(block):
             self.arm_start = start.heap
+            frame.scope = len(self.scopes)
             try:
                 return run()
             except DeadEnd:
@@ -138,6 +134,7 @@ class Branches(Context):
                 return Outcome({})
             finally:
                 self.arm_start = before
+                frame.scope = scope
 
     def fail_with(self, exception: Exception) -> None:
         """Raise an exception of the program, which is certain here, when what comes before has run."""
@@ -145,9 +142,31 @@ class Branches(Context):
         with self.g.at(getattr(exception, "raised_at", self.location)):
             self.fail(type(exception), message, *operands, arguments=arguments)
 
+    def indexes_at_run_time(self, loop: Any) -> bool:
+        """Whether lists are indexed at run time by what a loop counts; if not, note that it is unrolled for that."""
+        tagged = self.obligations.tagged
+        found = (("listed",), loop) in tagged
+        if not found:
+            tagged.add((("index",), loop))
+        return found
+
+    def tell_apart(self, a: Cell, b: Cell) -> None:
+        """Begin again, in tagged mode, if two cells may stand for one object of the program."""
+        keys = self.obligations.near(a).get(b)
+        if keys is None:
+            return
+        fresh = keys - self.obligations.tagged
+        if fresh:
+            raise Restart(fresh, "the program asks whether two names are one object")
+        raise self.error("JG236", what="whether two names are one object")
+
     def hold(self, cell: Cell, value: Any) -> None:
         """Note that a list that grows holds an array: a store to that while the list is alive is refused."""
         self.obligations.hold(cell, cells_of(value))
+
+    def take(self, cell: Cell, item: Cell) -> None:
+        """Note that an array was taken from a list that grows, which has a copy: it may be any that the list holds."""
+        self.obligations.take(cell, item)
 
     def by_choice(self, run: Callable[..., Any], *args: Any) -> Any:
         """Return `run(*args)`, done once for each value that an `AnyOf` or `OneOf` among the arguments may be."""

@@ -29,6 +29,7 @@ from jitgrad.trace.alternatives import apart
 from jitgrad.trace.attributes import attribute, opened, put_attribute, set_attribute
 from jitgrad.trace.calls import PURE, Native, class_of, handles, is_known
 from jitgrad.trace.context import Context
+from jitgrad.trace.grown_lists import copied_list
 from jitgrad.trace.iteration import sequence_of
 from jitgrad.trace.objects import special_method
 from jitgrad.trace.subscripts import new_list, static_key
@@ -168,9 +169,7 @@ def _tuple(ctx: Context, iterable: Any = ()) -> tuple[Any, ...]:
 @handles(list)
 def _list(ctx: Context, iterable: Any = ()) -> ListRef:
     if isinstance(iterable, ListRef) and isinstance(ctx.heap[iterable.cell], Value):
-        made = ListRef(Cell("list"))
-        ctx.heap[made.cell] = ctx.heap[iterable.cell]
-        return made
+        return copied_list(ctx, iterable)
     return new_list(ctx, sequence_of(ctx, iterable))
 
 

@@ -20,11 +20,12 @@ from jitgrad.graph.ir import Block, Value
 from jitgrad.graph.types import INT64, ArrayType, Type
 from jitgrad.trace.abstract import Box, Cell, Ref, TaggedRef, View
 from jitgrad.trace.arrays import array_type
-from jitgrad.trace.branches import Restart
-from jitgrad.trace.fitting import Fitting, Get, Part
+from jitgrad.trace.fitting import Fitting, Part
 from jitgrad.trace.frame import State, looking_at
 from jitgrad.trace.identity import UNKNOWN
 from jitgrad.trace.inspection import form_of, reachable, undefined, values_in
+from jitgrad.trace.obligations import Restart
+from jitgrad.trace.paths import Get
 
 __all__ = ["Carried"]
 
@@ -152,6 +153,8 @@ class Carried(Fitting):
         if r.cell in self.live:
             return [(path, None, r.cell)]
         t = s.heap[r.cell].type
+        if not isinstance(t, ArrayType):
+            raise self._refused([self.chosen[path].name])
         found: list[tuple[Any, list[int] | None, Cell]] = []
         for other, part in self.chosen.items():
             refs = _refs_of(part.get(s))
@@ -278,7 +281,7 @@ class Carried(Fitting):
         with looking_at(ev, back.heap):
             after = {array_type(ev, r) for r in refs}
         for other in after - {before}:
-            self._resize(part, before, other)
+            self._resize(part, before, other, found, back)
             return False
         new = False
         for r in refs:

@@ -18,7 +18,9 @@ from jitgrad.trace.abstract import (
     DictRef,
     External,
     IndexRange,
+    ListRef,
     OneOf,
+    Record,
     Ref,
     Scalar,
     TaggedRef,
@@ -37,6 +39,7 @@ from jitgrad.trace.objects import (
     try_method,
     type_name,
 )
+from jitgrad.trace.places import has_places, same_item
 from jitgrad.trace.subscripts import static_key
 from jitgrad.trace.texts import Text
 
@@ -232,14 +235,10 @@ def is_op(ctx: Context, x: Any, y: Any) -> Any:
         return x.thing is y.thing
     if isinstance(x, Scalar) and isinstance(y, Scalar):
         return x.value is y.value and x.kind == y.kind
-    if isinstance(x, Ref) and isinstance(y, TaggedRef):
-        x, y = y, x
-    if isinstance(x, TaggedRef) and isinstance(y, Ref):
-        flag: Any = False
-        for k, choice in enumerate(x.choices):
-            if choice == y:
-                flag = either(ctx, flag, Scalar(ctx.g.equal(x.tag, ctx.constant(k, np.int64)), "bool"))
-        return flag
+    if is_array(x) and is_array(y):
+        return _one_array(ctx, x, y)
+    if isinstance(x, ListRef | DictRef | Record) and type(x) is type(y) and x.cell is not y.cell:
+        ctx.tell_apart(x.cell, y.cell)
     if isinstance(x, Abstract) or isinstance(y, Abstract):
         return type(x) is type(y) and bool(x == y)
     if isinstance(x, tuple) and isinstance(y, tuple) and not (is_known(x) and is_known(y)):
@@ -247,3 +246,27 @@ def is_op(ctx: Context, x: Any, y: Any) -> Any:
     if kind_of_python(x) is not None and kind_of_python(y) is not None:
         return type(x) is type(y) and bool(x == y)
     return x is y
+
+
+def _one_array(ctx: Context, x: Any, y: Any) -> Any:
+    """Return whether two arrays are one object."""
+    if x == y:
+        return True
+    found: Any = False
+    for i, a in enumerate(x.choices if isinstance(x, TaggedRef) else (x,)):
+        for j, b in enumerate(y.choices if isinstance(y, TaggedRef) else (y,)):
+            same = _one_reference(ctx, a, b)
+            for z, k in ((x, i), (y, j)):
+                if same is not False and isinstance(z, TaggedRef):
+                    same = both(ctx, same, Scalar(ctx.g.equal(z.tag, ctx.constant(k, np.int64)), "bool"))
+            found = either(ctx, found, same)
+    return found
+
+
+def _one_reference(ctx: Context, a: Ref, b: Ref) -> Any:
+    if a.cell is not b.cell:
+        ctx.tell_apart(a.cell, b.cell)
+        return False
+    if a != b and (a in ctx.unsure or b in ctx.unsure):
+        raise ctx.error("JG236", what="whether two names are one object")
+    return same_item(ctx, a, b) if has_places(a.cell) else a == b

@@ -25,6 +25,7 @@ from jitgrad.trace.context import PACKED, Context
 from jitgrad.trace.frame import Frame
 from jitgrad.trace.instructions import step_of
 from jitgrad.trace.iteration import iterate, sequence_of
+from jitgrad.trace.places import has_places, move_in
 from jitgrad.trace.subscripts import new_list, static_key
 from jitgrad.trace.texts import format_value, join_texts
 
@@ -102,6 +103,9 @@ def append_to(ctx: Context, cell: Cell, value: Any) -> None:
         made = packed_item(ctx, cell, value) if packed else as_array(ctx, value)
         if made.type != element:
             raise ctx.error("JG221", what=f"appending {made.type} to a list of {element}")
+        if has_places(cell):
+            move_in(ctx, cell, value)
+            return
         ctx.hold(cell, value)
         ctx.heap[cell] = ctx.g.list_push(items, made)
     else:

@@ -14,7 +14,9 @@ import numpy as np
 
 from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.memory import Span, load
-from jitgrad.trace.abstract import Cell, DictRef, External, ListRef
+from jitgrad.graph.ops.shape import join
+from jitgrad.graph.types import Dim
+from jitgrad.trace.abstract import DictRef, External, ListRef
 from jitgrad.trace.alternatives import packed_item
 from jitgrad.trace.arrays import as_array, kind
 from jitgrad.trace.attributes import opened
@@ -22,13 +24,17 @@ from jitgrad.trace.builtins import new_dict, pairs_of
 from jitgrad.trace.calls import OWNERS, handles, is_known, method
 from jitgrad.trace.comparisons import equal_objects
 from jitgrad.trace.context import PACKED, Context
+from jitgrad.trace.extents import total
+from jitgrad.trace.grown_lists import backwards, copied_list, joined_lists
 from jitgrad.trace.iteration import sequence_of
+from jitgrad.trace.keys import index_int
+from jitgrad.trace.places import has_places, move_in, require_alone
 from jitgrad.trace.python_iterators import sorted_list
 from jitgrad.trace.sizes import static_int
-from jitgrad.trace.subscripts import static_key
+from jitgrad.trace.subscripts import new_list, static_key
 from jitgrad.trace.texts import Formatted, Text, join_texts
 
-__all__ = ["list_items", "set_items"]
+__all__ = ["list_items", "set_items", "take_out"]
 
 _MISSING = object()
 
@@ -69,6 +75,9 @@ def _append(ctx: Context, x: ListRef, item: Any) -> None:
     if kind(item) != of:
         # Python's and NumPy's numbers together: one array can be made of them, but no item can be taken.
         ctx.list_kinds[x.cell] = "mixed"
+    if has_places(x.cell):
+        move_in(ctx, x.cell, item)
+        return
     ctx.conflict(x.cell)
     ctx.hold(x.cell, item)
     ctx.heap[x.cell] = ctx.g.list_push(items, made)
@@ -76,12 +85,25 @@ def _append(ctx: Context, x: ListRef, item: Any) -> None:
 
 @method("list", "extend")
 def _extend(ctx: Context, x: ListRef, iterable: Any) -> None:
+    other = iterable if isinstance(iterable, ListRef) and isinstance(ctx.heap[iterable.cell], Value) else None
+    made = None if other is None or has_places(x.cell) else joined_lists(ctx, x.cell, other.cell)
+    if made is not None:
+        ctx.conflict(x.cell)
+        ctx.heap[x.cell], ctx.list_kinds[x.cell] = ctx.heap[made.cell], ctx.list_kinds[made.cell]
+        if made.cell.arrays is not None:
+            ctx.hold(x.cell, ListRef(made.cell.arrays))
+        return
     items = sequence_of(ctx, iterable)
     if isinstance(ctx.heap[x.cell], Value):
         for item in items:
             _append(ctx, x, item)
         return
     set_items(ctx, x, (*ctx.heap[x.cell], *items))
+
+
+def _rows(ctx: Context, array: Value, start: Dim, count: Dim) -> Value:
+    """Return consecutive rows of an array."""
+    return load(ctx.g, array, [Span(start, 1, count), *(Span(0, 1, d) for d in array.shape[1:])])
 
 
 @method("list", "insert")
@@ -91,9 +113,11 @@ def _insert(ctx: Context, x: ListRef, index: Any, item: Any) -> None:
         # Pushed behind, which checks it, and moved to the front.
         g = ctx.g
         _append(ctx, x, item)
+        if has_places(x.cell):
+            require_alone(ctx, x.cell)
         rows = g.list_to_array(ctx.heap[x.cell], g.add(g.list_length(items), 1))
         rest = g.list_length(items)
-        parts = [load(g, rows, [Span(rest, 1, 1)]), load(g, rows, [Span(0, 1, rest)])]
+        parts = [_rows(ctx, rows, rest, 1), _rows(ctx, rows, 0, rest)]
         ctx.heap[x.cell] = g.list_from_array(as_array(ctx, ctx.call(np.concatenate, [tuple(map(ctx.fresh, parts))])))
         return
     known = list(list_items(ctx, x, "insert"))
@@ -101,24 +125,40 @@ def _insert(ctx: Context, x: ListRef, index: Any, item: Any) -> None:
     set_items(ctx, x, known)
 
 
+def take_out(ctx: Context, x: ListRef, index: Any, empty: str, outside: str) -> Any:
+    """Take an item out of a list that grows and return it; the texts are those of Python's IndexErrors."""
+    g, items = ctx.g, ctx.heap[x.cell]
+    count = g.list_length(items)
+    ctx.check(g.greater(count, 0), IndexError, empty)
+    rest = g.subtract(count, 1)
+    last = type(index) is int and index == -1
+    at = rest if last else ctx.dim(index_int(ctx, index, count, 0, outside))
+    taken = g.list_get(items, at)
+    if has_places(x.cell):
+        require_alone(ctx, x.cell)
+        item: Any = ctx.fresh(taken)
+    else:
+        item = ctx.list_item(x.cell, taken)
+    ctx.conflict(x.cell)
+    if last:
+        ctx.heap[x.cell] = g.list_pop(items)
+        return item
+    rows = g.list_to_array(items, count)
+    if type(index) is int and index == 0:
+        ctx.heap[x.cell] = g.list_from_array(_rows(ctx, rows, 1, rest))
+        return item
+    behind = total(ctx, (1, rest), (-1, at))
+    parts = [_rows(ctx, rows, 0, at), _rows(ctx, rows, total(ctx, (1, at), (1, 1)), behind)]
+    ctx.heap[x.cell] = g.list_from_array(join(g, parts, 0, rest))
+    return item
+
+
 @method("list", "pop")
 def _pop(ctx: Context, x: ListRef, index: Any = -1) -> Any:
     items = ctx.heap[x.cell]
-    at = static_int(ctx, index, "the index of a list")
     if isinstance(items, Value):
-        if at not in (0, -1):
-            raise ctx.error("JG221", what="pop of an item in the middle of a list that grew in a loop")
-        g = ctx.g
-        count = g.list_length(items)
-        ctx.check(g.greater(count, 0), IndexError, "pop from empty list")
-        rest = g.subtract(count, 1)
-        item = ctx.list_item(x.cell, g.list_get(items, rest if at else ctx.dim(0)))
-        ctx.conflict(x.cell)
-        if at:
-            ctx.heap[x.cell] = g.list_pop(items)
-        else:
-            ctx.heap[x.cell] = g.list_from_array(load(g, g.list_to_array(items, count), [Span(1, 1, rest)]))
-        return item
+        return take_out(ctx, x, index, "pop from empty list", "pop index out of range")
+    at = static_int(ctx, index, "the index of a list")
     left = list(items)
     found = left.pop(at)
     set_items(ctx, x, left)
@@ -166,20 +206,31 @@ def _count_items(ctx: Context, items: tuple[Any, ...], item: Any) -> int:
 
 @method("list", "copy", "__copy__")
 def _copy(ctx: Context, x: ListRef) -> ListRef:
-    made = ListRef(Cell("list"))
-    ctx.heap[made.cell] = ctx.heap[x.cell]
-    return made
+    return copied_list(ctx, x) if isinstance(ctx.heap[x.cell], Value) else new_list(ctx, ctx.heap[x.cell])
 
 
 @method("list", "clear")
 def _clear(ctx: Context, x: ListRef) -> None:
-    list_items(ctx, x, "clear")
-    set_items(ctx, x, ())
+    items = ctx.heap[x.cell]
+    if not isinstance(items, Value):
+        set_items(ctx, x, ())
+        return
+    if has_places(x.cell):
+        require_alone(ctx, x.cell)
+    ctx.conflict(x.cell)
+    ctx.heap[x.cell] = ctx.g.list_empty(type=items.type)
 
 
 @method("list", "reverse")
 def _reverse(ctx: Context, x: ListRef) -> None:
-    set_items(ctx, x, list_items(ctx, x, "reverse")[::-1])
+    items = ctx.heap[x.cell]
+    if not isinstance(items, Value):
+        set_items(ctx, x, items[::-1])
+        return
+    if has_places(x.cell):
+        require_alone(ctx, x.cell)
+    ctx.conflict(x.cell)
+    ctx.heap[x.cell] = backwards(ctx, items)
 
 
 @method("list", "sort")

@@ -101,6 +101,8 @@ class Context:
         Counts that are another number where that is positive, else 0.
     accepted : collection of (str, str)
         Checks, by location and message, that may refuse a call at run time although sizes of arguments take part.
+    unsure : set of Ref
+        Views that may be the very array instead, as data decide.
     arm_start : dict of Cell to contents
         The heap at the beginning of the innermost arm of a branch.
     """
@@ -119,6 +121,7 @@ class Context:
         self.refused_stores: set[Cell] = set()
         self.arm_start: dict[Cell, Any] = self.heap
         self.layouts: dict[Cell | Value, Any] = {}
+        self.unsure: set[Ref] = set()
         self.argument_leaf: dict[Value, int | Size] = {}
         self.least_sizes: dict[Value, int] = {}
         self.sizes_now: dict[Value, int] = {}
@@ -153,8 +156,24 @@ class Context:
         """Raise if a store to a cell could be seen through a name that was merged by value."""
         raise NotImplementedError
 
+    def tell_apart(self, a: Cell, b: Cell) -> None:
+        """Raise if two cells may stand for one object of the program."""
+        raise NotImplementedError
+
     def share(self, a: Cell, b: Cell) -> None:
         """Note that two cells are one array in the program: a store to one while the other is alive is refused."""
+        raise NotImplementedError
+
+    def indexes_at_run_time(self, loop: Any) -> bool:
+        """Whether lists are indexed at run time by what a loop counts, which is not unrolled then."""
+        raise NotImplementedError
+
+    def site(self) -> Any:
+        """Return what names the place of the program being traced, stably over restarts; None if it has no name."""
+        raise NotImplementedError
+
+    def take(self, cell: Cell, item: Cell) -> None:
+        """Note that an array was taken from a list that grows, which has a copy: it may be any that the list holds."""
         raise NotImplementedError
 
     def hold(self, cell: Cell, value: Any) -> None:
@@ -301,7 +320,7 @@ class Context:
         if kind != "array":
             return Scalar(value, kind)
         made = self.fresh(value)
-        self.hold(cell, made)
+        self.take(cell, made.cell)
         return made
 
     def _unpacked(self, item: Value, kind: str) -> Any:

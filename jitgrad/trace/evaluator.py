@@ -37,7 +37,7 @@ from jitgrad.trace.abstract import (
 from jitgrad.trace.arrays import is_array
 from jitgrad.trace.attributes import attribute
 from jitgrad.trace.blocks import BasicBlock
-from jitgrad.trace.branches import Branches, DeadEnd, Restart, is_of_the_program, shared_variables
+from jitgrad.trace.branches import Branches, DeadEnd, is_of_the_program, shared_variables
 from jitgrad.trace.calls import CALLS, HANDLERS, Native, bind, call_known, class_of, left_out, to_func
 from jitgrad.trace.context import Context, NeedStatic
 from jitgrad.trace.frame import Frame, Outcome
@@ -49,7 +49,7 @@ from jitgrad.trace.library import by_name
 from jitgrad.trace.loop_signals import NeedUnroll
 from jitgrad.trace.loops import next_of, run_loop
 from jitgrad.trace.objects import type_name
-from jitgrad.trace.obligations import Obligations
+from jitgrad.trace.obligations import Obligations, Restart
 from jitgrad.trace.regions import RETURN, BlockNode, Goto, structure
 from jitgrad.trace.texts import message_of
 from jitgrad.trace.transforms import Lifted, apply_transform, make_transform
@@ -215,6 +215,7 @@ class Evaluator(Branches):
             path = (*above.path, above.place, above.calls)
             above.calls += 1
         frame = Frame(tree, func, bound, [], dict(zip(code.co_freevars, func.closure, strict=True)), caller, path=path)
+        frame.scope = len(self.scopes)
         if code.co_flags & 0x20:
             frame.yielded = Cell("generator")
             self.heap[frame.yielded] = ()
@@ -408,17 +409,27 @@ class Evaluator(Branches):
         self.obligations.unite(a, b)
         a.options = (UNKNOWN,)
 
+    def site(self) -> Any:
+        """Return what names the place of the program being traced, stably over restarts."""
+        if not self.frames:
+            return None
+        frame = self.frames[-1]
+        return frame.path, frame.tree.code.co_name, frame.place, frame.calls
+
     def live_values(self) -> list[Any]:
         """Return the abstract values of all variables that can still be used."""
         found: list[Any] = []
         for frame in self.frames:
             block, i = frame.place
-            points = frame.tree.flow.live_after[block]
-            live = (
-                points[i]
-                if i < len(points)
-                else frozenset().union(*(frame.tree.flow.live_in[s] for s in frame.tree.flow.blocks[block].successors))
-            )
+            flow = frame.tree.flow
+            points = flow.live_after.get(block)
+            if points is None:
+                # It has only been entered.
+                live = frozenset(frame.locals)
+            elif i < len(points):
+                live = points[i]
+            else:
+                live = frozenset().union(*(flow.live_in[s] for s in flow.blocks[block].successors))
             found += [v for k, v in frame.locals.items() if k in live]
             found += frame.stack
             found.append(shared_variables(frame))

@@ -6,14 +6,13 @@ loop that cannot be carried as it stands says so by a signal: its first trip mus
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from jitgrad.graph.ir import Value
-from jitgrad.graph.ops.memory import Span
 from jitgrad.graph.types import ArrayType, ListType
 from jitgrad.location import Location
 from jitgrad.trace.abstract import (
@@ -36,19 +35,16 @@ from jitgrad.trace.abstract import (
 from jitgrad.trace.alternatives import NumberType, convertible, is_any_number, joined_form, joined_type, number_type
 from jitgrad.trace.arrays import array_type, describe, dtype_of, is_number, kind
 from jitgrad.trace.frame import State, looking_at
+from jitgrad.trace.grown_lists import common_form
 from jitgrad.trace.identity import joined_options, known_option, options_of
 from jitgrad.trace.inspection import cells_of, same, undefined, values_in
 from jitgrad.trace.loop_signals import NeedPeel, NeedUnroll
+from jitgrad.trace.moving import Window, alike, same_structure, window_of
+from jitgrad.trace.paths import Get
 from jitgrad.trace.resizing import Resized, resized
 from jitgrad.trace.ways import MANY_WAYS, choices_of, sort_of
 
-__all__ = [
-    "PEELS",
-    "Fitting",
-    "Get",
-    "Part",
-    "Ways",
-]
+__all__ = ["PEELS", "Fitting", "Part", "Ways"]
 
 
 # First trips that are traced by themselves, where they change the types of what is carried.
@@ -56,7 +52,6 @@ PEELS = 2
 _FEW_TRIPS = 256
 # Length of the path to a tuple inside tuples that change their types: a chain of pairs has no end.
 _DEEP = 5
-Get = Callable[[State], Any]
 
 
 @dataclass(slots=True)
@@ -97,6 +92,7 @@ class Fitting:
     made_up: dict[Cell, ArrayType]
     pairs: set[tuple[Cell, Cell]]
 
+    live: list[Cell]
     chosen: dict[Any, Part]
     homes: dict[Any, Cell]
     location: Location | None
@@ -207,7 +203,7 @@ class Fitting:
         if part.slot and isinstance(head, ListRef | DictRef | Record):
             return self._object_fits(part, head, found, back)
         if path[0] == "H" and len(path) == 2 and isinstance(head, tuple):
-            return self._items_fit(part, head, found)
+            return self._items_fit(part, head, found, back)
         if same(head, found):
             return True
         return self._widen(part, found, back)
@@ -270,7 +266,7 @@ class Fitting:
             self.widen[path] = ("number", number_type(self.ev, head))
         elif isinstance(head, IterRange | IterRows) and type(found) is type(head):
             self.widen[path] = "number"
-        elif isinstance(head, Ref) and isinstance(found, Ref) and head.cell is found.cell and _alike(head, found):
+        elif isinstance(head, Ref) and isinstance(found, Ref) and head.cell is found.cell and alike(head, found):
             self.widen[path] = "ints"
         elif isinstance(head, Ref | TaggedRef) and isinstance(found, Ref | TaggedRef):
             with looking_at(self.ev, back.heap):
@@ -280,28 +276,45 @@ class Fitting:
             if before == after:
                 self.widen[path] = "phi"
             else:
-                self._resize(part, before, after)
+                self._resize(part, before, after, found, back)
         elif isinstance(head, ListRef | DictRef | Record) and type(found) is type(head):
-            alike = _same_structure(head, found, self.entry.heap.get(head.cell), back.heap.get(found.cell))
-            self.widen[path] = "object" if alike else self._other_object()
+            same_kind = same_structure(head, found, self.entry.heap.get(head.cell), back.heap.get(found.cell))
+            self.widen[path] = "object" if same_kind else self._numbers(part, found, back) or self._other_object()
         else:
             self._other_sort(part, self.entry_value(part), found, back)
         return False
 
-    def _resize(self, part: Part, before: ArrayType, after: ArrayType) -> None:
-        """Let the head carry an array of any length along an axis, or have the first trip peeled."""
+    def _resize(self, part: Part, before: ArrayType, after: ArrayType, found: Any, back: State) -> None:
+        """Let the head carry an array of any length along some axes, or have the first trip peeled.
+
+        A view of one and the same array stays that.
+        """
         made = resized(before, after)
         decision = self.widen.get(part.path)
-        known = isinstance(decision, Resized) and decision != made
+        if made is not None and isinstance(decision, Resized):
+            made = made.with_axes(decision)
         # Sizes that the first trips settle stay known.
-        if made is None or known or (self.may_peel and not self._inside(after.shape)):
-            raise NeedPeel(part.name, f"it is {before}, and {after} after a trip")
+        why = f"it is {before}, and {after} after a trip"
+        if before.rank != after.rank:
+            why += "; the rank must be known when the function is compiled"
+        if made is None or made == decision or (self.may_peel and not self._inside(after.shape)):
+            raise NeedPeel(part.name, why)
+        window = None if isinstance(decision, Resized) else self._window(part, self.entry_value(part), found, back)
+        if window is not None and window != decision:
+            self.widen[part.path] = window
+            return
         if self._inside(made.carried(after).element.shape):
-            raise NeedPeel(part.name, f"it is {before}, and {after} after a trip")
+            raise NeedPeel(part.name, why)
         self.widen[part.path] = made
 
+    def _window(self, part: Part, entry: Any, found: Any, back: State) -> Window | None:
+        """Return how a view changes its lengths in a trip, None where it is one of another array or of another form."""
+        if not isinstance(entry, Ref) or entry.cell not in self.live or entry.cell not in back.heap:
+            return None
+        return window_of(self.ev, entry, self.entry.heap, choices_of(found), back.heap, self.widen.get(part.path))
+
     def _one_resized(self, entry: Any, found: Any, back: State) -> Resized | None:
-        """Return how all arrays that data may decide for differ, None unless it is in their length along one axis."""
+        """Return how all arrays that data may decide for differ, None unless it is in their lengths only."""
         types: list[ArrayType] = []
         for x, heap in ((entry, self.entry.heap), (found, back.heap)):
             for choice in choices_of(x):
@@ -309,8 +322,10 @@ class Fitting:
                     return None
                 with looking_at(self.ev, heap):
                     types.append(array_type(self.ev, choice))
-        ways = {resized(types[0], t) for t in types[1:] if t != types[0]}
-        made = ways.pop() if len(ways) == 1 else None
+        ways = [resized(types[0], t) for t in types[1:] if t != types[0]]
+        made = ways[0] if ways else None
+        for way in ways[1:]:
+            made = None if made is None or way is None else made.with_axes(way)
         fixed = made is not None and not self._inside(made.carried(types[0]).element.shape)
         return made if fixed else None
 
@@ -320,6 +335,10 @@ class Fitting:
 
     def _other_sort(self, part: Part, entry: Any, found: Any, back: State) -> None:
         """Decide for a variable that is of another sort after a trip: always (peel), or perhaps."""
+        window = self._window(part, entry, found, back)
+        if window is not None and window != self.widen.get(part.path):
+            self.widen[part.path] = window
+            return
         made = self._one_resized(entry, found, back)
         if made is not None:
             self.widen[part.path] = made
@@ -359,16 +378,24 @@ class Fitting:
             self._other_sort(part, self.entry_value(part), found, back)
             return False
         if decision == "ints":
-            if isinstance(found, Ref) and found.cell is head.cell and _alike(head, found):
+            if isinstance(found, Ref) and found.cell is head.cell and alike(head, found):
                 return True
             self.widen[part.path] = "phi"
+            return False
+        if isinstance(decision, Window):
+            made = self._window(part, head, found, back)
+            if made is not None and self._window(part, self.entry_value(part), found, back) == decision:
+                return True
+            self._widen(part, found, back)
             return False
         before = self.heap[head.cell].array
         for choice in choices:
             with looking_at(ev, back.heap):
                 after = array_type(ev, choice)
-            if after != before and (not isinstance(decision, Resized) or resized(before, after) != decision):
-                self._resize(part, before, after)
+            way = resized(before, after)
+            fits = isinstance(decision, Resized) and way is not None and decision.covers(way)
+            if after != before and not fits:
+                self._resize(part, before, after, choice, back)
                 return False
         return self._identified(part, head, choices, back) and not self._relate(head.cell, found, back)
 
@@ -393,11 +420,12 @@ class Fitting:
         """The values in views that are known to exist outside of the loop."""
         return {v for p in self.parts if isinstance(p.head, Ref) for o in p.head.cell.options for v in values_in(o)}
 
-    def _items_fit(self, part: Part, head: tuple[Any, ...], found: Any) -> bool:
+    def _items_fit(self, part: Part, head: tuple[Any, ...], found: Any, back: State) -> bool:
         if isinstance(found, tuple) and len(found) == len(head):
             return True
         if isinstance(found, tuple) and len(found) > len(head):
-            form = joined_form(self.ev, found)
+            with looking_at(self.ev, back.heap):
+                form = joined_form(self.ev, found)
             if form is not None:
                 name, element = form
                 self.widen[part.path] = "grow"
@@ -406,17 +434,27 @@ class Fitting:
                 return False
         if isinstance(found, Value) and isinstance(found.type, ListType):
             of = self.ev.list_kinds.get(part.path[1], "array")
-            if not head or joined_form(self.ev, head) == (of, found.type.element):
+            with looking_at(self.ev, self.heap):
+                fitting = not head or joined_form(self.ev, head) == (of, found.type.element)
+            if fitting:
                 self.widen[part.path] = "grow"
                 self.element[part.path] = found.type.element
                 return False
         raise NeedUnroll(self.key, "a list or dict changes its length in the loop")
 
     def _object_fits(self, part: Part, head: Any, found: Any, back: State) -> bool:
-        if type(found) is type(head) and _same_structure(head, found, self.heap[head.cell], back.heap.get(found.cell)):
+        if type(found) is type(head) and same_structure(head, found, self.heap[head.cell], back.heap.get(found.cell)):
             return not self._relate(head.cell, found, back)
-        self.widen[part.path] = self._other_object()
+        decision = self._numbers(part, found, back)
+        if decision is not None and decision == self.widen.get(part.path):
+            return not self._relate(head.cell, found, back)
+        self.widen[part.path] = decision or self._other_object()
         return False
+
+    def _numbers(self, part: Part, found: Any, back: State) -> Any:
+        """Return the decision that a variable is another list of numbers in each trip, with the form of its items."""
+        form = common_form(self.ev, (self.entry_value(part), self.entry.heap), (found, back.heap))
+        return None if form is None or form[0] == "array" else ("numbers", form)
 
     def _other_object(self) -> Poison:
         """Return what stands for a variable that is another object after a trip."""
@@ -460,30 +498,3 @@ class Fitting:
                     if cell is its or its in obligations.near(cell):
                         new |= obligations.relate(part.head.cell, other.head.cell, [self.whole], self.location)
         return new
-
-
-def _alike(a: Ref, b: Ref) -> bool:
-    if len(a.view) != len(b.view):
-        return False
-    for x, y in zip(a.view, b.view, strict=True):
-        if type(x) is not type(y) or getattr(x, "order", None) != getattr(y, "order", None):
-            return False
-        ex, ey = getattr(x, "entries", ()), getattr(y, "entries", ())
-        if len(ex) != len(ey) or any(type(p) is not type(q) for p, q in zip(ex, ey, strict=True)):
-            return False
-        if any(isinstance(p, Span) and p.length != q.length for p, q in zip(ex, ey, strict=True)):
-            return False
-        if not ex and x != y:
-            return False
-    return True
-
-
-def _same_structure(a: Any, b: Any, held: Any, after: Any) -> bool:
-    """Whether two containers have the same class and keys, given what they hold."""
-    if not isinstance(held, tuple) or not isinstance(after, tuple) or len(held) != len(after):
-        return False
-    if isinstance(a, ListRef):
-        return True
-    return getattr(a, "cls", None) is getattr(b, "cls", None) and all(
-        k == n for (k, _), (n, _) in zip(held, after, strict=True)
-    )

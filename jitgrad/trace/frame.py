@@ -70,6 +70,9 @@ class Frame:
         The list into which a generator's values go.
     path : tuple
         Names this call among all of the trace, stably over restarts.
+    scope : int
+        How many scopes surround the region of it that is being traced: what is changed in its variables from within
+        more of them would be seen on other paths too.
     """
 
     tree: CodeTree
@@ -84,6 +87,7 @@ class Frame:
     calls: int = 0
     roots: list[Any] = field(default_factory=list)
     loops: list[Block] = field(default_factory=list)
+    scope: int = 0
 
     def push(self, value: Any) -> None:
         """Put a value on the operand stack."""

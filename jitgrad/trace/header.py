@@ -16,7 +16,6 @@ import numpy as np
 
 from jitgrad.graph.ir import Block, Value
 from jitgrad.graph.ops.memory import Span
-from jitgrad.graph.ops.shape import move_axes
 from jitgrad.graph.types import BOOL, INT64, ArrayType, ListType, Type
 from jitgrad.location import Location
 from jitgrad.trace.abstract import (
@@ -47,13 +46,17 @@ from jitgrad.trace.alternatives import (
     number_parts,
     number_type,
 )
-from jitgrad.trace.arrays import array_type, read, scalar_value
+from jitgrad.trace.arrays import array_type, boxed, read, scalar_value, shape_of
 from jitgrad.trace.carried import Carried
 from jitgrad.trace.context import kind_of_python
-from jitgrad.trace.fitting import Get, Part, Ways
+from jitgrad.trace.fitting import Part, Ways
 from jitgrad.trace.frame import State, looking_at
+from jitgrad.trace.grown_lists import value_of_list
 from jitgrad.trace.identity import identify, joined_options, option_of, options_of
 from jitgrad.trace.inspection import cells_of, reachable, undefined
+from jitgrad.trace.moving import Window
+from jitgrad.trace.paths import Get, item_of, local_of, stack_of, value_of
+from jitgrad.trace.places import give_up, wants_places
 from jitgrad.trace.resizing import Resized
 from jitgrad.trace.ways import choices_of, each_choice, flag_of, way_of
 
@@ -142,9 +145,9 @@ class Header(Carried):
         names += [p[1] for p, d in self.widen.items() if p[0] == "L" and d == "maybe" and p[1] not in names]
         for name in names:
             value = self.entry.locals.get(name, UNBOUND)
-            state.locals[name] = self._value(("L", name), value, _local(name), name, name in self.forced)
+            state.locals[name] = self._value(("L", name), value, local_of(name), name, name in self.forced)
         for i, value in enumerate(self.entry.stack):
-            state.stack.append(self._value(("S", i), value, _slot_of_stack(i), "", False))
+            state.stack.append(self._value(("S", i), value, stack_of(i), "", False))
         for cell in self.live:
             if cell in self.entry.heap:
                 content = self.entry.heap[cell]
@@ -170,7 +173,7 @@ class Header(Carried):
         if self.widen.get(path) == "grow":
             return self._grown(path, content, get, name)
         if isinstance(content, tuple) and path[0] == "H" and len(path) == 2:
-            items = tuple(self._value((*path, i), v, _item_of(get, i), name, False) for i, v in enumerate(content))
+            items = tuple(self._value((*path, i), v, item_of(get, i), name, False) for i, v in enumerate(content))
             self.parts.append(Part(path, get, items, name, False))
             return items
         return self._value((*path, "v"), content, get, name, True)
@@ -179,6 +182,10 @@ class Header(Carried):
         ev = self.ev
         element = self.element[path]
         t = ListType(element)
+        if wants_places(ev, path[1]):
+            if content:
+                raise give_up(path[1])
+            path[1].arrays = path[1]
 
         def init() -> Value:
             made: Value = ev.g.list_empty(type=t)
@@ -219,11 +226,15 @@ class Header(Carried):
         if isinstance(v, Ref | TaggedRef) and (decision == "phi" or self._is_made_up(v)):
             return self._carried(path, v, get, name) if self.by_choice else self._phi(path, v, get, name)
         if isinstance(v, Ref) and decision == "ints":
-            return self._moving_view(path, v, get, name)
+            return self._moving_view(path, v, get, name, frozenset())
+        if isinstance(v, Ref) and isinstance(decision, Window):
+            return self._moving_view(path, v, get, name, decision.lengths)
         if isinstance(v, ListRef | DictRef | Record) and decision == "object":
             return self._object(path, v, get, name)
+        if isinstance(v, ListRef) and isinstance(decision, tuple) and decision[0] == "numbers":
+            return self._numbers_of_list(path, v, get, name, decision[1])
         if isinstance(v, tuple) and v:
-            items = [self._value((*path, i), x, _item_of(get, i), name, force) for i, x in enumerate(v)]
+            items = [self._value((*path, i), x, item_of(get, i), name, force) for i, x in enumerate(v)]
             return tuple(items) if type(v) is tuple else type(v)(*items)
         if isinstance(v, IterRange | IterRows) and decision == "number":
             position = self._number((*path, "position"), v.position, lambda s: get(s).position, "", None)
@@ -357,7 +368,7 @@ class Header(Carried):
 
         def content(x: Any) -> Value:
             found: Value = read(ev, x)
-            return found if resized is None else ev.g.list_from_array(move_axes(ev.g, found, resized.order))
+            return found if resized is None else resized.rows(ev.g, found)
 
         def init() -> Value:
             with looking_at(ev, self.entry.heap):
@@ -366,7 +377,7 @@ class Header(Carried):
         carried = t if resized is None else resized.carried(t)
         made = self._slot(carried, init, lambda s: each_choice(ev, get(s), content), name)
         cell.any_length = resized is not None
-        self.heap[cell] = made if resized is None else self._of_rows(made, resized)
+        self.heap[cell] = made if resized is None else self._of_rows(made, resized, v, get)
         with looking_at(ev, self.entry.heap):
             options = joined_options([*(options_of(ev, c) for c in choices_of(v)), self.options.get(path, ())])
         which = None
@@ -385,12 +396,22 @@ class Header(Carried):
         self.parts.append(Part(path, get, Ref(cell), name, True))
         return Ref(cell)
 
-    def _of_rows(self, rows: Value, resized: Resized) -> Value:
+    def _of_rows(self, rows: Value, resized: Resized, v: Any, get: Get) -> Value:
         """Return an array of which the loop carries the rows, as a list of any length."""
-        g = self.ev.g
-        with self.ev.scope(self.behind):
-            made = g.list_to_array(rows, g.list_length(rows))
-            return move_axes(g, made, resized.back)
+        ev = self.ev
+        sizes: list[Value] = []
+        for k in range(len(resized.axes) if len(resized.axes) > 1 else 0):
+
+            def size(x: Any, k: int = k) -> Value:
+                return each_choice(ev, x, lambda c: ev.dim(resized.lengths(shape_of(ev, c))[k]))
+
+            def at_entry(size: Callable[[Any], Value] = size) -> Value:
+                with looking_at(ev, self.entry.heap):
+                    return size(v)
+
+            sizes.append(self._slot(INT64, at_entry, lambda s, size=size: size(get(s)), ""))  # type: ignore[misc]
+        with ev.scope(self.behind):
+            return resized.array(ev.g, rows, sizes)
 
     def _object(self, path: Any, v: Any, get: Get, name: str) -> Any:
         """Return a list, dict or object that is another one in each trip, of the same structure."""
@@ -404,18 +425,36 @@ class Header(Carried):
             return s.heap.get(found.cell, ()) if hasattr(found, "cell") else ()
 
         if isinstance(v, ListRef):
-            made = [self._value((*path, i), x, _item_of(items_of, i), name, True) for i, x in enumerate(content)]
+            made = [self._value((*path, i), x, item_of(items_of, i), name, True) for i, x in enumerate(content)]
         else:
             made = [
-                (k, self._value((*path, i), x, _value_of(items_of, i), str(k), True))
-                for i, (k, x) in enumerate(content)
+                (k, self._value((*path, i), x, value_of(items_of, i), str(k), True)) for i, (k, x) in enumerate(content)
             ]
         self.heap[cell] = tuple(made)
         self._relate(cell, v)
         return head
 
-    def _moving_view(self, path: Any, v: Ref, get: Get, name: str) -> Ref:
+    def _numbers_of_list(self, path: Any, v: ListRef, get: Get, name: str, form: Any) -> ListRef:
+        """Return a list of numbers that is another one, of another length, in each trip."""
+        ev = self.ev
+        cell = self.phis.setdefault(path, Cell(name))
+        ev.list_kinds[cell] = form[0]
+        self.heap[cell] = self._slot(
+            ListType(form[1]),
+            lambda: value_of_list(ev, self.entry.heap[v.cell], form),
+            lambda s: value_of_list(ev, s.heap[get(s).cell], form),
+            name,
+        )
+        self._relate(cell, v)
+        self.parts.append(Part(path, get, ListRef(cell), name, True))
+        return ListRef(cell)
+
+    def _moving_view(self, path: Any, v: Ref, get: Get, name: str, lengths: frozenset[tuple[int, int]]) -> Ref:
+        """Return a view whose numbers are others in each trip; of its lengths, those that are named."""
         links: list[Any] = []
+        unsure = not v.view or v in self.ev.unsure
+        with looking_at(self.ev, self.entry.heap):
+            v = boxed(self.ev, v) if lengths else v
         for i, link in enumerate(v.view):
             if not isinstance(link, Box):
                 links.append(link)
@@ -424,13 +463,15 @@ class Header(Carried):
             for j, e in enumerate(link.entries):
                 numbers: list[Any] = []
                 for field_, number in enumerate(e):
-                    if isinstance(e, Span) and field_ == 2:
+                    if isinstance(e, Span) and field_ == 2 and (i, j) not in lengths:
                         numbers.append(number)
                         continue
                     numbers.append(self._view_number(number, get, (i, j, field_)))
                 made.append(type(e)(*numbers))
             links.append(replace(link, entries=tuple(made)))
         head = Ref(v.cell, tuple(links))
+        if unsure and links:
+            self.ev.unsure.add(head)
         self.parts.append(Part(path, get, head, name, True))
         return head
 
@@ -440,31 +481,9 @@ class Header(Carried):
         link, entry, field_ = place
 
         def following(s: State) -> Value:
-            found: Value = ev.dim(get(s).view[link].entries[entry][field_])
-            return found
+            with looking_at(ev, s.heap):
+                found = boxed(ev, get(s))
+            box: Any = found.view[link]
+            return ev.dim(box.entries[entry][field_])
 
         return self._slot(INT64, lambda: ev.dim(number), following, "")
-
-
-def _item(container: Any, i: int) -> Any:
-    return container[i] if isinstance(container, tuple) and i < len(container) else UNBOUND
-
-
-def _local(name: str) -> Get:
-    return lambda s: s.locals.get(name, UNBOUND)
-
-
-def _slot_of_stack(i: int) -> Get:
-    return lambda s: s.stack[i]
-
-
-def _item_of(get: Get, i: int) -> Get:
-    return lambda s: _item(get(s), i)
-
-
-def _value_of(get: Get, i: int) -> Get:
-    def find(s: State) -> Any:
-        pair = _item(get(s), i)
-        return UNBOUND if pair is UNBOUND else pair[1]
-
-    return find

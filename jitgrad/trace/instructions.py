@@ -31,6 +31,7 @@ from jitgrad.trace.attributes import attribute, set_attribute
 from jitgrad.trace.bytecode import NULL, Instr, effect
 from jitgrad.trace.calls import is_known, outside_of, super_attribute
 from jitgrad.trace.comparisons import compare_op, contains_op, is_op
+from jitgrad.trace.containers import take_out
 from jitgrad.trace.context import Context, Unified
 from jitgrad.trace.frame import Frame
 from jitgrad.trace.operators import binary_op, get_item_op, set_item_op, unary_op
@@ -364,7 +365,12 @@ def _setitem(ctx: Context, frame: Frame, arg: Any) -> None:
 @step_of("delitem")
 def _delitem(ctx: Context, frame: Frame, arg: Any) -> None:
     key, x = frame.pop(), frame.pop()
-    if not isinstance(x, ListRef | DictRef) or isinstance(ctx.heap[x.cell], Value):
+    grown = isinstance(x, ListRef) and isinstance(ctx.heap[x.cell], Value)
+    if grown and isinstance(key, Scalar | int):
+        outside = "list assignment index out of range"
+        take_out(ctx, x, key, outside, outside)
+        return
+    if not isinstance(x, ListRef | DictRef) or grown:
         raise ctx.error("JG220", what="del of an item")
     key = static_key(ctx, key, "the key of del")
     if isinstance(x, ListRef):

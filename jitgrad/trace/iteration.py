@@ -39,6 +39,7 @@ from jitgrad.trace.context import Context
 from jitgrad.trace.extents import surely
 from jitgrad.trace.keys import view_of
 from jitgrad.trace.objects import special_method, type_name
+from jitgrad.trace.places import item_in_range
 from jitgrad.trace.sizes import dim_scalar, static_int
 
 __all__ = [
@@ -149,7 +150,7 @@ def _list_item(x: ListRef) -> Callable[[Context, Any], Any]:
         items = ctx.heap[x.cell]
         if not isinstance(items, Value):
             return items[static_int(ctx, k, "the index of a list")]
-        return ctx.list_item(x.cell, ctx.g.list_get(items, ctx.dim(k.value if isinstance(k, Scalar) else k)))
+        return item_in_range(ctx, x.cell, k.value if isinstance(k, Scalar) else k)
 
     return make
 

@@ -16,11 +16,10 @@ from typing import Any
 import numpy as np
 
 from jitgrad.graph.ir import Block, Value
-from jitgrad.graph.ops.shape import move_axes
 from jitgrad.graph.types import INT64, ArrayType, Type
 from jitgrad.location import Location
 from jitgrad.trace.abstract import Box, Cell, Poison, Ref, Reshape, TaggedRef
-from jitgrad.trace.arrays import array_type, read
+from jitgrad.trace.arrays import array_type, boxed, read
 from jitgrad.trace.context import Context
 from jitgrad.trace.frame import State
 from jitgrad.trace.identity import identify, joined_options, option_of, options_of
@@ -125,13 +124,16 @@ class Joining:
             with self.on(k):
                 types.add(array_type(self.ctx, v))
                 computed |= any(self._sized_inside({k: self.ctx.heap[c]}) for c in cells_of(v))
+        measured = any(isinstance(d, Value) for t in types for d in t.shape)
+        if (computed or (len(types) > 1 and measured)) and (view := self._one_view(path, values, ks)) is not None:
+            return view
         if len(types) > 1:
             made = self._phi(path, values, ks) if computed else None
             return self.one_of(path, values, ks) if made is None else made
         if all(isinstance(v, Ref) for v in values):
             forms = {(v.cell, form_of(v.view)) for v in values}
             if len(forms) == 1 and values[0].view:
-                return Ref(values[0].cell, self._joined_view(path, [v.view for v in values], ks))
+                return self._one_of_views(path, values, values, ks)
         key = (tuple(values), tuple(ks))
         if key not in self._phis:
             if self.named(path) in self.obligations.tagged:
@@ -140,6 +142,29 @@ class Joining:
                 made = self._phi(path, values, ks)
                 return self.poison(path, "an array of computed size", values, ks) if made is None else made
         return self._phis[key]
+
+    def _one_view(self, path: Any, values: list[Any], ks: list[int]) -> Ref | None:
+        """Return views of one array that differ in numbers, lengths among them, as one view; None for others."""
+        if not all(isinstance(v, Ref) for v in values) or len({v.cell for v in values}) > 1:
+            return None
+        if self.ctx.observe_arguments and any(not v.view for v in values):
+            # The very array is another object than a view of it, which the caller sees.
+            return None
+        boxes = []
+        for v, k in zip(values, ks, strict=True):
+            with self.on(k):
+                boxes.append(boxed(self.ctx, v))
+        if any(not isinstance(link, Box) for b in boxes for link in b.view):
+            return None
+        if len({tuple((link.order, *map(type, link.entries)) for link in b.view) for b in boxes}) > 1:  # type: ignore[union-attr]
+            return None
+        return self._one_of_views(path, values, boxes, ks)
+
+    def _one_of_views(self, path: Any, values: list[Any], boxes: list[Ref], ks: list[int]) -> Ref:
+        made = Ref(boxes[0].cell, self._joined_view(path, [b.view for b in boxes], ks))
+        if any(not v.view or v in self.ctx.unsure for v in values):
+            self.ctx.unsure.add(made)
+        return made
 
     def _phi(self, path: Any, values: list[Any], ks: list[int]) -> Ref | None:
         key = (tuple(values), tuple(ks))
@@ -242,29 +267,30 @@ class Joining:
 
     def _by_rows(self, given: dict[int, Value], name: str) -> Value | None:
         types = [v.type for v in given.values()]
-        if not all(isinstance(t, ArrayType) and t.shape for t in types) or len({t.rank for t in types}) > 1:  # type: ignore[union-attr]
+        if not all(isinstance(t, ArrayType) and t.shape for t in types) or len({(t.rank, t.dtype) for t in types}) > 1:  # type: ignore[union-attr]
             return None
-        ways = (Resized(axis, types[0].rank) for axis in range(types[0].rank))  # type: ignore[union-attr]
-        along = next((w for w in ways if self._alike_but_along(w, given)), None)
-        if along is None:
-            return None
-        g = self.ctx.g
-        lists = {}
+        first: ArrayType = types[0]  # type: ignore[assignment]
+        ctx, g = self.ctx, self.ctx.g
+        axes = [axis for axis in range(first.rank) if not self._one_length(axis, given)]
+        along = Resized(tuple(axes or [0]), first.rank)
+        lists: dict[int, Value] = {}
+        sizes: list[dict[int, Value]] = [{} for _ in along.lengths(first.shape)]
         for k, v in given.items():
             with self.on(k):
-                lists[k] = g.list_from_array(move_axes(g, v, along.order))
-        items = self.slot(along.carried(types[0]), lists, name)  # type: ignore[arg-type]
+                lists[k] = along.rows(g, v)
+                for own, d in zip(sizes, along.lengths(v.shape), strict=True):
+                    own[k] = ctx.dim(d)
+        items = self.slot(along.carried(first), lists, name)
+        lengths = [self.slot(INT64, own) for own in sizes]
         block, g.block = g.block, self.behind
-        made = move_axes(g, g.list_to_array(items, g.list_length(items)), along.back)
+        made = along.array(g, items, lengths)
         g.block = block
         return made
 
-    def _alike_but_along(self, way: Resized, given: dict[int, Value]) -> bool:
-        """Whether arrays have rows of one type that is known outside of their edges."""
-        rows = {way.carried(v.array) for v in given.values()}
-        return len(rows) == 1 and all(
-            self.outer(d, k) for t in rows for d in t.element.shape if isinstance(d, Value) for k in given
-        )
+    def _one_length(self, axis: int, given: dict[int, Value]) -> bool:
+        """Whether arrays have one length along an axis, known outside of their edges."""
+        lengths = {v.shape[axis] for v in given.values()}
+        return len(lengths) == 1 and all(self.outer(d, k) for d in lengths if isinstance(d, Value) for k in given)
 
     def _sized_inside(self, given: dict[int, Value]) -> bool:
         """Whether arrays have a size that nobody knows outside of their edges."""

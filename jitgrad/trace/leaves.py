@@ -6,6 +6,7 @@ result of which data decide what it is as that which has a derivative.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import is_dataclass, replace
 from typing import Any
@@ -16,13 +17,24 @@ from jitgrad.errors import DifferentiationError, check_text
 from jitgrad.graph.ir import Value
 from jitgrad.trace.abstract import AnyOf, Cell, DictRef, External, ListRef, OneOf, Record, Ref, Scalar, TaggedRef
 from jitgrad.trace.alternatives import is_any_number, number_type
-from jitgrad.trace.arrays import describe, dtype_of, is_array, is_number, kind, scalar_value
+from jitgrad.trace.arrays import (
+    array_type,
+    describe,
+    dtype_of,
+    is_array,
+    is_number,
+    kind,
+    read,
+    scalar_value,
+    shape_of,
+)
 from jitgrad.trace.attributes import attribute, opened
 from jitgrad.trace.context import Context, kind_of_python
+from jitgrad.trace.resizing import Resized, resized
 from jitgrad.trace.views import laid_as
-from jitgrad.trace.ways import flag_of
+from jitgrad.trace.ways import each_choice, flag_of
 
-__all__ = ["all_leaves", "float_leaves", "map_leaves", "number_like", "settled", "with_floats_as", "with_leaves"]
+__all__ = ["AUX", "all_leaves", "float_leaves", "map_leaves", "number_like", "settled", "with_floats_as", "with_leaves"]
 
 
 def _is_float_leaf(ctx: Context, x: Any) -> bool:
@@ -41,16 +53,24 @@ def _decided(ctx: Context, x: Any) -> Any:
     return number_like(ctx, x, scalar_value(ctx, x, dtype))
 
 
-def map_leaves(ctx: Context, x: Any, function: Callable[[Any], Any]) -> Any:
+# Tells `settled` that a part of a result has no derivative, whatever it is.
+AUX = object()
+
+
+def map_leaves(ctx: Context, x: Any, function: Callable[[Any], Any], ways: bool = False) -> Any:
     """Return an abstract value of the same structure with `function` applied to every number and array.
 
-    Containers are made anew, so that the result shares no storage with x.
+    Containers are made anew, so that the result shares no storage with x. With `ways`, one of several values, as data
+    decide, is mapped as all of them and the flags that say which it is; else it is refused.
     """
     if isinstance(x, Ref | TaggedRef | np.ndarray) or is_any_number(x):
         return function(x)
     if isinstance(x, tuple):
-        items = [map_leaves(ctx, v, function) for v in x]
+        items = [map_leaves(ctx, v, function, ways) for v in x]
         return tuple(items) if type(x) is tuple else type(x)(*items)
+    if isinstance(x, OneOf) and ways:
+        flags = tuple(function(Scalar(f, "bool")).value for f in x.flags)
+        return OneOf(flags, map_leaves(ctx, x.choices, function, ways))
     if isinstance(x, OneOf):
         raise ctx.error("JG240", name="a part of a result", why=f"it is {describe(x)}, as data decide")
     if isinstance(x, External):
@@ -63,9 +83,9 @@ def map_leaves(ctx: Context, x: Any, function: Callable[[Any], Any]) -> Any:
             raise ctx.error("JG113", what="a list that grew in a loop")
         made = replace(x, cell=Cell(x.cell.name))
         if isinstance(x, ListRef):
-            ctx.heap[made.cell] = tuple(map_leaves(ctx, v, function) for v in content)
+            ctx.heap[made.cell] = tuple(map_leaves(ctx, v, function, ways) for v in content)
         else:
-            ctx.heap[made.cell] = tuple((k, map_leaves(ctx, v, function)) for k, v in content)
+            ctx.heap[made.cell] = tuple((k, map_leaves(ctx, v, function, ways)) for k, v in content)
         return made
     return x
 
@@ -74,7 +94,10 @@ def settled(ctx: Context, x: Any, like: Any) -> Any:
     """Return a result as what has a derivative, where data decide whether it is that; else it is refused, then.
 
     Where several choices have one, `like` (a cotangent) tells which is meant, if there is one; else it is an array.
+    Arrays that differ in their lengths are one of computed lengths.
     """
+    if like is AUX:
+        return x
     if isinstance(x, tuple):
         models = like if isinstance(like, tuple) and len(like) == len(x) else [None] * len(x)
         items = [settled(ctx, v, m) for v, m in zip(x, models, strict=True)]
@@ -84,12 +107,39 @@ def settled(ctx: Context, x: Any, like: Any) -> Any:
     floats = [k for k, c in enumerate(x.choices) if float_leaves(ctx, c)]
     if len(floats) > 1:
         floats = [k for k in floats if is_array(x.choices[k]) == (like is None or is_array(like))]
-    if len(floats) != 1:
+    if len(floats) > 1 and is_array(like):
+        floats = [k for k in floats if len(shape_of(ctx, x.choices[k])) == len(shape_of(ctx, like))]
+    if not floats:
         return x
-    others = " or ".join(describe(c) for k, c in enumerate(x.choices) if k != floats[0])
-    message = check_text(ctx.error("JG116", what=others, wanted=describe(x.choices[floats[0]])))
-    ctx.check(flag_of(ctx, x, floats[0]), DifferentiationError, message)
-    return x.choices[floats[0]]
+    found = _of_one_length(ctx, x, floats) if len(floats) > 1 else x.choices[floats[0]]
+    if found is None:
+        return x
+    rest = [c for k, c in enumerate(x.choices) if k not in floats]
+    if rest:
+        others = " or ".join(map(describe, rest))
+        message = check_text(ctx.error("JG116", what=others, wanted=describe(x.choices[floats[0]])))
+        flags = [flag_of(ctx, x, k) for k in floats]
+        ctx.check(functools.reduce(ctx.g.logical_or, flags), DifferentiationError, message)
+    return found
+
+
+def _of_one_length(ctx: Context, x: OneOf, floats: Sequence[int]) -> Any:
+    """Return some choices, arrays that differ in their lengths, as one array of which data decide those; else None."""
+    choices = tuple(x.choices[k] for k in floats)
+    if not all(map(is_array, choices)):
+        return None
+    first, *others = (array_type(ctx, c) for c in choices)
+    ways = [w for t in others if (w := resized(first, t)) is not None]
+    if len(ways) < len(others):
+        return None
+    way = functools.reduce(Resized.with_axes, ways)
+    either = OneOf(tuple(flag_of(ctx, x, k) for k in floats[:-1]), choices)
+    rows = each_choice(ctx, either, lambda c: way.rows(ctx.g, read(ctx, c)))
+    lengths = [
+        each_choice(ctx, either, lambda c, k=k: ctx.dim(way.lengths(shape_of(ctx, c))[k]))  # type: ignore[misc]
+        for k in range(len(way.lengths(first.shape)))
+    ]
+    return ctx.fresh(way.array(ctx.g, rows, lengths))
 
 
 def _as_record(ctx: Context, x: External) -> Any:

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from jitgrad.errors import UnsupportedError
 from jitgrad.graph.ir import Block, Op, Value
 from jitgrad.graph.types import INT64
 from jitgrad.trace.abstract import IterRange, IterRows, IterSequence, Maybe, OneOf, Poison, Scalar
@@ -31,6 +32,8 @@ from jitgrad.trace.inspection import undefined
 from jitgrad.trace.joining import Edge
 from jitgrad.trace.loop_signals import NeedPeel, NeedUnroll, NeverRepeats, NotThisForm
 from jitgrad.trace.merge import Merger
+from jitgrad.trace.obligations import Restart
+from jitgrad.trace.places import settle
 from jitgrad.trace.regions import BlockNode, Continue, Goto, LoopNode
 
 __all__ = ["item_of", "next_of", "run_loop"]
@@ -120,6 +123,8 @@ def _is_for(node: LoopNode) -> bool:
 
 
 def _loop(ev: Any, node: LoopNode, frame: Frame, key: Any, peeled: int) -> Outcome:
+    if key not in ev.unrolled and not (_is_for(node) and isinstance(frame.stack[-1], IterSequence)):
+        settle(ev)
     start = ev.state(frame)
     live = frame.tree.flow.live_in[node.header]
     start.locals = {k: v for k, v in start.locals.items() if k in live}
@@ -129,7 +134,7 @@ def _loop(ev: Any, node: LoopNode, frame: Frame, key: Any, peeled: int) -> Outco
     frames, place = list(ev.frames), frame.place
     if key in ev.unrolled and is_for and isinstance(start.stack[-1], IterRange | IterRows):
         # Only a known number of trips can be written out; a count that the call gives becomes known.
-        ev.note_static(start.stack[-1].count, "the number of trips of a loop that is unrolled")
+        _know_trips(ev, key, start, "the number of trips of a loop that is unrolled")
     if not unroll:
         try:
             return _symbolic(ev, node, frame, key, start, peeled)
@@ -140,7 +145,7 @@ def _loop(ev: Any, node: LoopNode, frame: Frame, key: Any, peeled: int) -> Outco
             if is_for and isinstance(start.stack[-1], IterRange | IterRows):
                 # Only a known number of trips can be written out; a count that the call gives becomes known.
                 _reset(ev, block, mark, location, depth, frames)
-                ev.note_static(start.stack[-1].count, need.why)
+                _know_trips(ev, key, start, need.why)
         except NeverRepeats:
             pass
         except NeedPeel as need:
@@ -152,7 +157,24 @@ def _loop(ev: Any, node: LoopNode, frame: Frame, key: Any, peeled: int) -> Outco
         _reset(ev, block, mark, location, depth, frames)
     frame.place = place
     ev.enter(frame, start)
-    return _unrolled(ev, node, frame)
+    return _unrolled(ev, node, frame, key)
+
+
+def _know_trips(ev: Any, key: Any, start: State, why: str) -> None:
+    """Make the number of trips of a loop known that is unrolled."""
+    try:
+        ev.note_static(start.stack[-1].count, why)
+    except UnsupportedError as refused:
+        raise _instead(ev, key, refused) from None
+
+
+def _instead(ev: Any, key: Any, refused: Exception) -> Exception:
+    """Return what is raised where a loop cannot be unrolled: another trace, in which it indexes lists at run time."""
+    tagged = ev.obligations.tagged
+    if (("index",), key) not in tagged or (("listed",), key) in tagged:
+        return refused
+    ev.unrolled.discard(key)
+    return Restart({(("listed",), key)}, "a loop indexes lists at run time: it cannot be unrolled")
 
 
 def _reset(ev: Any, block: Block, mark: int, location: Any, depth: int, frames: list[Frame]) -> None:
@@ -175,7 +197,7 @@ def _peel(ev: Any, node: LoopNode, frame: Frame, key: Any, start: State, peeled:
     return ev.dispatch(outcome, again, frame, lambda: _loop(ev, node, frame, key, peeled + 1))
 
 
-def _unrolled(ev: Any, node: LoopNode, frame: Frame) -> Outcome:
+def _unrolled(ev: Any, node: LoopNode, frame: Frame, key: Any) -> Outcome:
     again = Continue(node.header)
     outcome = ev.walk(node.body, frame)
     trips = decided = 1
@@ -186,7 +208,7 @@ def _unrolled(ev: Any, node: LoopNode, frame: Frame) -> Outcome:
         decided += len(outcome.states) > 1
         if trips > _UNROLL_LIMIT or decided > most:
             ev.at(frame, frame.tree.flow.blocks[node.header].location)
-            raise ev.error("JG229", limit=_UNROLL_LIMIT if trips > _UNROLL_LIMIT else most)
+            raise _instead(ev, key, ev.error("JG229", limit=_UNROLL_LIMIT if trips > _UNROLL_LIMIT else most))
         outcome = ev.dispatch(outcome, again, frame, lambda: ev.walk(node.body, frame))
     return outcome
 

@@ -47,6 +47,7 @@ from jitgrad.trace.arrays import kind
 from jitgrad.trace.frame import State
 from jitgrad.trace.inspection import cells_of, same
 from jitgrad.trace.joining import Joining, name_of
+from jitgrad.trace.places import give_up, has_places, remember_items
 from jitgrad.trace.ways import MANY_WAYS, choices_of, flag_of, sort_of
 
 __all__ = ["Merger"]
@@ -140,6 +141,8 @@ class Merger(Joining):
     def _grown_list(self, path: Any, contents: list[Any], ks: list[int]) -> Any:
         """Join a list that has another length on each edge: one that grows, if its items are of one type."""
         ctx, cell = self.ctx, path[1]
+        if has_places(cell):
+            raise give_up(cell)
         types: set[Any] = set()
         for k, content in zip(ks, contents, strict=True):
             if isinstance(content, Value):
@@ -152,6 +155,8 @@ class Merger(Joining):
         if len(types) != 1 or None in types or any(name == "mixed" for name, _ in types):
             return Poison("a list or dict of another length on each path, whose items are not numbers of one type")
         ((name, element),) = types
+        if name == "array":
+            remember_items(ctx, cell, element)
         ctx.list_kinds[cell] = name
         given = {}
         for k, content in zip(ks, contents, strict=True):
@@ -197,7 +202,8 @@ class Merger(Joining):
                     )
                 )
             if isinstance(first, IterRows) and len({id(v.make) for v in values}) == 1:
-                return replace(first, position=self.value((*path, "k"), [v.position for v in values], ks))
+                count = self.value((*path, "count"), [v.count for v in values], ks)
+                return replace(first, count=count, position=self.value((*path, "k"), [v.position for v in values], ks))
             if isinstance(first, ListRef | DictRef | Record):
                 return self._container(path, values, ks)
             if isinstance(first, BoundMethod) and len({id(v.function) for v in values}) == 1:
@@ -291,7 +297,7 @@ class Merger(Joining):
         shapes = {len(c) if isinstance(c, tuple) else None for c in contents}
         names = {tuple(n for n, _ in c) for c in contents} if not isinstance(first, ListRef) else {()}
         classes = {v.cls for v in values} if isinstance(first, Record) else {None}
-        if len(shapes) > 1 or len(names) > 1 or len(classes) > 1:
+        if len(shapes) > 1 or len(names) > 1 or len(classes) > 1 or self.named(path) in self.obligations.tagged:
             return self.one_of(path, values, ks)
         cell = Cell(first.cell.name)
         made = replace(first, cell=cell)

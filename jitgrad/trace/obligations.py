@@ -13,7 +13,16 @@ from typing import Any
 from jitgrad.location import Location
 from jitgrad.trace.abstract import Cell
 
-__all__ = ["Obligations"]
+__all__ = ["Obligations", "Restart"]
+
+
+class Restart(Exception):
+    """The trace must begin again with these merges as tagged choices."""
+
+    def __init__(self, keys: set[Any], why: str) -> None:
+        super().__init__(why)
+        self.keys = keys
+        self.why = why
 
 
 @dataclass(slots=True)
@@ -74,7 +83,18 @@ class Obligations:
             holder.arrays = Cell(holder.name)
         first = self.places.setdefault(frozenset((holder.arrays,)), self.where())
         for cell in cells:
-            self.relate_all(holder.arrays, cell, [], first)
+            self.relate_all(holder.arrays, cell, self._keys(holder), first)
+
+    def take(self, holder: Cell, item: Cell) -> None:
+        """Record that an array is one of those that a list holds, which may be gone when it is stored to."""
+        self.hold(holder, [item])
+        assert holder.arrays is not None
+        self.relate_all(item, holder.arrays, self._keys(holder), self.where())
+
+    @staticmethod
+    def _keys(holder: Cell) -> list[Any]:
+        """Return what a store would need that meets a list's copies: its arrays at home in it, see `places`."""
+        return [] if holder.site is None else [(("places",), holder.site)]
 
     def lines(self, cell: Cell, others: Iterable[Cell]) -> str:
         """Return the lines that made a cell perhaps one array with others, for people."""

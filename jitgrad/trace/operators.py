@@ -41,6 +41,7 @@ from jitgrad.trace.attributes import attribute, opened
 from jitgrad.trace.calls import ITEMS, METHODS, class_of, is_known, outside_of
 from jitgrad.trace.comparisons import COMPARISON_METHODS, compare_op, contains_op
 from jitgrad.trace.context import Context
+from jitgrad.trace.grown_lists import joined_lists
 from jitgrad.trace.objects import (
     array_operand,
     is_array_like,
@@ -211,6 +212,9 @@ def _list_plus(ctx: Context, x: ListRef, y: Any, inplace: bool) -> Any:
     if not isinstance(y, ListRef):
         raise TypeError(f'can only concatenate list (not "{type_name(ctx, y)}") to list')
     if mine is None or other is None:
+        made = joined_lists(ctx, x.cell, y.cell)
+        if made is not None:
+            return made
         raise ctx.error("JG221", what="+ of a list that grew in a loop")
     return new_list(ctx, (*mine, *other))
 

@@ -31,6 +31,7 @@ from jitgrad.trace.arrays import array_type, describe, is_array, is_numeric, kin
 from jitgrad.trace.calls import HANDLERS, handles
 from jitgrad.trace.comparisons import compare_op
 from jitgrad.trace.context import Context, kind_of_python
+from jitgrad.trace.extents import surely
 from jitgrad.trace.inspection import undefined
 from jitgrad.trace.iteration import count_of, item_at, iterate
 from jitgrad.trace.objects import type_name
@@ -279,4 +280,7 @@ def _sum_float_rows(ctx: Context, it: Any, count: Any, start: Any) -> Any:
         total, rest = _two_sum(ctx, total, x)
         body.yields = [total, g.add(low, rest)]
     total, low = g.emit("for", [trips, *inits], {}, [body]).results
-    return Scalar(_compensated(ctx, total, low), "float")
+    made = Scalar(_compensated(ctx, total, low), "float")
+    if isinstance(count, int) or kind(start) == "float" or surely(ctx, 1, (1, count.value)):
+        return made
+    return chosen(ctx, g.greater(count.value, ctx.constant(0, np.int64)), made, start)

@@ -16,6 +16,7 @@ from jitgrad.trace.abstract import (
     IterRange,
     IterRows,
     IterSequence,
+    ListRef,
     Ref,
     Scalar,
     TaggedRef,
@@ -107,7 +108,7 @@ def _reversed(ctx: Context, x: Any) -> Any:
     last = binary_op(ctx, "-", it.count, 1)
     if isinstance(it, IterRange):
         return IterRange(item_at(ctx, it, last), binary_op(ctx, "*", it.step, -1), it.count)
-    if isinstance(x, Ref | TaggedRef):
+    if isinstance(x, Ref | TaggedRef | ListRef):
         return IterRows(_backwards(it, last), it.over, it.count)
     raise TypeError(f"'{type_name(ctx, x)}' object is not reversible")
 

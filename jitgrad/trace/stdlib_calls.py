@@ -29,6 +29,7 @@ from jitgrad.trace.builtins import new_dict
 from jitgrad.trace.calls import HANDLERS, PURE, Native, class_of, handles, is_known
 from jitgrad.trace.comparisons import compare_op, contains_op, is_op
 from jitgrad.trace.context import Context
+from jitgrad.trace.grown_lists import copied_list
 from jitgrad.trace.iteration import sequence_of
 from jitgrad.trace.operators import binary_op, get_item_op, set_item_op, unary_op
 from jitgrad.trace.python_numbers import truth_value
@@ -257,8 +258,11 @@ def copied(ctx: Context, x: Any, deep: bool) -> Any:
         return ctx.fresh(as_array(ctx, x))
     if isinstance(x, ListRef):
         items = ctx.heap[x.cell]
-        made = ListRef(Cell("list"))
-        ctx.heap[made.cell] = items if isinstance(items, Value) else tuple(inner(v) for v in items)
+        if not isinstance(items, Value):
+            return new_list(ctx, [inner(v) for v in items])
+        made = copied_list(ctx, ListRef(x.cell))
+        if deep:
+            made.cell.arrays = None
         return made
     if isinstance(x, DictRef):
         return new_dict(ctx, {k: inner(v) for k, v in ctx.heap[x.cell]})

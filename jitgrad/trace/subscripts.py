@@ -11,24 +11,28 @@ from typing import Any
 
 import numpy as np
 
+from jitgrad.errors import UnsupportedError
 from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.shape import broadcast_to, move_axes, reshape_to
 from jitgrad.graph.types import Dim
-from jitgrad.trace.abstract import Box, Cell, DictRef, External, ListRef, Ref, Scalar, SliceOf, TaggedRef
+from jitgrad.trace.abstract import Box, Cell, DictRef, External, ListRef, OneOf, Ref, Scalar, SliceOf, TaggedRef
 from jitgrad.trace.alternatives import as_item, item_form
 from jitgrad.trace.arrays import (
+    array_type,
     as_array,
     broadcast_dims,
     broadcast_value,
     cast,
     describe,
     dtype_of,
+    is_array,
     kind,
     read,
     shape_of,
     write,
 )
 from jitgrad.trace.context import PACKED, Context
+from jitgrad.trace.grown_lists import as_grown, part_of_list
 from jitgrad.trace.keys import (
     basic_box,
     box_view,
@@ -39,8 +43,11 @@ from jitgrad.trace.keys import (
     key_items,
     view_of,
 )
+from jitgrad.trace.loop_signals import NeedUnroll
 from jitgrad.trace.masks import true_positions
+from jitgrad.trace.places import has_places, item_of_list, replace_item
 from jitgrad.trace.sizes import same_dim
+from jitgrad.trace.ways import MANY_WAYS
 
 __all__ = [
     "add_at",
@@ -51,6 +58,10 @@ __all__ = [
     "set_item",
     "static_key",
 ]
+
+
+# Arrays among which data choose one: every store to it is traced for each.
+_MANY_ARRAYS = 12
 
 
 def normal_axis(axis: int, rank: int) -> int:
@@ -274,8 +285,15 @@ def get_item(ctx: Context, x: Any, key: Any) -> Any:
     if isinstance(x, ListRef):
         items = ctx.heap[x.cell]
         if isinstance(items, Value):
-            return _grown_get(ctx, x.cell, items, key)
-        key = static_key(ctx, key, "the index of a list")
+            return _grown_get(ctx, x.cell, key)
+        try:
+            key = static_key(ctx, key, "the index of a list")
+        except (UnsupportedError, NeedUnroll) as refused:
+            # Data decide, or a loop of many trips.
+            found = _item_at_run_time(ctx, items, key, refused, "list index out of range")
+            if found is None:
+                raise
+            return found
         if isinstance(key, slice):
             return new_list(ctx, items[key])
         if not hasattr(key, "__index__"):
@@ -289,7 +307,14 @@ def get_item(ctx: Context, x: Any, key: Any) -> Any:
                 return v
         raise KeyError(key)
     if isinstance(x, tuple | str | range | list | dict | bytes):
-        return x[static_key(ctx, key, f"the index of a {type(x).__name__}")]
+        try:
+            return x[static_key(ctx, key, f"the index of a {type(x).__name__}")]
+        except (UnsupportedError, NeedUnroll) as refused:
+            plain = type(x) is tuple and not isinstance(key, SliceOf)
+            found = _item_at_run_time(ctx, tuple(x), key, refused, "tuple index out of range") if plain else None
+            if found is None:
+                raise
+            return found
     if isinstance(x, np.ndarray | np.generic):
         return _array_get(ctx, ctx.fresh(as_array(ctx, x)), key)
     if isinstance(x, type):
@@ -301,6 +326,53 @@ def get_item(ctx: Context, x: Any, key: Any) -> Any:
             else IndexError("invalid index to scalar variable.")
         )
     raise ctx.error("JG220", what=f"subscripting {describe(x)}")
+
+
+def _rather_grown(ctx: Context, items: Any, refused: Exception) -> ListRef | None:
+    """Return items known one by one as a list that is indexed at run time, None where the index should be known."""
+    if isinstance(refused, NeedUnroll) and not ctx.indexes_at_run_time(refused.key):
+        return None
+    return as_grown(ctx, items)
+
+
+def _item_at_run_time(ctx: Context, items: tuple[Any, ...], key: Any, refused: Exception, message: str) -> Any:
+    """Return an item, of some known one by one, at an index that is not known; None where it should be known."""
+    arrays = all(isinstance(v, Ref) for v in items) and len({array_type(ctx, v) for v in items}) == 1
+    if isinstance(refused, UnsupportedError) and isinstance(key, Scalar) and arrays and len(items) <= _MANY_ARRAYS:
+        return TaggedRef(_known_position(ctx, len(items), key, message), items)
+    grown = _rather_grown(ctx, items, refused)
+    if grown is not None:
+        return _grown_get(ctx, grown.cell, key)
+    if isinstance(refused, UnsupportedError) and isinstance(key, Scalar) and 1 < len(items) <= MANY_WAYS:
+        at = ctx.dim(index_int(ctx, key, len(items), 0, message))
+        return OneOf(tuple(ctx.g.equal(at, ctx.dim(k)) for k in range(len(items) - 1)), items)
+    return None
+
+
+def _known_position(ctx: Context, count: int, key: Scalar, message: str) -> Value:
+    """Return a position in items known one by one, checked: one value for one index."""
+    return ctx.shared(("position", key.value, count), lambda: ctx.dim(index_int(ctx, key, count, 0, message)))
+
+
+def _stored_at_run_time(
+    ctx: Context, items: tuple[Any, ...], key: Any, v: Any, refused: Exception
+) -> tuple[Any, ...] | None:
+    """Return the items of a list of arrays known one by one after a store of one at an index that is not known."""
+    if isinstance(refused, NeedUnroll) or not isinstance(key, Scalar) or not all(map(is_array, (*items, v))):
+        return None
+    own = [r.choices if isinstance(r, TaggedRef) else (r,) for r in (v, *items)]
+    if len({array_type(ctx, r) for r in (v, *items)}) > 1 or max(map(len, own[1:])) + len(own[0]) > _MANY_ARRAYS:
+        return None
+    g = ctx.g
+    at = _known_position(ctx, len(items), key, "list assignment index out of range")
+    if isinstance(v, TaggedRef) and v.tag is at and v.choices == items:
+        return items
+    made = []
+    tags = [r.tag if isinstance(r, TaggedRef) else ctx.dim(0) for r in (v, *items)]
+    for k, (choices, tag) in enumerate(zip(own[1:], tags[1:], strict=True)):
+        behind = g.add(tag, ctx.dim(len(own[0])))
+        made.append(TaggedRef(g.select(g.equal(at, ctx.dim(k)), tags[0], behind), (*own[0], *choices)))
+    return tuple(made)
 
 
 def items_assigned(ctx: Context, v: Any) -> tuple[Any, ...]:
@@ -315,17 +387,15 @@ def items_assigned(ctx: Context, v: Any) -> tuple[Any, ...]:
 def new_list(ctx: Context, items: Sequence[Any]) -> ListRef:
     """Return a new list."""
     made = ListRef(Cell("list"))
+    made.cell.site = ctx.site()
     ctx.heap[made.cell] = tuple(items)
     return made
 
 
-def _grown_get(ctx: Context, cell: Cell, items: Value, key: Any) -> Any:
+def _grown_get(ctx: Context, cell: Cell, key: Any) -> Any:
     if isinstance(key, slice | SliceOf):
-        raise ctx.error("JG221", what="a slice of a list that grew in a loop")
-    length = ctx.g.list_length(items)
-    at = index_int(ctx, key, length, 0, "list index out of range")
-    value = ctx.g.list_get(items, ctx.dim(at))
-    return ctx.list_item(cell, value)
+        return part_of_list(ctx, cell, key)
+    return item_of_list(ctx, cell, key)
 
 
 def _grown_set(ctx: Context, cell: Cell, items: Value, key: Any, v: Any) -> None:
@@ -340,6 +410,9 @@ def _grown_set(ctx: Context, cell: Cell, items: Value, key: Any, v: Any) -> None
         ctx.list_kinds[cell] = "mixed" if alike else name
     if not alike:
         raise ctx.error("JG221", what=f"a store of {describe(v)} into a list of {element} ({name})")
+    if has_places(cell):
+        replace_item(ctx, cell, key, v)
+        return
     at = index_int(ctx, key, ctx.g.list_length(items), 0, "list assignment index out of range")
     ctx.conflict(cell)
     ctx.hold(cell, v)
@@ -357,7 +430,21 @@ def set_item(ctx: Context, x: Any, key: Any, v: Any) -> None:
             _grown_set(ctx, x.cell, items, key, v)
             return
         changed = list(items)
-        key = static_key(ctx, key, "the index of a list")
+        try:
+            key = static_key(ctx, key, "the index of a list")
+        except (UnsupportedError, NeedUnroll) as refused:
+            stored = _stored_at_run_time(ctx, items, key, v, refused)
+            if stored is not None:
+                ctx.conflict(x.cell)
+                ctx.heap[x.cell] = stored
+                return
+            grown = None if isinstance(key, SliceOf) else _rather_grown(ctx, items, refused)
+            if grown is None or grown.cell.arrays is not None:
+                raise
+            ctx.conflict(x.cell)
+            ctx.heap[x.cell], ctx.list_kinds[x.cell] = ctx.heap[grown.cell], ctx.list_kinds[grown.cell]
+            _grown_set(ctx, x.cell, ctx.heap[x.cell], key, v)
+            return
         changed[key] = items_assigned(ctx, v) if isinstance(key, slice) else v
         ctx.conflict(x.cell)
         ctx.heap[x.cell] = tuple(changed)

@@ -47,7 +47,7 @@ from jitgrad.trace.abstract import (
 from jitgrad.trace.algorithms.queues import Deque
 from jitgrad.trace.alternatives import single_choices
 from jitgrad.trace.arrays import as_array, read
-from jitgrad.trace.branches import DeadEnd, Restart, is_of_the_program
+from jitgrad.trace.branches import DeadEnd, is_of_the_program
 from jitgrad.trace.calls import parameter_names
 from jitgrad.trace.context import NeedStatic
 from jitgrad.trace.evaluator import Evaluator
@@ -55,7 +55,7 @@ from jitgrad.trace.identity import UNKNOWN, known_option, option_of, options_of
 from jitgrad.trace.inspection import same
 from jitgrad.trace.instructions import bound_value, refuse_poison
 from jitgrad.trace.loop_signals import LoopSignal, NeedUnroll
-from jitgrad.trace.obligations import Obligations
+from jitgrad.trace.obligations import Obligations, Restart
 from jitgrad.trace.results import (
     ArgumentResult,
     ChoiceResult,
@@ -338,7 +338,7 @@ class _Trace:
             elif isinstance(x, ListRef | DictRef | Record) and x.cell not in visited:
                 visited.add(x.cell)
                 todo.append(self.ctx.heap[x.cell])
-        self.shared = {cell for cell, refs in seen.items() if len(refs) > 1}
+        self.shared = {cell for cell, refs in seen.items() if len(refs) > 1 and cell.arrays is None}
 
     def result(self, x: Any) -> Any:
         """Return how to rebuild a result; its leaves become yields of the graph."""
@@ -451,6 +451,8 @@ class _Trace:
         return self._view(leaf, x) if x.view else ArgumentResult(leaf)
 
     def _view(self, base: int | LeafResult, x: Ref) -> ViewResult:
+        if x in self.ctx.unsure:
+            raise self.ctx.error("JG225", what="an array or a view of it, as data decide,")
         numbers: list[LeafResult] = []
 
         def fixed(number: Any) -> Any:

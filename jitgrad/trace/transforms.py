@@ -32,7 +32,7 @@ from jitgrad.trace.calls import Native
 from jitgrad.trace.context import Context, kind_of_python
 from jitgrad.trace.inspection import cells_of, values_in
 from jitgrad.trace.iteration import sequence_of
-from jitgrad.trace.leaves import all_leaves, float_leaves, map_leaves, settled, with_floats_as, with_leaves
+from jitgrad.trace.leaves import AUX, all_leaves, float_leaves, map_leaves, settled, with_floats_as, with_leaves
 from jitgrad.trace.views import laid_as
 from jitgrad.transform import Transform, argument_positions
 
@@ -186,7 +186,7 @@ def _exported(ctx: Context, traced: _Traced, x: Any, yields: list[Value]) -> Cal
 
     heap = ctx.heap
     ctx.heap = dict(traced.heap)
-    map_leaves(ctx, x, collect)
+    map_leaves(ctx, x, collect, ways=True)
     ctx.heap = heap
 
     def rebuild(mapping: dict[Value, Value]) -> Any:
@@ -199,7 +199,7 @@ def _exported(ctx: Context, traced: _Traced, x: Any, yields: list[Value]) -> Cal
 
         keep = ctx.heap
         ctx.heap = traced.heap | keep
-        made = map_leaves(ctx, x, put)
+        made = map_leaves(ctx, x, put, ways=True)
         added = ctx.heap
         ctx.heap = keep
         todo = cells_of(made)
@@ -226,7 +226,7 @@ def _gradient(ctx: Context, t: Transform, args: list[Any], kwargs: dict[str, Any
         raise
     for index in wrt:
         _check_argument(ctx, t, index, _at(args, kwargs, index))
-    traced = _Traced(ctx, t.function, args, kwargs, wrt, (0.0, None) if t.has_aux else 0.0)
+    traced = _Traced(ctx, t.function, args, kwargs, wrt, (0.0, AUX) if t.has_aux else 0.0)
     value, aux = traced.result, None
     if t.has_aux:
         if not isinstance(value, tuple) or len(value) != 2:
@@ -295,7 +295,7 @@ def _scalar_output(ctx: Context, t: Transform, traced: _Traced, value: Any) -> V
 def pulled(ctx: Context, t: Transform, primals: tuple[Any, ...], ct: Any) -> Any:
     """Return the cotangents of all primals, given the cotangent of the result."""
     wrt = [k for k, p in enumerate(primals) if float_leaves(ctx, p)]
-    traced = _Traced(ctx, t.function, primals, {}, wrt, (ct, None) if t.has_aux else ct)
+    traced = _Traced(ctx, t.function, primals, {}, wrt, (ct, AUX) if t.has_aux else ct)
     result = _primal_result(ctx, t, traced)
     outputs = [traced.read(leaf) for leaf in traced.leaves_of(result)]
     traced.block.yields = list(outputs)
@@ -362,7 +362,7 @@ def pushed(ctx: Context, t: Transform, primals: tuple[Any, ...], tangents: tuple
     if not isinstance(primals, tuple) or not isinstance(tangents, tuple) or len(primals) != len(tangents):
         raise ctx.error("JG106", name=_name(t), what="tangent", why="primals and tangents are not tuples of one length")
     wrt = [k for k, p in enumerate(primals) if float_leaves(ctx, p)]
-    traced = _Traced(ctx, t.function, primals, {}, wrt, None)
+    traced = _Traced(ctx, t.function, primals, {}, wrt, (None, AUX) if t.has_aux else None)
     result = _primal_result(ctx, t, traced)
     yields: list[Value] = []
     rebuild = _exported(ctx, traced, traced.result, yields)

@@ -16,7 +16,7 @@ import numpy as np
 from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.memory import Entry, Pick, Span
 from jitgrad.graph.ops.shape import reshape_to
-from jitgrad.graph.types import ArrayType, Dim
+from jitgrad.graph.types import ArrayType, Dim, ListType
 from jitgrad.trace.abstract import Box, Cell, Ref, Reshape, TaggedRef, whole
 from jitgrad.trace.arrays import another, read, shape_of
 from jitgrad.trace.context import Context
@@ -151,6 +151,8 @@ def _layout(ctx: Context, cell: Cell) -> Any:
     """
     if cell in ctx.layouts:
         return ctx.layouts[cell]
+    if isinstance(held := ctx.heap.get(cell), Value) and isinstance(held.type, ListType):
+        return "C" if held.type.element.rank < 2 else None
     todo = [ctx.heap.get(cell)]
     seen: dict[Cell | Value, str] = {}
     while todo:

@@ -75,25 +75,25 @@ def test_one_compile_for_all_counts_of_trips(function: Callable[..., Any]) -> No
     assert gradient.stats()["compiled"] == 1
 
 
-def _store_through_a_shorter_view(x: np.ndarray, n: int) -> Any:
+def _store_through_a_part_or_a_copy(x: np.ndarray, n: int) -> Any:
     r = x
     for _ in range(n):
-        r = r[1:]
+        r = r[1:] if x[0] > 0.0 else np.append(r, 1.0)
         r[:1] = 7.0
     return x.sum()
 
 
 def _item_of_a_list(x: np.ndarray, n: int) -> Any:
     out = []
-    for k in range(n):
-        out.append(x * k)
+    for _ in range(n):
+        out.append(x)
     out[1][0] = 5.0
     return np.array(out)
 
 
 @pytest.mark.parametrize(
     ("function", "other"),
-    [(_store_through_a_shorter_view, "for _ in range(n):"), (_item_of_a_list, "out.append(x * k)")],
+    [(_store_through_a_part_or_a_copy, "for _ in range(n):"), (_item_of_a_list, "out.append(x)")],
 )
 def test_a_refused_store_names_both_lines(function: Callable[..., Any], other: str) -> None:
     with pytest.raises(UnsupportedError, match="JG241") as caught:

@@ -352,3 +352,34 @@ def test_results_share_memory_as_in_python(
         assert all(np.array_equal(x, y) for x, y in zip(want, got, strict=True))
         for relation in (np.shares_memory, lambda x, y: x is y):
             assert [[relation(x, y) for x in want] for y in want] == [[relation(x, y) for x in got] for y in got]
+
+
+def _chosen(x: np.ndarray, n: int) -> Any:
+    y = x * 2.0
+    z = x * 3.0
+    b, c = (x, z) if x[0] > 0 else (y, y)
+    return b is x, b is y, c is z, c is not y
+
+
+def _exchanged_names(x: np.ndarray, n: int) -> Any:
+    y = x * 2.0
+    z = x * 3.0
+    for _ in range(n):
+        y, z = (z, z) if y[0] > 4.0 else (z, y)
+    return y is z
+
+
+def _items(x: np.ndarray, n: int) -> Any:
+    rows = []
+    for k in range(n):
+        rows.append(x * k)
+    return rows[0] is rows[n - 3], rows[0] is rows[-1]
+
+
+@pytest.mark.parametrize("function", [_chosen, _exchanged_names, _items])
+def test_whether_two_names_are_one_object(function: Callable[..., Any]) -> None:
+    """Where data decide, the answer is Python's: arrays joined by value are told apart."""
+    compiled = jitgrad.jit(function)
+    for n in (3, 4):
+        for x in (np.array([0.5, -1.25, 2.0]), np.array([-0.5, 1.25, 2.0]), np.array([1.5, 1.0, 2.0])):
+            assert compiled(x, n) == function(x, n)

@@ -29,6 +29,7 @@ from jitgrad.graph.diff.steep import Slopes
 from jitgrad.graph.diff.tapes import Cursor
 from jitgrad.graph.diff.undo import Undo, restorable
 from jitgrad.graph.ir import Block, Op, Value
+from jitgrad.graph.ops.shape import reshape_to
 from jitgrad.graph.types import INT64, ArrayType, ListType
 
 __all__ = ["Reverse"]
@@ -129,7 +130,11 @@ class Reverse(ReverseOps):
             mask = joined_mask(found, type) if isinstance(type, ArrayType) and key not in self.parted else None
             for arm, ys, cot in zip(arms, yields, found, strict=True):
                 g.block = arm.block
-                ys.append(self.zeros_for(frame, key) if cot is None else cot.value)
+                value = self.zeros_for(frame, key) if cot is None else cot.value
+                if isinstance(type, ArrayType) and value.type != type:
+                    # An arm that made sizes available for itself knows them by names of its own.
+                    value = reshape_to(g, value, type.shape)
+                ys.append(value)
                 if mask is not None:
                     ys.append(mask_of(g, cot, mask))
             keep.append(("ct", key, mask is not None))
@@ -140,7 +145,8 @@ class Reverse(ReverseOps):
             keep.append(("cursor", cursor, False))
         first, second = arms
         for value in first.memo:
-            if value in second.memo and self.residuals.at_hand(frame, value) is None:
+            alike = value in second.memo and first.memo[value].type == second.memo[value].type
+            if alike and self.residuals.at_hand(frame, value) is None:
                 yields[0].append(first.memo[value])
                 yields[1].append(second.memo[value])
                 keep.append(("memo", value, False))

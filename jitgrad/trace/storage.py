@@ -1,0 +1,87 @@
+"""Reading and replacing what a view shows: of an array, or of an item of a list that grows.
+
+In: the value that a cell holds and the links of a view. Out: values. The first link of a view of a list picks an item,
+as if the list were an array with one more axis in front.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from jitgrad.graph.ir import Value
+from jitgrad.graph.ops.memory import Pick, Span, load, store
+from jitgrad.graph.ops.shape import move_axes, reshape_to
+from jitgrad.graph.types import ArrayType, Dim, ListType
+from jitgrad.trace.abstract import Box, Link, Reshape
+from jitgrad.trace.context import Context
+from jitgrad.trace.extents import renamed
+
+__all__ = ["base_shape", "held_type", "item_box", "length_of", "put_back", "seen"]
+
+
+def held_type(value: Value) -> ArrayType:
+    """Return the type of the arrays that a cell's value is storage of: its own, or that of a list's items."""
+    return value.type.element if isinstance(value.type, ListType) else value.array
+
+
+def base_shape(value: Value) -> tuple[Dim, ...]:
+    """Return the shape of which the first link of a view shows a part; of a list, as if it had one item."""
+    return (1, *value.type.element.shape) if isinstance(value.type, ListType) else value.shape
+
+
+def length_of(ctx: Context, items: Value) -> Value:
+    """Return the length of a list: one value as long as items are only replaced."""
+    while items.op is not None and items.op.name == "list_set":
+        items = items.op.operands[0]
+    found: Value = ctx.shared(("length", items), lambda: ctx.g.list_length(items))
+    return found
+
+
+def item_box(position: Dim, element: ArrayType) -> Box:
+    """Return the view of a list that shows the item at a position."""
+    return Box((Pick(position), *(Span(0, 1, d) for d in element.shape)), tuple(range(element.rank)))
+
+
+def seen(ctx: Context, value: Value, view: tuple[Link, ...]) -> Value:
+    """Return a value seen through a view."""
+    for link in view:
+        if isinstance(link, Reshape):
+            value = reshape_to(ctx.g, value, link.to)
+            continue
+        if isinstance(value.type, ListType):
+            value, link = _item(ctx, value, link)
+            if link.is_identity(value.shape):
+                continue
+        part = move_axes(ctx.g, load(ctx.g, value, link.entries), [k for k in link.order if k is not None])
+        value = reshape_to(ctx.g, part, link.shape())
+    return value
+
+
+def _item(ctx: Context, items: Value, link: Box) -> tuple[Value, Box]:
+    """Return the item of a list that a link picks, and what the link shows of that."""
+    return ctx.g.list_get(items, _position(ctx, link)), replace(link, entries=link.entries[1:])
+
+
+def _position(ctx: Context, link: Box) -> Value:
+    at = link.entries[0][0]
+    assert at is not None
+    return ctx.dim(at)
+
+
+def put_back(ctx: Context, base: Value, link: Link, part: Value) -> Value:
+    """Return base with what one link sees replaced by part."""
+    g = ctx.g
+    if isinstance(link, Reshape):
+        return reshape_to(g, part, base.shape)
+    if isinstance(base.type, ListType):
+        item, rest = _item(ctx, base, link)
+        made: Value = g.list_set(base, _position(ctx, link), put_back(ctx, item, rest, part))
+        return made
+    axes = [k for k in link.order if k is not None]
+    part = renamed(ctx, part, link.shape())
+    kept = tuple(d for d, k in zip(part.shape, link.order, strict=True) if k is not None)
+    part = reshape_to(g, part, kept)
+    part = move_axes(g, part, [axes.index(k) for k in range(len(axes))])
+    if link.is_identity(base.shape):
+        return part
+    return store(g, base, part, link.entries)
