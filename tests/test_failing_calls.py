@@ -44,6 +44,20 @@ def between_two_updates(a, k):
     return b + c
 
 
+@case((ramp(4), 1.0, 0), (ramp(4), 1.0, 1), (ramp(4), -1.0, 1))
+def after_a_loop_gave_it_another_name(a, x, n):
+    v = np.zeros(4)
+    c = 0
+    while c < 3 and n > 0:
+        c += 1
+        v[1] = a[0]
+        v = a
+    a *= 2.0
+    if x > 0:
+        raise RuntimeError("too large")
+    return v.copy()
+
+
 @case((ramp(3), 1), (ramp(3), 3))
 def one_element_twice(a, k):
     a[0] = 1.0

@@ -21,6 +21,7 @@ from jitgrad.backend.structure import is_scalar
 from jitgrad.graph.ir import Op, Value
 from jitgrad.graph.ops.index import Pick, index_of
 from jitgrad.graph.passes.rules.context import Context
+from jitgrad.graph.passes.rules.places import move_alike
 from jitgrad.graph.passes.rules.ranges import Sum, another, as_sum, bound
 
 __all__ = ["are_independent"]
@@ -75,7 +76,7 @@ def _are_apart(schedule: Schedule, plan: Plan, index: Value, inside: set[Value],
                     return False
     other_index = another(r, index)
     return all(
-        _move_alike(index, places[store], places[op]) or _never_meet(r, index, other_index, places[store], places[op])
+        move_alike(index, places[store], places[op]) or _never_meet(r, index, other_index, places[store], places[op])
         for store in stores
         for op in accesses
     )
@@ -84,11 +85,6 @@ def _are_apart(schedule: Schedule, plan: Plan, index: Value, inside: set[Value],
 def _is_along_rows(index: Value, place: list[Sum]) -> bool:
     *outer, last = place
     return not any(index in at.terms for at in outer) and abs(last.terms.get(index, 0)) <= 1
-
-
-def _move_alike(index: Value, one: list[Sum], other: list[Sum]) -> bool:
-    """Whether two places have a coordinate in common that the index moves."""
-    return any(index in x.terms and x.plus(y, -1) == Sum({}) for x, y in zip(one, other, strict=True))
 
 
 def _never_meet(r: Context, index: Value, other_index: Value, one: list[Sum], other: list[Sum]) -> bool:

@@ -136,6 +136,8 @@ class Header(Carried):
         self.inits: list[Value] = []
         self.getters: list[Callable[[State], Value]] = []
         self.parts: list[Part] = []
+        # Numbers of the slots that hold the caller's arrays.
+        self.callers: set[int] = set()
         self.chosen = {}
         if first:
             self.entry.heap.update((cell, undefined(self.ev, t)) for cell, t in self.made_up.items())
@@ -151,7 +153,10 @@ class Header(Carried):
         for cell in self.live:
             if cell in self.entry.heap:
                 content = self.entry.heap[cell]
+                before = len(self.getters)
                 state.heap[cell] = self._content(("H", cell), content, self._content_of(cell), cell.name)
+                if cell.argument is not None:
+                    self.callers.update(range(before, len(self.getters)))
         return state
 
     def _content_of(self, cell: Cell) -> Get:

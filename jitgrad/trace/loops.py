@@ -414,8 +414,10 @@ def _general(ev: Any, node: LoopNode, frame: Frame, key: Any, header: Header) ->
     with ev.inside(block):
         code = ev.selector_of(outcome, order)
     following = _yields(ev, header, block, frame, back)
-    # What an exit finds where the next iteration would find it needs no place of its own.
+    # What an exit finds where the next iteration would find it needs no place of its own. If that is in the caller's
+    # memory and elsewhere too, then in the caller's: what is stored into it later is seen there.
     places = {v: 1 + i for i, v in reversed(list(enumerate(following)))}
+    places |= {following[i]: 1 + i for i in header.callers}
     slots = [s for s in merger.slots if s.given[0] not in places]
     extra = [s.given[0] for s in slots]
     inits = [ev.constant(0, np.int64), *header.inits, *(undefined(ev, v.type) for v in extra)]

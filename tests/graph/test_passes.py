@@ -27,6 +27,7 @@ from jitgrad.graph.passes import (
     gather_sums,
     optimise,
     record_states_once,
+    run_upwards,
     split_loops,
     store_into_fresh,
 )
@@ -52,6 +53,7 @@ _BY_NAME = {
         exchange_buffers,
         gather_sums,
         record_states_once,
+        run_upwards,
         small_arrays_to_scalars,
         split_loops,
         store_into_fresh,

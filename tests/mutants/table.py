@@ -409,6 +409,18 @@ MUTANTS = (
         "if op in alone:",
     ),
     Mutant(
+        "a loop whose iterations meet in an array is turned round",
+        "graph/passes/upward.py",
+        "return all(move_alike(index, places[store], place) for store in stores for place in places.values())",
+        "return bool(stores)",
+    ),
+    Mutant(
+        "the number of an iteration stays that of the other end when a loop is turned round",
+        "graph/passes/upward.py",
+        "    replaced.add(index, turned)\n",
+        "    replaced.add(index, body.args[0])\n",
+    ),
+    Mutant(
         "a product that is computed a second time is rounded otherwise than the first time",
         "graph/diff/roundings.py",
         'not (is_own or (name == "multiply" and op in repeated))',

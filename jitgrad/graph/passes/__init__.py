@@ -4,7 +4,7 @@
           -> record_states_once -> again -> gather_sums -> again -> take_apart -> again
           -> batch_products -> again -> store_into_fresh -> again
           -> split_loops -> again -> carry_elements -> again -> shorten_recurrences -> again
-          -> turn_arrays -> exchange_buffers -> graph
+          -> run_upwards -> again -> turn_arrays -> exchange_buffers -> graph
 
 In: a graph that verifies. Out: the same graph object, which computes the same bits and raises the same errors with
 fewer ops; the passes from `gather_sums` on may take sums in another order. A pass is a function `name(graph) -> bool`
@@ -35,6 +35,7 @@ from jitgrad.graph.passes.simplify import simplify, simplify_integers
 from jitgrad.graph.passes.split import split_loops
 from jitgrad.graph.passes.states import record_states_once
 from jitgrad.graph.passes.unmarked import drop_marks
+from jitgrad.graph.passes.upward import run_upwards
 
 __all__ = [
     "PASSES",
@@ -50,6 +51,7 @@ __all__ = [
     "prepare",
     "promote",
     "record_states_once",
+    "run_upwards",
     "shorten_recurrences",
     "simplify",
     "split_loops",
@@ -111,6 +113,8 @@ def optimise(graph: Graph) -> None:
         _until_quiet(graph)
     # After elements have become numbers that loops carry.
     if shorten_recurrences(graph):
+        _until_quiet(graph)
+    if run_upwards(graph):
         _until_quiet(graph)
     # After all that: it counts how often what is left touches memory.
     if turn_arrays(graph):

@@ -14,10 +14,10 @@ from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.index import Entry, Pick, Span
 from jitgrad.graph.passes.rules.arithmetic import affine
 from jitgrad.graph.passes.rules.context import Context
-from jitgrad.graph.passes.rules.ranges import bounds_of
+from jitgrad.graph.passes.rules.ranges import Sum, bounds_of
 from jitgrad.graph.types import Dim
 
-__all__ = ["apart", "is_element", "known", "same", "turned"]
+__all__ = ["apart", "is_element", "known", "move_alike", "same", "turned"]
 
 
 def known(r: Context, index: Sequence[Entry]) -> tuple[Entry, ...]:
@@ -126,3 +126,8 @@ def _range(e: Entry) -> range | None:
         return None
     start, step, length = e
     return range(start, start + step * length, step)  # type: ignore[arg-type, operator]
+
+
+def move_alike(index: Value, one: Sequence[Sum], other: Sequence[Sum]) -> bool:
+    """Whether two places have a coordinate in common that a loop's index moves: in no two iterations are they one."""
+    return any(index in x.terms and x.plus(y, -1) == Sum({}) for x, y in zip(one, other, strict=True))
