@@ -19,7 +19,7 @@ from jitgrad.graph.passes.rules.context import Context
 from jitgrad.graph.passes.rules.places import move_alike
 from jitgrad.graph.passes.rules.ranges import Sum, as_sum, emit_sum, last_of
 from jitgrad.graph.passes.survey import surveyed
-from jitgrad.graph.types import INT64
+from jitgrad.graph.types import INT64, ListType
 
 __all__ = ["run_upwards"]
 
@@ -59,7 +59,9 @@ def _is_free(r: Context, loop: Op, position: int) -> bool:
     arg, end = body.args[position + 1], body.yields[position]
     if end is arg:
         return True
-    if arg.type.is_float and not loop.results[position].array.shape:
+    if isinstance(arg.type, ListType):
+        return False
+    if arg.type.is_float and not arg.type.shape:
         return _is_sum(arg, end.op) and r.uses.get(arg) == r.uses.get(end) == 1
     carried = carried_array(loop, position)
     if carried is None:
