@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from jitgrad.errors import UnsupportedError
 from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.memory import Entry, Pick, Span
 from jitgrad.trace.abstract import (
@@ -38,6 +39,7 @@ from jitgrad.trace.calls import class_of
 from jitgrad.trace.context import Context
 from jitgrad.trace.extents import surely
 from jitgrad.trace.keys import view_of
+from jitgrad.trace.loop_signals import NeedUnroll
 from jitgrad.trace.objects import special_method, type_name
 from jitgrad.trace.places import item_in_range
 from jitgrad.trace.sizes import dim_scalar, static_int
@@ -162,7 +164,10 @@ def range_count(ctx: Context, x: IndexRange) -> Any:
     """Return how many items a range has: an int, or an int Scalar that is not negative."""
     start, stop, step = x.start, x.stop, x.step
     if isinstance(step, Scalar):
-        step = ctx.note_static(step, "the step of a range")
+        try:
+            step = ctx.note_static(step, "the step of a range")
+        except (NeedUnroll, UnsupportedError):
+            return _at_least_zero(ctx, _span_either_way(ctx, start, stop, step))
     if step == 0:
         raise ValueError("range() arg 3 must not be zero")
     if not any(isinstance(v, Scalar) for v in (start, stop)):
@@ -171,6 +176,23 @@ def range_count(ctx: Context, x: IndexRange) -> Any:
     span = binary(ctx, "-", last, first)
     if abs(step) != 1:
         span = binary(ctx, "//", binary(ctx, "+", span, abs(step) - 1), abs(step))
+    return _at_least_zero(ctx, span)
+
+
+def _span_either_way(ctx: Context, start: Any, stop: Any, step: Scalar) -> Any:
+    """Return how many items a range has whose step data decide, a number below 0 for none."""
+    g = ctx.g
+    up = g.greater(step.value, ctx.constant(0, np.int64))
+
+    def chosen(x: Any, y: Any, low: int | None = None) -> Scalar:
+        return Scalar(g.select(up, scalar_value(ctx, x, np.int64), scalar_value(ctx, y, np.int64)), "int", low, None)
+
+    length = chosen(step, binary(ctx, "*", step, -1), 1)
+    span = binary(ctx, "-", chosen(stop, start), chosen(start, stop))
+    return binary(ctx, "//", binary(ctx, "+", span, binary(ctx, "-", length, 1)), length)
+
+
+def _at_least_zero(ctx: Context, span: Any) -> Any:
     if not isinstance(span, Scalar):
         return max(span, 0)
     if span.low is not None and span.low >= 0:

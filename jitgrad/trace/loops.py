@@ -251,6 +251,7 @@ def _leaves(arm: Any) -> bool:
 def _body(ev: Any, header: Header, block: Block, frame: Frame, run: Callable[[], Outcome]) -> tuple[State, Outcome]:
     """Build the header on a body block's arguments and trace the body."""
     header.body = block
+    ev.enter(frame, header.entry)  # what the slots hold at entry is read from there, not from a test traced before
     state = header.build(block.add_arg, block, True)
     return state, ev.arm(block, frame, state.copy(), run)
 

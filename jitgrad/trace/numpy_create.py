@@ -352,10 +352,11 @@ def _arange(ctx: Context, *args: Any, dtype: Any = None, device: Any = None, lik
     if own.kind not in "iub":
         raise ctx.error("JG236", what="the number of elements of np.arange with bounds that are floats")
     ints = [ctx.call(int, [v]) if isinstance(v, Scalar) else int(v) for v in parts]
+    if isinstance(ints[2], Scalar):
+        ints[2] = ctx.note_static(ints[2], "a step")
     count = range_count(ctx, IndexRange(*ints))
     dims = count.value if isinstance(count, Scalar) else count
-    start_, step_ = ints[0], ctx.note_static(ints[2], "a step") if isinstance(ints[2], Scalar) else ints[2]
-    return ctx.fresh(arange_value(ctx, start_, dims, step_, known_dtype(ctx, dtype, own)))
+    return ctx.fresh(arange_value(ctx, ints[0], dims, ints[2], known_dtype(ctx, dtype, own)))
 
 
 def _known_arange(ctx: Context, made: np.ndarray) -> Any:

@@ -61,8 +61,11 @@ def _range(ctx: Context, *args: Any) -> Any:
             parts.append(static_int(ctx, x, "a bound of a range"))
     known = [p for p in parts if not isinstance(p, Scalar)]
     if len(known) < 3:
-        if parts[2] == 0 and not isinstance(parts[2], Scalar):
-            raise ValueError("range() arg 3 must not be zero")
+        message = "range() arg 3 must not be zero"
+        if isinstance(parts[2], Scalar):
+            ctx.check(ctx.g.not_equal(parts[2].value, ctx.constant(0, np.int64)), ValueError, message)
+        elif parts[2] == 0:
+            raise ValueError(message)
         return IndexRange(*parts)
     return range(*known)
 

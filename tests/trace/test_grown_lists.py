@@ -149,9 +149,21 @@ def taken_out(x: np.ndarray, n: int) -> Any:
     return sum(queue) + v * len(queue) + (np.array(rows) ** 2).sum() + a.sum()
 
 
+def accepted_steps(x: np.ndarray, n: int) -> Any:
+    t, y = 0.0, x * 1.0
+    kept = [y]
+    while t < n:
+        t += 0.5
+        z = y + 0.1 * np.sin(y) * x[0]
+        if abs(z[1] - y[1]) < 0.02 * t:
+            y = z
+            kept.append(y)
+    return (np.array(kept) ** 2).sum()
+
+
 PROGRAMS = [
-    binned, buffers, rebound_buffer, functions, next_events, de_casteljau, breadth_first, by_key, table, pascal, merged,
-    parts_of_paths, taken_out,
+    accepted_steps, binned, buffers, rebound_buffer, functions, next_events, de_casteljau, breadth_first, by_key, table,
+    pascal, merged, parts_of_paths, taken_out,
 ]  # fmt: skip
 
 

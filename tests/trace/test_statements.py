@@ -205,3 +205,44 @@ def test_the_first_item_of_a_list_that_grew_in_a_loop_can_be_taken_out() -> None
     with pytest.raises(IndexError, match="pop from empty list"):
         compiled[1](x, 6)
     assert [both.stats()["compiled"] for both in compiled] == [1, 1]
+
+
+def _strides(x: np.ndarray, low: int, high: int) -> Any:
+    s, last = 0.0, -7
+    for i in range(low, high, int(x[0])):
+        s += x[i] * i
+        last = i
+    for i in reversed(range(low, high, int(x[0]))):
+        s += x[i] ** 2
+    return s, last, len(range(high, low, int(x[0])))
+
+
+@pytest.mark.parametrize("bounds", [(0, 9), (8, -1), (3, 3), (1, 8), (7, 0)])
+def test_the_step_of_a_range_may_be_data(bounds: tuple[int, int]) -> None:
+    compiled = jitgrad.jit(_strides)
+    for step in (1.0, 2.5, 3.0, 20.0, -1.0, -2.0, -9.0):
+        x = np.linspace(0.1, 0.9, 9)
+        x[0] = step
+        assert compiled(x, *bounds) == _strides(x, *bounds)
+    for run in (_strides, compiled):
+        with pytest.raises(ValueError, match=r"range\(\) arg 3 must not be zero"):
+            run(np.zeros(9), *bounds)
+    assert len(compiled.stats()["signatures"]) == 1
+
+
+def _sieve(w: np.ndarray) -> Any:
+    s = 0.0
+    for k in range(1, 6):
+        for i in range(k, len(w), k):
+            s += w[i] * k
+    return s
+
+
+def test_no_loop_is_unrolled_for_the_step_of_another() -> None:
+    w = np.linspace(0.0, 1.0, 30)
+    compiled = jitgrad.jit(_sieve)
+    assert compiled(w) == _sieve(w)
+    assert compiled.graph(w).count(" = for ") == 2
+    np.testing.assert_array_equal(
+        jitgrad.grad(_sieve)(w), [sum(k for k in range(1, 6) if i and i % k == 0) for i in range(30)]
+    )
