@@ -307,7 +307,8 @@ def cotangent_of(value: Any, rng: np.random.Generator) -> Any:
 def inner(a: Any, b: Any) -> float:
     """Return the inner product of two values of one structure, over their floats."""
     pairs = zip(floats(a), floats(b), strict=True)
-    return math.fsum(float(np.sum(np.asarray(x, float) * np.asarray(y, float))) for x, y in pairs)
+    parts = [float(np.sum(np.asarray(x, float) * np.asarray(y, float))) for x, y in pairs]
+    return math.fsum(parts) if np.isfinite(parts).all() else sum(parts)  # fsum raises for infinities of both signs
 
 
 def check_derivatives(p: Program, args: Args, pull: Any, push: Any, rng: np.random.Generator) -> None:
