@@ -142,6 +142,7 @@ def test_second_order(f: Function) -> None:
         lambda x: np.hypot(np.sqrt(x), 0.0) ** 2,
         lambda x: np.sqrt(np.expm1(x)),
         lambda x: np.sqrt(x * x if x > 1.0 else x),
+        lambda x: np.sqrt(np.where(x > 1.0, x * x, x)),
         lambda x: np.arccos(1.0 - x),
     ],
 )
