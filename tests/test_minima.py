@@ -150,3 +150,14 @@ def test_what_is_not_at_a_minimum_gets_no_zero(f: Function) -> None:
     with np.errstate(all="ignore"):
         assert jitgrad.grad(f)(0.0) != 0.0
         assert jitgrad.jvp(f, (0.0,), (1.0,))[1] != 0.0
+
+
+def test_an_element_that_is_added_to_twice_passes_the_bound_of_one_term() -> None:
+    def f(x: np.ndarray) -> Any:
+        a = np.ones(2)
+        np.add.at(a, np.array([0, 0]), np.clip(x, -1.0, 1.0))
+        return np.sqrt(a[0])
+
+    x = np.array([-0.5, -0.5])  # 1 + x[0] + x[1] is 0, and less beside it
+    assert not np.isfinite(jitgrad.grad(f)(x)).any()
+    assert not np.isfinite(jitgrad.jvp(f, (x,), (np.ones(2),))[1])

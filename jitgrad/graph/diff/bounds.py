@@ -223,6 +223,11 @@ def _stored_sum(op: Op, x: Bounds, y: Bounds, *_: Bounds) -> Bounds:
     return _joined(x, _sum(op, x, y))
 
 
+def _scattered_sum(op: Op, x: Bounds, y: Bounds, *_: Bounds) -> Bounds:
+    # An index may be repeated, and then its element gets any number of terms.
+    return _joined(x, _sum(op, x, y.signed()))
+
+
 def _many(op: Op, x: Bounds, *_: Bounds) -> Bounds:
     """Return the bounds of a sum of any number of terms."""
     return x.signed()
@@ -344,7 +349,7 @@ _RULES: dict[str, Callable[..., Bounds]] = {
     "power": _power,
     "reduce_prod": _many_factors,
     "reduce_sum": _many,
-    "scatter_add": _stored_sum,
+    "scatter_add": _scattered_sum,
     "sin": _wave,
     "sqrt": lambda op, x: _to_the(x, 0.5),
     "square": lambda op, x: _to_the(x, 2.0),
