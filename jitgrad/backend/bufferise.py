@@ -6,7 +6,8 @@ copy first, how the pointers of loop-carried arrays move, and the arena that all
 The model is one-shot bufferisation with last uses: an op takes over the buffer of the array that it changes when that
 memory may be written and no value in it is read later. A carried array keeps its buffer when the body hands it on
 changed in place; when the body hands on another carried one, or an array that it makes afresh, pointers are exchanged
-and nothing is copied. Reads come before the op that takes a buffer over because the schedule has put them there.
+and nothing is copied. A nest writes what it makes over an array that it reads element by element, if nobody reads that
+later: what a loop works with stays in the nearest cache. Reads come before the op that takes a buffer over because the schedule has put them there.
 
 This room knows no LLVM and no loop nest.
 """
@@ -18,7 +19,8 @@ from collections.abc import Sequence
 from jitgrad.backend.buffers import Buffer, LoopPlan, Plan, Slot, allocate
 from jitgrad.backend.lifetimes import Lifetimes
 from jitgrad.backend.schedule import Schedule
-from jitgrad.backend.structure import CONSUMERS, is_scalar
+from jitgrad.backend.steps import Step
+from jitgrad.backend.structure import CONSUMERS, is_scalar, same_map
 from jitgrad.graph.ir import Block, Op, Value
 from jitgrad.graph.types import ArrayType, ListType
 
@@ -127,7 +129,7 @@ class _Bufferiser:
                 else:
                     for r in op.results:
                         if not is_scalar(r) and r not in self.plan.place:
-                            self._put(r, self._fresh(r.type, when))
+                            self._put(r, self._over(step, op, when) or self._fresh(r.type, when))
 
     def _note(self, text: str, op: Op) -> None:
         where = "loop: " if self.depth else ""
@@ -144,6 +146,40 @@ class _Bufferiser:
         self._put(op.result, self._fresh(op.result.type, when))
         if base not in self.schedule.fused and not _is_empty(base):
             self._note(f"{base.type}", op)
+
+    def _over(self, step: Step, op: Op, when: int) -> Buffer | None:
+        """Return the memory of an array that a nest reads element by element, and nobody later: it takes what is made."""
+        if step.kind != "nest" or step.axes is not None or op.result in self.schedule.graph.yields:
+            return None
+        for v in self._straight(step):
+            buffer = self.plan.place[v]
+            # What the caller sees holds what his program stored, whenever an exception comes.
+            seen = buffer.kind == "carried" and (self.writes or not buffer.slots)
+            if seen or v.type != op.result.type or buffer.kind not in ("slot", "carried"):
+                continue
+            if v not in self.schedule.graph.yields and self._plain(buffer) and self._can_take(v, when):
+                self.taken.add(v)
+                self.plan.written_over.add(op)
+                return buffer
+        return None
+
+    def _straight(self, step: Step) -> list[Value]:
+        """Return the stored arrays of which a nest reads element i for its own element i, and no other."""
+        straight: dict[Value, bool] = {}
+        roots = set(step.ops)
+        stack = [(v, same_map(op, v)) for op in step.ops for v in op.operands]
+        seen: set[tuple[Value, bool]] = set()
+        while stack:
+            v, own = stack.pop()
+            if is_scalar(v) or (v, own) in seen or (own and v.op in roots):
+                continue
+            seen.add((v, own))
+            if v in self.schedule.fused:
+                assert v.op is not None
+                stack += [(u, own and same_map(v.op, u)) for u in v.op.operands]
+            else:
+                straight[v] = straight.get(v, True) and own
+        return [v for v, own in straight.items() if own]
 
     def _if(self, op: Op) -> None:
         spans = [self.times.span[r] for r in op.regions]

@@ -132,6 +132,8 @@ class Plan:
         Operands that must be copied before the op can read them.
     staged : dict of int to Buffer
         Yields to be copied aside before arguments are written.
+    written_over : set of Op
+        Ops of nests whose result lies over an array that the nest reads.
     arena_bytes : int
     notes : list of str
         Copies, with the place where they happen.
@@ -144,6 +146,7 @@ class Plan:
     scratch: dict[tuple[Op, int], Buffer] = field(default_factory=dict)
     staged: dict[int, Buffer] = field(default_factory=dict)
     slots: list[Slot] = field(default_factory=list)
+    written_over: set[Op] = field(default_factory=set)
     arena_bytes: int = 0
     notes: list[str] = field(default_factory=list)
 

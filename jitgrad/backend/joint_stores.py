@@ -51,7 +51,7 @@ def join_stores(schedule: Schedule, plan: Plan, steps: Sequence[Step]) -> tuple[
 
     for step in steps:
         op = step.ops[0] if step.kind == "op" else None
-        if op is not None and waiting and _is_pure_scalar(op):
+        if waiting and (group.lets_by(step) if op is None else _is_pure_scalar(op)):
             ordered.append(step)
             continue
         joins = op is not None and _may_join(op, schedule, plan)
@@ -150,6 +150,19 @@ class _Group:
         self._written |= atoms
         self._note(read)
         return True
+
+    def lets_by(self, step: Step) -> bool:
+        """Whether a nest that is no part of this may as well run before it: neither touches what the other writes.
+
+        It writes over arrays that were alive before: a new one may lie where something was that this still reads.
+        """
+        if step.kind != "nest" or len(self.stores) == _MOST - 1 or not self._plan.written_over.issuperset(step.ops):
+            return False
+        written = frozenset[int]().union(*(self._plan.place[op.result].atoms for op in step.ops))
+        if written & self._written or any(written & of for of, _ in self._read):
+            return False
+        reads = (of for op in step.ops for v in op.operands for of, *_ in self._reads(v, False))
+        return not any(of & self._written for of in reads)
 
     def _note(self, read: Iterable[tuple[frozenset[int], object, int]]) -> None:
         for atoms, part, ops in read:

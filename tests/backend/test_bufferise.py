@@ -74,6 +74,28 @@ def test_swapped_arrays_exchange_pointers() -> None:
         assert not loop_copies(native)
 
 
+@pytest.mark.parametrize("read", ["element by element", "turned round", "later", "by the caller", "by the next loop"])
+def test_a_nest_writes_over_what_it_reads_last(read: str) -> None:
+    def make(g: Builder, u: Value, v: Value, n: Value) -> list[Value]:
+        kept = g.multiply(g.sin(u), 2.0)
+
+        def body(i: Value, u: Value, v: Value) -> list[Value]:
+            turned = load(g, u, [Span(19, -1, 20)])
+            made = g.add(g.multiply(u, 0.5), g.sin(turned if read == "turned round" else v))
+            if read == "by the next loop":
+                made = g.add(g.sin(kept), made)
+            return [v, g.add(made, u)] if read != "later" else [g.multiply(u, made), made]
+
+        first = g.multiply(u, 3.0)
+        ends = loop(g, n, [first, g.multiply(v, 3.0)], body)
+        return [*ends, first, kept] if read == "by the caller" else ends
+
+    graph = build(make, ROW, ROW, INT64)
+    native = check(graph, draw(20), draw(20) + 1.0, 5)
+    rows = native.body.arena_bytes / 192
+    assert rows == {"element by element": 2, "turned round": 3}.get(read, rows)
+
+
 def test_store_in_one_arm() -> None:
     def make(g: Builder, a: Value, n: Value) -> Value:
         def body(i: Value, c: Value) -> list[Value]:

@@ -130,10 +130,48 @@ def statements(seed: int) -> Any:
     return body
 
 
-def test_random_stores(joined: list[int]) -> None:
+def mixtures(seed: int) -> Any:
+    """Return the body of a random loop of stores and of nests, which may write over what nobody reads later."""
+    rng = np.random.default_rng(seed)
+
+    def body(g: Builder, k: Value, *given: Value) -> list[Value]:
+        arrays = list(given)
+        for _ in range(7):
+            i, j = (int(n) for n in rng.integers(0, 3, 2))
+            if rng.random() < 0.5:
+                value = g.multiply(load(g, arrays[j], at(int(rng.integers(3)))), 0.5)
+                change = add_to if rng.random() < 0.5 else store
+                arrays[i] = change(g, arrays[i], value, at(int(rng.integers(3))))
+                continue
+            other = arrays[j] if rng.random() < 0.6 else load(g, arrays[j], [Span(N - 1, -1, N)])
+            arrays[i] = g.subtract(g.multiply(arrays[i], 0.5), other)
+        return [arrays[i] for i in rng.permutation(3)]
+
+    return body
+
+
+@pytest.mark.parametrize("bodies", [statements, mixtures])
+def test_random_stores(bodies: Any, joined: list[int]) -> None:
     for seed in range(60):
-        check(*_flat(program(statements(seed))), optimise=seed % 2 == 0)
+        check(*_flat(program(bodies(seed))), optimise=seed % 2 == 0)
     assert len(joined) > 10
+
+
+@pytest.mark.parametrize("between", ["apart", "reads what was stored", "makes an array", "writes over what was read"])
+def test_a_nest_between_two_stores_runs_before_them(joined: list[int], between: str) -> None:
+    def body(g: Builder, k: Value, a: Value, b: Value, c: Value) -> list[Value]:
+        x = load(g, c, at(2))
+        y = load(g, b, at(1)) if between == "writes over what was read" else x
+        stored = add_to(g, a, g.multiply(x, y), at(0))
+        other = stored if between == "reads what was stored" else c
+        made = g.add(b, load(g, other, [Span(N - 1, -1, N)]))
+        if between == "makes an array":
+            made = g.add(made, load(g, made, [Span(N - 1, -1, N)]))
+        return [stored, made, store(g, c, g.negative(x), at(2))]
+
+    graph, args = program(body)
+    check(graph, *args)
+    assert joined == ([2] if between == "apart" else [])
 
 
 def _flat(made: tuple[Graph, list[np.ndarray]]) -> list[Any]:
