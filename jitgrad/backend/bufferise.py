@@ -7,7 +7,8 @@ The model is one-shot bufferisation with last uses: an op takes over the buffer 
 memory may be written and no value in it is read later. A carried array keeps its buffer when the body hands it on
 changed in place; when the body hands on another carried one, or an array that it makes afresh, pointers are exchanged
 and nothing is copied. A nest writes what it makes over an array that it reads element by element, if nobody reads that
-later: what a loop works with stays in the nearest cache. Reads come before the op that takes a buffer over because the schedule has put them there.
+later: what a loop works with stays in the nearest cache. Reads come before the op that takes a buffer over because the
+schedule has put them there.
 
 This room knows no LLVM and no loop nest.
 """
@@ -148,7 +149,7 @@ class _Bufferiser:
             self._note(f"{base.type}", op)
 
     def _over(self, step: Step, op: Op, when: int) -> Buffer | None:
-        """Return the memory of an array that a nest reads element by element, and nobody later: it takes what is made."""
+        """Return the memory of an array that a nest reads element by element, and nobody later, for its result."""
         if step.kind != "nest" or step.axes is not None or op.result in self.schedule.graph.yields:
             return None
         for v in self._straight(step):
