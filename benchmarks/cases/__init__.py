@@ -25,7 +25,7 @@ class Case:
     title : str
     ways : dict of str to Maker
         Of the gradient: "jitgrad", "jax", "autograd", "numpy" (by hand), "numba" (by hand), "limit" (the fastest by
-        hand). Of the program itself: "jit" (ours), "njit" (Numba), "python" (plain NumPy, not timed).
+        hand), "jax_loops". Of the program itself: "jit" (ours), "njit" (Numba), "python" (plain NumPy, not timed).
     tolerance : float
         Largest difference between two ways, relative to the largest element.
     """
@@ -46,6 +46,7 @@ def program_case(
     by_hand: Callable[..., Any],
     limit: Callable[..., Any] | None = None,
     njit: Callable[..., Any] | None = None,
+    jax_loops: Callable[..., Any] | None = None,
     tolerance: float = 1e-8,
 ) -> Case:
     """Return the case of a program with all its ways.
@@ -71,6 +72,8 @@ def program_case(
         reassociated and its products fused.
     njit : callable, optional
         The program as Numba compiles it, where it cannot compile `function`.
+    jax_loops : callable, optional
+        For JAX with the loops of the program, element by element, where an expert works on rows instead.
     tolerance : float
     """
     ways = {
@@ -81,9 +84,9 @@ def program_case(
         "njit": numba_way(njit or function, args),
         "python": lambda: lambda: function(*args),
     }
-    if jax is not None:
-        given = jax
-        ways["jax"] = jax_way(lambda _, *xs: given(*xs), args, argnums)
+    for name, given in (("jax", jax), ("jax_loops", jax_loops)):
+        if given is not None:
+            ways[name] = jax_way(lambda _, *xs, given=given: given(*xs), args, argnums)
     if autograd is not None:
         ways["autograd"] = autograd_way(autograd, args, argnums)
     return Case(title, ways, tolerance)

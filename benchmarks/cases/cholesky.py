@@ -52,6 +52,27 @@ def cholesky_jax(a: Any) -> Any:
     return 2.0 * jnp.sum(jnp.log(jnp.diag(factor)))
 
 
+def cholesky_jax_loops(a: Any) -> Any:
+    import jax
+    import jax.numpy as jnp
+
+    n = len(a)
+
+    def column(j: Any, a: Any) -> Any:
+        # A reverse pass needs loops of known lengths.
+        def dot(i: Any, a: Any) -> Any:
+            return jax.lax.fori_loop(0, n, lambda k, s: jnp.where(k < j, s - a[i, k] * a[j, k], s), a[i, j])
+
+        def row(i: Any, a: Any) -> Any:
+            return a.at[i, j].set(jnp.where(i > j, dot(i, a) / a[j, j], a[i, j]))
+
+        a = a.at[j, j].set(jnp.sqrt(dot(j, a)))
+        return jax.lax.fori_loop(0, n, row, a)
+
+    a = jax.lax.fori_loop(0, n, column, a)
+    return 2.0 * jnp.sum(jnp.log(jnp.diag(a)))
+
+
 def cholesky_by_hand(a: np.ndarray) -> np.ndarray:
     n = len(a)
     f = a.copy()
@@ -165,7 +186,13 @@ matrix = square @ square.T / n + np.eye(n)
 
 CASES = [
     program_case(
-        f"cholesky_{name}_{n}", function, (matrix,), jax=cholesky_jax, by_hand=cholesky_by_hand, limit=cholesky_limit
+        f"cholesky_{name}_{n}",
+        function,
+        (matrix,),
+        jax=cholesky_jax,
+        jax_loops=loops,
+        by_hand=cholesky_by_hand,
+        limit=cholesky_limit,
     )
-    for name, function in (("slices", by_slices), ("elements", by_elements))
+    for name, function, loops in (("slices", by_slices, None), ("elements", by_elements, cholesky_jax_loops))
 ]

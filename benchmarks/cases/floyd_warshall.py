@@ -52,6 +52,26 @@ def floyd_loops_jax(cost: Any) -> Any:
     return jnp.sum(d * d)
 
 
+def floyd_loops_jax_loops(cost: Any) -> Any:
+    import jax
+    import jax.numpy as jnp
+
+    n = len(cost)
+
+    def step(k: Any, d: Any) -> Any:
+        def row(i: Any, d: Any) -> Any:
+            def element(j: Any, d: Any) -> Any:
+                s = d[i, k] + d[k, j]
+                return d.at[i, j].set(jnp.where(s < d[i, j], s, d[i, j]))
+
+            return jax.lax.fori_loop(0, n, element, d)
+
+        return jax.lax.fori_loop(0, n, row, d)
+
+    d = jax.lax.fori_loop(0, n, step, cost)
+    return jnp.sum(d * d)
+
+
 def floyd_rows_jax(cost: Any) -> Any:
     import jax
     import jax.numpy as jnp
@@ -140,7 +160,14 @@ def network(n: int) -> np.ndarray:
 COST = network(60)
 
 CASES = [
-    program_case("floyd_loops_60", floyd_loops, (COST,), jax=floyd_loops_jax, by_hand=floyd_loops_by_hand),
+    program_case(
+        "floyd_loops_60",
+        floyd_loops,
+        (COST,),
+        jax=floyd_loops_jax,
+        jax_loops=floyd_loops_jax_loops,
+        by_hand=floyd_loops_by_hand,
+    ),
     program_case(
         "floyd_rows_60",
         floyd_rows,

@@ -43,6 +43,21 @@ def solve_jax(L: Any, b: Any) -> Any:
     return jnp.sum(x * x)
 
 
+def solve_jax_loops(L: Any, b: Any) -> Any:
+    import jax
+    import jax.numpy as jnp
+
+    n = len(b)
+
+    def row(i: Any, x: Any) -> Any:
+        # A reverse pass needs loops of known lengths.
+        s = jax.lax.fori_loop(0, n, lambda j, s: jnp.where(j < i, s - L[i, j] * x[j], s), b[i])
+        return x.at[i].set(s / L[i, i])
+
+    x = jax.lax.fori_loop(0, n, row, jnp.zeros_like(b))
+    return jnp.sum(x * x)
+
+
 def solve_by_hand(L: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     n = len(b)
     x = np.empty(n)
@@ -71,7 +86,13 @@ vector = rng.standard_normal(n)
 
 CASES = [
     program_case(
-        f"trisolve_{name}_{n}", function, (matrix, vector), argnums=(0, 1), jax=solve_jax, by_hand=solve_by_hand
+        f"trisolve_{name}_{n}",
+        function,
+        (matrix, vector),
+        argnums=(0, 1),
+        jax=solve_jax,
+        jax_loops=loops,
+        by_hand=solve_by_hand,
     )
-    for name, function in (("slices", by_slices), ("elements", by_elements))
+    for name, function, loops in (("slices", by_slices, None), ("elements", by_elements, solve_jax_loops))
 ]
