@@ -6,7 +6,7 @@ the items are known one by one, else when the loop asks for its item.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -170,7 +170,7 @@ def _truth_of_all(ctx: Context, iterable: Any, join: Callable[..., Any], start: 
 
 @handles(sorted)
 def sorted_list(ctx: Context, iterable: Any, *, key: Any = None, reverse: Any = False) -> Any:
-    """Return `sorted(iterable)`: by known keys, or of run-time numbers of one kind."""
+    """Return `sorted(iterable)`: by known keys, or by run-time numbers, or tuples of such."""
     items = sequence_of(ctx, iterable)
     keys = [item if key is None else ctx.call(key, [item]) for item in items]
     backwards = truth_value(ctx, reverse)
@@ -179,13 +179,54 @@ def sorted_list(ctx: Context, iterable: Any, *, key: Any = None, reverse: Any = 
     if all(is_known(k) for k in keys):
         order = sorted(range(len(items)), key=keys.__getitem__, reverse=backwards)
         return new_list(ctx, [items[k] for k in order])
+    if key is None and _is_column(ctx, items):
+        made = _column(ctx, ctx.call(np.sort, [new_list(ctx, items)]), items)
+        return new_list(ctx, made[::-1] if backwards else made)
+    # Of equal keys the first stays the first, also backwards.
+    turn = -1 if backwards else 1
+    order = _order(ctx, keys[::turn])
+    return new_list(ctx, _permuted(ctx, items[::turn], order)[::turn])
+
+
+def _is_column(ctx: Context, items: Sequence[Any]) -> bool:
+    """Whether items are numbers of one class."""
     kinds = {class_of(ctx, item) for item in items}
-    if key is not None or len(kinds) != 1 or not is_numeric(items[0]):
+    return len(kinds) == 1 and is_numeric(items[0]) and not any(shape_of(ctx, item) for item in items)
+
+
+def _column(ctx: Context, array: Any, like: Sequence[Any]) -> list[Any]:
+    """Return the elements of an array as numbers of the class that some numbers have."""
+    first = like[0]
+    kind = first.kind if isinstance(first, Scalar) else class_of(ctx, first).__name__
+    return [Scalar(row(ctx, array, k).value, kind) for k in range(len(like))]
+
+
+def _order(ctx: Context, keys: Sequence[Any]) -> Any:
+    """Return positions that put keys in order: numbers, or tuples of as many numbers each."""
+    rows = [key if isinstance(key, tuple) else (key,) for key in keys]
+    columns = list(zip(*rows, strict=False))
+    alike = len({(isinstance(key, tuple), len(parts)) for key, parts in zip(keys, rows, strict=True)}) == 1
+    if not alike or not columns or not all(_is_column(ctx, column) for column in columns):
         raise ctx.error("JG236", what="the keys of sorted()")
-    array = ctx.call(np.sort, [new_list(ctx, items)])
-    rows = [row(ctx, array, k) for k in range(len(items))]
-    made = [
-        Scalar(r.value, items[0].kind if isinstance(items[0], Scalar) else class_of(ctx, items[0]).__name__)
-        for r in rows
-    ]
-    return new_list(ctx, made[::-1] if backwards else made)
+    order: Any = None
+    for column in reversed(columns):
+        numbers = new_list(ctx, list(column))
+        if order is None:
+            order = ctx.call(np.argsort, [numbers])
+        else:
+            order = ctx.call(np.take, [order, ctx.call(np.argsort, [ctx.call(np.take, [numbers, order])])])
+    return order
+
+
+def _permuted(ctx: Context, items: Sequence[Any], order: Any) -> list[Any]:
+    """Return items in an order that data decide: numbers, tuples of such, or one and the same thing."""
+    first = items[0]
+    if _is_column(ctx, items):
+        return _column(ctx, ctx.call(np.take, [new_list(ctx, list(items)), order]), items)
+    if all(item is first for item in items):
+        return list(items)
+    if all(type(item) is type(first) and isinstance(item, tuple) and len(item) == len(first) for item in items):
+        columns = [_permuted(ctx, column, order) for column in zip(*items, strict=True)]
+        make = getattr(first, "_make", tuple)
+        return [make(parts) for parts in zip(*columns, strict=True)]
+    raise ctx.error("JG236", what="what sorted() puts in order by such keys")
