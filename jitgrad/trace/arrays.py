@@ -19,7 +19,7 @@ from jitgrad.graph.ops.memory import Pick, Span, load, store
 from jitgrad.graph.ops.shape import broadcast_to, reshape_to
 from jitgrad.graph.types import ArrayType, Dim, GraphTypeError, broadcast_shapes
 from jitgrad.trace.abstract import AnyOf, DictRef, Link, ListRef, OneOf, Record, Ref, Scalar, TaggedRef, whole
-from jitgrad.trace.algorithms.queues import Deque
+from jitgrad.trace.algorithms.containers import Deque
 from jitgrad.trace.context import PACKED, PYTHON_DTYPES, Context, kind_of_python
 from jitgrad.trace.extents import canonical_shape, renamed, unify
 from jitgrad.trace.identity import followers, spread

@@ -28,6 +28,7 @@ from jitgrad.trace.abstract import (
     SuperOf,
     TaggedRef,
 )
+from jitgrad.trace.algorithms.containers import STANDS_FOR
 from jitgrad.trace.arrays import describe
 from jitgrad.trace.calls import (
     ATTRIBUTES,
@@ -115,7 +116,7 @@ def attribute(ctx: Context, x: Any, name: str) -> Any:
             if key == name:
                 return value
         if name == "__class__":
-            return x.cls
+            return STANDS_FOR.get(x.cls, x.cls)
         if name == "__dict__":
             made = DictRef(Cell("__dict__"))
             ctx.heap[made.cell] = ctx.heap[x.cell]

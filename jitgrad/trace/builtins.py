@@ -6,7 +6,6 @@ In: abstract values. Out: abstract values. Builtins of numbers are in `python_nu
 
 from __future__ import annotations
 
-import collections
 import types
 from functools import partial
 from typing import Any
@@ -24,18 +23,19 @@ from jitgrad.trace.abstract import (
     Record,
     SliceOf,
 )
-from jitgrad.trace.algorithms.queues import Deque
+from jitgrad.trace.algorithms.containers import STANDS_FOR
 from jitgrad.trace.alternatives import apart
 from jitgrad.trace.attributes import attribute, opened, put_attribute, set_attribute
 from jitgrad.trace.calls import PURE, Native, class_of, handles, is_known
 from jitgrad.trace.context import Context
 from jitgrad.trace.grown_lists import copied_list
 from jitgrad.trace.iteration import sequence_of
-from jitgrad.trace.objects import special_method
+from jitgrad.trace.objects import is_object, special_method
+from jitgrad.trace.operators import get_item_op
 from jitgrad.trace.subscripts import new_list, static_key
 from jitgrad.trace.texts import format_value
 
-__all__ = ["new_dict", "pairs_of"]
+__all__ = ["mapping_of", "new_dict", "pairs_of"]
 
 PURE.update([ord, chr, hex, oct, bin, ascii, frozenset, property, staticmethod, bytes])
 
@@ -47,7 +47,7 @@ PURE.update([ord, chr, hex, oct, bin, ascii, frozenset, property, staticmethod, 
 def _type(ctx: Context, x: Any, *rest: Any) -> Any:
     if rest:
         raise ctx.error("JG237", name="type(name, bases, namespace)", why="classes are made outside of compiled code")
-    return ctx.by_choice(partial(class_of, ctx), apart(x))
+    return ctx.by_choice(partial(_shown_class, ctx), apart(x))
 
 
 @handles(isinstance)
@@ -63,7 +63,7 @@ def _isinstance(ctx: Context, x: Any, classes: Any) -> Any:
 def _shown_class(ctx: Context, x: Any) -> type:
     """Return the class that a program sees."""
     cls = class_of(ctx, x)
-    return collections.deque if cls is Deque else cls
+    return STANDS_FOR.get(cls, cls)
 
 
 @handles(issubclass)
@@ -185,14 +185,26 @@ def _dict(ctx: Context, source: Any = (), **kwargs: Any) -> DictRef:
     return new_dict(ctx, pairs_of(ctx, source) | kwargs)
 
 
+def mapping_of(ctx: Context, x: Any) -> dict[Any, Any] | None:
+    """Return the items of a mapping, whose keys must be known; None for what is none."""
+    if isinstance(x, External):
+        x = opened(ctx, x)
+    if isinstance(x, DictRef):
+        return dict(ctx.heap[x.cell])
+    if isinstance(x, dict | types.MappingProxyType):
+        return dict(x)
+    keys = special_method(ctx, x, "keys") if is_object(x) else None
+    if keys is None:
+        return None
+    names = [static_key(ctx, key, "the key of a dict") for key in sequence_of(ctx, ctx.call(keys, []))]
+    return {key: get_item_op(ctx, x, key) for key in names}
+
+
 def pairs_of(ctx: Context, source: Any) -> dict[Any, Any]:
     """Return the items of what `dict()` takes, a mapping or an iterable of pairs, with known keys."""
-    if isinstance(source, External):
-        source = opened(ctx, source)
-    if isinstance(source, DictRef):
-        return dict(ctx.heap[source.cell])
-    if isinstance(source, dict | types.MappingProxyType):
-        return dict(source)
+    mapping = mapping_of(ctx, source)
+    if mapping is not None:
+        return mapping
     pairs = {}
     for item in sequence_of(ctx, source):
         key, value = sequence_of(ctx, item)

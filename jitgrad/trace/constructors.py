@@ -13,18 +13,19 @@ from jitgrad.graph.ir import Value
 from jitgrad.trace.abstract import (
     Cell,
     DictRef,
-    External,
     Func,
 )
 from jitgrad.trace.alternatives import packed_item
 from jitgrad.trace.arrays import as_array
-from jitgrad.trace.attributes import attribute, opened
+from jitgrad.trace.attributes import attribute
+from jitgrad.trace.builtins import mapping_of
 from jitgrad.trace.bytecode import NULL
 from jitgrad.trace.calls import is_known
 from jitgrad.trace.context import PACKED, Context
 from jitgrad.trace.frame import Frame
 from jitgrad.trace.instructions import step_of
 from jitgrad.trace.iteration import iterate, sequence_of
+from jitgrad.trace.objects import type_name
 from jitgrad.trace.places import has_places, move_in
 from jitgrad.trace.subscripts import new_list, static_key
 from jitgrad.trace.texts import format_value, join_texts
@@ -86,8 +87,11 @@ def _accum(ctx: Context, frame: Frame, arg: tuple[str, int]) -> None:
             raise ctx.error("JG203", what="a set of values known only at run time")
         frame.stack[-depth] = target | frozenset(items)
     else:
-        source = opened(ctx, value) if isinstance(value, External) else value
-        added = dict(ctx.heap[source.cell])
+        added = mapping_of(ctx, value)
+        if added is None:
+            cls = type_name(ctx, value)
+            merging = f"argument after ** must be a mapping, not {cls}"
+            raise TypeError(merging if kind == "dict_merge" else f"'{cls}' object is not a mapping")
         pairs = dict(ctx.heap[target.cell])
         if kind == "dict_merge" and (twice := set(pairs) & set(added)):
             raise TypeError(f"got multiple values for keyword argument '{twice.pop()}'")
@@ -184,8 +188,7 @@ def _callex(ctx: Context, frame: Frame, has_kwargs: bool) -> None:
     callee = hi if lo is NULL else lo
     pairs: dict[str, Any] = {}
     if kwargs is not NULL:
-        source = opened(ctx, kwargs) if isinstance(kwargs, External) else kwargs
-        pairs = dict(ctx.heap[source.cell])
+        pairs = mapping_of(ctx, kwargs) or {}
     frame.push(ctx.call(callee, list(args), pairs))
 
 

@@ -34,6 +34,7 @@ from jitgrad.trace.comparisons import compare_op, contains_op, is_op
 from jitgrad.trace.containers import take_out
 from jitgrad.trace.context import Context, Unified
 from jitgrad.trace.frame import Frame
+from jitgrad.trace.objects import is_object, special_method, type_name
 from jitgrad.trace.operators import binary_op, get_item_op, set_item_op, unary_op
 from jitgrad.trace.subscripts import static_key
 from jitgrad.trace.ways import one_within, which_hold
@@ -365,6 +366,12 @@ def _setitem(ctx: Context, frame: Frame, arg: Any) -> None:
 @step_of("delitem")
 def _delitem(ctx: Context, frame: Frame, arg: Any) -> None:
     key, x = frame.pop(), frame.pop()
+    if is_object(x):
+        found = special_method(ctx, x, "__delitem__")
+        if found is None:
+            raise TypeError(f"'{type_name(ctx, x)}' object does not support item deletion")
+        ctx.call(found, [key])
+        return
     grown = isinstance(x, ListRef) and isinstance(ctx.heap[x.cell], Value)
     if grown and isinstance(key, Scalar | int):
         outside = "list assignment index out of range"

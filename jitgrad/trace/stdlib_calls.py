@@ -22,7 +22,7 @@ import numpy as np
 
 from jitgrad.graph.ir import Value
 from jitgrad.trace.abstract import BoundMethod, Cell, DictRef, External, IterSequence, ListRef, Record, Ref, TaggedRef
-from jitgrad.trace.algorithms.queues import Deque
+from jitgrad.trace.algorithms.containers import DefaultDict, Deque
 from jitgrad.trace.arrays import as_array
 from jitgrad.trace.attributes import attribute, opened
 from jitgrad.trace.builtins import new_dict
@@ -403,3 +403,8 @@ def random_method(function: Any) -> Any:
 @handles(collections.deque)
 def _deque(ctx: Context, iterable: Any = (), maxlen: Any = None) -> Any:
     return ctx.call(Deque, [iterable, maxlen])
+
+
+@handles(collections.defaultdict)
+def _defaultdict(ctx: Context, *args: Any, **kwargs: Any) -> Any:
+    return ctx.call(DefaultDict, list(args), kwargs)

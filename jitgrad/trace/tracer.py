@@ -44,7 +44,7 @@ from jitgrad.trace.abstract import (
     Scalar,
     TaggedRef,
 )
-from jitgrad.trace.algorithms.queues import Deque
+from jitgrad.trace.algorithms.containers import STANDS_FOR
 from jitgrad.trace.alternatives import single_choices
 from jitgrad.trace.arrays import as_array, read
 from jitgrad.trace.branches import DeadEnd, is_of_the_program
@@ -366,8 +366,8 @@ class _Trace:
             pairs = ctx.heap[x.cell]
             return DictResult(tuple(k for k, _ in pairs), tuple(self.result(v) for _, v in pairs))
         if isinstance(x, Record):
-            if x.cls is Deque:
-                raise ctx.error("JG225", what="a deque")
+            if x.cls in STANDS_FOR:
+                raise ctx.error("JG225", what=f"a {STANDS_FOR[x.cls].__name__}")
             pairs = ctx.heap[x.cell]
             return ObjectResult(x.cls, tuple(k for k, _ in pairs), tuple(self.result(v) for _, v in pairs))
         if isinstance(x, External):

@@ -1,11 +1,12 @@
-"""A class that stands for `collections.deque`: a list, and how many items it holds at most."""
+"""Classes that stand for those of `collections`: what a list or a dict holds, and what is done with it besides."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, MutableSequence
+import collections
+from collections.abc import Callable, Iterable, Iterator, MutableSequence
 from typing import Any
 
-__all__ = ["Deque"]
+__all__ = ["STANDS_FOR", "DefaultDict", "Deque"]
 
 
 class Deque:
@@ -90,3 +91,79 @@ class Deque:
 
 # As Python's own: so that sequence patterns take it, and `isinstance` says so.
 MutableSequence.register(Deque)
+
+
+class DefaultDict:
+    """Stands for `collections.defaultdict`."""
+
+    def __init__(self, default_factory: Callable[[], Any] | None = None, /, *args: Any, **kwargs: Any) -> None:
+        if default_factory is not None and not callable(default_factory):
+            raise TypeError("first argument must be callable or None")
+        self.default_factory = default_factory
+        self._items = dict(*args, **kwargs)
+
+    def __getitem__(self, key: Any) -> Any:
+        if key not in self._items and self.default_factory is not None:
+            self._items[key] = self.default_factory()
+        return self._items[key]
+
+    def __setitem__(self, key: Any, x: Any) -> None:
+        self._items[key] = x
+
+    def __delitem__(self, key: Any) -> None:
+        del self._items[key]
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __bool__(self) -> bool:
+        return len(self._items) > 0
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._items)
+
+    def __contains__(self, key: Any) -> bool:
+        return key in self._items
+
+    def __eq__(self, other: Any) -> Any:
+        return self._items == (other._items if isinstance(other, DefaultDict) else other)
+
+    def keys(self) -> Any:
+        """Return the keys."""
+        return self._items.keys()
+
+    def values(self) -> Any:
+        """Return the values."""
+        return self._items.values()
+
+    def items(self) -> Any:
+        """Return the pairs of keys and values."""
+        return self._items.items()
+
+    def get(self, key: Any, default: Any = None, /) -> Any:
+        """Return a value, or a default that is not kept."""
+        return self._items.get(key, default)
+
+    def setdefault(self, key: Any, default: Any = None, /) -> Any:
+        """Return a value, or a default that is kept."""
+        return self._items.setdefault(key, default)
+
+    def pop(self, key: Any, *default: Any) -> Any:
+        """Take out a value."""
+        return self._items.pop(key, *default)
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        """Take over other items."""
+        self._items.update(*args, **kwargs)
+
+    def clear(self) -> None:
+        """Take out all items."""
+        self._items.clear()
+
+    def copy(self) -> Any:
+        """Return another one of the same items."""
+        return collections.defaultdict(self.default_factory, self._items)
+
+
+# What a program sees.
+STANDS_FOR: dict[type, type] = {DefaultDict: collections.defaultdict, Deque: collections.deque}

@@ -1,0 +1,131 @@
+"""`collections.defaultdict`, and what a program takes for a mapping: values and exceptions are Python's."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import jitgrad
+from tests.trace.calling import assert_same, outcome
+
+V = np.array([0.5, -1.0, 2.0, 0.25, 1.5, -0.75])
+
+
+class Pair:
+    """A mapping by its methods alone."""
+
+    def __init__(self, x: Any) -> None:
+        self.x = x
+
+    def keys(self) -> list[str]:
+        return ["p", "q"]
+
+    def __getitem__(self, key: str) -> Any:
+        return self.x if key == "p" else 2.0 * self.x
+
+
+class NoMapping:
+    def __init__(self, x: Any) -> None:
+        self.x = x
+
+
+def without(x: Any, key: str) -> Any:
+    del x[key]
+    return x
+
+
+def taken(**given: Any) -> dict[str, Any]:
+    return given
+
+
+def sums(x: np.ndarray) -> Any:
+    d: dict[int, Any] = defaultdict(float)
+    for i, v in enumerate(x):
+        d[i % 2] += v * v
+    return d[0] * d[1] + len(d)
+
+
+def lists(x: np.ndarray) -> Any:
+    d: dict[int, list[Any]] = defaultdict(list)
+    for i, v in enumerate(x):
+        d[i % 3].append(v)
+    return sum(sum(v) * (k + 1) for k, v in d.items()) + max(d) * x[0] + sum(d.keys()) * sum(d[2])
+
+
+def arrays(x: np.ndarray) -> Any:
+    d: defaultdict[str, Any] = defaultdict(lambda: np.zeros(2))
+    for i in range(len(x)):
+        d["ab"[i % 2]] += x[i] * np.arange(1.0, 3.0)
+    other = d.copy()
+    other["c"] = other["z"] + x[0]
+    return dict(d)["a"].sum() * {**d}["b"][1] + len(other) * other["c"].sum() + ("z" in d)
+
+
+def methods(x: np.ndarray) -> Any:
+    d: defaultdict[str, Any] = defaultdict(int, a=1)
+    d.update({"b": x[0]})
+    total = d.setdefault("c", x[1]) * d.pop("a") + d.get("r", 3) + d.pop("none", 2)
+    del d["c"]
+    for value in d.values():
+        total = total + value * len(d)
+    d.clear()
+    return total + isinstance(d, dict) + (type(d) is defaultdict) + (d.__class__ is defaultdict) + bool(d)
+
+
+@pytest.mark.parametrize("function", [sums, lists, arrays, methods])
+def test_programs(function: Callable[[np.ndarray], Any]) -> None:
+    for x in (V, V[::-1].copy()):
+        assert_same(jitgrad.jit(function)(x), function(x), 1e-14)
+        h = 1e-6
+        quotients = [(function(x + h * e) - function(x - h * e)) / (2 * h) for e in np.eye(len(x))]
+        np.testing.assert_allclose(jitgrad.grad(function)(x), quotients, rtol=1e-7, atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: defaultdict(int) == {} and defaultdict(None, {1: x}) == defaultdict(int, {1: x}),
+        lambda x: {**Pair(x)},
+        lambda x: {"q": 1.0, **Pair(x)},
+        lambda x: taken(**Pair(x)),
+        lambda x: dict(Pair(x), z=1.0),
+        lambda x: {"p": 0.0} | dict(Pair(x)),
+    ],
+)
+def test_mappings(function: Callable[[float], Any]) -> None:
+    assert_same(jitgrad.jit(function)(2.0), function(2.0), 0.0)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: defaultdict(None)["a"],
+        lambda x: defaultdict(3),  # type: ignore[call-overload]
+        lambda x: {**NoMapping(x)},  # type: ignore[dict-item]
+        lambda x: dict(NoMapping(x)),  # type: ignore[call-overload]
+        lambda x: without(NoMapping(x), "p"),
+        lambda x: without(defaultdict(float, q=x), "p"),
+    ],
+)
+def test_exceptions(function: Callable[[float], Any]) -> None:
+    got, want = outcome(jitgrad.jit(function), (2.0,))[1], outcome(function, (2.0,))[1]
+    assert isinstance(want, Exception)
+    assert (type(got), str(got)) == (type(want), str(want))
+
+
+def test_what_is_no_mapping_gives_no_arguments() -> None:
+    def f(x: float) -> Any:
+        return taken(**NoMapping(x))  # type: ignore[arg-type]
+
+    for call in (f, jitgrad.jit(f)):
+        with pytest.raises(TypeError, match=r"argument after \*\* must be a mapping, not NoMapping"):
+            call(2.0)
+
+
+def test_a_defaultdict_is_not_returned() -> None:
+    with pytest.raises(jitgrad.UnsupportedError, match="JG225: a defaultdict"):
+        jitgrad.jit(lambda x: defaultdict(float, a=x))(2.0)
