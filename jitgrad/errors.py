@@ -220,8 +220,8 @@ TABLE: dict[str, Row] = {
     ),
     "JG245": Row(
         UnsupportedError,
-        "{name} ({text}) is raised where an `except` may catch it",
-        "test for the case with `if` instead of catching the exception",
+        "{name} ({text}) is raised where an `except`, a `finally` or a context manager may see it",
+        "test for the case with `if` before it is raised",
     ),
     "JG246": Row(
         UnsupportedError,

@@ -43,7 +43,7 @@ from jitgrad.trace.calls import (
 from jitgrad.trace.context import Context
 from jitgrad.trace.guards import is_trusted
 
-__all__ = ["attribute", "opened", "put_attribute", "set_attribute"]
+__all__ = ["attribute", "delete_attribute", "opened", "put_attribute", "set_attribute"]
 
 
 def _kind(x: Any) -> str | None:
@@ -81,6 +81,11 @@ def _bound(ctx: Context, x: Any, cls: type, found: Any, owner: type, name: str) 
             outside.guard(("object", owner, ("attr", name)), "is", found)
             outside.guard(("object", owner, ("attr", name), ("attr", "__code__")), "is", found.__code__)
         return BoundMethod(found, x)
+    getter = _written(found, "__get__")
+    if getter is not None:
+        return ctx.call(getter, [outside.read(found, ("object", owner, ("attr", name))), x, cls])
+    if isinstance(found, types.DynamicClassAttribute) and isinstance(x, External):
+        return outside.read(getattr(x.thing, name), (*x.source, ("attr", name)))
     if outside.is_callable_object(found):
         outside.guard(("object", owner, ("attr", name)), "is", found)
         return BoundMethod(found, x)
@@ -117,15 +122,17 @@ def attribute(ctx: Context, x: Any, name: str) -> Any:
                 return value
         if name == "__class__":
             return STANDS_FOR.get(x.cls, x.cls)
-        if name == "__dict__":
-            made = DictRef(Cell("__dict__"))
-            ctx.heap[made.cell] = ctx.heap[x.cell]
-            return made
+        if name == "__dict__" and x.cls.__dictoffset__:
+            if any(_is_slot(x.cls, key) for key, _ in ctx.heap[x.cell]):
+                raise ctx.error("JG232", name=name, what="an object with slots")
+            return DictRef(x.cell)  # the same memory: what is stored there is an attribute
         found = _found_on_class(ctx, x, x.cls, name)
         if found is UNBOUND:
             getter = next((vars(b)["__getattr__"] for b in x.cls.__mro__ if "__getattr__" in vars(b)), None)
             if getter is not None:
                 return ctx.call(getter, [x, name])
+            if _is_slot(x.cls, name):
+                object.__getattribute__(object.__new__(x.cls), name)  # raises, in Python's words
             raise AttributeError(f"'{x.cls.__name__}' object has no attribute '{name}'")
         return found
     if isinstance(x, External):
@@ -173,7 +180,18 @@ def attribute(ctx: Context, x: Any, name: str) -> Any:
 
 def _is_data_descriptor(cls: type, name: str) -> bool:
     found = inspect.getattr_static(cls, name, None)
-    return isinstance(found, property)
+    return isinstance(found, property) or any(_written(found, n) is not None for n in ("__set__", "__delete__"))
+
+
+def _is_slot(cls: type, name: str) -> bool:
+    return isinstance(inspect.getattr_static(cls, name, None), types.MemberDescriptorType)
+
+
+def _written(found: Any, name: str) -> types.FunctionType | None:
+    """Return a method of the descriptor protocol that a user's class defines."""
+    cls = type(found)
+    method = None if is_trusted(cls) else inspect.getattr_static(cls, name, None)
+    return method if isinstance(method, types.FunctionType) else None
 
 
 def _class_attribute(ctx: Context, cls: type, name: str) -> Any:
@@ -186,6 +204,9 @@ def _class_attribute(ctx: Context, cls: type, name: str) -> Any:
                 return found.__func__
             if is_trusted(base):
                 return getattr(cls, name)
+            getter = _written(found, "__get__")
+            if getter is not None:
+                return ctx.call(getter, [outside_of(ctx).read(found, ("object", base, ("attr", name))), None, cls])
             return outside_of(ctx).read(found, ("object", base, ("attr", name)))
     return getattr(cls, name)
 
@@ -255,6 +276,9 @@ def set_attribute(ctx: Context, x: Any, name: str, value: Any) -> None:
             raise AttributeError(f"property '{name}' of '{x.cls.__name__}' object has no setter")
         ctx.call(found.fset, [x, value])
         return
+    if _is_data_descriptor(x.cls, name):
+        _by_descriptor(ctx, x, name, "__set__", value)
+        return
     setter = next((vars(b)["__setattr__"] for b in x.cls.__mro__ if "__setattr__" in vars(b)), None)
     if isinstance(setter, types.FunctionType):
         ctx.call(setter, [x, name, value])
@@ -264,7 +288,44 @@ def set_attribute(ctx: Context, x: Any, name: str, value: Any) -> None:
 
 def put_attribute(ctx: Context, x: Record, name: str, value: Any) -> None:
     """Do `object.__setattr__(x, name, value)`."""
+    if not x.cls.__dictoffset__ and not _is_slot(x.cls, name):
+        object.__setattr__(object.__new__(x.cls), name, None)  # raises, in Python's words
     ctx.conflict(x.cell)
     pairs = dict(ctx.heap[x.cell])
     pairs[name] = value
     ctx.heap[x.cell] = tuple(pairs.items())
+
+
+def delete_attribute(ctx: Context, x: Any, name: str) -> None:
+    """Do `del x.name` on an object made or received by the trace."""
+    if not isinstance(x, Record):
+        raise ctx.error("JG234", name=name, what=describe(x))
+    found = inspect.getattr_static(x.cls, name, None)
+    if isinstance(found, property):
+        if found.fdel is None:
+            raise AttributeError(f"property '{name}' of '{x.cls.__name__}' object has no deleter")
+        ctx.call(found.fdel, [x])
+        return
+    if _is_data_descriptor(x.cls, name):
+        _by_descriptor(ctx, x, name, "__delete__")
+        return
+    deleter = inspect.getattr_static(x.cls, "__delattr__", None)
+    if isinstance(deleter, types.FunctionType):
+        ctx.call(deleter, [x, name])
+        return
+    pairs = dict(ctx.heap[x.cell])
+    if name not in pairs:
+        raise AttributeError(f"'{x.cls.__name__}' object has no attribute '{name}'")
+    ctx.conflict(x.cell)
+    del pairs[name]
+    ctx.heap[x.cell] = tuple(pairs.items())
+
+
+def _by_descriptor(ctx: Context, x: Record, name: str, method: str, *args: Any) -> None:
+    """Let a descriptor of a user's class set or delete an attribute."""
+    owner = next(base for base in x.cls.__mro__ if name in vars(base))
+    found = vars(owner)[name]
+    written = _written(found, method)
+    if written is None:
+        raise AttributeError(method)
+    ctx.call(written, [outside_of(ctx).read(found, ("object", owner, ("attr", name))), x, *args])

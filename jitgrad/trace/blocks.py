@@ -48,7 +48,8 @@ class Flow:
         Header to the variables that its loop stores.
     protection : dict of int to list of str
         For each instruction of a guarded block, and its terminator, what handlers do: "except" may catch, "with" is
-        the exit of a context manager, "finally" runs code and raises again, "" is none. Other blocks have no entry.
+        the exit of a context manager, "effects" runs code that may change something and raises again, "finally" runs
+        other code, "" is none. Other blocks have no entry.
     """
 
     blocks: dict[int, BasicBlock]
@@ -171,26 +172,32 @@ def split(items: list[Instr | Mark | Guard]) -> tuple[dict[int, BasicBlock], dic
     return blocks, marks
 
 
+_EFFECTS = frozenset(
+    {"call", "callex", "callkw", "delattr", "delitem", "inplace", "setattr", "setglobal", "setitem", "with_enter"}
+)
+
+
 def _handler_kinds(blocks: dict[int, BasicBlock], marks: dict[Mark, int], normal: set[int]) -> dict[Mark, str]:
-    """Return what each handler does with an exception: "except", "with" or "finally".
+    """Return what each handler does with an exception: "except", "with", "effects" or "finally".
 
     A handler that raises the exception again is followed to the handler in charge of that place.
     """
     kinds: dict[Mark, str] = {}
-    rank = ["finally", "with", "except"]
+    rank = ["finally", "with", "effects", "except"]
 
     def kind(mark: Mark, seen: frozenset[Mark]) -> str:
         if mark in kinds or mark in seen:
             return kinds.get(mark, "finally")
         reached = {marks[mark]}
         todo = [marks[mark]]
-        goes_on = matches = has_exit = False
+        goes_on = matches = has_exit = has_effects = False
         outer = "finally"
         while todo:
             block = blocks[todo.pop()]
             ops = {(i.op, i.arg) for i in block.instrs if i.op == "handler"}
             matches = matches or ("handler", "match") in ops or (block.end == "raise" and block.arg > 0)
             has_exit = has_exit or ("handler", "with") in ops
+            has_effects = has_effects or any(i.op in _EFFECTS for i in block.instrs)
             goes_on = goes_on or block.end == "return"
             again = block.handlers[-1] if block.end == "raise" and block.handlers else None
             if again is not None:
@@ -201,7 +208,7 @@ def _handler_kinds(blocks: dict[int, BasicBlock], marks: dict[Mark, int], normal
                 elif s not in reached:
                     reached.add(s)
                     todo.append(s)
-        own = "with" if has_exit else "except" if matches or goes_on else "finally"
+        own = "with" if has_exit else "except" if matches or goes_on else "effects" if has_effects else "finally"
         kinds[mark] = max(own, outer, key=rank.index)
         return kinds[mark]
 

@@ -25,14 +25,14 @@ from jitgrad.trace.abstract import (
 )
 from jitgrad.trace.algorithms.containers import STANDS_FOR
 from jitgrad.trace.alternatives import apart
-from jitgrad.trace.attributes import attribute, opened, put_attribute, set_attribute
+from jitgrad.trace.attributes import attribute, delete_attribute, opened, put_attribute, set_attribute
 from jitgrad.trace.calls import PURE, Native, class_of, handles, is_known
 from jitgrad.trace.context import Context
 from jitgrad.trace.grown_lists import copied_list
 from jitgrad.trace.iteration import sequence_of
 from jitgrad.trace.objects import is_object, special_method
 from jitgrad.trace.operators import get_item_op
-from jitgrad.trace.subscripts import new_list, static_key
+from jitgrad.trace.subscripts import dict_key, new_list
 from jitgrad.trace.texts import format_value
 
 __all__ = ["mapping_of", "new_dict", "pairs_of"]
@@ -122,27 +122,21 @@ def _object_getattribute(ctx: Context, x: Any, name: str) -> Any:
     return attribute(ctx, x, name)
 
 
-@handles(object.__new__)
-def _object_new(ctx: Context, cls: type, *args: Any, **kwargs: Any) -> Record:
-    made = Record(Cell(cls.__name__), cls)
-    ctx.heap[made.cell] = ()
-    return made
-
-
-@handles(object.__init__)
-def _object_init(ctx: Context, x: Any, *args: Any, **kwargs: Any) -> None:
-    if args or kwargs:
-        raise TypeError("object.__init__() takes exactly one argument (the instance to initialize)")
-
-
 @handles(object.__eq__)
 def _object_eq(ctx: Context, x: Any, y: Any) -> Any:
     same = x is y or (isinstance(x, Record) and x == y)
     return True if same else NotImplemented
 
 
+@handles(delattr)
+def _delattr(ctx: Context, x: Any, name: str) -> None:
+    delete_attribute(ctx, x, name)
+
+
 @handles(vars)
 def _vars(ctx: Context, x: Any) -> Any:
+    if isinstance(x, Record) and not x.cls.__dictoffset__:
+        raise TypeError("vars() argument must have __dict__ attribute")
     return attribute(ctx, x, "__dict__")
 
 
@@ -196,7 +190,7 @@ def mapping_of(ctx: Context, x: Any) -> dict[Any, Any] | None:
     keys = special_method(ctx, x, "keys") if is_object(x) else None
     if keys is None:
         return None
-    names = [static_key(ctx, key, "the key of a dict") for key in sequence_of(ctx, ctx.call(keys, []))]
+    names = [dict_key(ctx, key) for key in sequence_of(ctx, ctx.call(keys, []))]
     return {key: get_item_op(ctx, x, key) for key in names}
 
 
@@ -208,7 +202,7 @@ def pairs_of(ctx: Context, source: Any) -> dict[Any, Any]:
     pairs = {}
     for item in sequence_of(ctx, source):
         key, value = sequence_of(ctx, item)
-        pairs[static_key(ctx, key, "the key of a dict")] = value
+        pairs[dict_key(ctx, key)] = value
     return pairs
 
 

@@ -166,7 +166,8 @@ def outside_of(ctx: Context) -> Outside:
 
 def super_attribute(ctx: Context, cls: type, self: Any, name: str) -> Any:
     """Return `super(cls, self).name`."""
-    own = self if isinstance(self, type) else class_of(ctx, self)
+    of_class = isinstance(self, type) and issubclass(self, cls)
+    own = self if of_class else class_of(ctx, self)
     chain = own.__mro__
     for base in chain[chain.index(cls) + 1 :]:
         if name in vars(base):
@@ -177,7 +178,7 @@ def super_attribute(ctx: Context, cls: type, self: Any, name: str) -> Any:
                 return BoundMethod(found.__func__, own)
             if isinstance(found, property):
                 return ctx.call(found.fget, [self])
-            return found if isinstance(self, type) or not callable(found) else BoundMethod(found, self)
+            return found if of_class or not callable(found) else BoundMethod(found, self)
     raise AttributeError(f"'super' object has no attribute '{name}'")
 
 

@@ -34,13 +34,14 @@ from jitgrad.trace.objects import (
     is_array_like,
     is_object,
     opened_container,
+    seen_by,
     sequence_items,
     special_method,
     try_method,
     type_name,
 )
 from jitgrad.trace.places import has_places, same_item
-from jitgrad.trace.subscripts import static_key
+from jitgrad.trace.subscripts import dict_key
 from jitgrad.trace.texts import Text
 
 __all__ = ["COMPARISON_METHODS", "both", "compare_op", "contains_op", "either", "equal_objects", "is_op", "negated"]
@@ -107,7 +108,7 @@ def _compare_objects(ctx: Context, op: str, x: Any, y: Any) -> Any:
     if cx is not cy and issubclass(cy, cx):
         tries.reverse()
     for self, name, other in tries:
-        made = try_method(ctx, self, name, other)
+        made = try_method(ctx, self, name, seen_by(ctx, y, x) if other is x else other)
         if made is not NotImplemented:
             return made
     if op == "!=":
@@ -190,7 +191,7 @@ def contains_op(ctx: Context, x: Any, y: Any) -> Any:
         value = as_array(ctx, equal)
         return Scalar(ctx.g.reduce_or(value, axes=tuple(range(value.array.rank))), "bool")
     if isinstance(y, DictRef):
-        key = static_key(ctx, x, "the key of a dict")
+        key = dict_key(ctx, x)
         return any(k == key for k, _ in ctx.heap[y.cell])
     if (isinstance(y, range | IndexRange) and isinstance(x, Scalar)) or isinstance(y, IndexRange):
         return _in_range(ctx, x, y)

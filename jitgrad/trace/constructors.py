@@ -20,14 +20,14 @@ from jitgrad.trace.arrays import as_array
 from jitgrad.trace.attributes import attribute
 from jitgrad.trace.builtins import mapping_of
 from jitgrad.trace.bytecode import NULL
-from jitgrad.trace.calls import is_known
+from jitgrad.trace.calls import Native, is_known
 from jitgrad.trace.context import PACKED, Context
 from jitgrad.trace.frame import Frame
 from jitgrad.trace.instructions import step_of
 from jitgrad.trace.iteration import iterate, sequence_of
 from jitgrad.trace.objects import type_name
 from jitgrad.trace.places import has_places, move_in
-from jitgrad.trace.subscripts import new_list, static_key
+from jitgrad.trace.subscripts import dict_key, new_list
 from jitgrad.trace.texts import format_value, join_texts
 
 __all__ = ["append_to"]
@@ -61,7 +61,7 @@ def _build(ctx: Context, frame: Frame, arg: tuple[str, int]) -> None:
 
 def _new_dict(ctx: Context, pairs: list[tuple[Any, Any]]) -> DictRef:
     made = DictRef(Cell("dict"))
-    ctx.heap[made.cell] = tuple({static_key(ctx, k, "the key of a dict"): v for k, v in pairs}.items())
+    ctx.heap[made.cell] = tuple({dict_key(ctx, k): v for k, v in pairs}.items())
     return made
 
 
@@ -72,7 +72,7 @@ def _accum(ctx: Context, frame: Frame, arg: tuple[str, int]) -> None:
         value, key = frame.pop(), frame.pop()
         target = frame.stack[-depth]
         pairs = dict(ctx.heap[target.cell])
-        pairs[static_key(ctx, key, "the key of a dict")] = value
+        pairs[dict_key(ctx, key)] = value
         ctx.heap[target.cell] = tuple(pairs.items())
         return
     value = frame.pop()
@@ -237,7 +237,9 @@ def _format(ctx: Context, frame: Frame, arg: tuple[str | None, bool]) -> None:
 @step_of("with_enter")
 def _with_enter(ctx: Context, frame: Frame, arg: Any) -> None:
     manager = frame.pop()
-    frame.push(attribute(ctx, manager, "__exit__"))
+    leave = attribute(ctx, manager, "__exit__")
+    frame.watched = frame.watched or not isinstance(leave, Native)
+    frame.push(leave)
     frame.push(ctx.call(attribute(ctx, manager, "__enter__"), []))
 
 

@@ -31,7 +31,7 @@ from jitgrad.trace.keys import index_int
 from jitgrad.trace.places import has_places, move_in, require_alone
 from jitgrad.trace.python_iterators import sorted_list
 from jitgrad.trace.sizes import static_int
-from jitgrad.trace.subscripts import new_list, static_key
+from jitgrad.trace.subscripts import dict_key, new_list
 from jitgrad.trace.texts import Formatted, Text, join_texts
 
 __all__ = ["list_items", "set_items", "take_out"]
@@ -247,7 +247,7 @@ def _pairs(ctx: Context, x: DictRef) -> dict[Any, Any]:
 
 
 def _key(ctx: Context, key: Any) -> Any:
-    return static_key(ctx, key, "the key of a dict")
+    return dict_key(ctx, key)
 
 
 @method("dict", "keys")

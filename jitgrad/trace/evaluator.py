@@ -41,9 +41,10 @@ from jitgrad.trace.branches import Branches, DeadEnd, is_of_the_program, shared_
 from jitgrad.trace.calls import CALLS, HANDLERS, Native, bind, call_known, class_of, left_out, to_func
 from jitgrad.trace.context import Context, NeedStatic
 from jitgrad.trace.frame import Frame, Outcome
-from jitgrad.trace.guards import Outside, is_trusted
+from jitgrad.trace.guards import Outside
 from jitgrad.trace.identity import UNKNOWN, explained
 from jitgrad.trace.inspection import reachable
+from jitgrad.trace.instances import instantiate
 from jitgrad.trace.instructions import bound_value, step, truth_of
 from jitgrad.trace.library import by_name
 from jitgrad.trace.loop_signals import NeedUnroll
@@ -133,7 +134,7 @@ class Evaluator(Branches):
         if isinstance(function, types.FunctionType):
             return self.inline(to_func(self, function), args, kwargs)
         if isinstance(function, type):
-            return self._instantiate(function, args, kwargs)
+            return instantiate(self, function, args, kwargs)
         if isinstance(function, Abstract) or not callable(function):
             raise TypeError(f"'{type_name(self, function)}' object is not callable")
         if attributes_of(function) is not None and _defines_call(type(function)):
@@ -171,25 +172,6 @@ class Evaluator(Branches):
             function = self.outside.read(inner.func, (*source, ("attr", "func")))
             return self.call(function, [*given, *args], named | kwargs)
         return self.call(attribute(self, x, "__call__"), args, kwargs)
-
-    def _instantiate(self, cls: type, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-        if issubclass(cls, tuple) and hasattr(cls, "_fields"):
-            return cls(*args, **kwargs)
-        if issubclass(cls, BaseException):
-            return cls(*args)
-        if is_trusted(cls) or cls.__module__ == "builtins":
-            return call_known(self, cls, args, kwargs)
-        made = Record(Cell(cls.__name__), cls)
-        self.heap[made.cell] = ()
-        for base in cls.__mro__:
-            init = vars(base).get("__init__")
-            if init is not None:
-                if isinstance(init, types.FunctionType):
-                    self.call(init, [made, *args], kwargs)
-                elif args or kwargs:
-                    raise TypeError(f"{cls.__name__}() takes no arguments")
-                break
-        return made
 
     def _make_ints_known(self, args: Sequence[Any]) -> None:
         """Begin again with the ints known that may decide how deep a recursion goes, if the call gives them."""
@@ -233,7 +215,7 @@ class Evaluator(Branches):
         except Exception as exception:
             if not hasattr(exception, "raised_at"):
                 exception.raised_at = self.location  # type: ignore[attr-defined]
-            if is_of_the_program(exception) and tree.protected(*frame.place):
+            if is_of_the_program(exception) and frame.sees_exceptions():
                 # Python would run the handler, whose flow is not known here.
                 name = type(exception).__name__
                 raise error("JG245", exception.raised_at, name=name, text=str(exception)) from None  # type: ignore[attr-defined]
@@ -366,7 +348,7 @@ class Evaluator(Branches):
         arguments: tuple[Any, ...] | None = None,
     ) -> None:
         """Emit a check; where an `except` may catch what it raises, the check refuses instead."""
-        if any(f.tree.protected(*f.place) for f in self.frames):
+        if any(f.sees_exceptions() for f in self.frames):
             row = TABLE["JG245"]
             what = row.what.format(name=exception.__name__, text=message)
             exception, message, arguments = UnsupportedError, f"JG245: {what}\n{row.do}", None

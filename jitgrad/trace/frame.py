@@ -73,6 +73,8 @@ class Frame:
     scope : int
         How many scopes surround the region of it that is being traced: what is changed in its variables from within
         more of them would be seen on other paths too.
+    watched : bool
+        Whether it has entered a context manager whose exit is the user's code.
     """
 
     tree: CodeTree
@@ -88,6 +90,12 @@ class Frame:
     roots: list[Any] = field(default_factory=list)
     loops: list[Block] = field(default_factory=list)
     scope: int = 0
+    watched: bool = False
+
+    def sees_exceptions(self) -> bool:
+        """Whether the program does something, where it stands now, if there is an exception."""
+        kind = self.tree.protection(*self.place)
+        return kind in ("except", "effects") or (kind == "with" and self.watched)
 
     def push(self, value: Any) -> None:
         """Put a value on the operand stack."""

@@ -27,7 +27,7 @@ from jitgrad.trace.abstract import (
     Scalar,
     SliceOf,
 )
-from jitgrad.trace.attributes import attribute, set_attribute
+from jitgrad.trace.attributes import attribute, delete_attribute, set_attribute
 from jitgrad.trace.bytecode import NULL, Instr, effect
 from jitgrad.trace.calls import is_known, outside_of, super_attribute
 from jitgrad.trace.comparisons import compare_op, contains_op, is_op
@@ -36,7 +36,7 @@ from jitgrad.trace.context import Context, Unified
 from jitgrad.trace.frame import Frame
 from jitgrad.trace.objects import is_object, special_method, type_name
 from jitgrad.trace.operators import binary_op, get_item_op, set_item_op, unary_op
-from jitgrad.trace.subscripts import static_key
+from jitgrad.trace.subscripts import dict_key, static_key
 from jitgrad.trace.ways import one_within, which_hold
 
 __all__ = ["STEPS", "Step", "bound_value", "refuse_poison", "step", "step_of", "truth_of"]
@@ -379,14 +379,14 @@ def _delitem(ctx: Context, frame: Frame, arg: Any) -> None:
         return
     if not isinstance(x, ListRef | DictRef) or grown:
         raise ctx.error("JG220", what="del of an item")
-    key = static_key(ctx, key, "the key of del")
     if isinstance(x, ListRef):
+        key = static_key(ctx, key, "the index of del")
         items = list(ctx.heap[x.cell])
         del items[key]
         ctx.heap[x.cell] = tuple(items)
     else:
         pairs = dict(ctx.heap[x.cell])
-        del pairs[key]
+        del pairs[dict_key(ctx, key)]
         ctx.heap[x.cell] = tuple(pairs.items())
 
 
@@ -413,6 +413,11 @@ def _method(ctx: Context, frame: Frame, name: str) -> None:
 def _superattr(ctx: Context, frame: Frame, name: str) -> None:
     self, cls, _ = frame.pop(), frame.pop(), frame.pop()
     frame.push(super_attribute(ctx, cls, self, name))
+
+
+@step_of("delattr")
+def _delattr(ctx: Context, frame: Frame, name: str) -> None:
+    delete_attribute(ctx, frame.pop(), name)
 
 
 @step_of("setattr")

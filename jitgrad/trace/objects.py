@@ -24,8 +24,8 @@ from jitgrad.trace.calls import class_of
 from jitgrad.trace.context import Context
 
 __all__ = [
-    "array_operand", "is_array_like", "is_object", "opened_container", "sequence_items", "special_method",
-    "try_method", "type_name",
+    "array_operand", "is_array_like", "is_object", "opened_container", "seen_by", "sequence_items",
+    "special_method", "try_method", "type_name",
 ]  # fmt: skip
 
 
@@ -81,6 +81,28 @@ def try_method(ctx: Context, x: Any, name: str, y: Any) -> Any:
         return NotImplemented
     found = special_method(ctx, x, name)
     return NotImplemented if found is None else ctx.call(found, [y])
+
+
+def seen_by(ctx: Context, y: Any, x: Any) -> Any:
+    """Return what a reflected method of an object gets for the left operand: NumPy hands on Python's numbers.
+
+    Raises
+    ------
+    UnsupportedError
+        JG216 where NumPy would ask the method element by element, or take the object for a sequence.
+    """
+    cls = class_of(ctx, y)
+    if not is_object(y) or not is_array_like(x) or _defers(cls):
+        return x
+    if not isinstance(x, Scalar | np.generic) or (hasattr(cls, "__len__") and hasattr(cls, "__getitem__")):
+        raise ctx.error("JG216", name="an operator of an array", dtypes=cls.__name__)
+    kind = x.value.array.dtype.kind if isinstance(x, Scalar) else x.dtype.kind
+    return ctx.call({"b": bool, "i": int, "u": int, "c": complex}.get(kind, float), [x])
+
+
+def _defers(cls: type) -> bool:
+    """Whether NumPy's arrays and numbers leave operators to a class."""
+    return getattr(cls, "__array_ufunc__", ...) is None or getattr(cls, "__array_priority__", 0) > 0
 
 
 def is_array_like(x: Any) -> bool:

@@ -47,13 +47,14 @@ from jitgrad.trace.objects import (
     is_array_like,
     is_object,
     opened_container,
+    seen_by,
     sequence_items,
     special_method,
     try_method,
     type_name,
 )
 from jitgrad.trace.products import matrix_product
-from jitgrad.trace.subscripts import get_item, new_list, set_item, static_key
+from jitgrad.trace.subscripts import dict_key, get_item, new_list, set_item, static_key
 from jitgrad.trace.texts import Text, join_texts, percent
 from jitgrad.trace.ufuncs import store_result
 
@@ -149,23 +150,16 @@ def _by_methods(ctx: Context, op: str, x: Any, y: Any, inplace: bool) -> Any:
             if made is not NotImplemented:
                 return made
     forward: Callable[[], Any] = lambda: try_method(ctx, x, f"__{name}__", y)  # noqa: E731
-    reflected: Callable[[], Any] = lambda: try_method(ctx, y, f"__r{name}__", x)  # noqa: E731
+    reflected: Callable[[], Any] = lambda: try_method(ctx, y, f"__r{name}__", seen_by(ctx, y, x))  # noqa: E731
     cx, cy = class_of(ctx, x), class_of(ctx, y)
     tries = [forward, reflected] if cx is not cy else [forward]
     if cx is not cy and issubclass(cy, cx):
         tries.reverse()
-    if is_array(x) and is_object(y) and not _defers(cy):
-        raise ctx.error("JG216", name="an operator of an array", dtypes=cy.__name__)
     for attempt in tries:
         made = attempt()
         if made is not NotImplemented:
             return made
     return NotImplemented
-
-
-def _defers(cls: type) -> bool:
-    """Whether NumPy's arrays leave binary operators to a class."""
-    return getattr(cls, "__array_ufunc__", ...) is None or getattr(cls, "__array_priority__", 0) > 0
 
 
 def _containers(ctx: Context, op: str, x: Any, y: Any, inplace: bool) -> Any:
@@ -259,7 +253,7 @@ def _get_item(ctx: Context, x: Any, key: Any) -> Any:
 
 def _external_item(ctx: Context, x: External, key: Any) -> Any:
     """Return an item of a list or dict read from outside: only that item is guarded or a hidden input."""
-    key = static_key(ctx, key, "the index of a list" if isinstance(x.thing, list) else "the key of a dict")
+    key = static_key(ctx, key, "the index of a list") if isinstance(x.thing, list) else dict_key(ctx, key)
     if isinstance(key, slice):
         return get_item(ctx, opened(ctx, x), key)
     found = x.thing[key]

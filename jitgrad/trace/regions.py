@@ -131,15 +131,12 @@ class CodeTree:
         Returns
         -------
         str
-            "" nothing; "finally": code runs and the exception goes on; "with": a context manager sees it, and may
-            swallow it; "except": a handler may catch it. The strongest of those around the instruction.
+            "" nothing; "finally": code runs and the exception goes on; "effects": the same, and the code may change
+            something; "with": a context manager sees it, and may swallow it; "except": a handler may catch it. The
+            strongest of those around the instruction.
         """
         kinds = self.flow.protection.get(block)
         return kinds[min(index, len(kinds) - 1)] if kinds else ""
-
-    def protected(self, block: int, index: int) -> bool:
-        """Whether an `except` may catch an exception at an instruction."""
-        return self.protection(block, index) == "except"
 
 
 _TREES: dict[int, tuple[Any, CodeTree]] = {}

@@ -15,7 +15,7 @@ from jitgrad.errors import UnsupportedError
 from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.shape import broadcast_to, move_axes, reshape_to
 from jitgrad.graph.types import Dim
-from jitgrad.trace.abstract import Box, Cell, DictRef, External, ListRef, OneOf, Ref, Scalar, SliceOf, TaggedRef
+from jitgrad.trace.abstract import Box, Cell, DictRef, External, ListRef, OneOf, Record, Ref, Scalar, SliceOf, TaggedRef
 from jitgrad.trace.alternatives import as_item, item_form
 from jitgrad.trace.arrays import (
     array_type,
@@ -45,12 +45,14 @@ from jitgrad.trace.keys import (
 )
 from jitgrad.trace.loop_signals import NeedUnroll
 from jitgrad.trace.masks import true_positions
+from jitgrad.trace.objects import type_name
 from jitgrad.trace.places import has_places, item_of_list, replace_item
 from jitgrad.trace.sizes import same_dim
 from jitgrad.trace.ways import MANY_WAYS
 
 __all__ = [
     "add_at",
+    "dict_key",
     "get_item",
     "items_assigned",
     "new_list",
@@ -272,6 +274,31 @@ def static_key(ctx: Context, key: Any, what: str) -> Any:
     return key
 
 
+def dict_key(ctx: Context, key: Any) -> Any:
+    """Return a key of a dict as a known Python object, unrolling or guarding where it holds run-time ints.
+
+    Raises
+    ------
+    TypeError
+        As Python, for what cannot be a key.
+    UnsupportedError
+        JG237 for objects whose class says itself which are equal.
+    """
+    if isinstance(key, tuple):
+        parts = [dict_key(ctx, part) for part in key]
+        return tuple(parts) if type(key) is tuple else tuple.__new__(type(key), parts)
+    if isinstance(key, ListRef | DictRef | Ref | TaggedRef):
+        raise TypeError(f"unhashable type: '{type_name(ctx, key)}'")
+    if isinstance(key, Record):
+        own = {name: getattr(key.cls, name) for name in ("__eq__", "__hash__")}
+        if own["__hash__"] is None:
+            raise TypeError(f"unhashable type: '{key.cls.__name__}'")
+        if any(found is not getattr(object, name) for name, found in own.items()):
+            why = "a key of a dict whose class has its own __eq__ or __hash__"
+            raise ctx.error("JG237", name=key.cls.__name__, why=why)
+    return static_key(ctx, key, "the key of a dict")
+
+
 def get_item(ctx: Context, x: Any, key: Any) -> Any:
     """Return `x[key]` for arrays and built-in containers.
 
@@ -302,10 +329,7 @@ def get_item(ctx: Context, x: Any, key: Any) -> Any:
             raise IndexError("list index out of range")
         return items[key]
     if isinstance(x, DictRef):
-        for k, v in ctx.heap[x.cell]:
-            if k == static_key(ctx, key, "the key of a dict"):
-                return v
-        raise KeyError(key)
+        return dict(ctx.heap[x.cell])[dict_key(ctx, key)]
     if isinstance(x, tuple | str | range | list | dict | bytes):
         try:
             return x[static_key(ctx, key, f"the index of a {type(x).__name__}")]
@@ -450,7 +474,7 @@ def set_item(ctx: Context, x: Any, key: Any, v: Any) -> None:
         ctx.heap[x.cell] = tuple(changed)
         return
     if isinstance(x, DictRef):
-        key = static_key(ctx, key, "the key of a dict")
+        key = dict_key(ctx, key)
         pairs = dict(ctx.heap[x.cell])
         pairs[key] = v
         ctx.conflict(x.cell)
