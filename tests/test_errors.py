@@ -60,13 +60,8 @@ class Point:
     y: float
 
 
-class Descriptor:
-    def __get__(self, instance: Any, owner: Any) -> float:
-        return 1.0
-
-
 class WithDescriptor:
-    value = Descriptor()
+    value = int.__dict__["real"]
 
     def __init__(self) -> None:
         self.x = 1.0

@@ -14,6 +14,7 @@ import itertools
 import operator
 import random
 import time
+import types
 import typing
 from collections.abc import Callable
 from typing import Any
@@ -25,7 +26,7 @@ from jitgrad.trace.abstract import BoundMethod, Cell, DictRef, External, IterSeq
 from jitgrad.trace.algorithms.containers import DefaultDict, Deque
 from jitgrad.trace.arrays import as_array
 from jitgrad.trace.attributes import attribute, opened
-from jitgrad.trace.builtins import new_dict
+from jitgrad.trace.builtins import new_dict, pairs_of
 from jitgrad.trace.calls import HANDLERS, PURE, Native, class_of, handles, is_known
 from jitgrad.trace.comparisons import compare_op, contains_op, is_op
 from jitgrad.trace.context import Context
@@ -352,6 +353,14 @@ def _cast(ctx: Context, typ: Any, val: Any) -> Any:
 @handles(collections.OrderedDict)
 def _ordered(ctx: Context, *args: Any, **kwargs: Any) -> Any:
     return ctx.call(dict, list(args), kwargs)
+
+
+@handles(types.SimpleNamespace)
+def _namespace(ctx: Context, *mapping: Any, **kwargs: Any) -> Record:
+    made = Record(Cell("namespace"), types.SimpleNamespace)
+    pairs = pairs_of(ctx, *mapping) if mapping else {}
+    ctx.heap[made.cell] = tuple((pairs | kwargs).items())
+    return made
 
 
 PURE.update([dataclasses.field, typing.get_type_hints])

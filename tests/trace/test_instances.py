@@ -6,6 +6,7 @@ import abc
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -194,6 +195,15 @@ def scaled(x: Any) -> Any:
     return one * Scaled(x), one < Scaled(x), half * Scaled(x), one * Deferring(x), np.int64(2) * Scaled(x), 2 * Sized(x)
 
 
+def namespace(x: Any) -> Any:
+    n = SimpleNamespace(t=0.0, x=x)
+    for _ in range(5):
+        n.t += n.x
+        n.x *= 0.5
+    vars(n)["d"] = n.t + 1.0
+    return n.d, vars(n)
+
+
 SAME: list[Callable[[Any], Any]] = [
     lambda x: ByNew(x).x,
     lambda x: Other(x),
@@ -205,6 +215,7 @@ SAME: list[Callable[[Any], Any]] = [
     without,
     slots,
     members,
+    namespace,
     scaled,
 ]
 
