@@ -13,6 +13,7 @@ import functools
 import itertools
 import operator
 import random
+import sys
 import time
 import types
 import typing
@@ -357,6 +358,8 @@ def _ordered(ctx: Context, *args: Any, **kwargs: Any) -> Any:
 
 @handles(types.SimpleNamespace)
 def _namespace(ctx: Context, *mapping: Any, **kwargs: Any) -> Record:
+    if len(mapping) > (sys.version_info >= (3, 13)):
+        types.SimpleNamespace(*mapping)  # raises, in Python's words
     made = Record(Cell("namespace"), types.SimpleNamespace)
     pairs = pairs_of(ctx, *mapping) if mapping else {}
     ctx.heap[made.cell] = tuple((pairs | kwargs).items())
