@@ -23,13 +23,13 @@ from jitgrad.trace.abstract import (
     Record,
     SliceOf,
 )
-from jitgrad.trace.algorithms.containers import STANDS_FOR
+from jitgrad.trace.algorithms.containers import STANDS_FOR, Set, in_set_order
 from jitgrad.trace.alternatives import apart
 from jitgrad.trace.attributes import attribute, delete_attribute, opened, put_attribute, set_attribute
 from jitgrad.trace.calls import PURE, Native, class_of, handles, is_known
 from jitgrad.trace.context import Context
 from jitgrad.trace.grown_lists import copied_list
-from jitgrad.trace.iteration import sequence_of
+from jitgrad.trace.iteration import in_any_order, sequence_of
 from jitgrad.trace.objects import is_object, special_method
 from jitgrad.trace.operators import get_item_op
 from jitgrad.trace.subscripts import dict_key, new_list
@@ -206,9 +206,24 @@ def pairs_of(ctx: Context, source: Any) -> dict[Any, Any]:
     return pairs
 
 
-@handles(set, frozenset)
-def _set(ctx: Context, iterable: Any = ()) -> frozenset[Any]:
-    items = sequence_of(ctx, iterable)
+@handles(set)
+def _set(ctx: Context, iterable: Any = ()) -> Any:
+    return ctx.call(Set, [iterable])
+
+
+@handles(in_set_order)
+def _in_set_order(ctx: Context, items: tuple[Any, ...], *, sure: bool) -> tuple[Any, ...]:
+    made = tuple(set(items))
+    if not sure and len(items) > 1:
+        raise ctx.error(
+            "JG237", name="iterating over a set", why="its order depends on more than its items; use sorted"
+        )
+    return made
+
+
+@handles(frozenset)
+def _frozenset(ctx: Context, iterable: Any = ()) -> frozenset[Any]:
+    items = in_any_order(ctx, iterable)
     if not is_known(tuple(items)):
         raise ctx.error("JG236", what="a set")
     return frozenset(items)

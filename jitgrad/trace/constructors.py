@@ -15,12 +15,13 @@ from jitgrad.trace.abstract import (
     DictRef,
     Func,
 )
+from jitgrad.trace.algorithms.containers import Set
 from jitgrad.trace.alternatives import packed_item
 from jitgrad.trace.arrays import as_array
 from jitgrad.trace.attributes import attribute
 from jitgrad.trace.builtins import mapping_of
 from jitgrad.trace.bytecode import NULL
-from jitgrad.trace.calls import Native, is_known
+from jitgrad.trace.calls import Native
 from jitgrad.trace.context import PACKED, Context
 from jitgrad.trace.frame import Frame
 from jitgrad.trace.instructions import step_of
@@ -44,10 +45,7 @@ def _build(ctx: Context, frame: Frame, arg: tuple[str, int]) -> None:
     elif kind == "list":
         frame.push(new_list(ctx, frame.pop_many(count)))
     elif kind == "set":
-        items = frame.pop_many(count)
-        if not is_known(tuple(items)):
-            raise ctx.error("JG203", what="a set of values known only at run time")
-        frame.push(frozenset(items))
+        frame.push(ctx.call(Set, [tuple(frame.pop_many(count))]))
     elif kind == "map":
         flat = frame.pop_many(2 * count)
         frame.push(_new_dict(ctx, [(flat[2 * k], flat[2 * k + 1]) for k in range(count)]))
@@ -82,10 +80,7 @@ def _accum(ctx: Context, frame: Frame, arg: tuple[str, int]) -> None:
     elif kind == "list_extend":
         ctx.heap[target.cell] = (*ctx.heap[target.cell], *sequence_of(ctx, value))
     elif kind in ("set_add", "set_update"):
-        items = (value,) if kind == "set_add" else sequence_of(ctx, value)
-        if not is_known(tuple(items)):
-            raise ctx.error("JG203", what="a set of values known only at run time")
-        frame.stack[-depth] = target | frozenset(items)
+        ctx.call(attribute(ctx, target, "add" if kind == "set_add" else "update"), [value])
     else:
         added = mapping_of(ctx, value)
         if added is None:

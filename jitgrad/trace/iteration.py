@@ -32,6 +32,7 @@ from jitgrad.trace.abstract import (
     Scalar,
     TaggedRef,
 )
+from jitgrad.trace.algorithms.containers import Set
 from jitgrad.trace.arithmetic import binary
 from jitgrad.trace.arrays import as_array, read, scalar_value, shape_of
 from jitgrad.trace.attributes import opened
@@ -45,7 +46,7 @@ from jitgrad.trace.places import item_in_range
 from jitgrad.trace.sizes import dim_scalar, static_int
 
 __all__ = [
-    "Held", "count_of", "held", "item_at", "iterate", "least", "mapped", "next_held", "range_count", "row",
+    "Held", "count_of", "held", "in_any_order", "item_at", "iterate", "least", "mapped", "next_held", "range_count", "row",
     "sequence_of", "zipped",
 ]  # fmt: skip
 
@@ -97,6 +98,13 @@ def iterate(ctx: Context, x: Any) -> Any:
     if not hasattr(type(x), "__iter__"):
         raise TypeError(f"'{type_name(ctx, x)}' object is not iterable")
     return IterSequence(tuple(x))
+
+
+def in_any_order(ctx: Context, x: Any) -> tuple[Any, ...]:
+    """Return the items of an iterable for what does not depend on their order: of a set that need not be known."""
+    if isinstance(x, Record) and x.cls is Set:
+        return tuple(item for item, _ in ctx.heap[dict(ctx.heap[x.cell])["_items"].cell])
+    return sequence_of(ctx, x)
 
 
 def _iterate_object(ctx: Context, x: Any) -> Any:

@@ -18,6 +18,7 @@ from jitgrad.trace.abstract import (
     Record,
     Scalar,
 )
+from jitgrad.trace.algorithms.containers import STANDS_FOR
 from jitgrad.trace.arrays import as_array, is_array, is_numeric
 from jitgrad.trace.attributes import attribute, opened
 from jitgrad.trace.calls import class_of
@@ -72,6 +73,7 @@ def sequence_items(ctx: Context, x: Any) -> tuple[Any, ...] | None:
 def type_name(ctx: Context, x: Any) -> str:
     """Return the name of a value's class as error messages write it."""
     cls = class_of(ctx, x)
+    cls = STANDS_FOR.get(cls, cls)
     return f"numpy.{cls.__name__}" if cls.__module__ == "numpy" else cls.__name__
 
 

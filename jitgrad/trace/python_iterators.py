@@ -29,7 +29,18 @@ from jitgrad.trace.calls import (
 )
 from jitgrad.trace.comparisons import both, either
 from jitgrad.trace.context import Context
-from jitgrad.trace.iteration import count_of, held, item_at, iterate, mapped, next_held, row, sequence_of, zipped
+from jitgrad.trace.iteration import (
+    count_of,
+    held,
+    in_any_order,
+    item_at,
+    iterate,
+    mapped,
+    next_held,
+    row,
+    sequence_of,
+    zipped,
+)
 from jitgrad.trace.objects import is_object, special_method, type_name
 from jitgrad.trace.operators import binary_op
 from jitgrad.trace.python_folds import folded
@@ -171,7 +182,7 @@ def _truth_of_all(ctx: Context, iterable: Any, join: Callable[..., Any], start: 
 @handles(sorted)
 def sorted_list(ctx: Context, iterable: Any, *, key: Any = None, reverse: Any = False) -> Any:
     """Return `sorted(iterable)`: by known keys, or by run-time numbers, or tuples of such."""
-    items = sequence_of(ctx, iterable)
+    items = in_any_order(ctx, iterable) if key is None else sequence_of(ctx, iterable)
     keys = [item if key is None else ctx.call(key, [item]) for item in items]
     backwards = truth_value(ctx, reverse)
     if not isinstance(backwards, bool):

@@ -6,7 +6,7 @@ import collections
 from collections.abc import Callable, Iterable, Iterator, MutableSequence
 from typing import Any
 
-__all__ = ["STANDS_FOR", "DefaultDict", "Deque"]
+__all__ = ["STANDS_FOR", "DefaultDict", "Deque", "Set", "in_set_order"]
 
 
 class Deque:
@@ -165,5 +165,155 @@ class DefaultDict:
         return collections.defaultdict(self.default_factory, self._items)
 
 
+def _in_any_order(items: Any) -> Any:
+    return items._items if isinstance(items, set) else items  # type: ignore[attr-defined]
+
+
+def in_set_order(items: tuple[Any, ...], *, sure: bool) -> tuple[Any, ...]:
+    """Return known items in the order of a set to which they were added one by one; the tracer has its meaning."""
+    raise NotImplementedError
+
+
+class Set:
+    """Stands for `set`: of items that are known when it is compiled, in the order in which they came."""
+
+    def __init__(self, iterable: Iterable[Any] = (), /) -> None:
+        self._items = dict.fromkeys(_in_any_order(iterable))
+        # Whether a set to which the items are added one by one has the same order.
+        self._plain = not isinstance(iterable, frozenset | set | dict)
+
+    def add(self, x: Any, /) -> None:
+        """Add an item."""
+        self._items[x] = None
+
+    def discard(self, x: Any, /) -> None:
+        """Take out an item if it is there."""
+        self._plain = False
+        self._items.pop(x, None)
+
+    def remove(self, x: Any, /) -> None:
+        """Take out an item."""
+        self._plain = False
+        del self._items[x]
+
+    def clear(self) -> None:
+        """Take out all items."""
+        self._plain = False
+        self._items.clear()
+
+    def update(self, *others: Iterable[Any]) -> None:
+        """Add the items of others."""
+        for other in others:
+            if isinstance(other, frozenset | set | dict):
+                self._plain = False
+            for x in _in_any_order(other):
+                self._items[x] = None
+
+    def copy(self) -> Any:
+        """Return another one of the same items."""
+        return set(self)
+
+    def union(self, *others: Iterable[Any]) -> Any:
+        """Return a set of the items of this and of others."""
+        made: Any = set(self)
+        made.update(*others)
+        made._plain = False
+        return made
+
+    def intersection(self, *others: Iterable[Any]) -> Any:
+        """Return a set of the items that others have too."""
+        kept = self._items
+        for other in others:
+            theirs = dict.fromkeys(_in_any_order(other))
+            kept = {x: None for x in kept if x in theirs}
+        return set(kept)
+
+    def difference(self, *others: Iterable[Any]) -> Any:
+        """Return a set of the items that no other has."""
+        kept = self._items
+        for other in others:
+            theirs = dict.fromkeys(_in_any_order(other))
+            kept = {x: None for x in kept if x not in theirs}
+        return set(kept)
+
+    def symmetric_difference(self, other: Iterable[Any], /) -> Any:
+        """Return a set of the items that only one of two has."""
+        return self.difference(other).union(set(other).difference(self))
+
+    def issubset(self, other: Iterable[Any], /) -> bool:
+        """Return whether another has all items."""
+        return len(self.difference(other)) == 0
+
+    def issuperset(self, other: Iterable[Any], /) -> bool:
+        """Return whether this has all items of another."""
+        return all(x in self._items for x in _in_any_order(other))
+
+    def isdisjoint(self, other: Iterable[Any], /) -> bool:
+        """Return whether two have no item in common."""
+        return not any(x in self._items for x in _in_any_order(other))
+
+    def __or__(self, other: Any) -> Any:
+        return self.union(other) if isinstance(other, frozenset | set) else NotImplemented
+
+    def __and__(self, other: Any) -> Any:
+        return self.intersection(other) if isinstance(other, frozenset | set) else NotImplemented
+
+    def __sub__(self, other: Any) -> Any:
+        return self.difference(other) if isinstance(other, frozenset | set) else NotImplemented
+
+    def __xor__(self, other: Any) -> Any:
+        return self.symmetric_difference(other) if isinstance(other, frozenset | set) else NotImplemented
+
+    def __ior__(self, other: Any) -> Any:
+        if not isinstance(other, frozenset | set):
+            return NotImplemented
+        self.update(other)
+        return self
+
+    def __iand__(self, other: Any) -> Any:
+        return self._changed(self.intersection(other)) if isinstance(other, frozenset | set) else NotImplemented
+
+    def __isub__(self, other: Any) -> Any:
+        return self._changed(self.difference(other)) if isinstance(other, frozenset | set) else NotImplemented
+
+    def __ixor__(self, other: Any) -> Any:
+        return self._changed(self ^ other) if isinstance(other, frozenset | set) else NotImplemented
+
+    def _changed(self, other: Any) -> Any:
+        self._items = dict.fromkeys(other._items)
+        self._plain = False
+        return self
+
+    def __eq__(self, other: Any) -> Any:
+        if not isinstance(other, frozenset | set):
+            return NotImplemented
+        return len(self) == len(other) and self.issuperset(other)
+
+    def __le__(self, other: Any) -> Any:
+        return self.issubset(other) if isinstance(other, frozenset | set) else NotImplemented
+
+    def __ge__(self, other: Any) -> Any:
+        return self.issuperset(other) if isinstance(other, frozenset | set) else NotImplemented
+
+    def __lt__(self, other: Any) -> Any:
+        if not isinstance(other, frozenset | set):
+            return NotImplemented
+        return len(self) < len(other) and self.issubset(other)
+
+    def __gt__(self, other: Any) -> Any:
+        if not isinstance(other, frozenset | set):
+            return NotImplemented
+        return len(self) > len(other) and self.issuperset(other)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(in_set_order(tuple(self._items), sure=self._plain))
+
+    def __contains__(self, x: Any) -> bool:
+        return x in self._items
+
+
 # What a program sees.
-STANDS_FOR: dict[type, type] = {DefaultDict: collections.defaultdict, Deque: collections.deque}
+STANDS_FOR: dict[type, type] = {DefaultDict: collections.defaultdict, Deque: collections.deque, Set: set}
