@@ -80,6 +80,10 @@ def _accum(ctx: Context, frame: Frame, arg: tuple[str, int]) -> None:
     elif kind == "list_extend":
         ctx.heap[target.cell] = (*ctx.heap[target.cell], *sequence_of(ctx, value))
     elif kind in ("set_add", "set_update"):
+        if kind == "set_update" and isinstance(value, frozenset) and len(value) <= 4:
+            # What is written in braces: few items lie as if they were added one by one, if they do not meet.
+            ordered = tuple(set(value))
+            value = ordered if tuple(set(ordered)) == ordered else value
         ctx.call(attribute(ctx, target, "add" if kind == "set_add" else "update"), [value])
     else:
         added = mapping_of(ctx, value)

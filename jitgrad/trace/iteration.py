@@ -46,8 +46,8 @@ from jitgrad.trace.places import item_in_range
 from jitgrad.trace.sizes import dim_scalar, static_int
 
 __all__ = [
-    "Held", "count_of", "held", "in_any_order", "item_at", "iterate", "least", "mapped", "next_held", "range_count", "row",
-    "sequence_of", "zipped",
+    "Held", "count_of", "held", "in_any_order", "item_at", "iterate", "least", "mapped", "next_held", "range_count",
+    "row", "sequence_of", "zipped",
 ]  # fmt: skip
 
 
