@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import importlib
 import types
+from collections.abc import Sequence
+from enum import Enum
 from typing import Any
 
 from jitgrad.graph.ir import Value
@@ -26,10 +28,11 @@ from jitgrad.trace.frame import Frame
 from jitgrad.trace.instructions import step_of
 from jitgrad.trace.iteration import iterate, sequence_of
 from jitgrad.trace.places import has_places, move_in
+from jitgrad.trace.sizes import known_argument
 from jitgrad.trace.subscripts import new_list, static_key
 from jitgrad.trace.texts import format_value, join_texts
 
-__all__ = ["append_to"]
+__all__ = ["append_to", "made_by_class"]
 
 
 # --- building
@@ -92,6 +95,26 @@ def _accum(ctx: Context, frame: Frame, arg: tuple[str, int]) -> None:
         if kind == "dict_merge" and (twice := set(pairs) & set(added)):
             raise TypeError(f"got multiple values for keyword argument '{twice.pop()}'")
         ctx.heap[target.cell] = tuple((pairs | added).items())
+
+
+def made_by_class(ctx: Context, cls: type, args: Sequence[Any]) -> Any:
+    """Return what a class gives that decides this itself: an Enum the member of a value.
+
+    Raises
+    ------
+    UnsupportedError
+        JG203 for all others.
+    """
+    if issubclass(cls, Enum):
+        return cls(*(known_argument(ctx, x, f"the value of a member of {cls.__name__}") for x in args))
+    base = next(b for b in cls.__mro__ if "__new__" in vars(b))
+    if type(cls).__call__ is not type.__call__:
+        what = f"{cls.__name__}(...), whose metaclass decides what is made,"
+    elif isinstance(vars(base)["__new__"], staticmethod):
+        what = f"{cls.__name__}(...), which has a `__new__` of its own,"
+    else:
+        what = f"{cls.__name__}(...), a class that derives from {base.__name__},"
+    raise ctx.error("JG203", what=what)
 
 
 def append_to(ctx: Context, cell: Cell, value: Any) -> None:

@@ -173,12 +173,12 @@ class Evaluator(Branches):
         return self.call(attribute(self, x, "__call__"), args, kwargs)
 
     def _instantiate(self, cls: type, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-        if issubclass(cls, tuple) and hasattr(cls, "_fields"):
+        if issubclass(cls, BaseException) or (issubclass(cls, tuple) and hasattr(cls, "_fields")):
             return cls(*args, **kwargs)
-        if issubclass(cls, BaseException):
-            return cls(*args)
         if is_trusted(cls) or cls.__module__ == "builtins":
             return call_known(self, cls, args, kwargs)
+        if type(cls).__call__ is not type.__call__ or cls.__new__ is not object.__new__:
+            return constructors.made_by_class(self, cls, args)
         made = Record(Cell(cls.__name__), cls)
         self.heap[made.cell] = ()
         for base in cls.__mro__:

@@ -44,6 +44,7 @@ from jitgrad.trace.context import Context
 from jitgrad.trace.grown_lists import joined_lists
 from jitgrad.trace.objects import (
     array_operand,
+    as_plain_numbers,
     is_array_like,
     is_object,
     opened_container,
@@ -70,8 +71,10 @@ def binary_op(ctx: Context, op: str, x: Any, y: Any, inplace: bool = False) -> A
     """Return `x op y`; with `inplace`, what `x op= y` binds, arrays and lists being changed in place."""
     if isinstance(x, AnyOf | OneOf) or isinstance(y, AnyOf | OneOf):
         return ctx.by_choice(partial(binary_op, ctx, op, inplace=inplace), x, y)
-    if is_numeric(x) and is_numeric(y):
-        return _numeric(ctx, op, x, y, inplace)
+    if is_numeric(x) or is_numeric(y):
+        x, y = as_plain_numbers(ctx, _METHODS[op], x, y)
+        if is_numeric(x) and is_numeric(y):
+            return _numeric(ctx, op, x, y, inplace)
     if is_object(x) or is_object(y):
         made = _by_methods(ctx, op, x, y, inplace)
         if made is not NotImplemented:
