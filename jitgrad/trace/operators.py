@@ -87,6 +87,10 @@ def binary_op(ctx: Context, op: str, x: Any, y: Any, inplace: bool = False) -> A
     if isinstance(x, str) and op == "%" and not is_known(y):
         return percent(ctx, x, y)
     if is_array_like(x) or is_array_like(y):
+        if (x is None or y is None) and op != "@":
+            # NumPy meets None where it comes to the elements.
+            a, b = (None if v is None else dtype_of(ctx, array_operand(ctx, v)).type(0).item() for v in (x, y))
+            raise _unsupported_operands(ctx, op, a, b, False)
         return _numeric(ctx, op, array_operand(ctx, x), array_operand(ctx, y), inplace)
     made = _containers(ctx, op, x, y, inplace)
     if made is not NotImplemented:
