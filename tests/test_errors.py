@@ -93,9 +93,9 @@ def bare_raise(x):
     return x
 
 
-@refused("JG203", 1.0, at="{x, 2.0}")
+@refused("JG228", X, at="{x[0], 2.0}")
 def set_of_data(x):
-    return len({x, 2.0})
+    return len({x[0], 2.0})
 
 
 @refused("JG210", X, at="np.exp(None)")

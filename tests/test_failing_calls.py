@@ -44,6 +44,18 @@ def between_two_updates(a, k):
     return b + c
 
 
+@case((ramp(4), 1.0), (ramp(4), -1.0))
+def after_a_branch_gave_a_copy_of_it_a_name(a, x):
+    u = a.copy()
+    if x > 0:
+        u = np.sin(u)
+    w = u if x > -2 else np.cos(u)
+    a[1] *= 3.0
+    if w[1] > -1.0:
+        raise RuntimeError("decided by data")
+    return w.copy()
+
+
 @case((ramp(4), 1.0, 0), (ramp(4), 1.0, 1), (ramp(4), -1.0, 1))
 def after_a_loop_gave_it_another_name(a, x, n):
     v = np.zeros(4)

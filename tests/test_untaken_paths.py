@@ -332,3 +332,28 @@ def test_a_square_of_the_root_keeps_its_slope() -> None:
 
     assert jitgrad.grad(f)(4.0, True) == 1.0
     assert jitgrad.grad(f)(0.0, True) != 0.0
+
+
+def variance_by_an_array(v, xi, n):
+    for _ in range(n):
+        v = v - 1.0 - xi * np.sqrt(np.maximum(v, 0.0) * 0.2)
+    return np.sum(v)
+
+
+def variance_by_a_branch(v, xi, n):
+    for _ in range(n):
+        if v < 0:
+            v = 0.0
+        v = v - 1.0 - xi * np.sqrt(v)
+    return v
+
+
+@pytest.mark.parametrize(
+    ("f", "v"), [(variance_by_an_array, np.array([1.0, -1.0, 3.0])), (variance_by_a_branch, 1.5)], ids=str
+)
+def test_forward_mode_within_a_loop(f: Callable[..., Any], v: Any) -> None:
+    # What the variance is cut off to does not move, though its own past is computed with roots.
+    dv, dxi = jitgrad.grad(f, argnums=(0, 1))(v, 0.3, 3)
+    _, slope = jitgrad.jvp(lambda v, xi: f(v, xi, 3), (v, 0.3), (v, 1.0))
+    np.testing.assert_allclose(slope, np.sum(dv * v) + dxi, rtol=1e-12)
+    assert np.isfinite(slope)

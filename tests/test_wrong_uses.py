@@ -23,6 +23,18 @@ WRONG: list[tuple[Callable[..., Any], Any]] = [
     (lambda m: m[0, 9], M),
     (lambda x: x[np.array([0, 5])], V),
     (lambda x: x[0, 0], V),
+    (lambda x: x["a"], V),
+    (lambda x: x[1.5], V),
+    (lambda x: x[None, "a"], V),
+    (lambda x: x + None, V),
+    (lambda x: None ** x.sum(), V),
+    (lambda x: (x > 0) & None, V),
+    (lambda x: np.linspace(0, 1, -1) + x, 2.0),
+    (lambda x: np.eye(-1) + x, 2.0),
+    (lambda x: np.eye(2, -1) + x, 2.0),
+    (lambda x: np.identity(-2) + x, 2.0),
+    (lambda x: np.sum(x, out=np.zeros(2)), V),
+    (lambda m: np.max(m, axis=0, out=np.zeros((1, 3))), M),
     (lambda x: x.reshape(2, 2), V),
     (lambda m: np.concatenate([m, V]), M),
     (lambda m: np.stack([m, V]), M),
@@ -87,3 +99,11 @@ def test_mistakes_raise_what_python_raises(function: Callable[..., Any], argumen
     with pytest.raises(Exception) as found:
         jitgrad.jit(function)(copy.deepcopy(argument))
     assert (found.type, str(found.value)) == (want.type, str(want.value))
+
+
+@pytest.mark.parametrize(
+    "function", [lambda x: x.sum(keepdim=True), lambda x: np.sum(x, axs=0), lambda x: x.dot(), lambda x: sum(x, 1, 2)]
+)
+def test_wrong_arguments_are_said_of_the_function_that_was_called(function: Callable[..., Any]) -> None:
+    with pytest.raises(TypeError, match=r"^(sum|dot)\(\) (got an unexpected|missing|too many)"):
+        jitgrad.jit(function)(V)

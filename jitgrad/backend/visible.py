@@ -38,7 +38,7 @@ def visible_stores(graph: Graph, writes: Sequence[tuple[int, int]]) -> set[Op]:
         for op in found:
             if op.name == "if":
                 _part(op, versions)
-        _Places(graph).save(taken)
+        _Places(graph, versions).save(taken)
     return found
 
 
@@ -95,7 +95,8 @@ def _follow(last: Value, found: set[Op], taken: list[tuple[Value, Op]]) -> set[V
 class _Places:
     """Where every op is, and where every value is used."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, versions: set[Value]) -> None:
+        self.versions = versions
         self.owner: dict[Block, Op] = {}
         self.block: dict[Op, Block] = {}
         self.position: dict[Op, int] = {}
@@ -130,8 +131,12 @@ class _Places:
         return False
 
     def _views(self, value: Value, taker: Op) -> Iterator[Value]:
-        """Yield a value and the views of it that were made before an op: regions evaluate them where they use them."""
+        """Yield a value and what may lie in its memory, made before an op.
+
+        That are views of it, which regions evaluate where they use them, and what branches hand it on as.
+        """
         stack, seen = [value], set()
+        within = {place[0] for place in self._path(self.block[taker], self.position[taker])}
         while stack:
             v = stack.pop()
             if v in seen:
@@ -142,6 +147,11 @@ class _Places:
                 view = user is not None and user.name in ("load", "reshape", "transpose") and not is_scalar(user.result)
                 if view and user is not None and not self._follows((block, position), taker):
                     stack.append(user.result)
+                branch = self.owner.get(block) if user is None else None
+                if branch is not None and branch.name == "if" and within.isdisjoint(branch.regions):
+                    named = [r for y, r in zip(block.yields, branch.results, strict=True) if y is v]
+                    if not self._follows((self.block[branch], self.position[branch]), taker):
+                        stack += [r for r in named if r not in self.versions]
 
     def save(self, taken: Sequence[tuple[Value, Op]]) -> None:
         """Copy each value that is used after its memory was taken, and let those uses have the copy."""

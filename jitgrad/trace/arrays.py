@@ -275,6 +275,7 @@ def as_array(ctx: Context, x: Any, dtype: np.dtype | type | None = None) -> Valu
                 if dtype is None and "int" in packed:
                     raise _undecided(ctx, x, ["int", "float"])  # type: ignore[arg-type]
                 value = load(ctx.g, value, [Span(0, 1, value.shape[0]), Pick(0)])
+            value = renamed(ctx, value, canonical_shape(ctx, value.shape))
         else:
             common = common_dtype(ctx, items)
             parts = [as_array(ctx, item, common if isinstance(item, AnyOf) else None) for item in items]

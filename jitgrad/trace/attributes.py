@@ -148,13 +148,13 @@ def attribute(ctx: Context, x: Any, name: str) -> Any:
         if ("array", name) in ATTRIBUTES:
             return ATTRIBUTES["array", name](ctx, x)
         if ("array", name) in METHODS:
-            return BoundMethod(Native(METHODS["array", name]), x)
+            return BoundMethod(Native(METHODS["array", name], name), x)
         if not hasattr(np.ndarray, name):
             raise AttributeError(f"'numpy.ndarray' object has no attribute '{name}'")
         raise ctx.error("JG232", name=name, what=describe(x))
     if kind is not None:
         if (kind, name) in METHODS:
-            return BoundMethod(Native(METHODS[kind, name]), x)
+            return BoundMethod(Native(METHODS[kind, name], name), x)
         if kind == "scalar" and name in ("real", "imag"):
             return ATTRIBUTES["array", name](ctx, x)
         cls = class_of(ctx, x)

@@ -61,8 +61,8 @@ __all__ = [
     "grown",
     "handles",
     "is_known",
-    "left_out",
     "method",
+    "misuse",
     "numeric_summary",
     "outside_of",
     "parameter_names",
@@ -78,6 +78,7 @@ class Native(Abstract):
     """A handler as a callable value: `handler(ctx, *args, **kwargs)` gives its meaning."""
 
     handler: Handler
+    name: str = ""
 
 
 HANDLERS: dict[Any, Handler] = {}
@@ -336,14 +337,30 @@ def call_known(ctx: Context, function: Any, args: Sequence[Any], kwargs: dict[st
     raise ctx.error("JG223", name=f"{module}.{name}" if module and module != "builtins" else name)
 
 
-def left_out(function: Any, handler: Handler, args: Sequence[Any], kwargs: dict[str, Any]) -> str | None:
-    """Return the name of an argument that a function takes and its handler does not; None if the call is wrong."""
+def misuse(
+    ctx: Context, wrong: TypeError, function: Any, handler: Handler, args: Sequence[Any], kwargs: dict[str, Any]
+) -> BaseException:
+    """Return what to raise for a TypeError of a handler: one of its own arguments speaks of the function it stands for.
+
+    That is JG235 for an argument that the function takes and the handler does not.
+    """
+    inner, _, rest = str(wrong).partition("() ")
+    if inner != handler.__qualname__:
+        return wrong
+    name = function.name if isinstance(function, Native) else getattr(function, "__name__", "")
     try:
         given = inspect.signature(function).bind(*args, **kwargs).arguments
-    except (TypeError, ValueError):
-        return None
-    taken = inspect.signature(handler).parameters
-    return next((name for name in given if name not in taken), None)
+    except TypeError as own:
+        if not isinstance(function, Native):
+            rest = str(own)
+    except ValueError:
+        pass
+    else:
+        taken = inspect.signature(handler).parameters
+        left = next((k for k in given if k not in taken), None)
+        if left is not None:
+            return ctx.error("JG235", name=name or inner, argument=left)
+    return TypeError(f"{name or inner}() {rest}")
 
 
 def numeric_summary(ctx: Context, x: Any) -> str:

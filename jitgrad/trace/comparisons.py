@@ -31,6 +31,7 @@ from jitgrad.trace.calls import class_of, is_known
 from jitgrad.trace.context import Context, kind_of_python
 from jitgrad.trace.objects import (
     array_operand,
+    as_plain_numbers,
     is_array_like,
     is_object,
     opened_container,
@@ -54,8 +55,10 @@ def compare_op(ctx: Context, op: str, x: Any, y: Any) -> Any:
     """Return `x op y` for a comparison of any two values."""
     if isinstance(x, AnyOf | OneOf) or isinstance(y, AnyOf | OneOf):
         return ctx.by_choice(partial(compare_op, ctx, op), x, y)
-    if is_numeric(x) and is_numeric(y):
-        return arithmetic.compare(ctx, op, x, y)
+    if is_numeric(x) or is_numeric(y):
+        x, y = as_plain_numbers(ctx, COMPARISON_METHODS[op].strip("_"), x, y)
+        if is_numeric(x) and is_numeric(y):
+            return arithmetic.compare(ctx, op, x, y)
     if is_object(x) or is_object(y):
         made = _compare_objects(ctx, op, x, y)
         if made is not NotImplemented:

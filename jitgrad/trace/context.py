@@ -276,6 +276,8 @@ class Context:
             return (0, 0) if isinstance(d, int) else (1 if d.owner is self.graph else 2, self._births[d])
 
         old, new = sorted((self.canonical(x), self.canonical(y)), key=age)
+        if old is new:
+            raise self.error("JG900", what="a size that is known to be another is still used under its own name")
         if self.g.block is not self.scopes[-1].block or isinstance(new, int):
             raise self.error("JG218", what="a size that depends on data")
         self.scopes[-1].same[new] = old

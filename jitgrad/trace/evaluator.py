@@ -38,7 +38,7 @@ from jitgrad.trace.arrays import is_array
 from jitgrad.trace.attributes import attribute
 from jitgrad.trace.blocks import BasicBlock
 from jitgrad.trace.branches import Branches, DeadEnd, is_of_the_program, shared_variables
-from jitgrad.trace.calls import CALLS, HANDLERS, Native, bind, call_known, class_of, left_out, to_func
+from jitgrad.trace.calls import CALLS, HANDLERS, Native, bind, call_known, class_of, misuse, to_func
 from jitgrad.trace.context import Context, NeedStatic
 from jitgrad.trace.frame import Frame, Outcome
 from jitgrad.trace.guards import Outside
@@ -100,9 +100,12 @@ class Evaluator(Branches):
             args = [function.self, *args]
             function = function.function
         if isinstance(function, Native):
-            if args and is_array(args[0]):
-                return self.handled(function.handler, args, kwargs)
-            return function.handler(self, *args, **kwargs)
+            try:
+                if args and is_array(args[0]):
+                    return self.handled(function.handler, args, kwargs)
+                return function.handler(self, *args, **kwargs)
+            except TypeError as wrong:
+                raise misuse(self, wrong, function, function.handler, args, kwargs) from wrong.__cause__
         if isinstance(function, Func):
             return self.inline(function, args, kwargs)
         if isinstance(function, Record | External):
@@ -120,13 +123,7 @@ class Evaluator(Branches):
             try:
                 return self.handled(handler, args, kwargs)
             except TypeError as wrong:
-                inner, _, rest = str(wrong).partition("() ")
-                if inner != getattr(handler, "__qualname__", None):
-                    raise
-                left = left_out(function, handler, args, kwargs)
-                if left is not None:
-                    raise self.error("JG235", name=getattr(function, "__name__", inner), argument=left) from None
-                raise TypeError(f"{getattr(function, '__name__', inner)}() {rest}") from None
+                raise misuse(self, wrong, function, handler, args, kwargs) from wrong.__cause__
         if isinstance(function, types.MethodType):
             return self.call(function.__func__, [self.argument_object(function.__self__), *args], kwargs)
         if isinstance(function, functools.partial):

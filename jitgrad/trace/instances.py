@@ -14,10 +14,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from jitgrad.trace.abstract import Cell, Record
-from jitgrad.trace.calls import call_known, class_of, handles, is_known
+from jitgrad.trace.calls import call_known, class_of, handles
 from jitgrad.trace.context import Context
 from jitgrad.trace.guards import is_trusted
 from jitgrad.trace.objects import type_name
+from jitgrad.trace.sizes import known_argument
 
 __all__ = ["instantiate"]
 
@@ -33,9 +34,7 @@ def instantiate(ctx: Context, cls: type, args: Sequence[Any], kwargs: dict[str, 
         JG237 for a class whose objects are more than their attributes.
     """
     if isinstance(cls, enum.EnumMeta):
-        if not is_known((*args, *kwargs.values())):
-            raise ctx.error("JG237", name=cls.__name__, why="which of its members it is must be known")
-        return cls(*args, **kwargs)
+        return cls(*(known_argument(ctx, arg, f"the value of a member of {cls.__name__}") for arg in args), **kwargs)
     call = _found(type(cls), "__call__")[1]
     if isinstance(call, types.FunctionType):
         return ctx.call(call, [cls, *args], kwargs)
@@ -55,7 +54,7 @@ def _type_call(ctx: Context, cls: type, *args: Any, **kwargs: Any) -> Any:
 def _made(ctx: Context, cls: type, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """Do `type.__call__(cls, *args, **kwargs)`."""
     if issubclass(cls, BaseException):
-        return cls(*args)
+        return cls(*args, **kwargs)
     if is_trusted(cls) or cls.__module__ == "builtins":
         return call_known(ctx, cls, args, kwargs)
     owner, new = _found(cls, "__new__")

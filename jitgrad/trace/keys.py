@@ -111,7 +111,13 @@ def expand_ellipsis(ctx: Context, items: list[Any], rank: int) -> list[Any]:
 
 def index_int(ctx: Context, item: Any, size: Dim, axis: int, message: str = "") -> int | Value:
     """Return an integer index of an axis as a position counted from 0, checked; NumPy's message is the default."""
+    no_index = (
+        "only integers, slices (`:`), ellipsis (`...`), numpy.newaxis (`None`) and integer or boolean arrays are "
+        "valid indices"
+    )
     if not isinstance(item, Scalar | Ref | TaggedRef):
+        if not hasattr(item, "__index__"):
+            raise IndexError(no_index)
         at = item.__index__()
         if isinstance(size, int):
             if not -size <= at < size:
@@ -119,10 +125,7 @@ def index_int(ctx: Context, item: Any, size: Dim, axis: int, message: str = "") 
             return at % size
         item = Scalar(ctx.constant(at, np.int64), "int", at, at)
     if dtype_of(ctx, item).kind not in "iu":
-        raise IndexError(
-            "only integers, slices (`:`), ellipsis (`...`), numpy.newaxis (`None`) and integer or boolean arrays are "
-            "valid indices"
-        )
+        raise IndexError(no_index)
     value = cast(ctx, item.value if isinstance(item, Scalar) else read(ctx, item), np.int64)
     low = item.low if isinstance(item, Scalar) else None
     high = item.high if isinstance(item, Scalar) else None

@@ -376,6 +376,8 @@ def _linspace(
     axis: Any = 0, *, device: Any = None,
 ) -> Any:  # fmt: skip
     first, last = numeric(ctx, start), numeric(ctx, stop)
+    if isinstance(num, int | np.integer) and num < 0:
+        raise ValueError(f"Number of samples, {num}, must be non-negative.")
     count = dim_argument(ctx, num)
     own = result_dtype(ctx, first, last)
     own = own if own.kind in "fc" else np.dtype(np.float64)

@@ -13,7 +13,7 @@ from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.memory import Span, load
 from jitgrad.graph.ops.shape import broadcast_to, move_axes, reshape_to
 from jitgrad.graph.types import Dim
-from jitgrad.trace.abstract import Scalar
+from jitgrad.trace.abstract import DictRef, Scalar
 from jitgrad.trace.arrays import as_array, shape_of
 from jitgrad.trace.calls import handles, method
 from jitgrad.trace.context import Context
@@ -208,9 +208,7 @@ def _ediff1d(ctx: Context, ary: Any) -> Any:
 @handles(np.pad)
 def _pad(ctx: Context, array: Any, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> Any:
     value = as_array(ctx, numeric(ctx, array))
-    widths = np.broadcast_to(
-        np.asarray(known_argument(ctx, pad_width, "the widths of np.pad")), (value.array.rank, 2)
-    ).tolist()
+    widths = np.broadcast_to(np.asarray(_pad_widths(ctx, pad_width, value.array.rank)), (value.array.rank, 2)).tolist()
     if min((w for pair in widths for w in pair), default=0) < 0:
         raise ValueError("index can't contain negative values")
     fill = kwargs.pop("constant_values", 0) if mode == "constant" else 0
@@ -236,6 +234,18 @@ def _pad(ctx: Context, array: Any, pad_width: Any, mode: Any = "constant", **kwa
                 parts = [part, *parts] if first else [*parts, part]
         value = joined_values(ctx, parts, axis)
     return ctx.fresh(value)
+
+
+def _pad_widths(ctx: Context, given: Any, rank: int) -> Any:
+    """Return the widths of `np.pad` as known numbers: one, a pair, pairs, or those of a dict by axis."""
+    why = "the widths of np.pad"
+    if not isinstance(given, DictRef):
+        return known_argument(ctx, given, why)
+    pairs = [(0, 0)] * rank
+    for axis, width in ctx.heap[given.cell]:
+        both = known_argument(ctx, width, why)
+        pairs[axis] = both if isinstance(both, tuple) else (both, both)
+    return pairs
 
 
 def _outside(ctx: Context, size: Dim, axis: int, before: int, after: int, mode: str) -> Any:

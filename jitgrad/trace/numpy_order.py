@@ -62,8 +62,6 @@ def _argsort(ctx: Context, a: Any, axis: Any = -1, kind: Any = None, order: Any 
 def _quantiles(ctx: Context, name: str, a: Any, q: Any, axis: Any, keepdims: Any, scale: float) -> Any:
     """Quantiles by linear interpolation between the sorted elements, for fractions that are known."""
     value = as_array(ctx, numeric(ctx, a))
-    if value.array.dtype.kind not in "f":
-        value = cast(ctx, value, np.float64)
     rank = value.array.rank
     if axis is None:
         shape = tuple(1 for _ in range(rank))
@@ -74,7 +72,10 @@ def _quantiles(ctx: Context, name: str, a: Any, q: Any, axis: Any, keepdims: Any
     size = value.shape[at]
     refuse_empty(ctx, size, name)
     known = known_argument(ctx, q, f"the fractions of {name}")
-    if type(known) not in (float, int):
+    ends = scale == 1 and np.asarray(known).dtype.kind in "biu"  # elements as they are, between which nothing lies
+    if value.array.dtype.kind not in "f" and not ends:
+        value = cast(ctx, value, np.float64)
+    if type(known) not in (float, int) and not ends:
         # All but Python's own numbers take part in the choice of the dtype.
         value = cast(ctx, value, np.result_type(value.array.dtype, np.asarray(known).dtype))
     fractions = np.asarray(known, np.float64) / scale
@@ -86,9 +87,13 @@ def _quantiles(ctx: Context, name: str, a: Any, q: Any, axis: Any, keepdims: Any
     last = _pick_row(ctx, ordered, at, total(ctx, (1, size), (1, -1)))
     rows = []
     for fraction in fractions.ravel():
-        row = _at_fraction(ctx, ordered, at, float(fraction))
-        # A NaN sorts last, and makes every quantile NaN.
-        row = ctx.g.select(ctx.g.isnan(last), last, row)
+        if ends:
+            row = last if fraction else _pick_row(ctx, ordered, at, 0)
+        else:
+            row = _at_fraction(ctx, ordered, at, float(fraction))
+        if value.type.is_float:
+            # A NaN sorts last, and makes every quantile NaN.
+            row = ctx.g.select(ctx.g.isnan(last), last, row)
         rows.append(reshape_to(ctx.g, row, shape) if keepdims else row)
     if fractions.ndim == 0:
         return ctx.result(rows[0])

@@ -150,6 +150,8 @@ def _folded(ctx: Context, function: np.ufunc, a: Any, dtype: Any) -> Any:
 def reduced(ctx: Context, function: np.ufunc, a: Any, axis: Any, dtype: Any) -> Any:
     """Return `function.reduce(a, axis, dtype)` of a ufunc without a reduction of its own."""
     x = _folded(ctx, function, a, dtype)
+    if not shape_of(ctx, x) and axis in (0, -1):
+        return ctx.result(as_array(ctx, x))  # NumPy lets a number pass for a line of one
     at = axis_argument(ctx, axis, len(shape_of(ctx, x)))
     size = shape_of(ctx, x)[at]
     if not surely(ctx, 1, (1, size)):

@@ -40,7 +40,14 @@ def finished(
     if keepdims not in (False, None, np._NoValue):
         value = reshape_to(ctx.g, value, kept_shape(shape, axes))
     if out is not None:
-        return store_result(ctx, name, value, out[0] if isinstance(out, tuple) else out)
+        target = out[0] if isinstance(out, tuple) else out
+        found, rank = len(shape_of(ctx, target)), value.array.rank
+        if found != rank:
+            raise ValueError(
+                f"output parameter for reduction operation {name} has the wrong number of dimensions: Found {found} "
+                f"but expected {rank}"
+            )
+        return store_result(ctx, name, value, target)
     return ctx.result(value)
 
 

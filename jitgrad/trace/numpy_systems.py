@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from jitgrad.graph.ir import Value
+from jitgrad.graph.ops.memory import Span, load
 from jitgrad.graph.ops.shape import broadcast_to, reshape_to
 from jitgrad.graph.types import Dim
 from jitgrad.trace import arrays
@@ -162,9 +163,14 @@ def _lstsq(ctx: Context, a: Any, b: Any, rcond: Any = None) -> Any:
     (m, n), wrong = x.shape, "Incompatible dimensions"
     if not same_dim(ctx, m, y.shape[0], wrong, _LinAlgError):
         raise _LinAlgError(wrong)
-    m, n = (static_dim(ctx, d, "a size of np.linalg.lstsq") for d in (m, n))
-    if rcond not in (None, -1) or m < n or not n:
-        raise ctx.error("JG235", name="np.linalg.lstsq", argument="rcond" if rcond else "fewer rows than columns")
+    n = static_dim(ctx, n, "the number of columns of np.linalg.lstsq")
+    if rcond not in (None, -1) or not n:
+        raise ctx.error("JG235", name="np.linalg.lstsq", argument="rcond" if rcond else "no columns")
+    wide = "fewer rows than columns"
+    if isinstance(m, int) and m < n:
+        raise ctx.error("JG235", name="np.linalg.lstsq", argument=wide)
+    if not isinstance(m, int):
+        ctx.refuse_unless(ctx.g.greater_equal(m, ctx.dim(n)), "JG235", m, name="np.linalg.lstsq", argument=wide)
     dtype = np.result_type(x.array.dtype, y.array.dtype)
     x, y = cast(ctx, x, dtype), cast(ctx, y, dtype)
     columns = reshape_to(ctx.g, y, (m, 1)) if single else y
@@ -174,5 +180,11 @@ def _lstsq(ctx: Context, a: Any, b: Any, rcond: Any = None) -> Any:
     ctx.refuse_unless(full, "JG235", name="np.linalg.lstsq", argument="a matrix of columns that may be dependent")
     if single:
         found = ctx.result(reshape_to(ctx.g, as_array(ctx, found), (n,)))
-    rest = rest if m > n else ctx.fresh(ctx.constant(np.zeros(0, dtype)))
+    # As many rows as columns leave nothing, which NumPy does not report as zeros.
+    count = columns.shape[1]
+    if not isinstance(m, int):
+        count = ctx.g.select(ctx.g.greater(m, ctx.dim(n)), ctx.dim(count), ctx.dim(0))
+    elif m == n:
+        count = 0
+    rest = ctx.fresh(load(ctx.g, as_array(ctx, rest), [Span(0, 1, count)]))
     return found, rest, np.int32(n), Poison("singular values are not computed")

@@ -19,14 +19,14 @@ from jitgrad.trace.abstract import (
     Scalar,
 )
 from jitgrad.trace.algorithms.containers import STANDS_FOR
-from jitgrad.trace.arrays import as_array, is_array, is_numeric
+from jitgrad.trace.arrays import as_array, is_array, is_number, is_numeric, kind
 from jitgrad.trace.attributes import attribute, opened
 from jitgrad.trace.calls import class_of
 from jitgrad.trace.context import Context
 
 __all__ = [
-    "array_operand", "is_array_like", "is_object", "opened_container", "seen_by", "sequence_items",
-    "special_method", "try_method", "type_name",
+    "array_operand", "as_plain_numbers", "is_array_like", "is_object", "opened_container", "seen_by",
+    "sequence_items", "special_method", "try_method", "type_name",
 ]  # fmt: skip
 
 
@@ -37,6 +37,29 @@ def is_object(x: Any) -> bool:
     if isinstance(x, External):
         return not isinstance(x.thing, list | dict | set)
     return type(x) is not tuple and isinstance(x, tuple) and hasattr(type(x), "_fields")
+
+
+def as_plain_numbers(ctx: Context, name: str, x: Any, y: Any) -> tuple[Any, Any]:
+    """Return operands, known numbers of classes that derive from int or float as plain ones: members of an IntEnum.
+
+    Beside NumPy's numbers they are such, since NumPy takes only Python's own for weak ones.
+
+    Raises
+    ------
+    UnsupportedError
+        JG203 if the class has the operator called `name` for itself.
+    """
+
+    def plain(v: Any, other: Any) -> Any:
+        if not isinstance(v, int | float) or is_number(v):
+            return v
+        base = int if isinstance(v, int) else float
+        for method in (f"__{name}__", f"__r{name}__"):
+            if getattr(type(v), method, None) is not getattr(base, method, None):
+                raise ctx.error("JG203", what=f"{method} of {type(v).__name__}")
+        return np.asarray(base(v))[()] if kind(other) in ("array", "numpy") else base(v)
+
+    return plain(x, y), plain(y, x)
 
 
 def special_method(ctx: Context, x: Any, name: str) -> Any:

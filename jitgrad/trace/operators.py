@@ -44,6 +44,7 @@ from jitgrad.trace.context import Context
 from jitgrad.trace.grown_lists import joined_lists
 from jitgrad.trace.objects import (
     array_operand,
+    as_plain_numbers,
     is_array_like,
     is_object,
     opened_container,
@@ -71,8 +72,10 @@ def binary_op(ctx: Context, op: str, x: Any, y: Any, inplace: bool = False) -> A
     """Return `x op y`; with `inplace`, what `x op= y` binds, arrays and lists being changed in place."""
     if isinstance(x, AnyOf | OneOf) or isinstance(y, AnyOf | OneOf):
         return ctx.by_choice(partial(binary_op, ctx, op, inplace=inplace), x, y)
-    if is_numeric(x) and is_numeric(y):
-        return _numeric(ctx, op, x, y, inplace)
+    if is_numeric(x) or is_numeric(y):
+        x, y = as_plain_numbers(ctx, _METHODS[op], x, y)
+        if is_numeric(x) and is_numeric(y):
+            return _numeric(ctx, op, x, y, inplace)
     if is_object(x) or is_object(y):
         made = _by_methods(ctx, op, x, y, inplace)
         if made is not NotImplemented:
@@ -85,6 +88,10 @@ def binary_op(ctx: Context, op: str, x: Any, y: Any, inplace: bool = False) -> A
     if isinstance(x, str) and op == "%" and not is_known(y):
         return percent(ctx, x, y)
     if is_array_like(x) or is_array_like(y):
+        if (x is None or y is None) and op != "@":
+            # NumPy meets None where it comes to the elements.
+            a, b = (None if v is None else dtype_of(ctx, array_operand(ctx, v)).type(0).item() for v in (x, y))
+            raise _unsupported_operands(ctx, op, a, b, False)
         return _numeric(ctx, op, array_operand(ctx, x), array_operand(ctx, y), inplace)
     made = _containers(ctx, op, x, y, inplace)
     if made is not NotImplemented:

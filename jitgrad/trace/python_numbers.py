@@ -119,7 +119,7 @@ def _float(ctx: Context, x: Any = 0.0) -> Any:
         x = ctx.fresh(as_array(ctx, x))
     if is_numeric(x):
         return as_float(ctx, x)
-    if isinstance(x, str):
+    if isinstance(x, str | int | float):
         return float(x)
     if isinstance(x, Text):
         raise ctx.error("JG220", what="reading a number from a text with parts known only at run time")
@@ -137,7 +137,7 @@ def _int(ctx: Context, x: Any = 0, base: Any = None) -> Any:
         x = ctx.fresh(as_array(ctx, x))
     if is_numeric(x):
         return as_int(ctx, x)
-    if isinstance(x, str | bytes):
+    if isinstance(x, str | bytes | int | float):
         return int(x)
     if isinstance(x, Text):
         raise ctx.error("JG220", what="reading a number from a text with parts known only at run time")

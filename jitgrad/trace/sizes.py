@@ -99,7 +99,10 @@ def dim_argument(ctx: Context, x: Any) -> Dim:
             inside = ctx.g.greater_equal(value, ctx.constant(0, np.int64))
             ctx.check(inside, ValueError, "negative dimensions are not allowed")
         return total(ctx, (1, value))
-    return static_int(ctx, x, "a size")
+    known = static_int(ctx, x, "a size")
+    if known < 0:
+        raise ValueError("negative dimensions are not allowed")
+    return known
 
 
 def shape_argument(ctx: Context, x: Any) -> tuple[Dim, ...]:
@@ -108,8 +111,6 @@ def shape_argument(ctx: Context, x: Any) -> tuple[Dim, ...]:
         shape = tuple(dim_argument(ctx, v) for v in items_of(ctx, x, "a shape"))
     else:
         shape = (dim_argument(ctx, x),)
-    if any(isinstance(d, int) and d < 0 for d in shape):
-        raise ValueError("negative dimensions are not allowed")
     return shape
 
 

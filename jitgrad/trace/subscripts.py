@@ -296,7 +296,7 @@ def dict_key(ctx: Context, key: Any) -> Any:
         if any(found is not getattr(object, name) for name, found in own.items()):
             why = "a key of a dict whose class has its own __eq__ or __hash__"
             raise ctx.error("JG237", name=key.cls.__name__, why=why)
-    return static_key(ctx, key, "the key of a dict")
+    return static_key(ctx, key, "the key of a dict or an item of a set")
 
 
 def get_item(ctx: Context, x: Any, key: Any) -> Any:

@@ -161,9 +161,21 @@ def accepted_steps(x: np.ndarray, n: int) -> Any:
     return (np.array(kept) ** 2).sum()
 
 
+def stored_as_rows(x: np.ndarray, n: int) -> Any:
+    points = np.stack([x, x * x, np.sin(x)])
+    costs = np.array([p @ p for p in points])
+    for _ in range(n):
+        order = np.argsort(costs)
+        points, costs = points[order], costs[order]
+        points[1:] = points[0] + 0.5 * (points[1:] - points[0])
+        # As many numbers as places, which only the loops show.
+        costs[1:] = [p @ p for p in points[1:]]
+    return costs.sum()
+
+
 PROGRAMS = [
     accepted_steps, binned, buffers, rebound_buffer, functions, next_events, de_casteljau, breadth_first, by_key, table,
-    pascal, merged, parts_of_paths, taken_out,
+    pascal, merged, parts_of_paths, stored_as_rows, taken_out,
 ]  # fmt: skip
 
 

@@ -31,6 +31,10 @@ SMOOTH: list[Row] = [
     (lambda x: L.lstsq(x, B[:, 0])[:3], (A,)),
     # Columns that are 0 below the diagonal depend on those zeros.
     (lambda x: L.lstsq(x, Y[:5], rcond=None)[:2], (UNIT,)),
+    # Rows that data choose.
+    (lambda x: L.lstsq(x[x[:, 0] > -1.0], Y[x[:, 0] > -1.0], rcond=None)[:3], (X,)),
+    (lambda x: L.lstsq(x[T < 0.5], Y[T < 0.5], rcond=None)[:3], (X,)),
+    (lambda y: np.polyfit(T[Y[:, 0] > -1.0], y[Y[:, 0] > -1.0], 1), (Y,)),
     (lambda x: L.qr(x), (X,)),
     (lambda x: L.qr(x.T), (X,)),
     (lambda x: L.qr(x, mode="r"), (A,)),
@@ -85,6 +89,7 @@ def test_derivatives(function: Callable[..., Any], args: tuple[Any, ...]) -> Non
 REFUSED: list[tuple[Callable[..., Any], Any, str]] = [
     (lambda x: L.lstsq(x, Y, rcond=None), X, "singular values"),
     (lambda x: L.lstsq(x.T, x[0], rcond=None)[0], X, "fewer rows"),
+    (lambda x: L.lstsq(x[x[:, 0] > 9.0], x[x[:, 0] > 9.0], rcond=None)[0], X, "fewer rows"),
     (lambda x: L.lstsq(x, Y, rcond=1e-3)[0], X, "rcond"),
     (lambda x: L.lstsq(x, np.ones(3), rcond=None)[0], np.ones((3, 2)), "dependent"),
     (lambda x: L.qr(x, mode="complete"), X, "mode"),

@@ -179,7 +179,16 @@ class _Tangent:
         t, op = self.tangents.get(value), value.op
         if t is None or value in self.factors.affine:
             return self.g.constant(False) if t is None else self.g.not_equal(t, 0.0)
-        if op is None or not depth or not op.primitive.is_elementwise:
+        if op is None or not depth:
+            return None
+        if op.name == "if":
+            condition = self.map.get(op.operands[0], op.operands[0])
+            # The tangent of what an arm computes is not to be had here.
+            arms = [
+                None if region.yields[value.index] in self.tangents else self.g.constant(False) for region in op.regions
+            ]
+            return self._either_moves((condition, self.g.logical_not(condition)), arms)
+        if not op.primitive.is_elementwise:
             return None
         if op.name in _CHOICES:
             return self._chosen_moves(op, depth - 1)
@@ -196,9 +205,6 @@ class _Tangent:
     def _chosen_moves(self, op: Op, depth: int) -> Value | None:
         """Return where what is chosen among two moves; where both are equal, whether one of them does."""
         g, (x, y) = self.g, op.operands[-2:]
-        first, second = self._moves_at(x, depth), self._moves_at(y, depth)
-        if first is None or second is None:
-            return None
         a, b, c = (self.map.get(v, v) for v in (x, y, op.operands[0]))
         if op.name == "select":
             chosen = c, g.logical_not(c)
@@ -207,7 +213,15 @@ class _Tangent:
             chosen = (
                 (g.greater_equal(a, b), g.greater_equal(b, a)) if larger else (g.less_equal(a, b), g.less_equal(b, a))
             )
-        made: Value = g.logical_or(g.logical_and(chosen[0], first), g.logical_and(chosen[1], second))
+        return self._either_moves(chosen, [self._moves_at(v, depth) for v in (x, y)])
+
+    def _either_moves(self, chosen: Sequence[Value], moves: Sequence[Value | None]) -> Value | None:
+        """Return where one that is chosen among two moves, or may; None if nothing can be told of either."""
+        g = self.g
+        if moves[0] is None and moves[1] is None:
+            return None
+        first, second = (c if m is None else g.logical_and(c, m) for c, m in zip(chosen, moves, strict=True))
+        made: Value = g.logical_or(first, second)
         return made
 
     def linear(self, source: Op, op: Op, tangents: list[Value | None], derivative: Linear) -> Value | None:

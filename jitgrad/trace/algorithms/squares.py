@@ -17,13 +17,13 @@ __all__ = ["lstsq", "polyfit", "qr", "reflections"]
 Array = np.ndarray
 
 
-def reflections(a: Array) -> Any:
-    """Factorise a matrix.
+def reflections(a: Array, size: int) -> Any:
+    """Factorise a matrix of which `size` is the smaller size.
 
     Returns
     -------
     vectors : float[m, k]
-        Those of the reflections, k the smaller size of the matrix.
+        Those of the reflections, k the smaller size.
     weights : float[k]
     upper : float[k, n]
         The triangular factor.
@@ -32,7 +32,6 @@ def reflections(a: Array) -> Any:
         would not show how they depend on what is 0 there.
     """
     m, n = a.shape
-    size = min(m, n)
     vectors = np.zeros((m, size), a.dtype)
     weights = np.zeros(size, a.dtype)
     upper = np.zeros((size, n), a.dtype)
@@ -59,7 +58,7 @@ def reflections(a: Array) -> Any:
 
 def qr(a: Array) -> Any:
     """Return the orthogonal and the triangular factor of a matrix."""
-    vectors, weights, upper, signs = reflections(a)
+    vectors, weights, upper, signs = reflections(a, min(a.shape))
     m, size = vectors.shape
     made = np.eye(m, size, dtype=a.dtype)
     for i in range(size - 1, -1, -1):
@@ -68,7 +67,7 @@ def qr(a: Array) -> Any:
 
 
 def lstsq(a: Array, b: Array) -> Any:
-    """Return the solution of least squares for the columns of b.
+    """Return the solution of least squares for the columns of b, which are no shorter than rows of a.
 
     Returns
     -------
@@ -78,13 +77,15 @@ def lstsq(a: Array, b: Array) -> Any:
     smallest, largest : float
         Elements of the diagonal of the triangular factor, in size.
     """
-    vectors, weights, upper, _ = reflections(a)
     n = a.shape[1]
+    vectors, weights, upper, _ = reflections(a, n)
     rest = b.copy()
     for i in range(n):
         rest[i:] -= np.outer(vectors[i:, i], weights[i] * (vectors[i:, i] @ rest[i:]))
     diagonal = np.abs(np.diagonal(upper))
-    return backward(upper, rest[:n], False), (rest[n:] ** 2).sum(axis=0), diagonal.min(), diagonal.max()
+    top = np.empty((n, b.shape[1]), b.dtype)
+    top[:] = rest[:n]
+    return backward(upper, top, False), (rest[n:] ** 2).sum(axis=0), diagonal.min(), diagonal.max()
 
 
 def polyfit(x: Any, y: Any, deg: Any, w: Any = None) -> Any:
