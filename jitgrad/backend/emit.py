@@ -233,7 +233,9 @@ class Emitter:
         return name
 
     def define(self, value: Value) -> None:
-        """Make sure that the buffer of a value exists; memory of a run-time size is had here."""
+        """Make sure that the buffer of a value exists; memory of a run-time size is had here, if not from another."""
+        if value.op in self.plan.written_over:
+            return
         self.provide(self.plan.place[value], value)
 
     def provide(self, buffer: Buffer, like: Value) -> None:

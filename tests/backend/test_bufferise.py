@@ -96,6 +96,25 @@ def test_a_nest_writes_over_what_it_reads_last(read: str) -> None:
     assert rows == {"element by element": 2, "turned round": 3}.get(read, rows)
 
 
+def test_memory_of_a_run_time_size_is_written_over_in_one_arm() -> None:
+    def make(g: Builder, a: Value, n: Value) -> list[Value]:
+        rows = load(g, a, [Span(0, 1, n)])
+        kept = g.sin(rows)
+        turned = load(g, kept, [Span(g.subtract(n, g.constant(np.int64(1))), -1, n)])
+        total = g.reduce_sum(g.multiply(kept, turned), axes=(0,))
+        with g.region([]) as scaled:
+            scaled.yields = [g.divide(kept, total)]
+        with g.region([]) as same:
+            same.yields = [kept]
+        made = g.emit("if", [g.less(total, g.constant(0.0))], {}, [scaled, same]).result
+        return [g.add(made, rows), g.multiply(made, 2.0)]
+
+    graph = build(make, ROW, INT64)
+    for values in (draw(20), np.linspace(-3.0, 3.0, 20)):
+        for n in (0, 1, 7, 20):
+            check(graph, values, n)
+
+
 def test_store_in_one_arm() -> None:
     def make(g: Builder, a: Value, n: Value) -> Value:
         def body(i: Value, c: Value) -> list[Value]:
