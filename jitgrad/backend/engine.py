@@ -23,7 +23,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -201,13 +201,15 @@ class Code:
     def assembly(self) -> str:
         """Return the machine code as text; compiles again."""
         module, machine = _optimised(self._ir, self.level)
-        text: str = machine.emit_assembly(module)
+        with _no_strength_reduction():
+            text: str = machine.emit_assembly(module)
         return text
 
     def object_code(self) -> bytes:
         """Return the relocatable object file, which `load_object` takes; compiles again."""
         module, machine = _optimised(self._ir, self.level)
-        data: bytes = machine.emit_object(module)
+        with _no_strength_reduction():
+            data: bytes = machine.emit_object(module)
         return data
 
 
@@ -236,7 +238,8 @@ def compile_module(ir: str, *, level: str = "full", externals: Mapping[str, int]
         resolve(module)
         optimised = time.perf_counter()
         engine = llvm.create_mcjit_compiler(module, machine)
-        engine.finalize_object()
+        with _no_strength_reduction():
+            engine.finalize_object()
         done = time.perf_counter()
     timing = Timing((parsed - start) * 1e3, (optimised - parsed) * 1e3, (done - optimised) * 1e3)
     return Code(engine, timing, level, ir)
@@ -324,7 +327,8 @@ def _run_passes(module: llvm.ModuleRef, machine: llvm.TargetMachine, level: str)
         builder.getModulePassManager().run(module, builder)
         return
     if level == "full":
-        with _ordered_sums():
+        # Loops that add up floats in order may compute what they add as vectors.
+        with _option("force-ordered-reductions"):
             builder.getModulePassManager().run(module, builder)
         return
     passes = llvm.create_new_module_pass_manager()
@@ -344,14 +348,22 @@ def _run_passes(module: llvm.ModuleRef, machine: llvm.TargetMachine, level: str)
     passes.run(module, builder)
 
 
+def _no_strength_reduction() -> AbstractContextManager[None]:
+    """Make code of loops as they are: `counters` has written them so that there is nothing to be found in them.
+
+    To look for it takes LLVM a quarter of all time that machine code takes.
+    """
+    return _option("disable-lsr")
+
+
 @contextmanager
-def _ordered_sums() -> Iterator[None]:
-    """Let loops that add up floats in order compute what they add as vectors; the option is the whole process's."""
-    llvm.set_option("", "-force-ordered-reductions=1")
+def _option(name: str) -> Iterator[None]:
+    """Set an option of LLVM's, which is the whole process's, for a while."""
+    llvm.set_option("", f"-{name}=1")
     try:
         yield
     finally:
-        llvm.set_option("", "-force-ordered-reductions=0")
+        llvm.set_option("", f"-{name}=0")
 
 
 def resolve(module: llvm.ModuleRef) -> None:
