@@ -8,10 +8,11 @@ in `externals` (our own table, see `define_symbol`) and then in the process.
 Levels: "minimal" is for code that is already explicit vectors and needs registers, folding and tidy branches only (for
 15 fused nests 80 ms, of which the passes take 5; the pipeline of level "full" alone takes 150). "loops" turns loops
 so that they test at their end, besides; with the invariants, equal values and elements of arrays that the graph's own
-passes have moved, LLVM's O1 makes code that is no faster, in three times the time. "full" is O1 with both vectorisers
-of loops, for loops over scalars that a user wrote; O2 takes a sixth longer and finds nothing more in them. "short" is
-that with one vector at a time. "quick" is for what is short or rarely run: no passes, but a code generator that takes a
-quarter of the time, and makes code that is some nanoseconds slower a call.
+passes have moved, LLVM's O1 makes code that is no faster, in three times the time. "unrolled" is that with several
+iterations at once, for loops that hand numbers on: those need not be moved to other registers. "full" is O1 with both
+vectorisers of loops, for loops over scalars that a user wrote; O2 takes a sixth longer and finds nothing more in them.
+"short" is that with one vector at a time. "quick" is for what is short or rarely run: no passes, but a code generator
+that takes a quarter of the time, and makes code that is some nanoseconds slower a call.
 
 This room refuses to know what the code does. `specialisation` and `runtime` call it. It leaves no option of LLVM set,
 for other users of llvmlite in the process would get it too.
@@ -46,7 +47,7 @@ __all__ = [
     "resolve",
 ]
 
-LEVELS = ("minimal", "loops", "short", "full", "quick")
+LEVELS = ("minimal", "loops", "unrolled", "short", "full", "quick")
 
 # One compile at a time: llvmlite's own lock covers single calls only, and the symbol table of LLVM is global.
 _LOCK = threading.RLock()
@@ -219,7 +220,7 @@ def compile_module(ir: str, *, level: str = "full", externals: Mapping[str, int]
     Parameters
     ----------
     ir : str
-    level : {'minimal', 'loops', 'full', 'quick'}
+    level : {'minimal', 'loops', 'unrolled', 'short', 'full', 'quick'}
     externals : mapping of str to int, optional
         Symbols to define first, see `define_symbol`.
 
@@ -319,7 +320,8 @@ def _run_passes(module: llvm.ModuleRef, machine: llvm.TargetMachine, level: str)
     if level == "quick":
         return
     options = llvm.create_pipeline_tuning_options(speed_level=1)
-    options.loop_vectorization = options.loop_unrolling = level in ("short", "full")
+    options.loop_vectorization = level in ("short", "full")
+    options.loop_unrolling = level in ("unrolled", "short", "full")
     options.loop_interleaving = level == "full"
     options.slp_vectorization = False
     builder = llvm.create_pass_builder(machine, options)
@@ -332,19 +334,23 @@ def _run_passes(module: llvm.ModuleRef, machine: llvm.TargetMachine, level: str)
             builder.getModulePassManager().run(module, builder)
         return
     passes = llvm.create_new_module_pass_manager()
-    if level == "loops":
+    if level == "minimal":
+        passes.add_sroa_pass()
+        passes.add_instruction_combine_pass()
+    else:
         passes.add_always_inliner_pass()
         passes.add_global_dead_code_eliminate_pass()
-    passes.add_sroa_pass()
-    passes.add_instruction_combine_pass()
-    passes.add_simplify_cfg_pass()
-    if level == "loops":
+        passes.add_sroa_pass()
+        passes.add_simplify_cfg_pass()
         passes.add_reassociate_pass()
         passes.add_loop_rotate_pass()
         # What cannot happen, by the ranges of indices.
         passes.add_sccp_pass()
+        # It takes half of all time: once, for all that the others leave.
         passes.add_instruction_combine_pass()
-        passes.add_simplify_cfg_pass()
+        if level == "unrolled":
+            passes.add_loop_unroll_pass()
+    passes.add_simplify_cfg_pass()
     passes.run(module, builder)
 
 

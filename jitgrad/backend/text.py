@@ -357,7 +357,7 @@ class FunctionText:
         loop = self._loops[-1]
         for t, f in terms.items():
             if t not in moving:
-                part = t if f == 1 else loop.hoist(f"mul i64 {t}, {f}")
+                part = t if f == 1 else self._multiple(t, f) or loop.hoist(f"mul i64 {t}, {f}")
                 pointer = loop.hoist(f"getelementptr {element}, ptr {pointer}, i64 {part}")
         offset: Sym = 0
         for t, f in moving.items():
