@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jitgrad.backend.emit_lanes import Lanes
-from jitgrad.backend.emit_reduce import cascade, combine, identity
+from jitgrad.backend.emit_reduce import cascade, collapse, combine, identity
 from jitgrad.backend.emit_scalar import Arithmetic, Handle
 from jitgrad.backend.loops import SELECT, Access, Coord, Node, Output
 from jitgrad.backend.margins import Inside, inside_of
@@ -469,9 +469,7 @@ class _Nest:
         total = Handle(self.text.emit(f"load {of}, ptr {a.slot}"), a.dtype, width)
         lanes = self.shape.lanes
         if lanes is not None and lanes in self.shape.order[self.shape.kept :]:
-            while total.width > 1:
-                low, high = self.lanes.halves(total)
-                total = combine(self.arithmetic, a.output.reduction, low, high)
+            total = collapse(self.text, self.lanes, a.output.reduction, total)
         return total
 
 

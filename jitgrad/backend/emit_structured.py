@@ -277,7 +277,6 @@ def op_sort(e: Emitter, op: Op) -> None:
     view, source = e.view(op.result), e.view(x)
     name = _sorter(e, x.array.dtype)
     length = shape[axis]
-    e.need_memory()
     size = e.text.mul(length, 16)
     work = e.reserve(op.result, size)
 

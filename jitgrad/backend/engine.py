@@ -23,10 +23,10 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import llvmlite
 import llvmlite.binding as llvm
@@ -115,24 +115,30 @@ def define_symbol(name: str, address: int) -> None:
         llvm.add_symbol(name, address)
 
 
-def define_on_demand(name: str, emit: Callable[[], str]) -> None:
-    """Give emitted code an external function of ours that is compiled once a process, when a module declares it.
+def define_on_demand(names: Sequence[str], emit: Callable[[], str], *, level: str = "quick") -> None:
+    """Give emitted code external functions of ours that are compiled once a process, when a module declares one.
 
     Parameters
     ----------
-    name : str
-        Begins with `jg_`.
+    names : sequence of str
+        Each begins with `jg_`.
     emit : callable
-        Returns the text of a module that defines the function and needs no other external.
+        Returns the text of a module that defines the functions and needs no other external that is compiled on demand.
+    level : str
     """
 
-    def compiled() -> int:
-        code = compile_module(emit(), level="quick")
-        found = code.address(name)
+    @lru_cache(maxsize=1)
+    def compiled() -> dict[str, int]:
+        code = compile_module(emit(), level=level)
+        found = {name: code.address(name) for name in names}
         code.keep_for_ever()
         return found
 
-    define_late(name, compiled)
+    def find(name: str) -> int:
+        return compiled()[name]
+
+    for name in names:
+        define_late(name, partial(find, name))
 
 
 def define_late(name: str, find: Callable[[], int]) -> None:

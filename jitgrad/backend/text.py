@@ -345,8 +345,9 @@ class FunctionText:
         """Return the address of the element at an offset."""
         if offset == 0:
             return pointer
-        if self._loops and isinstance(offset, str) and self._loops[-1].there(pointer):
-            number, terms = self._linear(offset)
+        sum = self._sums.get(offset) if self._loops and isinstance(offset, str) else None
+        if sum is not None and self._loops[-1].there(pointer):
+            number, terms = sum
             moving = {t: f for t, f in terms.items() if not self._stays(t)}
             if moving and (len(moving) < len(terms) or any(f != 1 and t in self._counting for t, f in terms.items())):
                 return self._split(pointer, element, terms, moving, number)
