@@ -24,7 +24,7 @@ from jitgrad.backend.joint_stores import join_stores
 from jitgrad.backend.loops import ADD, MULTIPLY, Coord, Expressions, Node, Output, View, c_strides
 from jitgrad.backend.nesting import plan_nest
 from jitgrad.backend.pacing import Pace, declare_runtime
-from jitgrad.backend.reserve import BUMP, OWN, PRODUCT, RELEASE
+from jitgrad.backend.reserve import PRODUCT, declare_memory
 from jitgrad.backend.scalar_math import MathLibrary
 from jitgrad.backend.schedule import Schedule
 from jitgrad.backend.steps import EXPENSIVE, Step, reduced_axes
@@ -272,9 +272,10 @@ class Emitter:
             name = self.text.alloca("{ ptr, i64 }")
             self.text.entry.append(f"  store {{ ptr, i64 }} zeroinitializer, ptr {name}")
             self.reserves[key] = name
-        self.need_memory()
         if isinstance(key, tuple):
             # It is given away, and freed by its address.
+            declare_memory(self.text, "jg_own")
+            declare_runtime(self.text, "jg_free")
             got = self.text.emit(f"call ptr @jg_own(ptr {self.reserves[key]}, i64 {bytes})")
         else:
             self._use_arena()
@@ -283,17 +284,12 @@ class Emitter:
         self.fail_unless(self.text.emit(f"icmp ne ptr {got}, null"), self.memory_site())
         return got
 
-    def need_memory(self) -> None:
-        """Declare what run-time memory takes."""
-        declare_runtime(self.text, "jg_malloc", "jg_realloc", "jg_free")
-        self.text.helpers.setdefault("jg_own", OWN)
-
     def _use_arena(self) -> None:
         """Let what the arena has beyond the buffers of known size be lent, from %top on."""
         if self.grows:
             return
         self.grows = True
-        self.text.helpers |= {"jg_release": RELEASE, "jg_reserve": BUMP}
+        declare_memory(self.text, "jg_release", "jg_reserve")
         self.text.entry += [
             "  %room.at = getelementptr i8, ptr %arena, i64 -16",
             "  %room = load i64, ptr %room.at",

@@ -109,6 +109,7 @@ class _Loop:
         self.phis: dict[object, _Phi] = {}
         self.before = self.label = ""
         self.way = 0
+        self.first: list[str] = []
 
     def enter(self) -> None:
         """Fill the buffers with which the loop starts."""
@@ -171,6 +172,12 @@ class _Loop:
         for k in plan.spares:
             self.phis["spare", k].next = self._pointer(plan.freed[k])
 
+    def counts(self, numbers: list[tuple[str, str, str, str]], first: list[str]) -> None:
+        """Note what each iteration counts besides the index, and what is computed before the loop."""
+        for register, start, following, _ in numbers:
+            self.phis["number", register] = _Phi(register, "i64", start, following)
+        self.first = first
+
     def _pointer(self, position: int) -> str:
         carried = self.plan.carried[position]
         assert carried is not None
@@ -189,7 +196,7 @@ class _Loop:
         """Write the head of the loop, whose body ends in a block; with chunks, the loop around it too."""
         lines, phis = self.e.text.lines, self.phis.values()
         entering = chunk.label if chunk else self.before
-        way = [f"  br label %{entering if chunk else self.label}"]
+        way = [*self.first, f"  br label %{entering if chunk else self.label}"]
         if chunk:
             way += [f"{chunk.label}:"]
             way += [
@@ -227,8 +234,9 @@ def op_for(e: Emitter, op: Op) -> None:
         limit = text.opaque(trips)
     loop = _Loop(e, op, op.operands[1:])
     loop.enter()
+    counter = text.open()
     loop.open()
-    inside, end, index = text.fresh("body"), text.fresh("end"), f"%{text.fresh('k')}"
+    inside, end, index = text.fresh("body"), text.fresh("end"), text.index(counter, "k")
     known = text.known()
     loop.head()
     counting = len(text.lines)
@@ -246,6 +254,7 @@ def op_for(e: Emitter, op: Op) -> None:
         if not size:
             pace.settle()
     following = text.emit(f"add nuw nsw i64 {index}, 1")
+    loop.counts(text.close(counter), counter.before)
     after = text.label
     alone = vectorises(op) and are_independent(e.schedule, e.plan, op)
     text.branch(loop.label, text.parallel(begin) if alone and size else "")

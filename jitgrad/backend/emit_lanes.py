@@ -33,7 +33,7 @@ class Lanes:
         of = vector(element, width)
         if lanes == width:
             return self._boolean(text.emit(f"load {of}, ptr {pointer}, align {size}"), dtype, width)
-        if isinstance(lanes, int):
+        if isinstance(lanes, int) and not _in_pieces(lanes, size):
             part = text.emit(f"load {vector(element, lanes)}, ptr {pointer}, align {size}")
             return self._boolean(self._widen(part, element, lanes, width), dtype, width)
         if size >= 4:
@@ -84,7 +84,7 @@ class Lanes:
         value = self._memory(x)
         if lanes == width:
             text.do(f"store {of} {value}, ptr {pointer}, align {size}")
-        elif isinstance(lanes, int):
+        elif isinstance(lanes, int) and not _in_pieces(lanes, size):
             if lanes == 1:
                 part = text.emit(f"extractelement {of} {value}, i64 0")
             else:
@@ -272,6 +272,12 @@ class Lanes:
             of = vector("i1", x.width)
             return self.text.emit(f"zext {of} {x.text} to {vector('i8', x.width)}")
         return x.text
+
+
+def _in_pieces(lanes: int, size: int) -> bool:
+    """Whether so many elements are no register or power-of-two part of one: to put them together takes instructions."""
+    rest = lanes % (64 // size)
+    return size >= 4 and rest & (rest - 1) != 0
 
 
 def _suffix(element: str, width: int) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from jitgrad.backend.emit import Emitter, add_nodes, lowers
 from jitgrad.backend.emit_scalar import Handle
 from jitgrad.backend.loops import Expressions, Output, View, c_strides
+from jitgrad.backend.reserve import declare_memory
 from jitgrad.backend.structure import is_scalar
 from jitgrad.backend.text import Sym, element_type
 from jitgrad.graph.ir import Op, Value
@@ -57,8 +58,7 @@ def _data(e: Emitter, header: str) -> str:
 
 def _reserve(e: Emitter, header: str, count: Sym, bytes: Sym) -> None:
     """Make room for so many elements."""
-    e.need_memory()
-    e.text.helpers.setdefault("jg_grow", _GROW)
+    declare_memory(e.text, "jg_grow")
     fine = e.text.emit(f"call i1 @jg_grow(ptr {header}, i64 {count}, i64 {bytes})")
     e.fail_unless(fine, e.memory_site())
 
@@ -200,38 +200,3 @@ def op_from_array(e: Emitter, op: Op) -> None:
     view = View(_data(e, header), 0, c_strides(e.text, e.shape(array)), array.array.dtype)
     e.fill(view, array)
     e.text.do(f"store i64 {length}, ptr {_length_place(e, header)}")
-
-
-_GROW = """
-define internal i1 @jg_grow(ptr %header, i64 %count, i64 %bytes) noinline nounwind {
-  %place = getelementptr i8, ptr %header, i64 16
-  %have = load i64, ptr %place
-  %enough = icmp sge i64 %have, %count
-  br i1 %enough, label %fine, label %more
-more:
-  %double = shl i64 %have, 1
-  %small = icmp slt i64 %double, %count
-  %least = select i1 %small, i64 %count, i64 %double
-  %few = icmp slt i64 %least, 16
-  %want = select i1 %few, i64 16, i64 %least
-  %pair = call { i64, i1 } @llvm.umul.with.overflow.i64(i64 %want, i64 %bytes)
-  %wide = extractvalue { i64, i1 } %pair, 1
-  br i1 %wide, label %bad, label %ask
-ask:
-  %product = extractvalue { i64, i1 } %pair, 0
-  %none = icmp eq i64 %product, 0
-  %size = select i1 %none, i64 16, i64 %product
-  %old = load ptr, ptr %header
-  %got = call ptr @jg_realloc(ptr %old, i64 %size)
-  %failed = icmp eq ptr %got, null
-  br i1 %failed, label %bad, label %keep
-keep:
-  store ptr %got, ptr %header
-  store i64 %want, ptr %place
-  br label %fine
-fine:
-  ret i1 true
-bad:
-  ret i1 false
-}
-declare { i64, i1 } @llvm.umul.with.overflow.i64(i64, i64)"""

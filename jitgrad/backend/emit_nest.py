@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jitgrad.backend.emit_lanes import Lanes
-from jitgrad.backend.emit_reduce import cascade, combine, identity
+from jitgrad.backend.emit_reduce import cascade, collapse, combine, identity
 from jitgrad.backend.emit_scalar import Arithmetic, Handle
 from jitgrad.backend.loops import SELECT, Access, Coord, Node, Output
 from jitgrad.backend.margins import Inside, inside_of
@@ -70,13 +70,11 @@ class _Nest:
 
     def run(self) -> dict[Value, Handle]:
         env: dict[Node, Handle] = {}
-        pointers: dict[Access, str] = {}
-        for access in self._accesses():
-            pointers[access] = self.text.address(access.pointer, element_type(access.dtype), access.base)
+        pointers = self.first()
         moved = moves(self.shape, self.outputs)
         if moved is not None:
             target, source, bytes = moved
-            self.lanes.move(pointers[target], pointers[source] if source else None, bytes)
+            self.lanes.move(self._place(target, pointers), self._place(source, pointers) if source else None, bytes)
             return self.results
         self._evaluate(0, env, pointers, {})
         if any(o.in_registers for o in self.outputs) and self.shape.kept == 0:
@@ -84,6 +82,19 @@ class _Nest:
         else:
             self._loop(1, env, pointers, {})
         return self.results
+
+    def first(self) -> dict[Access, str]:
+        """Return the addresses that the loops start from, but for constants.
+
+        A constant is part of the address in an instruction: what differs by constants is one address until then.
+        """
+        bases = [(a, 0 if isinstance(a.base, int) else a.base) for a in self._accesses()]
+        return {a: self.text.address(a.pointer, element_type(a.dtype), base) for a, base in bases}
+
+    def _place(self, access: Access, pointers: dict[Access, str]) -> str:
+        """Return the address of the elements that are worked on."""
+        ahead = access.base if isinstance(access.base, int) else 0
+        return self.text.address(pointers[access], element_type(access.dtype), ahead)
 
     def _accesses(self) -> list[Access]:
         found = [n.access for level in self.by_level for n in level if n.access is not None]
@@ -124,7 +135,7 @@ class _Nest:
         elif whole == width:
             body(0)
         elif whole != 0:
-            self.text.counted(whole, body, step=width, as_is=width > 1, meets=True)
+            self.text.counted(whole, body, step=width, as_is=True, meets=True)
         if rest == 0:
             return
 
@@ -178,7 +189,7 @@ class _Nest:
         if trips == 1:
             body(0)
         elif trips != 0:
-            self.text.counted(trips, body, as_is=self.shape.width > 1)
+            self.text.counted(trips, body, as_is=True)
 
     def _inside(
         self,
@@ -221,7 +232,7 @@ class _Nest:
     def _load(self, access: Access, pointers: dict[Access, str]) -> Handle:
         """Return what lies where an element goes."""
         lanes, width = self.shape.lanes, self.shape.width
-        pointer = pointers[access]
+        pointer = self._place(access, pointers)
         if lanes is None or access.steps[lanes] == 0 or width == 1:
             return self.lanes.load(pointer, access.dtype, 1, 1)
         step = access.steps[lanes]
@@ -232,13 +243,14 @@ class _Nest:
     def _store(self, access: Access, pointers: dict[Access, str], x: Handle) -> None:
         lanes = self.shape.lanes
         width = self.shape.width
+        pointer = self._place(access, pointers)
         if lanes is None or access.steps[lanes] == 0:
             one = self.lanes.element(x, 0) if x.width > 1 else x
-            self.lanes.store(pointers[access], one, 1, 1)
+            self.lanes.store(pointer, one, 1, 1)
         elif access.steps[lanes] == 1 or width == 1:
-            self.lanes.store(pointers[access], x, width, self.count)
+            self.lanes.store(pointer, x, width, self.count)
         else:
-            self.lanes.store_strided(pointers[access], x, width, self.count, access.steps[lanes])
+            self.lanes.store_strided(pointer, x, width, self.count, access.steps[lanes])
 
     # expressions
 
@@ -262,14 +274,15 @@ class _Nest:
             case "load":
                 assert n.access is not None
                 step = 0 if lanes is None else n.access.steps[lanes]
+                pointer = self._place(n.access, pointers)
                 if n.operands and not self.all_inside:
                     where = self._operand(n.operands[0], env, width)
-                    return self.lanes.load_where(pointers[n.access], n.dtype, width, count, step, where)
+                    return self.lanes.load_where(pointer, n.dtype, width, count, step, where)
                 if width == 1:
-                    return self.lanes.load(pointers[n.access], n.dtype, 1, 1)
+                    return self.lanes.load(pointer, n.dtype, 1, 1)
                 if step == 1:
-                    return self.lanes.load(pointers[n.access], n.dtype, width, count)
-                return self.lanes.load_strided(pointers[n.access], n.dtype, width, count, step)
+                    return self.lanes.load(pointer, n.dtype, width, count)
+                return self.lanes.load_strided(pointer, n.dtype, width, count, step)
             case "index":
                 return self._position(n, n.payload, n.dtype, width, at)
             case "inside":
@@ -328,7 +341,7 @@ class _Nest:
                 total = self.arithmetic.add(total, self.arithmetic.mul(self.lanes.numbers(width), factor))
         if total.constant and width > 1:
             total = Handle(total.text, total.dtype, width)
-        return self.lanes.gather(pointers[n.access], n.dtype, total, count)
+        return self.lanes.gather(self._place(n.access, pointers), n.dtype, total, count)
 
     # reductions
 
@@ -456,9 +469,7 @@ class _Nest:
         total = Handle(self.text.emit(f"load {of}, ptr {a.slot}"), a.dtype, width)
         lanes = self.shape.lanes
         if lanes is not None and lanes in self.shape.order[self.shape.kept :]:
-            while total.width > 1:
-                low, high = self.lanes.halves(total)
-                total = combine(self.arithmetic, a.output.reduction, low, high)
+            total = collapse(self.text, self.lanes, a.output.reduction, total)
         return total
 
 
@@ -480,6 +491,5 @@ def evaluate_scalar(
     """Write one element at a fixed position and return it."""
     nest = _Nest(text, arithmetic, NestShape([], [], 0, None, 1), nodes, [], scalars)
     env: dict[Node, Handle] = {}
-    pointers = {a: text.address(a.pointer, element_type(a.dtype), a.base) for a in nest._accesses()}
-    nest._evaluate(0, env, pointers, {})
+    nest._evaluate(0, env, nest.first(), {})
     return env[goal]

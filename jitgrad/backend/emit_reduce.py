@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from jitgrad.backend.emit_lanes import Lanes
 from jitgrad.backend.emit_scalar import Arithmetic, Handle
 from jitgrad.backend.text import FunctionText, vector
 
-__all__ = ["cascade", "combine", "identity"]
+__all__ = ["cascade", "collapse", "combine", "identity"]
 
 
 def combine(b: Arithmetic, reduction: str, x: Handle, y: Handle) -> Handle:
@@ -32,6 +33,18 @@ def combine(b: Arithmetic, reduction: str, x: Handle, y: Handle) -> Handle:
         case "reduce_or":
             return b.logical("or", x, y)
     raise AssertionError(reduction)
+
+
+def collapse(text: FunctionText, lanes: Lanes, reduction: str, x: Handle) -> Handle:
+    """Return the lanes of a partial result as one."""
+    if x.dtype.kind == "b" and x.width > 1 and reduction in ("reduce_and", "reduce_or"):
+        # As one integer: to halve masks takes several instructions a step.
+        bits = text.emit(f"bitcast <{x.width} x i1> {x.text} to i{x.width}")
+        test = "eq" if reduction == "reduce_and" else "ne"
+        return Handle(text.emit(f"icmp {test} i{x.width} {bits}, {-1 if test == 'eq' else 0}"), x.dtype)
+    while x.width > 1:
+        x = combine(lanes.arithmetic, reduction, *lanes.halves(x))
+    return x
 
 
 def identity(reduction: str, dtype: np.dtype) -> Any:

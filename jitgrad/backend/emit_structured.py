@@ -12,8 +12,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from jitgrad.backend.emit import Emitter, lowers
+from jitgrad.backend.emit_nest import emit_nest
 from jitgrad.backend.emit_scalar import Handle
 from jitgrad.backend.loops import Coord, Expressions, Output, View
+from jitgrad.backend.nesting import plan_nest
 from jitgrad.backend.sorting import sorter
 from jitgrad.backend.structure import is_scalar
 from jitgrad.backend.text import Sym, element_type, literal, register_type
@@ -99,6 +101,12 @@ def op_concatenate(e: Emitter, op: Op) -> None:
         start = e.text.add(start, e.size(v.shape[axis]))
 
 
+def _left(e: Emitter, size: Sym, start: Sym) -> Sym:
+    """Return the side of a square that starts somewhere in an axis."""
+    whole = isinstance(size, int) and size % _SIDE == 0
+    return _SIDE if whole else e.text.least(_SIDE, e.text.sub(size, start))
+
+
 @lowers("relayout")
 def op_relayout(e: Emitter, op: Op) -> None:
     """Copy an array to another order of its axes, square by square: all lines of a square stay in the cache."""
@@ -110,12 +118,15 @@ def op_relayout(e: Emitter, op: Op) -> None:
     row, column = split - 1, len(shape) - 1  # the axis that is last in the result, and that which is last in x
 
     def square(at: list[Sym], i0: str, j0: str) -> None:
-        def one(i: str, j: str) -> None:
-            at[row], at[column] = i, j
-            e.lanes.store(_address(e, view, [*at[split:], *at[:split]]), e.element(x, at), 1, 1)
-
-        i1, j1 = (e.text.least(e.text.add(k, _SIDE), shape[axis]) for k, axis in ((i0, row), (j0, column)))
-        e.text.counted(j1, lambda j: e.text.counted(i1, lambda i: one(i, j), start=i0, as_is=True), start=j0)
+        text = e.text
+        sizes = [_left(e, shape[axis], k) for k, axis in ((i0, row), (j0, column))]
+        built = Expressions(e, text, sizes)
+        coords = [Coord(k, None, 0) for k in at]
+        coords[row], coords[column] = Coord(i0, 0, 1), Coord(j0, 1, 1)
+        node = built.node(x, tuple(coords))
+        access = built.access(view, [*coords[split:], *coords[:split]])
+        nest = plan_nest(text, built, [access], (), 1, [node])  # one by one: elements of x lie apart
+        emit_nest(text, e.arithmetic, nest, built.nodes, [Output(node, access)], e.scalar)
 
     def squares(at: list[Sym]) -> None:
         at = [*at]
@@ -266,7 +277,6 @@ def op_sort(e: Emitter, op: Op) -> None:
     view, source = e.view(op.result), e.view(x)
     name = _sorter(e, x.array.dtype)
     length = shape[axis]
-    e.need_memory()
     size = e.text.mul(length, 16)
     work = e.reserve(op.result, size)
 

@@ -8,10 +8,11 @@ in `externals` (our own table, see `define_symbol`) and then in the process.
 Levels: "minimal" is for code that is already explicit vectors and needs registers, folding and tidy branches only (for
 15 fused nests 80 ms, of which the passes take 5; the pipeline of level "full" alone takes 150). "loops" turns loops
 so that they test at their end, besides; with the invariants, equal values and elements of arrays that the graph's own
-passes have moved, LLVM's O1 makes code that is no faster, in three times the time. "full" is O1 with both vectorisers
-of loops, for loops over scalars that a user wrote; O2 takes a sixth longer and finds nothing more in them. "short" is
-that with one vector at a time. "quick" is for what is short or rarely run: no passes, but a code generator that takes a
-quarter of the time, and makes code that is some nanoseconds slower a call.
+passes have moved, LLVM's O1 makes code that is no faster, in three times the time. "unrolled" is that with several
+iterations at once, for loops that hand numbers on: those need not be moved to other registers. "full" is O1 with both
+vectorisers of loops, for loops over scalars that a user wrote; O2 takes a sixth longer and finds nothing more in them.
+"short" is that with one vector at a time. "quick" is for what is short or rarely run: no passes, but a code generator
+that takes a quarter of the time, and makes code that is some nanoseconds slower a call.
 
 This room refuses to know what the code does. `specialisation` and `runtime` call it. It leaves no option of LLVM set,
 for other users of llvmlite in the process would get it too.
@@ -22,10 +23,10 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import llvmlite
 import llvmlite.binding as llvm
@@ -46,7 +47,7 @@ __all__ = [
     "resolve",
 ]
 
-LEVELS = ("minimal", "loops", "short", "full", "quick")
+LEVELS = ("minimal", "loops", "unrolled", "short", "full", "quick")
 
 # One compile at a time: llvmlite's own lock covers single calls only, and the symbol table of LLVM is global.
 _LOCK = threading.RLock()
@@ -114,24 +115,30 @@ def define_symbol(name: str, address: int) -> None:
         llvm.add_symbol(name, address)
 
 
-def define_on_demand(name: str, emit: Callable[[], str]) -> None:
-    """Give emitted code an external function of ours that is compiled once a process, when a module declares it.
+def define_on_demand(names: Sequence[str], emit: Callable[[], str], *, level: str = "quick") -> None:
+    """Give emitted code external functions of ours that are compiled once a process, when a module declares one.
 
     Parameters
     ----------
-    name : str
-        Begins with `jg_`.
+    names : sequence of str
+        Each begins with `jg_`.
     emit : callable
-        Returns the text of a module that defines the function and needs no other external.
+        Returns the text of a module that defines the functions and needs no other external that is compiled on demand.
+    level : str
     """
 
-    def compiled() -> int:
-        code = compile_module(emit(), level="quick")
-        found = code.address(name)
+    @lru_cache(maxsize=1)
+    def compiled() -> dict[str, int]:
+        code = compile_module(emit(), level=level)
+        found = {name: code.address(name) for name in names}
         code.keep_for_ever()
         return found
 
-    define_late(name, compiled)
+    def find(name: str) -> int:
+        return compiled()[name]
+
+    for name in names:
+        define_late(name, partial(find, name))
 
 
 def define_late(name: str, find: Callable[[], int]) -> None:
@@ -201,13 +208,15 @@ class Code:
     def assembly(self) -> str:
         """Return the machine code as text; compiles again."""
         module, machine = _optimised(self._ir, self.level)
-        text: str = machine.emit_assembly(module)
+        with _no_strength_reduction():
+            text: str = machine.emit_assembly(module)
         return text
 
     def object_code(self) -> bytes:
         """Return the relocatable object file, which `load_object` takes; compiles again."""
         module, machine = _optimised(self._ir, self.level)
-        data: bytes = machine.emit_object(module)
+        with _no_strength_reduction():
+            data: bytes = machine.emit_object(module)
         return data
 
 
@@ -217,7 +226,7 @@ def compile_module(ir: str, *, level: str = "full", externals: Mapping[str, int]
     Parameters
     ----------
     ir : str
-    level : {'minimal', 'loops', 'full', 'quick'}
+    level : {'minimal', 'loops', 'unrolled', 'short', 'full', 'quick'}
     externals : mapping of str to int, optional
         Symbols to define first, see `define_symbol`.
 
@@ -236,7 +245,8 @@ def compile_module(ir: str, *, level: str = "full", externals: Mapping[str, int]
         resolve(module)
         optimised = time.perf_counter()
         engine = llvm.create_mcjit_compiler(module, machine)
-        engine.finalize_object()
+        with _no_strength_reduction():
+            engine.finalize_object()
         done = time.perf_counter()
     timing = Timing((parsed - start) * 1e3, (optimised - parsed) * 1e3, (done - optimised) * 1e3)
     return Code(engine, timing, level, ir)
@@ -316,7 +326,8 @@ def _run_passes(module: llvm.ModuleRef, machine: llvm.TargetMachine, level: str)
     if level == "quick":
         return
     options = llvm.create_pipeline_tuning_options(speed_level=1)
-    options.loop_vectorization = options.loop_unrolling = level in ("short", "full")
+    options.loop_vectorization = level in ("short", "full")
+    options.loop_unrolling = level in ("unrolled", "short", "full")
     options.loop_interleaving = level == "full"
     options.slp_vectorization = False
     builder = llvm.create_pass_builder(machine, options)
@@ -324,34 +335,47 @@ def _run_passes(module: llvm.ModuleRef, machine: llvm.TargetMachine, level: str)
         builder.getModulePassManager().run(module, builder)
         return
     if level == "full":
-        with _ordered_sums():
+        # Loops that add up floats in order may compute what they add as vectors.
+        with _option("force-ordered-reductions"):
             builder.getModulePassManager().run(module, builder)
         return
     passes = llvm.create_new_module_pass_manager()
-    if level == "loops":
+    if level == "minimal":
+        passes.add_sroa_pass()
+        passes.add_instruction_combine_pass()
+    else:
         passes.add_always_inliner_pass()
         passes.add_global_dead_code_eliminate_pass()
-    passes.add_sroa_pass()
-    passes.add_instruction_combine_pass()
-    passes.add_simplify_cfg_pass()
-    if level == "loops":
+        passes.add_sroa_pass()
+        passes.add_simplify_cfg_pass()
         passes.add_reassociate_pass()
         passes.add_loop_rotate_pass()
         # What cannot happen, by the ranges of indices.
         passes.add_sccp_pass()
+        # It takes half of all time: once, for all that the others leave.
         passes.add_instruction_combine_pass()
-        passes.add_simplify_cfg_pass()
+        if level == "unrolled":
+            passes.add_loop_unroll_pass()
+    passes.add_simplify_cfg_pass()
     passes.run(module, builder)
 
 
+def _no_strength_reduction() -> AbstractContextManager[None]:
+    """Make code of loops as they are: `counters` has written them so that there is nothing to be found in them.
+
+    To look for it takes LLVM a quarter of all time that machine code takes.
+    """
+    return _option("disable-lsr")
+
+
 @contextmanager
-def _ordered_sums() -> Iterator[None]:
-    """Let loops that add up floats in order compute what they add as vectors; the option is the whole process's."""
-    llvm.set_option("", "-force-ordered-reductions=1")
+def _option(name: str) -> Iterator[None]:
+    """Set an option of LLVM's, which is the whole process's, for a while."""
+    llvm.set_option("", f"-{name}=1")
     try:
         yield
     finally:
-        llvm.set_option("", "-force-ordered-reductions=0")
+        llvm.set_option("", f"-{name}=0")
 
 
 def resolve(module: llvm.ModuleRef) -> None:

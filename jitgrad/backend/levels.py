@@ -21,16 +21,17 @@ _OF_ONE = frozenset({"store", "addto"})
 def level_of(graph: Graph) -> str:
     """Return what suits a graph.
 
-    'minimal' for explicit vectors alone, 'loops' around loops; where LLVM may find vectors 'full', or 'short' for those
-    of half a register, one at a time. Loops of programs are short more often than long, and what is left over runs
-    element by element; long vectors are for what is expensive.
+    'minimal' for explicit vectors alone, 'loops' around loops, 'unrolled' where one of them hands an element of an
+    array to its next iteration (`rotate.py`); where LLVM may find vectors 'full', or 'short' for those of half a
+    register, one at a time. Loops of programs are short more often than long, and what is left over runs element by
+    element; long vectors are for what is expensive.
     """
     loops = [op for op in graph.walk() if op.name in ("for", "while")]
     if not loops:
         return "minimal"
     found = [op for op in loops if vectorises(op)]
     if not found:
-        return "loops"
+        return "unrolled" if any(map(_hands_on, loops)) else "loops"
     return "full" if any(_is_costly(op.regions[-1]) for op in found) else "short"
 
 
@@ -43,15 +44,23 @@ def vectorises(loop: Op) -> bool:
     if not _is_costly(body) and not any(op.name in _STORES for op in body.walk()):
         return False
     # What one iteration needs of the last, but for sums, keeps them one after another.
-    for arg, init, given in zip(body.args[1:], loop.operands[1:], body.yields, strict=True):
-        first = init.op.regions[0].yields[init.index] if init.op is not None and init.op.name == "if" else init
-        if first.op is not None and first.op.name == "load" and first.op.operands[0] in loop.operands:
-            continue  # an element of an array (`rotate.py`): such loops are unrolled at level full, and gain by it
+    for arg, given in zip(body.args[1:], body.yields, strict=True):
         if is_scalar(arg) and arg.type.is_float and not _is_sum(body, arg, given) and given in _derived(body, [arg]):
             return False
     # Places that are data may be the same in two iterations.
     data = _derived(body, [r for op in body.walk() if op.name == "load" for r in op.results if not r.type.is_float])
     return not any(v in data for op in body.walk() if op.name in _OF_ONE for v in op.operands[2:])
+
+
+def _hands_on(loop: Op) -> bool:
+    """Whether a loop over scalars carries an element of an array that it stores into."""
+    if loop.name != "for" or not is_of_elements(loop.regions[-1]):
+        return False
+    for init in loop.operands[1:]:
+        first = init.op.regions[0].yields[init.index] if init.op is not None and init.op.name == "if" else init
+        if first.op is not None and first.op.name == "load" and first.op.operands[0] in loop.operands:
+            return True
+    return False
 
 
 def _is_sum(body: Block, arg: Value, given: Value) -> bool:

@@ -78,7 +78,7 @@ class Body:
         Where it can fail.
     externals : list of str
         Symbols that the engine must define.
-    level : {'minimal', 'loops', 'full'}
+    level : {'minimal', 'loops', 'unrolled', 'short', 'full'}
         Which passes suit, see `levels`.
     notes : str
         The schedule and every copy, for people.

@@ -150,4 +150,4 @@ def _reduce_module(fma: bool) -> str:
 
 
 for _fma, _name in REDUCE.items():
-    define_on_demand(_name[1:], partial(_reduce_module, _fma))
+    define_on_demand([_name[1:]], partial(_reduce_module, _fma))

@@ -32,8 +32,8 @@ POLL_EVERY = 10_000_000
 FIRST_POLL = 1_000_000
 CHUNK = 1_000_000
 
-# Known costs that are paid at once outside of loops.
-LARGE = 100_000
+# Known costs that are paid at once outside of loops: a poll is a dozen instructions that each take time to compile.
+LARGE = FIRST_POLL // 2
 
 # What emitted code calls in this process.
 RUNTIME = {

@@ -7,7 +7,11 @@ large an arena would have done (`form`). What a body gives away as a result is a
 
 from __future__ import annotations
 
-__all__ = ["BUMP", "OWN", "PRODUCT", "RELEASE"]
+from jitgrad.backend.engine import define_on_demand
+from jitgrad.backend.pacing import RUNTIME
+from jitgrad.backend.text import FunctionText
+
+__all__ = ["PRODUCT", "declare_memory"]
 
 PRODUCT = """
 define internal i64 @jg_product(i64 %x, i64 %y) alwaysinline nounwind {
@@ -19,8 +23,48 @@ define internal i64 @jg_product(i64 %x, i64 %y) alwaysinline nounwind {
 }
 declare { i64, i1 } @llvm.umul.with.overflow.i64(i64, i64)"""
 
-OWN = """
-define internal ptr @jg_own(ptr %slot, i64 %bytes) noinline nounwind {
+# No more is said of them: what a slot held is freed, so that what was stored there must be stored before.
+_DECLARED = {
+    "jg_grow": "i1 @jg_grow(ptr nocapture, i64, i64) nounwind",
+    "jg_own": "ptr @jg_own(ptr nocapture, i64) nounwind",
+    "jg_release": "void @jg_release(ptr, ptr nocapture, i64) nounwind",
+    "jg_reserve": "ptr @jg_reserve(ptr nocapture, i64, ptr, i64, ptr nocapture) nounwind",
+}
+
+# What a slot had and outgrew is left behind in the arena: it grows twofold, so that this is no more than it has.
+_FUNCTIONS = """
+define i1 @jg_grow(ptr %header, i64 %count, i64 %bytes) nounwind {
+  %place = getelementptr i8, ptr %header, i64 16
+  %have = load i64, ptr %place
+  %enough = icmp sge i64 %have, %count
+  br i1 %enough, label %fine, label %more
+more:
+  %double = shl i64 %have, 1
+  %small = icmp slt i64 %double, %count
+  %least = select i1 %small, i64 %count, i64 %double
+  %few = icmp slt i64 %least, 16
+  %want = select i1 %few, i64 16, i64 %least
+  %pair = call { i64, i1 } @llvm.umul.with.overflow.i64(i64 %want, i64 %bytes)
+  %wide = extractvalue { i64, i1 } %pair, 1
+  br i1 %wide, label %bad, label %ask
+ask:
+  %product = extractvalue { i64, i1 } %pair, 0
+  %none = icmp eq i64 %product, 0
+  %size = select i1 %none, i64 16, i64 %product
+  %old = load ptr, ptr %header
+  %got = call ptr @jg_realloc(ptr %old, i64 %size)
+  %failed = icmp eq ptr %got, null
+  br i1 %failed, label %bad, label %keep
+keep:
+  store ptr %got, ptr %header
+  store i64 %want, ptr %place
+  br label %fine
+fine:
+  ret i1 true
+bad:
+  ret i1 false
+}
+define ptr @jg_own(ptr %slot, i64 %bytes) nounwind {
 start:
   %old = load ptr, ptr %slot
   %where = getelementptr i8, ptr %slot, i64 8
@@ -40,10 +84,8 @@ new:
 done:
   %found = phi ptr [ %old, %start ], [ %got, %new ]
   ret ptr %found
-}"""
-
-RELEASE = """
-define internal void @jg_release(ptr %memory, ptr %arena, i64 %room) noinline nounwind {
+}
+define void @jg_release(ptr %memory, ptr %arena, i64 %room) nounwind {
   %at = ptrtoint ptr %memory to i64
   %from = ptrtoint ptr %arena to i64
   %offset = sub i64 %at, %from
@@ -51,11 +93,8 @@ define internal void @jg_release(ptr %memory, ptr %arena, i64 %room) noinline no
   %owned = select i1 %lent, ptr null, ptr %memory
   call void @jg_free(ptr %owned)
   ret void
-}"""
-
-# What a slot had and outgrew is left behind in the arena: it grows twofold, so that this is no more than it has.
-BUMP = """
-define internal ptr @jg_reserve(ptr %slot, i64 %bytes, ptr %arena, i64 %room, ptr %top) noinline nounwind {
+}
+define ptr @jg_reserve(ptr %slot, i64 %bytes, ptr %arena, i64 %room, ptr %top) nounwind {
 start:
   %old = load ptr, ptr %slot
   %where = getelementptr i8, ptr %slot, i64 8
@@ -94,5 +133,20 @@ done:
   %found = inttoptr i64 %line to ptr
   ret ptr %found
 }
+declare { i64, i1 } @llvm.umul.with.overflow.i64(i64, i64)
 declare i64 @llvm.umax.i64(i64, i64)
 declare i64 @llvm.uadd.sat.i64(i64, i64)"""
+
+
+def declare_memory(text: FunctionText, *names: str) -> None:
+    """Declare functions of this room for emitted code."""
+    for name in names:
+        text.declare(_DECLARED[name])
+
+
+def _module() -> str:
+    declared = [f"declare {RUNTIME[name]}" for name in ("jg_malloc", "jg_realloc", "jg_free")]
+    return "\n".join([*declared, _FUNCTIONS])
+
+
+define_on_demand(tuple(_DECLARED), _module, level="minimal")

@@ -13,6 +13,8 @@ from typing import TypeAlias
 
 import numpy as np
 
+from jitgrad.backend.counters import Counter, Linear, linear_of
+
 __all__ = ["LOOP_METADATA", "FunctionText", "Sym", "element_type", "literal", "register_type", "vector"]
 
 Sym: TypeAlias = int | str
@@ -102,6 +104,10 @@ class FunctionText:
         # The block that `_known` is of, and the registers of instructions that surely ran before.
         self._block: tuple[list[str], str] = (self.lines, self.label)
         self._known: dict[str, str] = {}
+        # The loops being written; registers that are multiples of the index of one of them; what registers are sums of.
+        self._loops: list[Counter] = []
+        self._counting: dict[str, tuple[Counter, Sym]] = {}
+        self._sums: dict[str, Linear] = {}
 
     def fresh(self, hint: str = "v") -> str:
         """Return a name that nothing else has, without its sigil."""
@@ -113,10 +119,16 @@ class FunctionText:
         known = self.known()
         name = known.get(instruction)
         if name is None:
-            self._count += 1
-            name = f"%v{self._count}"
-            self.lines.append(f"  {name} = {instruction}")
-            if instruction.partition(" ")[0] in _PURE:
+            opcode = instruction.partition(" ")[0]
+            sum = linear_of(instruction, self._linear) if opcode in ("add", "sub", "mul") else None
+            name = self._number(instruction) if sum and self._loops else ""
+            if not name:
+                self._count += 1
+                name = f"%v{self._count}"
+                self.lines.append(f"  {name} = {instruction}")
+            if sum:
+                self._sums[name] = sum
+            if opcode in _PURE:
                 known[instruction] = name
         return name
 
@@ -194,13 +206,16 @@ class FunctionText:
         if first and start >= trips:  # type: ignore[operator]
             return
         head, end = self.fresh("loop"), self.fresh("done")
+        some = "" if first else self.emit(f"icmp slt i64 {start}, {trips}")
+        loop, entering = self.open(start, step), len(self.lines)
+        self.lines.append("")
         if first:
             self.branch(head)
         else:
-            self.branch_if(self.emit(f"icmp slt i64 {start}, {trips}"), head, end)
+            self.branch_if(some, head, end)
         before, known = self.label, self.known()
         self.start(head, dict(known))
-        index = f"%{self.fresh('i')}"
+        index = self.index(loop, "i")
         place = len(self.lines)
         self.lines.append("")
         body(index)
@@ -209,11 +224,33 @@ class FunctionText:
         # Where the index meets its end, this form tells LLVM that it counts iterations exactly.
         exact = step == 1 or (first and (trips - start) % step == 0) or meets  # type: ignore[operator]
         again = self.emit(f"icmp {'ne' if exact else 'slt'} i64 {following}, {trips}")
-        self.lines[place] = f"  {index} = phi i64 [ {start}, %{before} ], [ {following}, %{self.label} ]"
+        numbers = [(index, str(start), following, ""), *self.close(loop)]
+        self.lines[entering] = "\n".join(loop.before)
+        self.lines[place] = "\n".join(
+            f"  {x} = phi i64 [ {at}, %{before} ], [ {after}, %{self.label} ]" for x, at, after, _ in numbers
+        )
         self.branch_if(again, head, end)
         if as_is:
             self.lines[-1] += f", !llvm.loop {AS_IS}"
         self.start(end, known)
+
+    def open(self, start: Sym = 0, step: int = 1) -> Counter:
+        """Begin a loop over start, start + step, ...: what is named from here on may change in it."""
+        self._loops.append(Counter(self.fresh, len(self._loops), self._count, start, step))
+        return self._loops[-1]
+
+    def index(self, loop: Counter, hint: str) -> str:
+        """Name the index of a loop."""
+        name = f"%{self.fresh(hint)}"
+        self._counting[name] = loop, 1
+        return name
+
+    def close(self, loop: Counter) -> list[tuple[str, str, str, str]]:
+        """End the body of the innermost loop: write and return what it counts besides its index."""
+        assert self._loops.pop() is loop
+        made = loop.close()
+        self.lines += [line for *_, line in made]
+        return made
 
     def when(self, condition: str, body: Callable[[], None]) -> None:
         """Write code that runs only if a condition holds and defines nothing for later."""
@@ -273,8 +310,64 @@ class FunctionText:
             return 0
         if x == 1:
             return y
-        return x if y == 1 else self.emit(f"mul i64 {x}, {y}")
+        if y == 1:
+            return x
+        return self._multiple(x, y) or self._multiple(y, x) or self.emit(f"mul i64 {x}, {y}")
+
+    def _multiple(self, x: Sym, factor: Sym) -> str:
+        """Return a multiple of the index of a loop, or of a multiple of it, as a number of the loop, or ""."""
+        loop, before = self._counting.get(x, (None, 1)) if isinstance(x, str) else (None, 1)
+        if loop is None or not loop.there(factor):
+            return ""
+        if before != 1:
+            if isinstance(before, str) or isinstance(factor, str):
+                return ""
+            factor *= before
+        name = loop.number(0, factor)
+        self._counting[name] = loop, factor
+        return name
+
+    def _number(self, instruction: str) -> str:
+        """Return a sum of the innermost loop's index and what is computed before it, as a number of the loop, or ""."""
+        opcode, _, operands = instruction.partition(" i64 ")
+        x, _, y = operands.partition(", ")
+        if opcode == "add" and y in self._counting:
+            x, y = y, x
+        loop, factor = self._counting.get(x, (None, 1))
+        good = opcode == "add" and y.startswith("%") and loop is self._loops[-1] and self._stays(y)
+        return loop.number(y, factor) if loop and good else ""
+
+    def _linear(self, x: str) -> Linear:
+        """Return what a number is the sum of."""
+        return self._sums.get(x) or (Linear(0, {x: 1}) if x.startswith("%") else Linear(int(x), {}))
 
     def address(self, pointer: str, element: str, offset: Sym) -> str:
         """Return the address of the element at an offset."""
-        return pointer if offset == 0 else self.emit(f"getelementptr {element}, ptr {pointer}, i64 {offset}")
+        if offset == 0:
+            return pointer
+        sum = self._sums.get(offset) if self._loops and isinstance(offset, str) else None
+        if sum is not None and self._loops[-1].there(pointer):
+            number, terms = sum
+            moving = {t: f for t, f in terms.items() if not self._stays(t)}
+            if moving and (len(moving) < len(terms) or any(f != 1 and t in self._counting for t, f in terms.items())):
+                return self._split(pointer, element, terms, moving, number)
+        return self.emit(f"getelementptr {element}, ptr {pointer}, i64 {offset}")
+
+    def _split(self, pointer: str, element: str, terms: dict[str, int], moving: dict[str, int], number: int) -> str:
+        """Return an address of which the loop computes only what moves."""
+        loop = self._loops[-1]
+        for t, f in terms.items():
+            if t not in moving:
+                part = t if f == 1 else self._multiple(t, f) or loop.hoist(f"mul i64 {t}, {f}")
+                pointer = loop.hoist(f"getelementptr {element}, ptr {pointer}, i64 {part}")
+        offset: Sym = 0
+        for t, f in moving.items():
+            offset = self.add(offset, self.mul(t, f))
+        pointer = self.emit(f"getelementptr {element}, ptr {pointer}, i64 {offset}")
+        return pointer if not number else self.emit(f"getelementptr {element}, ptr {pointer}, i64 {number}")
+
+    def _stays(self, x: str) -> bool:
+        """Whether the innermost loop does not change a number, which is surely computed before it."""
+        loop = self._loops[-1]
+        outer = self._counting.get(x)
+        return loop.there(x) or (outer is not None and outer[0].depth < loop.depth)

@@ -136,14 +136,18 @@ def test_externals_on_demand_are_compiled_once_when_needed() -> None:
 
     def emit() -> str:
         asked.append("once")
-        return "define double @jg_test_thrice(double %x) { %y = fmul double %x, 3.0  ret double %y }"
+        return "\n".join(
+            f"define double @jg_test_{name}(double %x) {{ %y = fmul double %x, {by}  ret double %y }}"
+            for name, by in (("thrice", "3.0"), ("fourfold", "4.0"))
+        )
 
-    define_on_demand("jg_test_thrice", emit)
+    define_on_demand(["jg_test_thrice", "jg_test_fourfold"], emit)
     assert not asked
-    text = "declare double @jg_test_thrice(double)  define double @f(double %x) { "
-    text += "%y = call double @jg_test_thrice(double %x)  ret double %y }"
-    codes = [compile_module(text, level="minimal") for _ in range(2)]
-    assert [call(code.address("f"), 0.5) for code in codes] == [1.5, 1.5]
+    for name, want in (("thrice", 1.5), ("fourfold", 2.0), ("thrice", 1.5)):
+        text = f"declare double @jg_test_{name}(double)  define double @f(double %x) {{ "
+        text += f"%y = call double @jg_test_{name}(double %x)  ret double %y }}"
+        code = compile_module(text, level="minimal")
+        assert call(code.address("f"), 0.5) == want
     assert asked == ["once"]
 
 

@@ -65,6 +65,13 @@ def places(x: np.ndarray, k: np.ndarray) -> Any:
     return y
 
 
+def handed_on(x: np.ndarray, k: np.ndarray) -> Any:
+    y = x.copy()
+    for i in range(1, len(x)):
+        y[i] = y[i] - 0.5 * y[i - 1]
+    return y
+
+
 def rows(x: np.ndarray, k: np.ndarray) -> Any:
     y = np.zeros((4, len(x)))
     for i in range(4):
@@ -82,6 +89,7 @@ def rows(x: np.ndarray, k: np.ndarray) -> Any:
         (products, "loops"),
         (recurrence, "loops"),
         (places, "loops"),
+        (handed_on, "unrolled"),
         (rows, "loops"),
     ],
 )

@@ -155,3 +155,44 @@ def test_gradients_of_tails_of_every_length() -> None:
         a, k, d = rng.normal(size=(n, 3)), rng.integers(0, n, n), rng.normal(size=(n, 3))
         slope = (total(a + 1e-6 * d, k) - total(a - 1e-6 * d, k)) / 2e-6
         np.testing.assert_allclose(np.sum(g(a, k) * d), slope, rtol=1e-6, atol=1e-7, err_msg=str(n))
+
+
+@pytest.mark.parametrize(("size", "masked"), [(6, True), (11, True), (8, False), (12, False), (4, False)])
+def test_tails_that_would_be_put_together_are_masked(size: int, masked: bool) -> None:
+    text = jitgrad.jit(lambda x, y: x * y + 1.0).llvm(np.ones(32 + size), np.ones(32 + size))
+    assert ("@llvm.masked.load" in text) is masked
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 8, 31, 32, 33, 100, 257])
+def test_any_and_all_of_every_length(size: int) -> None:
+    def f(x: np.ndarray, y: np.ndarray) -> Any:
+        return np.any(x > 0.5), np.all(y < 0.5), np.any(x.astype(np.float32) > 0.5), np.all(y)
+
+    g = jitgrad.jit(f)
+    for k in range(size):
+        x, y = np.zeros(size), np.full(size, 0.25)
+        assert g(x, y) == (False, True, False, True)
+        x[k], y[-1 - k] = 1.0, 0.75
+        assert g(x, y) == (True, False, True, True)
+        y[k] = 0.0
+        assert bool(g(x, y)[3]) is False
+
+
+def test_helpers_of_memory_are_not_in_bodies() -> None:
+    def f(x: np.ndarray, n: int) -> Any:
+        y = np.zeros(n)
+        out = []
+        for i in range(n):
+            y[i] = x[i] * x[i]
+            if y[i] > 0.5:
+                out.append(y[i])
+        return np.sum(y), np.array(out)
+
+    x = np.linspace(0.0, 1.0, 12)
+    g = jitgrad.jit(f)
+    np.testing.assert_allclose(g(x, 12)[1], f(x, 12)[1])
+    text = g.llvm(x, 12)
+    defined = [line for line in text.split("\n") if line.startswith("define")]
+    for name in ("jg_grow", "jg_reserve", "jg_release"):
+        assert f"call ptr @{name}(" in text or f"call i1 @{name}(" in text or f"call void @{name}(" in text
+        assert not any(name in line for line in defined)
