@@ -283,6 +283,8 @@ class Branches(Context):
         self.enter(frame, start)
         frame.place, self.location = place, location
         alive = [k for k in (0, 1) if outcomes[k].states]
+        if not alive:
+            self.commit()
         if len(alive) == 1 and self._splice_check(cond, blocks[1 - alive[0]], alive[0] == 0):
             # Only one way goes on, and the other did nothing but fail: a check, then straight on.
             k = alive[0]

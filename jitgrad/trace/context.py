@@ -370,12 +370,16 @@ class Context:
         arguments: tuple[Any, ...] | None = None,
     ) -> None:
         """Emit a check that fails, after what the caller must find in its arrays: nothing later puts it there."""
+        self.commit()
+        self.check(self.constant(False, np.bool_), exception, message, *operands, arguments=arguments)
+
+    def commit(self) -> None:
+        """Put what this arm of a branch has stored into the caller's arrays: no way out of it does."""
         start = self.arm_start
         changed = [c for c in self.visible if c in self.heap and self.heap[c] is not start.get(c, self.visible[c])]
         if changed:
             indices = tuple(self.visible[c].index for c in changed)
             self.g.emit("commit", [self.heap[c] for c in changed], {"arguments": indices})
-        self.check(self.constant(False, np.bool_), exception, message, *operands, arguments=arguments)
 
     def array_type(self, value: Value) -> ArrayType:
         """Return the array type of a value."""
