@@ -135,6 +135,19 @@ def always(a, k):
     raise ValueError("always")
 
 
+@case((ramp(5), 0, 1.0), (ramp(5), 1, 1.0), (ramp(5), 1, -1.0))
+def on_every_way_out_of_a_branch(a, k, x):
+    if x < 0.0:
+        raise RuntimeError("zero")
+    a[2:4] *= 3.0
+    if x < 2.0:
+        a[1] = x
+        if k == 0:
+            raise RuntimeError("one")
+        raise RuntimeError("two")
+    raise RuntimeError("three")
+
+
 @case((ramp(3), 1), (ramp(3), 5))
 def always_but_something_else_first(a, k):
     a[k] += 1
