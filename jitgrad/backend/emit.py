@@ -363,11 +363,8 @@ class Emitter:
         if not op.regions:
             self.pace.owe(16 if op.name in EXPENSIVE else 1)
         if op.primitive.scalar is not None:
-            made = self.arithmetic.fused(op, self.scalar) if "fused" in op.attrs else None
-            if made is None:
-                given = [self.scalar(v) for v in op.operands]
-                made = self.arithmetic.elementwise(op, op.result.array.dtype, given)
-            self.handles[op.result] = made
+            given = [self.scalar(v) for v in op.operands]
+            self.handles[op.result] = self.arithmetic.elementwise(op, op.result.array.dtype, given)
         elif fusable(op):
             built = Expressions(self, self.text, ())
             goal = built.evaluate(op, ())

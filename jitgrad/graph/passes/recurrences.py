@@ -3,8 +3,9 @@
     c = ((c + a) * u) * r - (c + a) * w          c = c * (u * r - w) + a * (u * r - w)
 
 Both are one number; but on the left four operations wait for each other, and each iteration for the last one, while on
-the right all but one product and one sum are ready before. A processor does these two as one, rounded once (`fused`),
-and the others meanwhile. Likewise a sum of several terms becomes that of the carried number and all the others.
+the right all but one product and one sum are ready before. A processor does these two as one, rounded once (the product
+gets `any_rounding`), and the others meanwhile. Likewise a sum of several terms becomes that of the carried number and
+all the others.
 
 In: a graph in its final form but for this. Out: the same graph, up to the rounding of what loops carry. Only for loops
 of derivatives (`diff/roundings.py` has marked them: no user wrote these sums and products), for floats that reach the
@@ -139,14 +140,12 @@ class _Recurrence:
             rest = self._sum(rest, ahead if factor is None else self.g.multiply(ahead, factor))
         if rest is None or (factor is None and last.attrs.get("any_order")):
             return False
-        total = self.g.add(self.arg if factor is None else self.g.multiply(self.arg, factor), rest)
+        multiple = self.arg if factor is None else self.g.multiply(self.arg, factor, any_rounding=True)
+        total = self.g.add(multiple, rest)
         gain = form.wait - (_WAIT if factor is None else _FUSED_WAIT)
         flops = sum(op.primitive.is_elementwise for op in here)
         if gain <= 0 or _AT_ONCE * form.wait < flops or len(self.g.block.ops) > _AT_ONCE * gain + _PLAIN:
             return False
-        if factor is not None:
-            assert total.op is not None
-            total.op.attrs = {**total.op.attrs, "fused": True}
         self._put(total)
         return True
 
