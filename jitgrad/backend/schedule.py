@@ -15,7 +15,6 @@ This room knows no buffer and no LLVM.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 
 from jitgrad.backend.addressing import Addressing
 from jitgrad.backend.steps import EXPENSIVE, Step, in_order, reduced_axes, shared_axes
@@ -34,9 +33,9 @@ from jitgrad.backend.structure import (
 )
 from jitgrad.backend.wanted import Wanted
 from jitgrad.graph.ir import Block, Graph, Op, Value
-from jitgrad.graph.passes.rules.boxes import are_apart, box_of
+from jitgrad.graph.ops.index import index_of
 from jitgrad.graph.passes.rules.context import Context
-from jitgrad.graph.passes.rules.ranges import as_sum
+from jitgrad.graph.passes.rules.places import apart
 from jitgrad.graph.passes.survey import surveyed
 from jitgrad.graph.types import ArrayType, Dim, ListType
 
@@ -103,8 +102,7 @@ class Schedule:
 
     def apart(self, one: Op, other: Op) -> bool:
         """Whether two ops on one array are known to touch no element in common."""
-        r = self.known
-        return are_apart(r, box_of(one, partial(as_sum, r)), box_of(other, partial(as_sum, r)))
+        return apart(self.known, index_of(one), index_of(other))
 
 
 class _BlockPlan:

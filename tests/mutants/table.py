@@ -148,8 +148,8 @@ MUTANTS = (
     Mutant(
         "a read goes past a store to a place that may be the same",
         "graph/passes/rules/places.py",
-        "    return low > 0 or high < 0\n",
-        "    return low >= 0 or high < 0\n",
+        "or bound(r, other[0].plus(one[1], -1), -1) >= 0",
+        "or bound(r, other[0].plus(one[1], -1), -1) >= -1",
     ),
     Mutant(
         "parts that touch at their ends are thought apart",
@@ -241,7 +241,7 @@ MUTANTS = (
     Mutant(
         "a step is exchanged though its boundary is read before it is stored",
         "graph/passes/exchange.py",
-        'if user is not after[k] and not (user.name == "load" and self._is_apart(user, stale[k:])):',
+        'if user is not after[k] and not (user.name == "load" and self._is_apart(user, after[k:])):',
         'if user is not after[k] and user.name != "load":',
     ),
     Mutant(
@@ -252,9 +252,9 @@ MUTANTS = (
     ),
     Mutant(
         "parts that touch are taken to lie apart",
-        "graph/passes/rules/boxes.py",
-        "(bound(r, x[0].plus(y[1], -1), -1) >= 0 or",
-        "(bound(r, x[0].plus(y[1], -1), -1) >= -1 or",
+        "graph/passes/rules/places.py",
+        "return bound(r, one[0].plus(other[1], -1), -1) >= 0 or",
+        "return bound(r, one[0].plus(other[1], -1), -1) >= -1 or",
     ),
     Mutant(
         "what is added to an element of a small array replaces it",
