@@ -43,10 +43,7 @@ def vectorises(loop: Op) -> bool:
     if not _is_costly(body) and not any(op.name in _STORES for op in body.walk()):
         return False
     # What one iteration needs of the last, but for sums, keeps them one after another.
-    for arg, init, given in zip(body.args[1:], loop.operands[1:], body.yields, strict=True):
-        first = init.op.regions[0].yields[init.index] if init.op is not None and init.op.name == "if" else init
-        if first.op is not None and first.op.name == "load" and first.op.operands[0] in loop.operands:
-            continue  # an element of an array (`rotate.py`): such loops are unrolled at level full, and gain by it
+    for arg, given in zip(body.args[1:], body.yields, strict=True):
         if is_scalar(arg) and arg.type.is_float and not _is_sum(body, arg, given) and given in _derived(body, [arg]):
             return False
     # Places that are data may be the same in two iterations.
