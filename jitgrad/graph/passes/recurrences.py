@@ -10,8 +10,7 @@ all the others.
 In: a graph in its final form but for this. Out: the same graph, up to the rounding of what loops carry. Only for loops
 of derivatives (`diff/roundings.py` has marked them: no user wrote these sums and products), for floats that reach the
 next iteration by sums, differences and products with numbers that do not depend on them. Not where a choice hangs on
-them: a cotangent that is not used stays an exact zero whatever it would be multiplied by. And not in a graph that asks
-whether cotangents are -0.0, which says that they are not used: what is too small for a float must not become that.
+them: a cotangent that is not used stays an exact zero whatever it would be multiplied by.
 """
 
 from __future__ import annotations
@@ -37,8 +36,6 @@ def shorten_recurrences(graph: Graph) -> bool:
     loops = [op for op in graph.walk() if op.name == "for" and "any_rounding" in op.attrs]
     for op in loops:
         op.attrs = {k: v for k, v in op.attrs.items() if k != "any_rounding"}
-    if not loops or any(op.name == "is_negative_zero" for op in graph.walk()):
-        return False
     changed = False
     for op in loops:
         changed |= _shorten(op.regions[0])
