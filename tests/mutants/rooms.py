@@ -46,6 +46,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "graph/passes/": (
         "graph/test_places.py",
         "graph/test_passes.py",
+        "graph/test_roundings.py",
         "graph/test_unmarked.py",
         "graph/test_batch.py",
         "graph/test_golden.py",
