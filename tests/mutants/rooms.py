@@ -67,7 +67,9 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "trace/test_run_time_sizes.py",
         "trace/test_builtins.py",
         "trace/test_statements.py",
-        "trace/test_numpy_calls.py",
+        "trace/test_numpy_shapes.py",
+        "trace/test_numpy_reductions.py",
+        "trace/test_numpy_elementwise.py",
         "test_runtime_errors.py",
     ),
 }
