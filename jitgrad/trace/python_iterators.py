@@ -39,6 +39,7 @@ from jitgrad.trace.iteration import (
     next_held,
     row,
     sequence_of,
+    watched_from,
     zipped,
 )
 from jitgrad.trace.objects import is_object, special_method, type_name
@@ -99,7 +100,7 @@ def _enumerate(ctx: Context, iterable: Any, start: Any = 0) -> Any:
     it = iterate(ctx, iterable)
     if isinstance(it, IterSequence):
         numbers = [binary_op(ctx, "+", start, k) for k in range(len(it.items) - it.position)]
-        return IterSequence(tuple(zip(numbers, it.items[it.position :], strict=True)))
+        return IterSequence(tuple(zip(numbers, it.items[it.position :], strict=True)), watched=watched_from(it))
     return zipped(ctx, [IterRange(start, 1, count_of(ctx, it)), it])
 
 
@@ -118,7 +119,7 @@ def _reversed(ctx: Context, x: Any) -> Any:
         return iterate(ctx, x[::-1])
     it = iterate(ctx, x)
     if isinstance(it, IterSequence):
-        return IterSequence(tuple(reversed(it.items[it.position :])))
+        return IterSequence(tuple(reversed(it.items[it.position :])), watched=watched_from(it, backwards=True))
     last = binary_op(ctx, "-", it.count, 1)
     if isinstance(it, IterRange):
         return IterRange(item_at(ctx, it, last), binary_op(ctx, "*", it.step, -1), it.count)

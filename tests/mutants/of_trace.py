@@ -61,4 +61,16 @@ TRACE = (
         "if made.refusals <= family.refusals:",
         "if made.refusals is not family.refusals:",
     ),
+    Mutant(
+        "a loop goes over the items that a list had before it",
+        "trace/loops.py",
+        "        iterator = up_to_date(ev, iterator)\n",
+        "",
+    ),
+    Mutant(
+        "a list that grew may grow on while a loop goes over it",
+        "trace/loops.py",
+        "(isinstance(now, Value) and keeps_length(now, before))",
+        "isinstance(now, Value)",
+    ),
 )
