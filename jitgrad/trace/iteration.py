@@ -49,13 +49,17 @@ from jitgrad.trace.places import item_in_range
 from jitgrad.trace.sizes import dim_scalar, static_int
 
 __all__ = [
-    "Held", "count_of", "held", "in_any_order", "item_at", "iterate", "least", "mapped", "next_held",
-    "range_count", "row", "sequence_of", "up_to_date", "watched_from", "zipped",
+    "Held", "Once", "count_of", "held", "in_any_order", "item_at", "iterate", "least", "mapped", "next_held",
+    "once", "range_count", "row", "sequence_of", "up_to_date", "watched_from", "zipped",
 ]  # fmt: skip
 
 
 class Held:
     """Class of the iterators that a program keeps in a variable and asks for items with `next`."""
+
+
+class Once:
+    """Class of what has its items for one loop: generators, `zip`, `map` and their like."""
 
 
 def iterate(ctx: Context, x: Any) -> Any:
@@ -112,10 +116,14 @@ def in_any_order(ctx: Context, x: Any) -> tuple[Any, ...]:
 
 
 def _iterate_object(ctx: Context, x: Any) -> Any:
-    if isinstance(x, Record) and x.cls is Held:
+    if isinstance(x, Record) and x.cls in (Held, Once):
         rest = dict(ctx.heap[x.cell])["rest"]
-        ctx.heap[x.cell] = (("rest", IterSequence(())),)
-        return rest
+        if not isinstance(rest, IterSequence | IterRange | IterRows):
+            raise ctx.error("JG248")
+        # A loop may leave some of them, which are not known from here on.
+        ctx.conflict(x.cell)
+        ctx.heap[x.cell] = (("rest", None),)
+        return up_to_date(ctx, rest) if isinstance(rest, IterSequence) else rest
     found = special_method(ctx, x, "__iter__")
     if found is not None:
         made = ctx.call(found, [])
@@ -377,6 +385,13 @@ def mapped(it: Any, function: Any, call: Callable[[Context, Any, Any], Any]) -> 
 # --- iterators in variables
 
 
+def once(ctx: Context, it: Any) -> Record:
+    """Return what a program gets for an iterator that has each item once."""
+    made = Record(Cell("iterator"), Once)
+    ctx.heap[made.cell] = (("rest", it),)
+    return made
+
+
 def held(ctx: Context, x: Any) -> Record:
     """Return an iterator over items known one by one, which `next` advances."""
     if isinstance(x, Record) and x.cls is Held:
@@ -397,7 +412,10 @@ def next_held(ctx: Context, x: Any, default: Any = ...) -> Any:
         raise ctx.error(
             "JG237", name="next", why="only what iter() of a sequence of known length gives has a next item"
         )
-    rest = up_to_date(ctx, dict(ctx.heap[x.cell])["rest"])
+    rest = dict(ctx.heap[x.cell])["rest"]
+    if not isinstance(rest, IterSequence):
+        raise ctx.error("JG248")
+    rest = up_to_date(ctx, rest)
     if rest.position >= len(rest.items):
         if default is ...:
             raise StopIteration

@@ -73,4 +73,10 @@ TRACE = (
         "(isinstance(now, Value) and keeps_length(now, before))",
         "isinstance(now, Value)",
     ),
+    Mutant(
+        "an iterator has its items again after a loop",
+        "trace/iteration.py",
+        '        ctx.heap[x.cell] = (("rest", None),)\n',
+        "",
+    ),
 )

@@ -61,6 +61,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "trace/": (
         "test_smoke.py",
         "trace/test_changed_lists.py",
+        "trace/test_iterators.py",
         "trace/test_alternatives.py",
         "trace/test_identity.py",
         "test_layouts.py",
