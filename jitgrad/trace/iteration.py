@@ -293,6 +293,8 @@ def sequence_of(ctx: Context, x: Any) -> tuple[Any, ...]:
         As Python, for what cannot be iterated.
     """
     it = iterate(ctx, x)
+    if isinstance(x, Record) and x.cls in (Held, Once):
+        ctx.heap[x.cell] = (("rest", IterSequence(())),)  # all are taken
     if isinstance(it, IterSequence):
         return it.items[it.position :]
     count = static_int(ctx, count_of(ctx, it), "the number of items of a sequence")

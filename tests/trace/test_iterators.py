@@ -38,7 +38,8 @@ def made_in_each_trip(x: float, n: int) -> Any:
 
 def ended(x: float) -> Any:
     rest = iter([x, 2 * x])
-    return next(rest), next(rest), next(rest, 7.0), list(rest)
+    pairs = zip([x, 1.0], [2.0, x], strict=True)
+    return next(rest), next(rest), next(rest, 7.0), list(rest), list(pairs), list(pairs)
 
 
 def rows_that_grew(x: float, n: int) -> Any:
