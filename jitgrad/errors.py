@@ -228,6 +228,16 @@ TABLE: dict[str, Row] = {
         "np.interp with points xp that do not increase, where NumPy's result means nothing",
         "sort them first: k = np.argsort(xp); np.interp(x, xp[k], fp[k])",
     ),
+    "JG247": Row(
+        UnsupportedError,
+        "a list or dict that changes while a loop goes over it",
+        "go over a copy: `for x in list(xs)`, or over positions: `while k < len(xs)`",
+    ),
+    "JG248": Row(
+        UnsupportedError,
+        "an iterator that is used again after a loop or a function has gone over it",
+        "make a list of its items first: `xs = list(...)`",
+    ),
     "JG250": Row(
         UnsupportedError, "{what} has no machine code yet", "use float32, float64, integers and bools of known sizes"
     ),

@@ -161,3 +161,50 @@ def test_an_element_that_is_added_to_twice_passes_the_bound_of_one_term() -> Non
     x = np.array([-0.5, -0.5])  # 1 + x[0] + x[1] is 0, and less beside it
     assert not np.isfinite(jitgrad.grad(f)(x)).any()
     assert not np.isfinite(jitgrad.jvp(f, (x,), (np.ones(2),))[1])
+
+
+def crossing(y: Any) -> Any:
+    """Return what is infinitely steep where y is 0, and no minimum if y is less beside it."""
+    return np.log1p(np.cbrt(y))
+
+
+@pytest.mark.parametrize("product", [np.prod, lambda y: np.cumprod(y)[-1]])
+def test_a_product_of_factors_is_less_than_the_least_of_them(product: Function) -> None:
+    def f(x: np.ndarray) -> Any:
+        return crossing(product(np.clip(x, 0.5, 1.0)) - 0.5)
+
+    x = np.array([0.8, 0.625])
+    assert f(x) == 0.0
+    assert np.isinf(jitgrad.grad(f)(x)).all()
+    assert np.isinf(jitgrad.jvp(f, (x,), (np.ones(2),))[1])
+
+
+@pytest.mark.parametrize("f", [lambda x, v: np.fmax(np.abs(v), x), lambda x, v: -np.fmin(-np.abs(v), -x)])
+def test_what_is_no_number_has_no_bounds(f: Function) -> None:
+    assert jitgrad.grad(lambda x, v: crossing(f(x, v)))(0.0, np.nan) == np.inf
+
+
+def test_a_constant_is_a_number() -> None:
+    assert jitgrad.grad(lambda x: crossing(np.fmax(x, 0.0)) ** 3)(0.0) == 0.0
+    assert jitgrad.grad(lambda x: crossing(-np.fmin(0.0, x)) ** 3)(0.0) == 0.0
+
+
+def test_bounds_are_rounded_as_numbers_are() -> None:
+    """0.1 + 0.2 - 0.3 is 0 of float32, and less with more digits."""
+
+    def f(x: Any) -> Any:
+        return crossing(np.abs(x) + np.float32(0.1) + np.float32(0.2) - np.float32(0.3)) ** 3
+
+    def g(x: Any) -> Any:
+        return np.arccosh((x * x + (1.0 + 1e-12)).astype(np.float32)) ** 2
+
+    assert jitgrad.grad(f)(np.float32(0.0)) == 0.0
+    assert jitgrad.grad(lambda x: np.sum(g(x)))(np.zeros(2)).tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("exponent", [np.inf, -np.inf, np.nan])
+def test_exponents_that_are_no_finite_numbers_make_no_bounds(exponent: float) -> None:
+    with np.errstate(all="ignore"):
+        assert not np.isfinite(jitgrad.grad(lambda x: np.sqrt(x) * np.power(x, exponent))(4.0))
+        made = jitgrad.grad(lambda x: np.cbrt(np.abs(x) ** exponent) ** 2)(1.5)
+    assert made == 0.0 if exponent < 0 else not np.isfinite(made)

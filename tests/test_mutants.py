@@ -9,9 +9,10 @@ import pytest
 
 import jitgrad
 from tests.mutants.__main__ import main
+from tests.mutants.mutant import Mutant
 from tests.mutants.plant import Copy, misfits
 from tests.mutants.rooms import NET, ROOMS, near_tests
-from tests.mutants.table import MUTANTS, Mutant
+from tests.mutants.table import MUTANTS
 
 BUG = next(m for m in MUTANTS if m.name == "the cotangent of what a store overwrote is not zeroed")
 

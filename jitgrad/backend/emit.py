@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from jitgrad.backend.bounds import Bounds
 from jitgrad.backend.buffers import Buffer, Plan, Slot
 from jitgrad.backend.emit_lanes import Lanes
 from jitgrad.backend.emit_nest import emit_nest, evaluate_scalar
@@ -116,7 +115,6 @@ class Emitter:
         self.notes: list[str] = []
         self.location: Location | None = None  # of what is being written, or what came before
         self.pace = Pace(self.text, self.leave_stopped)
-        self.bounds = Bounds()
         self.outside: dict[int, str] = {}  # addresses of arguments of rank 0
 
     # what expressions ask for (`loops.Memory`)
@@ -132,7 +130,7 @@ class Emitter:
         handle = self.scalar(dim)
         if handle.constant:
             return int(handle.text)
-        most = self.bounds.most(dim)
+        most = self.schedule.most(dim)
         if most is not None:
             self.text.largest[handle.text] = most
         return handle.text
@@ -361,11 +359,8 @@ class Emitter:
         if not op.regions:
             self.pace.owe(16 if op.name in EXPENSIVE else 1)
         if op.primitive.scalar is not None:
-            made = self.arithmetic.fused(op, self.scalar) if "fused" in op.attrs else None
-            if made is None:
-                given = [self.scalar(v) for v in op.operands]
-                made = self.arithmetic.elementwise(op, op.result.array.dtype, given)
-            self.handles[op.result] = made
+            given = [self.scalar(v) for v in op.operands]
+            self.handles[op.result] = self.arithmetic.elementwise(op, op.result.array.dtype, given)
         elif fusable(op):
             built = Expressions(self, self.text, ())
             goal = built.evaluate(op, ())

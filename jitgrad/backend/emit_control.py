@@ -226,8 +226,7 @@ def op_for(e: Emitter, op: Op) -> None:
     """Write a counted loop."""
     text, pace, body = e.text, e.pace, op.regions[0]
     trips = e.size(op.operands[0])
-    most = e.bounds.most(op.operands[0])
-    e.bounds.note_index(body.args[0], most)
+    most = e.schedule.most(op.operands[0])
     limit = trips
     if isinstance(trips, str) and most is not None and is_of_elements(body):
         # Of a loop over scalars that it knows to be short, LLVM makes worse code, and takes longer to do so.

@@ -4,13 +4,13 @@ In: handles (an LLVM operand with its dtype and number of lanes). Out: instructi
 by being splat.
 
 Undefined behaviour of LLVM that a user's value could reach, and what guards it here: float to integer conversion (range
-select first), integer division by zero and INT_MIN // -1 (divisor select), shifts beyond the width (select). No
-fast-math flag, no nsw or nuw is ever written.
+select first), integer division by zero and INT_MIN // -1 (divisor select), shifts beyond the width (select). No nsw or
+nuw is ever written, and no fast-math flag where the graph does not say that its rounding or order is ours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 
 from jitgrad.backend.scalar_math import SUPPORTED, MathLibrary
 from jitgrad.backend.text import FunctionText, literal, register_type, vector
-from jitgrad.graph.ir import Op, Value
+from jitgrad.graph.ir import Graph, Op, Value
 
 __all__ = ["Arithmetic", "Handle"]
 
@@ -63,7 +63,9 @@ class Arithmetic:
         self.library = library
         self.result: np.dtype = _BOOL
         self._splats: dict[str, Handle] = {}
+        # Of the block `_block`: what was called, and the factors of products that may be rounded with a sum.
         self._calls: dict[tuple[str, ...], tuple[str, int]] = {}
+        self._products: dict[str, tuple[Handle, Handle]] = {}
         self._block: tuple[list[str], str] = (text.lines, text.label)
 
     # handles
@@ -118,39 +120,50 @@ class Arithmetic:
         return self._binary({"f": "fadd", "b": "or"}.get(x.dtype.kind, "add"), x, y)
 
     def elementwise(self, op: Op, dtype: np.dtype, given: Sequence[Handle]) -> Handle:
-        """Return the result of an elementwise op, with the freedoms that its attributes give to LLVM."""
+        """Return the result of an elementwise op, with the freedoms that its attributes give."""
         if op.attrs.get("any_order"):
             return self._binary(f"f{op.name[:3]} reassoc", *given)
         if op.attrs.get("any_rounding"):
             x, y = given
-            if op.name == "multiply":
-                return self._binary("fmul contract", x, y)
-            return self.mul(x, self.div(self.const(1, dtype), y))  # LLVM shares the reciprocal, or hoists it
-        if op.name in ("add", "subtract") and dtype.kind == "f" and not _accumulates(op):
-            # Only products that may be rounded with the sum are, and those are marked.
-            return self._binary(f"f{op.name[:3]} contract", *given)
+            if op.name == "divide":
+                return self.mul(x, self.div(self.const(1, dtype), y))  # LLVM shares the reciprocal, or hoists it
+            made = self._binary("fmul contract", x, y)
+            if self.library.fma:
+                self._this_block()
+                self._products[made.text] = x, y
+            return made
+        if op.name in ("add", "subtract") and dtype.kind == "f":
+            return self._sum(op, given)
         self.result = dtype
         assert op.primitive.scalar is not None
-        made: Handle = op.primitive.scalar(self, *given)
-        return made
+        result: Handle = op.primitive.scalar(self, *given)
+        return result
 
-    def fused(self, op: Op, of: Callable[[Value], Handle]) -> Handle | None:
-        """Return a sum or difference of numbers, one of them a product, rounded once; None where that is not to be had.
+    def _sum(self, op: Op, given: Sequence[Handle]) -> Handle:
+        """Return a sum or difference of floats, rounded once with a product in it that may be, where that pays.
 
-        Of two products, the one with what a loop hands on is taken: the other one is there before it.
+        What a loop hands on as a multiple of what it was waits for that product alone: the two are one instruction,
+        although the product may be used again. What a loop adds up waits for a sum less long than for both. Of all
+        others LLVM knows best: a product that is used more than once it computes once.
         """
-        products = [k for k, v in enumerate(op.operands) if v.op is not None and v.op.name == "multiply"]
-        products.sort(key=lambda k: all(v.op is not None for v in op.operands[k].op.operands))  # type: ignore[union-attr]
-        if not products or not self.library.fma:
-            return None
-        k = products[0]
-        factors = op.operands[k].op
-        assert factors is not None
-        x, y = map(of, factors.operands)
-        rest = of(op.operands[1 - k])
-        if op.name == "subtract":
-            x, rest = (x, self.neg(rest)) if k == 0 else (self.neg(x), rest)
-        return self.math("fma", x, y, rest)
+        self._this_block()
+        for k, v in enumerate(op.operands):
+            factors = self._products.get(given[k].text)
+            if factors and v.op is not None and any(_handed_on(x) is op.results[0] for x in v.op.operands):
+                x, y = factors
+                rest = given[1 - k]
+                if op.name == "subtract":
+                    x, rest = (x, self.neg(rest)) if k == 0 else (self.neg(x), rest)
+                return self.math("fma", x, y, rest)
+        alone = any(v.op is None and not v.shape for v in op.operands)
+        return self._binary(f"f{op.name[:3]}{'' if alone else ' contract'}", *given)
+
+    def _this_block(self) -> None:
+        """Forget what was written in another block than the current one: it need not dominate."""
+        if self._block[0] is not self.text.lines or self._block[1] != self.text.label:
+            self._block = (self.text.lines, self.text.label)
+            self._calls = {}
+            self._products = {}
 
     def sub(self, x: Handle, y: Handle) -> Handle:
         """Return x - y."""
@@ -306,9 +319,7 @@ class Arithmetic:
 
         The sine and the cosine of one operand, of which a derivative of either has both, become one call.
         """
-        if self._block[0] is not self.text.lines or self._block[1] != self.text.label:
-            self._block = (self.text.lines, self.text.label)
-            self._calls = {}
+        self._this_block()
         rest = (kind, str(width), *operands)
         if (name, *rest) in self._calls:
             return self._calls[name, *rest][0]
@@ -394,6 +405,10 @@ class Arithmetic:
         return self.select(inside, made, self.const(-(2 ** (bits - 1)), dtype))
 
 
-def _accumulates(op: Op) -> bool:
-    """Whether an op adds to a number that a loop carries: that waits for a sum alone less long than for both."""
-    return any(v.op is None and not v.shape for v in op.operands)
+def _handed_on(value: Value) -> Value | None:
+    """Return what a loop hands on in place of one of its body's arguments."""
+    body = value.owner
+    if isinstance(body, Op | Graph):
+        return None
+    k = value.index - len(body.args) + len(body.yields)
+    return body.yields[k] if k >= 0 else None

@@ -15,7 +15,6 @@ This room knows no buffer and no LLVM.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 
 from jitgrad.backend.addressing import Addressing
 from jitgrad.backend.steps import EXPENSIVE, Step, in_order, reduced_axes, shared_axes
@@ -34,9 +33,10 @@ from jitgrad.backend.structure import (
 )
 from jitgrad.backend.wanted import Wanted
 from jitgrad.graph.ir import Block, Graph, Op, Value
-from jitgrad.graph.passes.rules.boxes import are_apart, box_of
+from jitgrad.graph.ops.index import index_of
 from jitgrad.graph.passes.rules.context import Context
-from jitgrad.graph.passes.rules.ranges import as_sum
+from jitgrad.graph.passes.rules.places import apart
+from jitgrad.graph.passes.rules.ranges import range_of
 from jitgrad.graph.passes.survey import surveyed
 from jitgrad.graph.types import ArrayType, Dim, ListType
 
@@ -47,6 +47,7 @@ MAX_DEPTH = 48  # chain of fused ops: bounds recursion and the size of a nest
 MAX_COPIES = 3  # nests in which a cheap value may be computed again
 CHEAP = 6  # ops that may be computed again
 MAX_VISITS = 4000  # steps looked at to prove that there is no path
+LARGE = 2**31 - 1  # a size that may be so large is as good as one of which nothing is known
 
 
 class Schedule:
@@ -101,10 +102,18 @@ class Schedule:
             self._known = surveyed(self.graph)
         return self._known
 
+    def most(self, value: Value) -> int | None:
+        """Return the largest number that a size or a trip count may be, None if that is not known to be small.
+
+        This saves code: a loop that cannot run long is not cut into chunks (`pacing`), a sum of few terms has no
+        cascade (`emit_nest`). Nothing that is right depends on it.
+        """
+        most = range_of(self.known, value)[1]
+        return max(most, 0) if most < LARGE else None
+
     def apart(self, one: Op, other: Op) -> bool:
         """Whether two ops on one array are known to touch no element in common."""
-        r = self.known
-        return are_apart(r, box_of(one, partial(as_sum, r)), box_of(other, partial(as_sum, r)))
+        return apart(self.known, index_of(one), index_of(other))
 
 
 class _BlockPlan:

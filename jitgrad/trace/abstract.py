@@ -11,7 +11,7 @@ from __future__ import annotations
 import types
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.memory import Entry, Pick, Span
@@ -44,6 +44,7 @@ __all__ = [
     "SuperOf",
     "TaggedRef",
     "View",
+    "Watched",
     "compose",
     "whole",
 ]
@@ -339,12 +340,43 @@ class IterRows(Abstract):
     position: Any = 0
 
 
+class Watched(NamedTuple):
+    """A list or dict that an iterator goes over.
+
+    Attributes
+    ----------
+    container : ListRef or DictRef
+    held : tuple
+        What it held when the items were taken.
+    first, step : int
+        The k-th item comes from the place `first + step * k`.
+    """
+
+    container: Any
+    held: tuple[Any, ...]
+    first: int = 0
+    step: int = 1
+
+
 @dataclass(frozen=True, slots=True)
 class IterSequence(Abstract):
-    """An iterator over items that are known one by one; loops over it unroll."""
+    """An iterator over items that are known one by one; loops over it unroll.
+
+    Attributes
+    ----------
+    items : tuple
+    position : int
+        Of the next one.
+    watched : tuple of Watched
+        Lists and dicts that it goes over.
+    live : bool
+        Whether it is that of one list alone: its items are those that the list has when they are asked for.
+    """
 
     items: tuple[Any, ...]
     position: int = 0
+    watched: tuple[Watched, ...] = ()
+    live: bool = False
 
 
 @dataclass(frozen=True, slots=True)

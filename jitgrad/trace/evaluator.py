@@ -46,6 +46,7 @@ from jitgrad.trace.identity import UNKNOWN, explained
 from jitgrad.trace.inspection import reachable
 from jitgrad.trace.instances import instantiate
 from jitgrad.trace.instructions import bound_value, step, truth_of
+from jitgrad.trace.iteration import iterate, once
 from jitgrad.trace.library import by_name
 from jitgrad.trace.loop_signals import NeedUnroll
 from jitgrad.trace.loops import next_of, run_loop
@@ -221,7 +222,7 @@ class Evaluator(Branches):
             self.frames.pop()
             if caller is not None:
                 self.location = caller
-        return ListRef(frame.yielded) if frame.yielded is not None else result
+        return result if frame.yielded is None else once(self, iterate(self, ListRef(frame.yielded)))
 
     # --- walking the tree
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from jitgrad.errors import UnsupportedError
 from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.memory import Entry, Pick, Span
 from jitgrad.trace.abstract import (
+    Abstract,
     Box,
     Cell,
     DictRef,
@@ -31,6 +33,7 @@ from jitgrad.trace.abstract import (
     Ref,
     Scalar,
     TaggedRef,
+    Watched,
 )
 from jitgrad.trace.algorithms.containers import Set
 from jitgrad.trace.arithmetic import binary
@@ -46,13 +49,17 @@ from jitgrad.trace.places import item_in_range
 from jitgrad.trace.sizes import dim_scalar, static_int
 
 __all__ = [
-    "Held", "count_of", "held", "in_any_order", "item_at", "iterate", "least", "mapped", "next_held", "range_count",
-    "row", "sequence_of", "zipped",
+    "Held", "Once", "count_of", "held", "in_any_order", "item_at", "iterate", "least", "mapped", "next_held",
+    "once", "range_count", "row", "sequence_of", "up_to_date", "watched_from", "zipped",
 ]  # fmt: skip
 
 
 class Held:
     """Class of the iterators that a program keeps in a variable and asks for items with `next`."""
+
+
+class Once:
+    """Class of what has its items for one loop: generators, `zip`, `map` and their like."""
 
 
 def iterate(ctx: Context, x: Any) -> Any:
@@ -76,9 +83,10 @@ def iterate(ctx: Context, x: Any) -> Any:
         if isinstance(items, Value):
             count = Scalar(ctx.g.list_length(items), "int", 0, None)
             return IterRows(_list_item(x), (x,), count)
-        return IterSequence(items)
+        return IterSequence(items, watched=(Watched(x, items),), live=True)
     if isinstance(x, DictRef):
-        return IterSequence(tuple(k for k, _ in ctx.heap[x.cell]))
+        pairs = ctx.heap[x.cell]
+        return IterSequence(tuple(k for k, _ in pairs), watched=(Watched(x, pairs),))
     if isinstance(x, range):
         return IterRange(x.start, x.step, len(x))
     if isinstance(x, IndexRange):
@@ -108,10 +116,14 @@ def in_any_order(ctx: Context, x: Any) -> tuple[Any, ...]:
 
 
 def _iterate_object(ctx: Context, x: Any) -> Any:
-    if isinstance(x, Record) and x.cls is Held:
+    if isinstance(x, Record) and x.cls in (Held, Once):
         rest = dict(ctx.heap[x.cell])["rest"]
-        ctx.heap[x.cell] = (("rest", ()),)
-        return IterSequence(rest)
+        if not isinstance(rest, IterSequence | IterRange | IterRows):
+            raise ctx.error("JG248")
+        # A loop may leave some of them, which are not known from here on.
+        ctx.conflict(x.cell)
+        ctx.heap[x.cell] = (("rest", None),)
+        return up_to_date(ctx, rest) if isinstance(rest, IterSequence) else rest
     found = special_method(ctx, x, "__iter__")
     if found is not None:
         made = ctx.call(found, [])
@@ -281,6 +293,8 @@ def sequence_of(ctx: Context, x: Any) -> tuple[Any, ...]:
         As Python, for what cannot be iterated.
     """
     it = iterate(ctx, x)
+    if isinstance(x, Record) and x.cls in (Held, Once):
+        ctx.heap[x.cell] = (("rest", IterSequence(())),)  # all are taken
     if isinstance(it, IterSequence):
         return it.items[it.position :]
     count = static_int(ctx, count_of(ctx, it), "the number of items of a sequence")
@@ -300,8 +314,49 @@ def zipped(ctx: Context, parts: Sequence[Any], strict: bool = False) -> Any:
     count = least(ctx, counts)
     unrolls = any(isinstance(it, IterSequence) for it in its)
     if unrolls and isinstance(count, int):
-        return IterSequence(tuple(tuple(item_at(ctx, it, k) for it in its) for k in range(count)))
+        watched = tuple(w for it in its if isinstance(it, IterSequence) for w in watched_from(it))
+        return IterSequence(tuple(tuple(item_at(ctx, it, k) for it in its) for k in range(count)), watched=watched)
     return IterRows(_tuple_of(its), tuple(v for it in its for v in _over(it)), count)
+
+
+def up_to_date(ctx: Context, it: IterSequence) -> IterSequence:
+    """Return an iterator with the items that a list has now, where nothing else is between.
+
+    Raises
+    ------
+    UnsupportedError
+        JG247 if what it goes over has changed and that may matter.
+    RuntimeError
+        As Python, if a dict has another size.
+    """
+    for container, before, first, step in it.watched:
+        now = ctx.heap.get(container.cell, before)
+        if now is before:
+            continue
+        if it.live and isinstance(now, tuple):
+            return replace(it, items=now)
+        if isinstance(container, DictRef):
+            if len(now) != len(before):
+                raise RuntimeError("dictionary changed size during iteration")
+            alike = all(k == other for (k, _), (other, _) in zip(now, before, strict=True))
+        else:
+            ahead = [first + step * k for k in range(it.position, len(it.items))]
+            alike = isinstance(now, tuple) and len(now) == len(before) and all(_alike(now[k], before[k]) for k in ahead)
+        if not alike:
+            raise ctx.error("JG247")
+    return it
+
+
+def watched_from(it: IterSequence, *, backwards: bool = False) -> tuple[Watched, ...]:
+    """Return what an iterator goes over, for another one of the items that it still has."""
+    last = len(it.items) - 1
+    if backwards:
+        return tuple(w._replace(first=w.first + w.step * last, step=-w.step) for w in it.watched)
+    return tuple(w._replace(first=w.first + w.step * it.position) for w in it.watched)
+
+
+def _alike(x: Any, y: Any) -> bool:
+    return x is y or (type(x) is type(y) and isinstance(x, Abstract | int | float | str) and bool(x == y))
 
 
 def _over(it: Any) -> tuple[Any, ...]:
@@ -332,12 +387,20 @@ def mapped(it: Any, function: Any, call: Callable[[Context, Any, Any], Any]) -> 
 # --- iterators in variables
 
 
+def once(ctx: Context, it: Any) -> Record:
+    """Return what a program gets for an iterator that has each item once."""
+    made = Record(Cell("iterator"), Once)
+    ctx.heap[made.cell] = (("rest", it),)
+    return made
+
+
 def held(ctx: Context, x: Any) -> Record:
     """Return an iterator over items known one by one, which `next` advances."""
     if isinstance(x, Record) and x.cls is Held:
         return x
     made = Record(Cell("iterator"), Held)
-    ctx.heap[made.cell] = (("rest", sequence_of(ctx, x)),)
+    it = iterate(ctx, x)
+    ctx.heap[made.cell] = (("rest", it if isinstance(it, IterSequence) else IterSequence(sequence_of(ctx, it))),)
     return made
 
 
@@ -352,10 +415,13 @@ def next_held(ctx: Context, x: Any, default: Any = ...) -> Any:
             "JG237", name="next", why="only what iter() of a sequence of known length gives has a next item"
         )
     rest = dict(ctx.heap[x.cell])["rest"]
-    if not rest:
+    if not isinstance(rest, IterSequence):
+        raise ctx.error("JG248")
+    rest = up_to_date(ctx, rest)
+    if rest.position >= len(rest.items):
         if default is ...:
             raise StopIteration
         return default
     ctx.conflict(x.cell)
-    ctx.heap[x.cell] = (("rest", rest[1:]),)
-    return rest[0]
+    ctx.heap[x.cell] = (("rest", replace(rest, position=rest.position + 1)),)
+    return rest.items[rest.position]

@@ -21,7 +21,7 @@ import numpy as np
 from jitgrad.errors import UnsupportedError
 from jitgrad.graph.ir import Block, Op, Value
 from jitgrad.graph.types import INT64
-from jitgrad.trace.abstract import IterRange, IterRows, IterSequence, Maybe, OneOf, Poison, Scalar
+from jitgrad.trace.abstract import IterRange, IterRows, IterSequence, ListRef, Maybe, OneOf, Poison, Scalar
 from jitgrad.trace.alternatives import chosen, narrowed
 from jitgrad.trace.arrays import scalar_value
 from jitgrad.trace.extents import surely
@@ -29,12 +29,14 @@ from jitgrad.trace.fitting import PEELS
 from jitgrad.trace.frame import Frame, Outcome, State
 from jitgrad.trace.header import Header
 from jitgrad.trace.inspection import undefined
+from jitgrad.trace.iteration import up_to_date
 from jitgrad.trace.joining import Edge
 from jitgrad.trace.loop_signals import NeedPeel, NeedUnroll, NeverRepeats, NotThisForm
 from jitgrad.trace.merge import Merger
 from jitgrad.trace.obligations import Restart
 from jitgrad.trace.places import settle
 from jitgrad.trace.regions import BlockNode, Continue, Goto, LoopNode
+from jitgrad.trace.storage import keeps_length
 
 __all__ = ["item_of", "next_of", "run_loop"]
 
@@ -50,6 +52,7 @@ _DECIDED_BY_SIZES = 3
 def next_of(ev: Any, iterator: Any) -> tuple[Any, Callable[[], tuple[Any, Any]]]:
     """Return whether an iterator has a next item (known, or a bool value), and how to take it."""
     if isinstance(iterator, IterSequence):
+        iterator = up_to_date(ev, iterator)
         at = iterator.position
         more: Any = at < len(iterator.items)
         return more, lambda: (replace(iterator, position=at + 1), iterator.items[at])
@@ -311,12 +314,13 @@ def _counted(ev: Any, node: LoopNode, frame: Frame, key: Any, header: Header) ->
         return outcome
 
     at[-1] = iterator
-    _, outcome = _body(ev, header, block, frame, run)
+    start, outcome = _body(ev, header, block, frame, run)
     if not outcome.states:
         raise NotThisForm
     back = outcome.states[Continue(node.header)]
     if not header.fits(back):
         return None
+    _require_lengths(ev, iterator, start, back)
     block.yields = _yields(ev, header, block, frame, back)
     op = ev.g.emit("for", [trips, *header.inits], {}, [block])
     if isinstance(iterator.count, int) and isinstance(iterator.position, int):
@@ -331,6 +335,15 @@ def _counted(ev: Any, node: LoopNode, frame: Frame, key: Any, header: Header) ->
     ev.enter(frame, state)
     frame.pop()
     return ev._arrive(head.arms[1].target, frame)
+
+
+def _require_lengths(ev: Any, iterator: Any, start: State, back: State) -> None:
+    """Refuse a trip after which a list that the loop goes over may have another length."""
+    for over in iterator.over if isinstance(iterator, IterRows) else ():
+        before = start.heap.get(over.cell) if isinstance(over, ListRef) else None
+        now = None if before is None else back.heap.get(over.cell, before)
+        if isinstance(before, Value) and not (isinstance(now, Value) and keeps_length(now, before)):
+            raise ev.error("JG247")
 
 
 def _after_a_trip(ev: Any, header: Header, name: str, v: Any) -> Any:
@@ -406,6 +419,8 @@ def _general(ev: Any, node: LoopNode, frame: Frame, key: Any, header: Header) ->
     if header.converted and header.may_peel:
         name = next(iter(header.converted.values()))
         raise NeedPeel(name, "it is another number after a trip")
+    if _is_for(node):
+        _require_lengths(ev, start.stack[-1], start, back)
     exits = [t for t in outcome.states if t != again]
     order = [again, *exits]
     made = {*block.args, *(r for op in block.ops for r in op.results)}

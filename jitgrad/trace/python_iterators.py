@@ -37,8 +37,10 @@ from jitgrad.trace.iteration import (
     iterate,
     mapped,
     next_held,
+    once,
     row,
     sequence_of,
+    watched_from,
     zipped,
 )
 from jitgrad.trace.objects import is_object, special_method, type_name
@@ -99,13 +101,15 @@ def _enumerate(ctx: Context, iterable: Any, start: Any = 0) -> Any:
     it = iterate(ctx, iterable)
     if isinstance(it, IterSequence):
         numbers = [binary_op(ctx, "+", start, k) for k in range(len(it.items) - it.position)]
-        return IterSequence(tuple(zip(numbers, it.items[it.position :], strict=True)))
-    return zipped(ctx, [IterRange(start, 1, count_of(ctx, it)), it])
+        return once(
+            ctx, IterSequence(tuple(zip(numbers, it.items[it.position :], strict=True)), watched=watched_from(it))
+        )
+    return once(ctx, zipped(ctx, [IterRange(start, 1, count_of(ctx, it)), it]))
 
 
 @handles(zip)
 def _zip(ctx: Context, *parts: Any, strict: bool = False) -> Any:
-    return zipped(ctx, parts, strict)
+    return once(ctx, zipped(ctx, parts, strict))
 
 
 @handles(reversed)
@@ -115,15 +119,16 @@ def _reversed(ctx: Context, x: Any) -> Any:
         if found is not None:
             return ctx.call(found, [])
     if isinstance(x, range):
-        return iterate(ctx, x[::-1])
+        return once(ctx, iterate(ctx, x[::-1]))
     it = iterate(ctx, x)
     if isinstance(it, IterSequence):
-        return IterSequence(tuple(reversed(it.items[it.position :])))
+        items = tuple(reversed(it.items[it.position :]))
+        return once(ctx, IterSequence(items, watched=watched_from(it, backwards=True)))
     last = binary_op(ctx, "-", it.count, 1)
     if isinstance(it, IterRange):
-        return IterRange(item_at(ctx, it, last), binary_op(ctx, "*", it.step, -1), it.count)
+        return once(ctx, IterRange(item_at(ctx, it, last), binary_op(ctx, "*", it.step, -1), it.count))
     if isinstance(x, Ref | TaggedRef | ListRef):
-        return IterRows(_backwards(it, last), it.over, it.count)
+        return once(ctx, IterRows(_backwards(it, last), it.over, it.count))
     raise TypeError(f"'{type_name(ctx, x)}' object is not reversible")
 
 
@@ -141,8 +146,9 @@ def _map(ctx: Context, function: Any, *iterables: Any) -> Any:
 
     it = zipped(ctx, iterables)
     if isinstance(it, IterSequence):
-        return IterSequence(tuple(ctx.call(function, list(item)) for item in it.items))
-    return mapped(it, function, call)
+        made = tuple(ctx.call(function, list(item)) for item in it.items)
+        return once(ctx, IterSequence(made, watched=it.watched))
+    return once(ctx, mapped(it, function, call))
 
 
 @handles(filter)
@@ -154,7 +160,7 @@ def _filter(ctx: Context, function: Any, iterable: Any) -> Any:
             raise ctx.error("JG236", what="what filter() keeps")
         if flag:
             kept.append(item)
-    return IterSequence(tuple(kept))
+    return once(ctx, IterSequence(tuple(kept)))
 
 
 @handles(any)

@@ -32,7 +32,7 @@ from jitgrad.trace.calls import HANDLERS, PURE, Native, class_of, handles, is_kn
 from jitgrad.trace.comparisons import compare_op, contains_op, is_op
 from jitgrad.trace.context import Context
 from jitgrad.trace.grown_lists import copied_list
-from jitgrad.trace.iteration import sequence_of
+from jitgrad.trace.iteration import once, sequence_of
 from jitgrad.trace.operators import binary_op, get_item_op, set_item_op, unary_op
 from jitgrad.trace.python_numbers import truth_value
 from jitgrad.trace.sizes import static_int
@@ -204,7 +204,7 @@ def _by_items(function: Callable[..., Any]) -> Callable[..., Any]:
         given = [
             static_int(ctx, a, "a count of itertools") if isinstance(a, int) else sequence_of(ctx, a) for a in args
         ]
-        return IterSequence(tuple(function(*given, **kwargs)))
+        return once(ctx, IterSequence(tuple(function(*given, **kwargs))))
 
     return call
 
@@ -215,25 +215,27 @@ for _name in _BY_ITEMS:
 
 @handles(itertools.chain.from_iterable)
 def _from_iterable(ctx: Context, iterable: Any, /) -> Any:
-    return IterSequence(tuple(v for part in sequence_of(ctx, iterable) for v in sequence_of(ctx, part)))
+    return once(ctx, IterSequence(tuple(v for part in sequence_of(ctx, iterable) for v in sequence_of(ctx, part))))
 
 
 @handles(itertools.islice)
 def _islice(ctx: Context, iterable: Any, *bounds: Any) -> Any:
     known = [None if b is None else static_int(ctx, b, "a bound of islice") for b in bounds]
-    return IterSequence(sequence_of(ctx, iterable)[slice(*known)])
+    return once(ctx, IterSequence(sequence_of(ctx, iterable)[slice(*known)]))
 
 
 @handles(itertools.repeat)
 def _repeat(ctx: Context, item: Any, times: Any = None) -> Any:
     if times is None:
         raise ctx.error("JG235", name="itertools.repeat", argument="no number of times")
-    return IterSequence((item,) * static_int(ctx, times, "how often an item is repeated"))
+    return once(ctx, IterSequence((item,) * static_int(ctx, times, "how often an item is repeated")))
 
 
 @handles(itertools.starmap)
 def _starmap(ctx: Context, function: Any, iterable: Any, /) -> Any:
-    return IterSequence(tuple(ctx.call(function, list(sequence_of(ctx, v))) for v in sequence_of(ctx, iterable)))
+    return once(
+        ctx, IterSequence(tuple(ctx.call(function, list(sequence_of(ctx, v))) for v in sequence_of(ctx, iterable)))
+    )
 
 
 @handles(itertools.accumulate)
@@ -242,7 +244,7 @@ def _accumulate(ctx: Context, iterable: Any, func: Any = operator.add, *, initia
     made = list(items[:1] if initial is None else (initial,))
     for item in items[1 if initial is None else 0 :]:
         made.append(ctx.call(func, [made[-1], item]))
-    return IterSequence(tuple(made))
+    return once(ctx, IterSequence(tuple(made)))
 
 
 # --- copies

@@ -16,7 +16,7 @@ from jitgrad.trace.abstract import Box, Link, Reshape
 from jitgrad.trace.context import Context
 from jitgrad.trace.extents import renamed
 
-__all__ = ["base_shape", "held_type", "item_box", "length_of", "put_back", "seen"]
+__all__ = ["base_shape", "held_type", "item_box", "keeps_length", "length_of", "put_back", "seen"]
 
 
 def held_type(value: Value) -> ArrayType:
@@ -35,6 +35,21 @@ def length_of(ctx: Context, items: Value) -> Value:
         items = items.op.operands[0]
     found: Value = ctx.shared(("length", items), lambda: ctx.g.list_length(items))
     return found
+
+
+def keeps_length(now: Value, before: Value) -> bool:
+    """Whether a list that was made of another surely has as many items."""
+    while now is not before and now.op is not None and now.op.name in ("list_set", "list_addto"):
+        now = now.op.operands[0]
+    op, k = now.op, now.index
+    if now is before or op is None:
+        return now is before
+    if op.name == "if":
+        return all(keeps_length(region.yields[k], before) for region in op.regions)
+    if op.name not in ("for", "while"):
+        return False
+    body, skip = op.regions[-1], op.name == "for"
+    return keeps_length(body.yields[k], body.args[k + skip]) and keeps_length(op.operands[k + skip], before)
 
 
 def item_box(position: Dim, element: ArrayType) -> Box:

@@ -58,6 +58,13 @@ def recurrence(x: np.ndarray, k: np.ndarray) -> Any:
     return y
 
 
+def neighbours(x: np.ndarray, k: np.ndarray) -> Any:
+    y = np.zeros(len(x))
+    for i in range(1, len(x)):
+        y[i] = y[i - 1] * x[i] + 1.0
+    return y
+
+
 def places(x: np.ndarray, k: np.ndarray) -> Any:
     y = np.zeros(len(x))
     for i in range(len(x)):
@@ -88,6 +95,7 @@ def rows(x: np.ndarray, k: np.ndarray) -> Any:
         (twice, "loops"),
         (products, "loops"),
         (recurrence, "loops"),
+        (neighbours, "loops"),
         (places, "loops"),
         (handed_on, "unrolled"),
         (rows, "loops"),

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 import jitgrad
-from jitgrad.backend.bounds import Bounds
+from jitgrad.backend.schedule import Schedule
 from jitgrad.graph.builder import Builder
-from jitgrad.graph.ir import Graph
+from jitgrad.graph.ir import Block, Graph, Value
 from jitgrad.graph.types import INT64
 
 
@@ -53,34 +53,42 @@ def test_loops_that_cannot_run_long_have_no_chunks() -> None:
     assert chunks(rows, np.zeros((5000, 2000))) > 0
 
 
-def test_bounds_of_integers() -> None:
+def in_a_loop(trips: int) -> tuple[Builder, Value, Value, Schedule]:
+    """Return a builder in a loop, a number of which nothing is known, the index of the loop, and the schedule."""
     graph = Graph("f")
     n = graph.add_arg(INT64, "n")
-    index = graph.add_arg(INT64, "k")
+    body = Block([INT64], ["k"])
     g = Builder(graph)
-    bounds = Bounds()
-    bounds.note_index(index, 60)
-    assert bounds.most(index) == 59
-    assert bounds.most(g.subtract(59, index)) == 59
-    assert bounds.most(g.subtract(index, 100)) == 0  # of a size, which is never negative
-    assert bounds.most(g.add(g.multiply(index, -2), 7)) == 7
-    assert bounds.most(g.multiply(index, index)) == 59 * 59
-    assert bounds.most(g.minimum(n, index)) is None
-    assert bounds.most(n) is None
-    assert bounds.most(g.multiply(index, 2**60)) is None  # it may wrap
+    g.emit("for", [g.constant(trips)], regions=[body])
+    return Builder(body), n, body.args[0], Schedule(graph, lambda _: None, set(), set())
 
 
-def test_long_sums_of_indices_are_known_when_asked_for_in_parts() -> None:
-    graph = Graph("f")
-    index = graph.add_arg(INT64, "k")
-    g = Builder(graph)
+def test_bounds_of_integers() -> None:
+    g, n, index, schedule = in_a_loop(60)
+    assert schedule.most(index) == 59
+    assert schedule.most(g.subtract(59, index)) == 59
+    assert schedule.most(g.subtract(index, 100)) == 0  # of a size, which is never negative
+    assert schedule.most(g.add(g.multiply(index, -2), 7)) == 7
+    assert schedule.most(g.multiply(index, index)) == 59 * 59
+    assert schedule.most(g.multiply(g.subtract(index, 70), g.subtract(index, 5))) == 70 * 5
+    assert schedule.most(g.minimum(n, index)) == 59
+    assert schedule.most(n) is None
+    assert schedule.most(g.multiply(index, 2**60)) is None  # it may wrap
+    assert schedule.most(g.multiply(g.multiply(index, 2**30), g.multiply(index, 2**30))) is None
+    assert schedule.most(g.cast(g.cast(n, dtype=np.dtype("int32")), dtype=np.dtype("int64"))) is None  # not small
+
+
+def test_long_sums_of_indices_are_known() -> None:
+    g, _, index, schedule = in_a_loop(2)
     sums = [index]
     for _ in range(12):
         sums.append(g.add(sums[-1], 1))
-    for asked, want in ((sums[-1:], [None]), (sums, list(range(1, 14)))):
-        bounds = Bounds()
-        bounds.note_index(index, 2)
-        assert [bounds.most(s) for s in asked] == want
+    assert [schedule.most(s) for s in sums] == list(range(1, 14))
+    g, _, index, schedule = in_a_loop(2)
+    total = index
+    for _ in range(12):
+        total = g.add(total, 1)
+    assert schedule.most(total) == 13
 
 
 def copied(x: np.ndarray) -> Any:

@@ -170,3 +170,18 @@ def test_the_reciprocal_of_a_product_is_one_of_reciprocals() -> None:
         for one in (ends, np.full(64, 2.0)):
             made, *_ = native(np.ones(64), one, ends)
             np.testing.assert_array_equal(made, 1.0 / (one * ends))
+
+
+def test_a_product_that_underflows_is_no_mark_of_what_is_not_used() -> None:
+    """Its rounding with a sum would be -0.0, and the infinite slope upstream would be left out."""
+
+    def f(x: np.ndarray, w: np.ndarray, c: float) -> Any:
+        s = np.sqrt(x)
+        t = 0.0
+        for i in range(len(x)):
+            t += s[i] * w[i]
+        return t * c
+
+    for sign in 1.0, -1.0:
+        gradient = grad(f)(np.array([0.0, 1.0, 0.0, 4.0]), np.full(4, sign * 1e-200), 1e-200)
+        assert np.isnan(gradient[[0, 2]]).all() and not gradient[[1, 3]].any()

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import jitgrad
+from tests.mutants.mutant import Mutant
 from tests.mutants.rooms import NET, near_tests
-from tests.mutants.table import Mutant
 
 __all__ = ["Copy", "Verdict", "misfits"]
 

@@ -46,6 +46,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "graph/passes/": (
         "graph/test_places.py",
         "graph/test_passes.py",
+        "graph/test_roundings.py",
         "graph/test_unmarked.py",
         "graph/test_batch.py",
         "graph/test_golden.py",
@@ -59,6 +60,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
     ),
     "trace/": (
         "test_smoke.py",
+        "trace/test_changed_lists.py",
+        "trace/test_iterators.py",
         "trace/test_alternatives.py",
         "trace/test_identity.py",
         "test_layouts.py",
@@ -66,7 +69,9 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "trace/test_run_time_sizes.py",
         "trace/test_builtins.py",
         "trace/test_statements.py",
-        "trace/test_numpy_calls.py",
+        "trace/test_numpy_shapes.py",
+        "trace/test_numpy_reductions.py",
+        "trace/test_numpy_elementwise.py",
         "test_runtime_errors.py",
     ),
 }

@@ -8,6 +8,7 @@ end, the same for compiled functions and their derivatives.
 from __future__ import annotations
 
 import copy
+import inspect
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -80,6 +81,15 @@ def check(function: Callable[..., Any], args: Sequence[Any], rtol: float = 1e-13
         raise AssertionError(f"raised {got[1]!r}") from got[1]
     assert_same(got[1], want[1], rtol)
     assert_same(list(mine), list(theirs), rtol, "arguments")
+
+
+def check_row(function: Callable[..., Any], args: Sequence[Any]) -> None:
+    """Check a function of a table, whose text an error then shows."""
+    try:
+        check(function, args)
+    except Exception as found:
+        found.add_note(inspect.getsource(function).strip().rstrip(",")[:100])
+        raise
 
 
 def check_compiled(function: Callable[..., Any], args: Sequence[Any], rtol: float) -> None:

@@ -24,6 +24,7 @@ from jitgrad.graph.diff.signs import is_tame
 from jitgrad.graph.ir import Op, Value
 from jitgrad.graph.passes.rewriting import dims_of
 from jitgrad.graph.primitive import Linear
+from jitgrad.graph.types import ArrayType, Type
 
 __all__ = ["ANY", "MOVES", "Bounds", "bounds_of"]
 
@@ -137,7 +138,7 @@ class _Search:
             made = None if op.name in _NOTHING else self._made(op)
             if made is not None:
                 for r in op.results:
-                    fell |= r.type.is_float and self._join(r, made)
+                    fell |= r.type.is_float and self._join(r, _rounded(made, r.type))
         return fell
 
     def _made(self, op: Op) -> Bounds | None:
@@ -166,6 +167,14 @@ class _Search:
         return after != before
 
 
+def _rounded(x: Bounds, type: Type) -> Bounds:
+    """Return bounds as numbers of a type: what is computed from numbers is rounded, and is so from their bounds."""
+    if not (isinstance(type, ArrayType) and type.dtype == np.float32):
+        return x
+    with np.errstate(over="ignore", invalid="ignore"):
+        return x._replace(low=float(np.float32(x.low)), high=float(np.float32(x.high)))
+
+
 def _joined(x: Bounds, y: Bounds) -> Bounds:
     low, high = min(x.low, y.low), max(x.high, y.high)
     return Bounds(
@@ -192,7 +201,7 @@ def _is_smooth(op: Op) -> bool:
     if name != "power":
         return False
     number = constant_of(op.operands[1])
-    return number is not None and number >= 0 and number == int(number)
+    return number is not None and number >= 0 and float(number).is_integer()
 
 
 # --- bounds of results
@@ -236,7 +245,9 @@ def _many(op: Op, x: Bounds, *_: Bounds) -> Bounds:
 def _many_factors(op: Op, x: Bounds, *_: Bounds) -> Bounds:
     if x.low < 0:
         return ANY
-    return x if x.high <= 1 else x.signed()
+    # Of no factors it is 1.
+    low, high = 1.0 if x.low >= 1 else 0.0, 1.0 if x.high <= 1 else INF
+    return Bounds(low, high, x.low_order if low == x.low else INF, x.high_order if high == x.high else INF)
 
 
 def _product(op: Op, x: Bounds, y: Bounds) -> Bounds:
@@ -260,7 +271,7 @@ def _quotient(op: Op, x: Bounds, y: Bounds) -> Bounds:
 
 
 def _to_the(x: Bounds, number: float) -> Bounds:
-    if number == int(number) and number > 0:
+    if number.is_integer() and number > 0:
         if number % 2:
             return x.signed(number)
         high = 1.0 if x.low >= -1 and x.high <= 1 else INF
@@ -295,6 +306,19 @@ def _larger(x: Bounds, y: Bounds) -> Bounds:
 
 def _smaller(x: Bounds, y: Bounds) -> Bounds:
     return _larger(x.negative, y.negative).negative
+
+
+def _larger_number(op: Op, x: Bounds, y: Bounds) -> Bounds:
+    """Return the bounds of the larger operand, or of the other one where one is no number, as a constant is."""
+    constants = [constant_of(v) is not None for v in op.operands]
+    if not any(constants):
+        return _joined(x, y)
+    x, y = (b if is_constant else b._replace(low=-INF) for b, is_constant in zip((x, y), constants, strict=True))
+    return _larger(x, y)
+
+
+def _smaller_number(op: Op, x: Bounds, y: Bounds) -> Bounds:
+    return _larger_number(op, x.negative, y.negative).negative
 
 
 def _exponential(op: Op, x: Bounds) -> Bounds:
@@ -336,8 +360,8 @@ _RULES: dict[str, Callable[..., Bounds]] = {
     "exp": _exponential,
     "exp2": _exponential,
     "expit": lambda op, x: Bounds(0, 1),
-    "fmax": lambda op, x, y: _larger(x, y),
-    "fmin": lambda op, x, y: _smaller(x, y),
+    "fmax": _larger_number,
+    "fmin": _smaller_number,
     "hypot": _length,
     "list_addto": lambda op, x, _, y: _stored_sum(op, x, y),
     "matmul": lambda op, x, y: Bounds(0, INF, min(x.order, y.order)) if x.low >= 0 and y.low >= 0 else ANY,

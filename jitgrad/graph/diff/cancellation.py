@@ -11,6 +11,7 @@ This room knows no masks.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from functools import partial, reduce
 
@@ -335,7 +336,7 @@ def _powers(value: Value, depth: int = _DEPTH) -> Iterator[tuple[Value, float]]:
         return
     if op.name == "power":
         exponent = constant_of(op.operands[1])
-        if exponent is None:
+        if exponent is None or not math.isfinite(exponent):
             return
         base, outer = op.operands[0], float(exponent)
     elif op.name == "cbrt":

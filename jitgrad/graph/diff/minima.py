@@ -136,7 +136,7 @@ def _borders(op: Op, bounds: dict[Value, Bounds]) -> list[tuple[float, float]]:
             number = constant_of(op.operands[1])
             if number is None:
                 return _border(x, 0.0, 0.0) if bounds.get(op.operands[1], ANY).low < 1 or x.low < 0 else []
-            if number == int(number):
+            if float(number).is_integer():
                 return []
             return _border(x, 0.0, number) if number < 1 or x.low < 0 else []
         case "cbrt":

@@ -79,7 +79,8 @@ def mark_roundings(block: Block, own: Collection[Op], repeated: Collection[Op]) 
 def _decisive(op: Op) -> list[Value]:
     """Return the floats on which an op depends otherwise than smoothly, or with slopes of any size.
 
-    Whether a cotangent is marked as not used (`marks.py`) is no such thing: no other rounding makes it -0.0.
+    Whether a cotangent is marked as not used (`marks.py`) is no such thing here: which marks are asked for is known
+    only after the passes (`passes/asked.py`).
     """
     if op.regions or op.name == "is_negative_zero":
         return []

@@ -3,7 +3,7 @@
     graph -> dce -> (simplify -> cse -> licm -> promote -> dce) until nothing changes -> drop_marks -> again
           -> record_states_once -> again -> gather_sums -> again -> take_apart -> again
           -> batch_products -> again -> store_into_fresh -> again
-          -> split_loops -> again -> carry_elements -> again -> shorten_recurrences -> again
+          -> split_loops -> again -> carry_elements -> again -> round_for_marks -> shorten_recurrences -> again
           -> run_upwards -> again -> turn_arrays -> exchange_buffers -> graph
 
 In: a graph that verifies. Out: the same graph object, which computes the same bits and raises the same errors with
@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from jitgrad.graph.ir import Graph
+from jitgrad.graph.passes.asked import round_for_marks
 from jitgrad.graph.passes.batch import batch_products
 from jitgrad.graph.passes.components import take_apart
 from jitgrad.graph.passes.cse import cse
@@ -51,6 +52,7 @@ __all__ = [
     "prepare",
     "promote",
     "record_states_once",
+    "round_for_marks",
     "run_upwards",
     "shorten_recurrences",
     "simplify",
@@ -111,6 +113,8 @@ def optimise(graph: Graph) -> None:
         _until_quiet(graph)
     if carry_elements(graph):
         _until_quiet(graph)
+    # When it is settled which marks are left.
+    round_for_marks(graph)
     # After elements have become numbers that loops carry.
     if shorten_recurrences(graph):
         _until_quiet(graph)

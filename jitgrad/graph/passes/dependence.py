@@ -11,8 +11,8 @@ from __future__ import annotations
 from jitgrad.graph.ir import Block, Op, Value
 from jitgrad.graph.passes.accesses import Access, Carried
 from jitgrad.graph.passes.rewriting import blocks_within
-from jitgrad.graph.passes.rules.boxes import Box, are_apart, box_of
 from jitgrad.graph.passes.rules.context import Context
+from jitgrad.graph.passes.rules.places import Box, box_of, boxes_apart
 from jitgrad.graph.passes.rules.ranges import Sum, as_sum, last_of
 from jitgrad.graph.types import INT64, Dim
 
@@ -41,14 +41,14 @@ class Dependence:
         box = self._box(store.op, {}, anew=False)
         # Later in the same iteration? Loops around only one of the two have indices of their own.
         later = store.path[common - 1][1] < load.path[common - 1][1]
-        if later and not are_apart(self.r, box, self._box(load.op, {}, anew=False)):
+        if later and not boxes_apart(self.r, box, self._box(load.op, {}, anew=False)):
             return True
         loops = [level for level in range(common) if load.path[level][0] in self.carried.bodies]
-        return not all(are_apart(self.r, box, self._box(load.op, self._later(load, n), anew=True)) for n in loops)
+        return not all(boxes_apart(self.r, box, self._box(load.op, self._later(load, n), anew=True)) for n in loops)
 
     def may_touch(self, store: Access, load: Op) -> bool:
         """Whether a load behind the loop may read what a store wrote."""
-        return not are_apart(self.r, self._box(store.op, {}, anew=False), self._box(load, {}, anew=False))
+        return not boxes_apart(self.r, self._box(store.op, {}, anew=False), self._box(load, {}, anew=False))
 
     def _later(self, load: Access, level: int) -> dict[Value, Sum]:
         """Return what stands for loop indices in a later iteration of the loop at a level of a load's path."""

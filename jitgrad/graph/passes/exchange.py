@@ -15,14 +15,13 @@ it is.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 
 from jitgrad.graph.builder import Builder
 from jitgrad.graph.ir import Block, Graph, Op, Value
+from jitgrad.graph.ops.index import index_of
 from jitgrad.graph.passes.rewriting import blocks_within
-from jitgrad.graph.passes.rules.boxes import Box, are_apart, box_of, is_most
 from jitgrad.graph.passes.rules.context import Context
-from jitgrad.graph.passes.rules.ranges import as_sum
+from jitgrad.graph.passes.rules.places import apart, is_most
 from jitgrad.graph.passes.survey import surveyed
 from jitgrad.graph.types import ArrayType
 
@@ -105,12 +104,11 @@ class _Body:
         if any(self._is_most(op) for op in before):
             return None
         # What is stored later is stale until then.
-        stale = [self._box(op) for op in after]
         for k, op in enumerate([step, *after[:-1]][: len(after)]):
             if op.result in self.yielded:
                 return None
             for user in self.users[op.result]:
-                if user is not after[k] and not (user.name == "load" and self._is_apart(user, stale[k:])):
+                if user is not after[k] and not (user.name == "load" and self._is_apart(user, after[k:])):
                     return None
         return _Step(before, step)
 
@@ -128,12 +126,8 @@ class _Body:
             value = op.operands[0]
         return chain[::-1]
 
-    def _box(self, op: Op) -> Box:
-        return box_of(op, partial(as_sum, self.r))
-
-    def _is_apart(self, op: Op, boxes: list[Box]) -> bool:
-        mine = self._box(op)
-        return all(are_apart(self.r, mine, box) for box in boxes)
+    def _is_apart(self, op: Op, others: list[Op]) -> bool:
+        return all(apart(self.r, index_of(op), index_of(other)) for other in others)
 
     def _reads_elsewhere(self, store: Op) -> bool:
         """Whether what is stored is computed, element by element, from other elements of the array."""
@@ -150,7 +144,7 @@ class _Body:
             seen.add((v, straight))
             if op.name == "load" and op.operands[0] is base:
                 same = straight and (op.attrs["index"], op.operands[1:]) == here
-                if not same and not self._is_apart(op, [self._box(store)]):
+                if not same and not self._is_apart(op, [store]):
                     return True
             elif op.primitive.scalar is not None:
                 stack += [(u, straight and u.shape == v.shape) for u in op.operands]

@@ -23,8 +23,8 @@ from jitgrad.graph.ir import Block, Graph, Op, Value
 from jitgrad.graph.ops.index import Span, index_of, store
 from jitgrad.graph.ops.shape import surround_by
 from jitgrad.graph.passes.rewriting import blocks_within
-from jitgrad.graph.passes.rules.boxes import is_most
 from jitgrad.graph.passes.rules.context import Context
+from jitgrad.graph.passes.rules.places import is_most
 from jitgrad.graph.passes.survey import surveyed
 
 __all__ = ["gather_sums"]

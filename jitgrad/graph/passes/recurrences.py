@@ -3,14 +3,14 @@
     c = ((c + a) * u) * r - (c + a) * w          c = c * (u * r - w) + a * (u * r - w)
 
 Both are one number; but on the left four operations wait for each other, and each iteration for the last one, while on
-the right all but one product and one sum are ready before. A processor does these two as one, rounded once (`fused`),
-and the others meanwhile. Likewise a sum of several terms becomes that of the carried number and all the others.
+the right all but one product and one sum are ready before. A processor does these two as one, rounded once (the product
+gets `any_rounding`), and the others meanwhile. Likewise a sum of several terms becomes that of the carried number and
+all the others.
 
 In: a graph in its final form but for this. Out: the same graph, up to the rounding of what loops carry. Only for loops
 of derivatives (`diff/roundings.py` has marked them: no user wrote these sums and products), for floats that reach the
 next iteration by sums, differences and products with numbers that do not depend on them. Not where a choice hangs on
-them: a cotangent that is not used stays an exact zero whatever it would be multiplied by. And not in a graph that asks
-whether cotangents are -0.0, which says that they are not used: what is too small for a float must not become that.
+them: a cotangent that is not used stays an exact zero whatever it would be multiplied by.
 """
 
 from __future__ import annotations
@@ -36,8 +36,6 @@ def shorten_recurrences(graph: Graph) -> bool:
     loops = [op for op in graph.walk() if op.name == "for" and "any_rounding" in op.attrs]
     for op in loops:
         op.attrs = {k: v for k, v in op.attrs.items() if k != "any_rounding"}
-    if not loops or any(op.name == "is_negative_zero" for op in graph.walk()):
-        return False
     changed = False
     for op in loops:
         changed |= _shorten(op.regions[0])
@@ -139,14 +137,12 @@ class _Recurrence:
             rest = self._sum(rest, ahead if factor is None else self.g.multiply(ahead, factor))
         if rest is None or (factor is None and last.attrs.get("any_order")):
             return False
-        total = self.g.add(self.arg if factor is None else self.g.multiply(self.arg, factor), rest)
+        multiple = self.arg if factor is None else self.g.multiply(self.arg, factor, any_rounding=True)
+        total = self.g.add(multiple, rest)
         gain = form.wait - (_WAIT if factor is None else _FUSED_WAIT)
         flops = sum(op.primitive.is_elementwise for op in here)
         if gain <= 0 or _AT_ONCE * form.wait < flops or len(self.g.block.ops) > _AT_ONCE * gain + _PLAIN:
             return False
-        if factor is not None:
-            assert total.op is not None
-            total.op.attrs = {**total.op.attrs, "fused": True}
         self._put(total)
         return True
 

@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 # Attributes that let the backend round otherwise than the op alone would; they mean nothing to the graph.
-FREEDOMS = frozenset({"any_order", "any_rounding", "fused"})
+FREEDOMS = frozenset({"any_order", "any_rounding"})
 
 # An op with one of these stays although nothing uses its results, and nothing may pass over it that it guards.
 KEPT_EFFECTS = frozenset({"may_raise", "io"})

@@ -1,23 +1,36 @@
-"""Whether two indices of one array name the same elements, or surely none in common.
+"""Which elements of an array an index names: whether two name the same, surely none in common, one or most of them.
 
 Two positions are apart if they are different numbers, the same value plus different numbers, or sums of loop indices
-whose difference cannot be 0: `i` and `j` where `j` counts from `i + 1`. In: indices as `ops/index.py` has them. Out:
-yes, or not known. This room rewrites nothing.
+whose difference cannot be 0: `i` and `j` where `j` counts from `i + 1`. Two parts are apart if along some axis one ends
+before the other begins: the box of a part is, of each axis, its first position and the one behind its last, as sums of
+integers. In: indices as `ops/index.py` has them. Out: yes, or not known. This room rewrites nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeAlias
 
-from jitgrad.graph.ir import Value
-from jitgrad.graph.ops.index import Entry, Pick, Span
+from jitgrad.graph.ir import Op, Value
+from jitgrad.graph.ops.index import Entry, Pick, Span, index_of
 from jitgrad.graph.passes.rules.arithmetic import affine
 from jitgrad.graph.passes.rules.context import Context
-from jitgrad.graph.passes.rules.ranges import Sum, bounds_of
+from jitgrad.graph.passes.rules.ranges import Sum, as_sum, bound, bounds_of
 from jitgrad.graph.types import Dim
 
-__all__ = ["apart", "is_element", "known", "move_alike", "same", "turned"]
+__all__ = [
+    "Box", "apart", "box_of", "boxes_apart", "is_element", "is_most", "known", "move_alike", "same", "turned",
+]  # fmt: skip
+
+# A part that is most of an array: this much of it, of at least so many elements; of sizes that are not known, shorter
+# by at most so much along an axis.
+_MOST, _LEAST, _MARGIN = 0.6, 32, 16
+
+_Ends: TypeAlias = tuple[Sum, Sum] | None
+# Of each axis, the first position and the one behind the last; None where they are not known.
+Box: TypeAlias = list[_Ends]
 
 
 def known(r: Context, index: Sequence[Entry]) -> tuple[Entry, ...]:
@@ -82,8 +95,6 @@ def apart(r: Context, a: Sequence[Entry], b: Sequence[Entry]) -> bool:
 
 
 def _entries_apart(r: Context, x: Entry, y: Entry) -> bool:
-    if isinstance(x, Pick) and isinstance(y, Pick):
-        return _different(r, x.at, y.at)
     p, q = _range(x), _range(y)
     if p is not None and q is not None:
         if not p or not q:
@@ -91,32 +102,49 @@ def _entries_apart(r: Context, x: Entry, y: Entry) -> bool:
         if len(p) == 1 or len(q) == 1:
             return p[0] not in q if len(p) == 1 else q[0] not in p
         return max(min(p), min(q)) > min(max(p), max(q))
-    mine, others = _ends(x), _ends(y)
-    if mine is None or others is None:
-        return False
-    return _not_before(r, mine[0], others[1]) or _not_before(r, others[0], mine[1])
-
-
-def _different(r: Context, x: Any, y: Any) -> bool:
-    if isinstance(x, int) and isinstance(y, int):
-        return x != y
-    if isinstance(x, Value) and isinstance(y, Value):
-        (p, i, _), (q, j, _) = affine(r, x), affine(r, y)
-        if p is q:
+    if isinstance(x, Pick) and isinstance(y, Pick) and isinstance(x.at, Value) and isinstance(y.at, Value):
+        # Sums that wrap have no bounds, but the same value plus different numbers never is one number.
+        (u, i, _), (v, j, _) = affine(r, x.at), affine(r, y.at)
+        if u is v:
             return (i - j) % 2**64 != 0
-    low, high = bounds_of(r, x, y)
-    return low > 0 or high < 0
+    number = partial(as_sum, r)
+    return _ends_apart(r, _ends(x, number), _ends(y, number))
 
 
-def _ends(e: Entry) -> tuple[Any, list[Any]] | None:
-    """Return the first position of an entry, and what sums up to the first one behind it."""
+def box_of(op: Op, number: Callable[[Dim], Sum]) -> Box:
+    """Return the box that a load, store or addto touches.
+
+    Parameters
+    ----------
+    op : Op
+    number : callable
+        The sum that a position or a length is.
+    """
+    return [_ends(e, number) for e in index_of(op)]
+
+
+def boxes_apart(r: Context, one: Box, other: Box) -> bool:
+    """Whether two boxes of one array surely have no common element."""
+    return any(_ends_apart(r, x, y) for x, y in zip(one, other, strict=True))
+
+
+def _ends(e: Entry, number: Callable[[Dim], Sum]) -> _Ends:
     if isinstance(e, Pick):
-        return e.at, [e.at, 1]
-    return (e.start, [e.start, e.length]) if isinstance(e.step, int) and e.step == 1 else None
+        assert e.at is not None
+        at = number(e.at)
+        return at, at.plus(Sum({}, 1))
+    if not isinstance(e.step, int):
+        return None
+    assert e.start is not None and e.length is not None
+    start = number(e.start)
+    last = start.plus(number(e.length), e.step).plus(Sum({}, -e.step))
+    return (start, last.plus(Sum({}, 1))) if e.step > 0 else (last, start.plus(Sum({}, 1)))
 
 
-def _not_before(r: Context, first: Any, behind: list[Any]) -> bool:
-    return bounds_of(r, first, *behind)[0] >= 0
+def _ends_apart(r: Context, one: _Ends, other: _Ends) -> bool:
+    if one is None or other is None:
+        return False
+    return bound(r, one[0].plus(other[1], -1), -1) >= 0 or bound(r, other[0].plus(one[1], -1), -1) >= 0
 
 
 def _range(e: Entry) -> range | None:
@@ -131,3 +159,15 @@ def _range(e: Entry) -> range | None:
 def move_alike(index: Value, one: Sequence[Sum], other: Sequence[Sum]) -> bool:
     """Whether two places have a coordinate in common that a loop's index moves: in no two iterations are they one."""
     return any(index in x.terms and x.plus(y, -1) == Sum({}) for x, y in zip(one, other, strict=True))
+
+
+def is_most(r: Context, whole: Sequence[Dim], part: Sequence[Dim]) -> bool:
+    """Whether a part of the shape `part` makes up most of an array, so that a sweep over all of it is little more."""
+    if len(part) != len(whole):
+        return False
+    known = [(n, m) for n, m in zip(whole, part, strict=True) if isinstance(n, int) and isinstance(m, int)]
+    size, of = math.prod(m for _, m in known), math.prod(n for n, _ in known)
+    if size < _MOST * of or (len(known) == len(whole) and size < _LEAST):
+        return False
+    rest = [(n, m) for n, m in zip(whole, part, strict=True) if not (isinstance(n, int) and isinstance(m, int))]
+    return all(bounds_of(r, n, m)[1] <= _MARGIN for n, m in rest)

@@ -191,6 +191,14 @@ def _minimum(r: Context, op: Op, depth: int) -> _Range:
     return min(a, c), min(b, d)
 
 
+def _multiply(r: Context, op: Op, depth: int) -> _Range:
+    if not _are_int64(op):
+        return _LEAST, _MOST
+    one, other = (range_of(r, v, depth) for v in op.operands)
+    corners = [a * b for a in one for b in other]
+    return _within(min(corners), max(corners))
+
+
 def _select(r: Context, op: Op, depth: int) -> _Range:
     if op.results[0].type != INT64:
         return _LEAST, _MOST
@@ -213,6 +221,7 @@ _BOUNDS: dict[str, Callable[[Context, Op, int], _Range]] = {
     "list_length": lambda r, op, depth: (0, _MOST),
     "maximum": _maximum,
     "minimum": _minimum,
+    "multiply": _multiply,
     "remainder": _remainder,
     "select": _select,
 }

@@ -1,0 +1,88 @@
+"""Bugs of the backend."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+__all__ = ["BACKEND"]
+
+BACKEND = (
+    Mutant(
+        "a vector at the end of a row does not ask whether it is inside",
+        "backend/margins.py",
+        "before[size, coord.offset] = None",
+        "before[size, 0] = None",
+    ),
+    Mutant(
+        "a store in place while the old array is still read",
+        "backend/bufferise.py",
+        "return buffer.writable and self._free_after(value, when)",
+        "return buffer.writable",
+    ),
+    Mutant(
+        "a loop that repeats a read is forgotten",
+        "backend/lifetimes.py",
+        "                last = end\n",
+        "                last = last\n",
+    ),
+    Mutant(
+        "two carried arrays start in one buffer",
+        "backend/bufferise.py",
+        "straight = found is not None and not found.atoms & used",
+        "straight = found is not None",
+    ),
+    Mutant(
+        "dimensions that do not continue each other are walked as one",
+        "backend/nesting.py",
+        "return outer == inner * size",
+        "return abs(outer) == abs(inner) * size",
+    ),
+    Mutant(
+        "iterations that read what the next one stores are said to keep to themselves",
+        "backend/independence.py",
+        "gap = x.plus(y.plus(Sum({index: -factor, other_index: factor}), 1), -1)",
+        "gap = x.plus(y, -1)",
+    ),
+    Mutant(
+        "sums down the columns are worked on side by side in memory",
+        "backend/nesting.py",
+        "[k for k in (*outer, *inner) if k not in barred]",
+        "[*inner, *outer]",
+    ),
+    Mutant(
+        "a sum of marked cotangents begins at zero",
+        "backend/emit_reduce.py",
+        "return -0.0",
+        "return 0.0",
+    ),
+    Mutant(
+        "a joint nest reads what it has just written",
+        "backend/joint_stores.py",
+        "if any(of & self._written for of, *_ in read):",
+        "if False and any(of & self._written for of, *_ in read):",
+    ),
+    Mutant(
+        "the reciprocal of a product is that of a square",
+        "backend/loops.py",
+        "[x for x in parts if x is not None]",
+        "[parts[0] or made, parts[0] or made]",
+    ),
+    Mutant(
+        "a product is computed where what it reads is overwritten",
+        "backend/products.py",
+        "        between = self.block.ops[self.place[product] + 1 : self.place[goal]]\n",
+        "        between: list[Op] = []\n",
+    ),
+    Mutant(
+        "a product in its place is added to what was there before",
+        "backend/emit_matmul.py",
+        '1 if op.attrs["onto"] else 0)',
+        "1)",
+    ),
+    Mutant(
+        "what a loop hands on as a multiple of what it was waits for the product and for the sum",
+        "backend/emit_scalar.py",
+        "any(_handed_on(x) is op.results[0] for x in v.op.operands)",
+        "any(_handed_on(x) is v for x in v.op.operands)",
+    ),
+)
