@@ -16,11 +16,24 @@ from typing import Any
 
 import numpy as np
 
-from jitgrad.graph.ir import Block, Value
+from jitgrad.graph.ir import Value
 from jitgrad.graph.primitive import NoGradient, primitive
 from jitgrad.graph.types import BOOL, INT64, ArrayType, GraphTypeError, Type
 
 __all__ = ["exception_arguments"]
+
+
+def _require_alike(given: list[Value], wanted: Sequence[Value], what: str) -> None:
+    """Raise, with the types of both, unless they are the same. (A text of types takes long: it is made only then.)"""
+    if [v.type for v in given] != [v.type for v in wanted]:
+        raise GraphTypeError(
+            f"{what}: {', '.join(str(v.type) for v in given)} against {', '.join(str(v.type) for v in wanted)}"
+        )
+
+
+def _require_type(value: Value, type: Type, what: str) -> None:
+    if value.type != type:
+        raise GraphTypeError(f"{what}, not {value.type}")
 
 
 def _require(holds: bool, what: str) -> None:
@@ -28,43 +41,30 @@ def _require(holds: bool, what: str) -> None:
         raise GraphTypeError(what)
 
 
-def _types(values: list[Value]) -> list[Type]:
-    return [v.type for v in values]
-
-
 def _if_rule(attrs: dict[str, Any], cond: Value) -> list[Type]:
     then, other = attrs["regions"]
-    _require(cond.type == BOOL, f"if takes a bool scalar, not {cond.type}")
+    _require_type(cond, BOOL, "if takes a bool scalar")
     _require(not then.args and not other.args, "the regions of an if have no arguments")
-    _require(_types(then.yields) == _types(other.yields), f"if: {_types(then.yields)} against {_types(other.yields)}")
-    return _types(then.yields)
-
-
-def _carried(region: Block, inits: tuple[Value, ...], skip: int, what: str) -> None:
-    types = _types(region.args)[skip:]
-    _require(types == _types(list(inits)), f"{what}: arguments {types} against initial {_types(list(inits))}")
+    _require_alike(then.yields, other.yields, "if: yields")
+    return [v.type for v in then.yields]
 
 
 def _for_rule(attrs: dict[str, Any], n: Value, *inits: Value) -> list[Type]:
     (body,) = attrs["regions"]
-    _require(n.type == INT64, f"for takes an int64 trip count, not {n.type}")
+    _require_type(n, INT64, "for takes an int64 trip count")
     _require(bool(body.args) and body.args[0].type == INT64, "the first argument of a for body is its int64 index")
-    _carried(body, inits, 1, "for")
-    _require(
-        _types(body.yields) == _types(list(inits)), f"for: yields {_types(body.yields)} against {_types(list(inits))}"
-    )
-    return _types(list(inits))
+    _require_alike(body.args[1:], inits, "for: arguments")
+    _require_alike(body.yields, inits, "for: yields")
+    return [v.type for v in inits]
 
 
 def _while_rule(attrs: dict[str, Any], *inits: Value) -> list[Type]:
     cond, body = attrs["regions"]
-    _carried(cond, inits, 0, "while condition")
-    _carried(body, inits, 0, "while body")
-    _require(_types(cond.yields) == [BOOL], "the condition of a while yields one bool scalar")
-    _require(
-        _types(body.yields) == _types(list(inits)), f"while: yields {_types(body.yields)} against {_types(list(inits))}"
-    )
-    return _types(list(inits))
+    _require_alike(cond.args, inits, "while: arguments of the condition")
+    _require_alike(body.args, inits, "while: arguments of the body")
+    _require([v.type for v in cond.yields] == [BOOL], "the condition of a while yields one bool scalar")
+    _require_alike(body.yields, inits, "while: yields")
+    return [v.type for v in inits]
 
 
 def exception_arguments(message: str, arguments: tuple[Any, ...] | None, numbers: Sequence[Any]) -> tuple[Any, ...]:
@@ -100,8 +100,8 @@ def exception_arguments(message: str, arguments: tuple[Any, ...] | None, numbers
 
 
 def _check_rule(attrs: dict[str, Any], cond: Value, *operands: Value) -> list[Type]:
-    _require(cond.type == BOOL, f"check takes a bool scalar, not {cond.type}")
-    _require({"exception", "message"} <= set(attrs), "check needs exception and message")
+    _require_type(cond, BOOL, "check takes a bool scalar")
+    _require("exception" in attrs and "message" in attrs, "check needs exception and message")
     return []
 
 

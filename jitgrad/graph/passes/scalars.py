@@ -172,7 +172,9 @@ class _Candidates:
         if op.name == "load":
             return k == 0 and _is_known(op) and (not op.result.shape or op.result in self.values)
         if op.name in ("store", "addto"):
-            return k < 2 and (op.result in self.values or (k == 1 and op.operands[0] not in self.values))
+            # What is written into an array in memory is written element by element; asking here whether it is one would
+            # make the set hang on the order in which it is found.
+            return k == 1 or (k == 0 and op.result in self.values)
         if op.name == "reduce_sum":
             return not op.result.shape
         if op.name == "reshape" and not op.result.shape:
