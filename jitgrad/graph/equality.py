@@ -17,6 +17,9 @@ from jitgrad.graph.types import ArrayType, ListType, Type
 __all__ = ["attr_key", "attrs_key", "structurally_equal"]
 
 
+_NUMPY = (np.ndarray, np.generic)
+
+
 def _same(value: Value) -> Any:
     return value
 
@@ -26,10 +29,12 @@ def attr_key(value: Any, dim: Callable[[Value], Any] = _same) -> Any:
     kind = type(value)
     if kind is int or kind is str or value is None:
         return value
-    if isinstance(value, np.ndarray | np.generic):
+    if kind is tuple:
+        return (kind, tuple([attr_key(x, dim) for x in value]))
+    if isinstance(value, _NUMPY):
         array = np.asarray(value)
         return ("array", array.dtype.str, array.shape, array.tobytes())
-    if isinstance(value, float | complex):
+    if isinstance(value, (float, complex)):
         return (kind, np.asarray(value).tobytes())
     if isinstance(value, tuple):
         return (kind, tuple([attr_key(x, dim) for x in value]))

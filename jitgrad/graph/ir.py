@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from jitgrad.graph.types import ArrayType, Dim, ListType, Type
+from jitgrad.graph.types import TYPES, ArrayType, Dim, ListType, Type
 from jitgrad.location import Location
 
 if TYPE_CHECKING:
@@ -208,10 +208,10 @@ def substitute_attrs(attrs: dict[str, Any], mapping: Mapping[Value, Value]) -> d
     """Return attributes with run-time dimensions of the types among them replaced; the same dict if nothing changes."""
     made = attrs
     for key, value in attrs.items():
-        if isinstance(value, ArrayType | ListType):
+        if isinstance(value, TYPES):
             new: Any = substitute_type(value, mapping)
-        elif isinstance(value, tuple) and any(isinstance(x, ArrayType | ListType) for x in value):
-            new = tuple(substitute_type(x, mapping) if isinstance(x, ArrayType | ListType) else x for x in value)
+        elif isinstance(value, tuple) and any(isinstance(x, TYPES) for x in value):
+            new = tuple([substitute_type(x, mapping) if isinstance(x, TYPES) else x for x in value])
         else:
             continue
         if new is not value:

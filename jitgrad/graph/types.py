@@ -19,6 +19,7 @@ __all__ = [
     "BOOL",
     "FLOAT64",
     "INT64",
+    "TYPES",
     "ArrayType",
     "Dim",
     "GraphTypeError",
@@ -94,6 +95,8 @@ class ListType:
 
 
 Type: TypeAlias = ArrayType | ListType
+# For `isinstance`, which takes a quarter of the time that it takes for a union.
+TYPES = (ArrayType, ListType)
 
 FLOAT64 = ArrayType(np.dtype(np.float64))
 INT64 = ArrayType(np.dtype(np.int64))

@@ -45,14 +45,16 @@ _FIRST = {"load": 1, "store": 2, "addto": 2, "matmul_into": 3}
 
 def split_index(index: Sequence[Entry]) -> tuple[tuple[Entry, ...], list[Value]]:
     """Return an index as an attribute (None for run-time numbers) and the operands that fill it."""
-    attr = tuple(type(e)(*(None if isinstance(x, Value) else x for x in e)) for e in index)
+    attr = tuple([type(e)(*[None if isinstance(x, Value) else x for x in e]) for e in index])
     return attr, [x for e in index for x in e if isinstance(x, Value)]
 
 
 def join_index(attr: Sequence[Entry], operands: Sequence[Any]) -> tuple[Any, ...]:
     """Return the index that `split_index` split; also serves the interpreter, whose operands are NumPy integers."""
+    if not operands:
+        return tuple(attr)
     rest: Iterator[Any] = iter(operands)
-    return tuple(type(e)(*(next(rest) if x is None else x for x in e)) for e in attr)
+    return tuple([type(e)(*[next(rest) if x is None else x for x in e]) if None in e else e for e in attr])
 
 
 def index_of(op: Op) -> tuple[Entry, ...]:

@@ -84,6 +84,8 @@ class _Walk:
 
     def in_block(self, block: Block, versions: set[Value], path: list[tuple[Block, int]]) -> bool:
         for n, op in enumerate(block.ops):
+            if not op.regions and versions.isdisjoint(op.operands):
+                continue
             here = [*path, (block, n)]
             mine = [k for k, v in enumerate(op.operands) if v in versions]
             if op.name == "if":

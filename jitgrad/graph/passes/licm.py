@@ -257,7 +257,7 @@ def _class_of(op: Op) -> int:
         return _CHEAP
     if name in _GUARDED_OPS:
         return _GUARDED
-    if name in _VIEWS or (all(_few(r.type) for r in op.results) and all(_few(v.type) for v in op.operands)):
+    if name in _VIEWS or (all(_few(v.type) for v in (*op.results, *op.operands))):
         return _CHEAP
     return _COSTLY
 
@@ -265,6 +265,8 @@ def _class_of(op: Op) -> int:
 def _few(type: Type) -> bool:
     if not isinstance(type, ArrayType):
         return False
+    if not type.shape:
+        return True
     size = 1
     for d in type.shape:
         if not isinstance(d, int):

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from jitgrad.graph.ir import Block, Op, Value, substitute_attrs, substitute_type
-from jitgrad.graph.types import ArrayType, ListType, Type
+from jitgrad.graph.types import TYPES, ArrayType, Type
 
 __all__ = [
     "FREEDOMS",
@@ -60,10 +60,12 @@ def run_time_dims(type: Type) -> Iterator[Value]:
 
 def _types_among(attrs: Iterable[Any]) -> Iterator[Type]:
     for value in attrs:
-        if isinstance(value, ArrayType | ListType):
+        if isinstance(value, TYPES):
             yield value
         elif isinstance(value, tuple):
-            yield from (x for x in value if isinstance(x, ArrayType | ListType))
+            for x in value:
+                if isinstance(x, TYPES):
+                    yield x
 
 
 def attr_dims(op: Op) -> Iterator[Value]:

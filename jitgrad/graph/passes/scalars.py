@@ -13,6 +13,7 @@ by element. Stores that the caller sees are left alone.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -45,7 +46,7 @@ def _is_small(value: Value) -> bool:
     type = value.type
     if not isinstance(type, ArrayType) or not type.shape or not type.is_static:
         return False
-    return 1 <= int(np.prod(type.shape)) <= _ELEMENTS  # type: ignore[arg-type]
+    return 1 <= math.prod(type.shape) <= _ELEMENTS  # type: ignore[arg-type]
 
 
 def _is_known(op: Op) -> bool:
@@ -377,4 +378,4 @@ def _shape(value: Value) -> tuple[int, ...]:
 
 
 def _size(value: Value) -> int:
-    return int(np.prod(_shape(value)))
+    return math.prod(_shape(value))

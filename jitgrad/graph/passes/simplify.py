@@ -16,6 +16,8 @@ stay for `dce`. The rules of plain ops are in `rules/`; here are the sweep, fold
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from jitgrad.graph.builder import Builder
@@ -189,7 +191,7 @@ class _Sweep:
                 return None
         type = op.results[0].type
         assert isinstance(type, ArrayType) and op.primitive.evaluate is not None
-        if not type.is_static or int(np.prod(type.shape)) > _FOLDED_SIZE:  # type: ignore[arg-type]
+        if not type.is_static or math.prod(type.shape) > _FOLDED_SIZE:  # type: ignore[arg-type]
             return None
         with np.errstate(all="ignore"):
             try:

@@ -61,8 +61,8 @@ class Context:
 
     def literal(self, value: Value) -> np.ndarray | None:
         """Return the contents of a constant."""
-        op = made_by(value, "constant")
-        return None if op is None else np.asarray(op.attrs["value"])
+        op = value.owner
+        return np.asarray(op.attrs["value"]) if isinstance(op, Op) and op.name == "constant" else None
 
     def splat(self, value: Value) -> Any:
         """Return the number that every element of a value is: a scalar constant, or one broadcast."""

@@ -36,21 +36,22 @@ Box: TypeAlias = list[_Ends]
 def known(r: Context, index: Sequence[Entry]) -> tuple[Entry, ...]:
     """Return an index with constants among its numbers put in, except lengths: those make the type."""
 
+    if not any(isinstance(x, Value) for e in index for x in e):
+        return tuple(index)
+
     def number(x: Any) -> Any:
         literal = r.literal(x) if isinstance(x, Value) else None
         return x if literal is None else int(literal)
 
     return tuple(
-        Pick(number(e.at)) if isinstance(e, Pick) else Span(number(e.start), number(e.step), e.length) for e in index
+        [Pick(number(e.at)) if isinstance(e, Pick) else Span(number(e.start), number(e.step), e.length) for e in index]
     )
 
 
 def same(a: Sequence[Entry], b: Sequence[Entry]) -> bool:
     """Whether two indices, as `known` gives them, are one."""
-    return len(a) == len(b) and all(
-        type(x) is type(y) and all(p is q or (isinstance(p, int) and p == q) for p, q in zip(x, y, strict=True))
-        for x, y in zip(a, b, strict=True)
-    )
+    # Entries are tuples of ints and of values, which are equal only to themselves.
+    return tuple(a) == tuple(b)
 
 
 def turned(r: Context, a: Sequence[Entry], b: Sequence[Entry]) -> list[int] | None:

@@ -8,7 +8,7 @@ leave int64 have no bounds: they wrap.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -32,8 +32,7 @@ _TERMS = 8
 _Range = tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Sum:
+class Sum(NamedTuple):
     """`constant + sum(factor * value)`, over the integers."""
 
     terms: dict[Value, int]
@@ -41,6 +40,8 @@ class Sum:
 
     def plus(self, other: Sum, factor: int = 1) -> Sum:
         """Return this sum plus `factor` times another."""
+        if not other.terms:
+            return Sum(self.terms, self.constant + factor * other.constant)
         terms = dict(self.terms)
         for v, k in other.terms.items():
             terms[v] = terms.get(v, 0) + factor * k
@@ -131,7 +132,7 @@ def bound(r: Context, given: Sum, side: int, depth: int = _DEPTH) -> int:
     The index of a loop is replaced by its own bound, which is a sum as well, innermost first: of `i + j` with `j` below
     `n - i` that gives `n - 1`, where bounds that are numbers would give twice as much.
     """
-    while depth > 0:
+    while depth > 0 and given.terms:
         inner = max((v for v in given.terms if v in r.order), key=r.order.__getitem__, default=None)
         if inner is None:
             break
