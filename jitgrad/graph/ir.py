@@ -75,6 +75,7 @@ class Op:
         Of the primitive; kept here too, for passes ask for little else.
     operands : list of Value
     attrs : dict of str to hashable
+        Types among them are types of the results: what these are made of is all that an op needs beside its operands.
     regions : list of Block
     results : list of Value
     location : Location or None
@@ -187,15 +188,12 @@ class Graph(Block):
 
 def substitute_type(type: Type, mapping: Mapping[Value, Value]) -> Type:
     """Return the type with run-time dimensions replaced as `mapping` says."""
+    if not any(d in mapping for d in type.run_time):
+        return type
     if isinstance(type, ListType):
         element = substitute_type(type.element, mapping)
         assert isinstance(element, ArrayType)
-        return type if element is type.element else ListType(element)
-    for d in type.shape:
-        if not isinstance(d, int) and d in mapping:
-            break
-    else:
-        return type
+        return ListType(element)
     shape: list[Dim] = []
     for d in type.shape:
         while not isinstance(d, int) and d in mapping:

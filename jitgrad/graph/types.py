@@ -36,9 +36,8 @@ class GraphTypeError(Exception):
     """An op was given operands that its type rule does not accept (a defect of whoever built it)."""
 
 
-@dataclass(frozen=True, slots=True)
 class ArrayType:
-    """An array of a dtype and shape; rank 0 is a scalar.
+    """An array of a dtype and shape; rank 0 is a scalar. Never changed once made.
 
     Parameters
     ----------
@@ -46,10 +45,30 @@ class ArrayType:
         Native byte order.
     shape : tuple of int or Value
         One entry a dimension; a Value is an int64 scalar of the graph.
+
+    Attributes
+    ----------
+    run_time : tuple of Value
+        The dimensions that are values of the graph. Most types have none, which walks over graphs see here.
     """
 
-    dtype: np.dtype
-    shape: tuple[Dim, ...] = ()
+    __slots__ = ("dtype", "run_time", "shape")
+
+    def __init__(self, dtype: np.dtype, shape: tuple[Dim, ...] = ()) -> None:
+        self.dtype = dtype
+        self.shape = shape
+        self.run_time: tuple[Value, ...] = tuple([d for d in shape if not isinstance(d, int)]) if shape else ()
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        return isinstance(other, ArrayType) and self.shape == other.shape and self.dtype == other.dtype
+
+    def __hash__(self) -> int:
+        return hash((self.dtype, self.shape))
+
+    def __repr__(self) -> str:
+        return f"<{self}>"
 
     @property
     def rank(self) -> int:
@@ -64,7 +83,7 @@ class ArrayType:
     @property
     def is_static(self) -> bool:
         """Whether every dimension is known."""
-        return all(isinstance(d, int) for d in self.shape)
+        return not self.run_time
 
     def with_shape(self, shape: tuple[Dim, ...]) -> ArrayType:
         """Return the type of the same dtype with another shape."""
@@ -84,6 +103,11 @@ class ListType:
     """A growable list whose elements all have one type; serves users' lists and tapes alike."""
 
     element: ArrayType
+
+    @property
+    def run_time(self) -> tuple[Value, ...]:
+        """The dimensions of the elements that are values of the graph."""
+        return self.element.run_time
 
     @property
     def is_float(self) -> bool:

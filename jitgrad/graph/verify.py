@@ -203,6 +203,8 @@ class _Verifier:
                 self.attribute(op, key, x)
         elif isinstance(value, ArrayType | ListType):
             self.dims(op, value)
+            if all(value != r.type for r in op.results):
+                self.report(op, f"has the attribute {key} = {self.types([value])}, which is the type of no result")
         elif not (value is None or isinstance(value, _PLAIN) or callable(value)):
             self.report(op, f"has the attribute {key} = {value!r}, which is of no kind that an attribute may be")
 

@@ -74,6 +74,7 @@ def test_deep_nests_need_no_recursion() -> None:
             "has a type sized by %x, a float64[] and no int64 scalar",
         ),
         ("%0 = undef {shape=(-1,), dtype=float64} : float64[-1]\n return", "has a type with the dimension -1"),
+        ("%0 = list_empty {type=list[float32[]]} : list[float64[]]\n return", "which is the type of no result"),
         # 5: type rules
         ("%0 = sin %x : float64[3]\n return %0", "has results (float64[3]), the type rule gives (float64[])"),
         ("%0 = sin %x : float32[]\n return %0", "has results (float32[]), the type rule gives (float64[])"),

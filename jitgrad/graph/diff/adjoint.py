@@ -26,7 +26,6 @@ from jitgrad.graph.ops.shape import reshape_to
 from jitgrad.graph.passes import prepare
 from jitgrad.graph.passes.dce import dce
 from jitgrad.graph.passes.dead_stores import dead_stores
-from jitgrad.graph.passes.rewriting import dims_of
 from jitgrad.graph.types import INT64, ArrayType, ListType
 
 __all__ = ["adjoint"]
@@ -191,7 +190,7 @@ class _Adjoint:
 def _seed(g: Builder, graph: Graph, y: Value) -> Value:
     """Add the argument for a yield's cotangent, and return it as a value of the yield's type."""
     name = f"{y.name}.ct" if y.name else "ct"
-    computed = [d for d in dims_of(y.type) if isinstance(d, Value) and d.op is not None]
+    computed = [d for d in y.type.run_time if d.op is not None]
     if computed:
         own = {r for op in graph.ops for r in op.results}  # others were captured
         computed = [d for d in computed if d in own]

@@ -22,7 +22,6 @@ from jitgrad.graph.diff.activity import reach, region_edges
 from jitgrad.graph.diff.cancellation import constant_of, same
 from jitgrad.graph.diff.signs import is_tame
 from jitgrad.graph.ir import Op, Value
-from jitgrad.graph.passes.rewriting import dims_of
 from jitgrad.graph.primitive import Linear
 from jitgrad.graph.types import ArrayType, Type
 
@@ -119,7 +118,7 @@ class _Search:
         self._own = {r for op in ops for r in op.results} | {
             a for op in ops for region in op.regions for a in region.args
         }
-        sizes = {d for op in ops for v in op.operands for d in dims_of(v.type) if isinstance(d, Value)}
+        sizes = {d for op in ops for v in op.operands for d in v.type.run_time}
         self.found: dict[Value, Bounds] = dict.fromkeys(sizes, Bounds(0))
         for _ in range(_ROUNDS):
             if not self._round(ops):

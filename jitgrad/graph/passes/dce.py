@@ -11,7 +11,7 @@ Not removed: the graph's own arguments (the signature's) and stores whose array 
 from __future__ import annotations
 
 from jitgrad.graph.ir import Block, Graph, Op, Value
-from jitgrad.graph.passes.rewriting import KEPT_EFFECTS, attr_dims, blocks_within, dims_of, drop_positions
+from jitgrad.graph.passes.rewriting import KEPT_EFFECTS, blocks_within, drop_positions
 
 __all__ = ["dce"]
 
@@ -37,11 +37,7 @@ def _straight_line(graph: Graph) -> list[Op]:
         kept.append(op)
         live.update(op.operands)
         for result in op.results:
-            for d in dims_of(result.type):
-                if not isinstance(d, int):
-                    live.add(d)
-        if op.attrs:
-            live.update(attr_dims(op))
+            live.update(result.type.run_time)
     kept.reverse()
     return kept
 
@@ -71,11 +67,7 @@ def _mark(graph: Graph) -> tuple[set[Op], set[Value]]:
         if not op.regions:
             work.extend(op.operands)
             for result in op.results:
-                for d in dims_of(result.type):
-                    if not isinstance(d, int):
-                        work.append(d)
-            if op.attrs:
-                work.extend(attr_dims(op))
+                work.extend(result.type.run_time)
         elif op.name == "while":
             work.append(op.regions[0].yields[0])
         else:
@@ -91,9 +83,7 @@ def _mark(graph: Graph) -> tuple[set[Op], set[Value]]:
         if value in live:
             continue
         live.add(value)
-        for d in dims_of(value.type):
-            if not isinstance(d, int):
-                work.append(d)
+        work.extend(value.type.run_time)
         owner, index = value.owner, value.index
         if isinstance(owner, Block):
             loop = parent.get(owner)

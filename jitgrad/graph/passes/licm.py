@@ -25,7 +25,7 @@ import numpy as np
 from jitgrad.graph.builder import Builder
 from jitgrad.graph.ir import Block, Graph, Op, Value
 from jitgrad.graph.ops.index import Pick, index_of
-from jitgrad.graph.passes.rewriting import KEPT_EFFECTS, attr_dims, dims_of
+from jitgrad.graph.passes.rewriting import KEPT_EFFECTS
 from jitgrad.graph.primitive import PRIMITIVES
 from jitgrad.graph.types import ArrayType, Type
 
@@ -49,8 +49,7 @@ class _Guard:
 
     def fits(self, op: Op) -> bool:
         """Whether an op may join: what it needs from in here, it needs as operands only."""
-        dims = [d for r in op.results for d in dims_of(r.type)]
-        return not op.regions and not any(d in self.inside for d in dims)
+        return not op.regions and not any(d in self.inside for r in op.results for d in r.type.run_time)
 
     def add(self, op: Op) -> None:
         """Take an op in; its results become those of the `if`, so that their uses need no change."""
@@ -176,9 +175,8 @@ class _Motion:
         self.frames.append(frame)
         for arg in block.args:
             self.depth[arg] = at
-            for d in dims_of(arg.type):
-                if not isinstance(d, int):
-                    frame.used |= 1 << self.depth.get(d, at)
+            for d in arg.type.run_time:
+                frame.used |= 1 << self.depth.get(d, at)
 
     def leave(self, frame: _Frame) -> None:
         for v in frame.block.yields:
@@ -197,11 +195,7 @@ class _Motion:
         for v in op.operands:
             used |= 1 << depth.get(v, 0)  # a block may use values of blocks around it
         for result in op.results:
-            for d in dims_of(result.type):
-                if not isinstance(d, int):
-                    used |= 1 << depth.get(d, 0)
-        if op.attrs:
-            for d in attr_dims(op):
+            for d in result.type.run_time:
                 used |= 1 << depth.get(d, 0)
         return used
 

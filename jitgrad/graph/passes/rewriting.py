@@ -6,22 +6,15 @@ nothing about what is worth rewriting.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any
-
 from jitgrad.graph.ir import Block, Op, Value, substitute_attrs, substitute_type
-from jitgrad.graph.types import TYPES, ArrayType, Type
 
 __all__ = [
     "FREEDOMS",
     "KEPT_EFFECTS",
     "Replacements",
-    "attr_dims",
     "blocks_within",
-    "dims_of",
     "drop_positions",
     "may_act",
-    "run_time_dims",
 ]
 
 # Attributes that let the backend round otherwise than the op alone would; they mean nothing to the graph.
@@ -44,34 +37,6 @@ def blocks_within(block: Block) -> list[Block]:
 def may_act(block: Block) -> bool:
     """Whether a block holds an op, however deep, that may raise or do input and output."""
     return any(op.primitive.effects & KEPT_EFFECTS for inner in blocks_within(block) for op in inner.ops)
-
-
-def dims_of(type: Type) -> tuple[Any, ...]:
-    """Return the dimensions of an array type, or of the elements of a list type."""
-    return type.shape if isinstance(type, ArrayType) else type.element.shape
-
-
-def run_time_dims(type: Type) -> Iterator[Value]:
-    """Yield the values among the dimensions of a type."""
-    for d in dims_of(type):
-        if not isinstance(d, int):
-            yield d
-
-
-def _types_among(attrs: Iterable[Any]) -> Iterator[Type]:
-    for value in attrs:
-        if isinstance(value, TYPES):
-            yield value
-        elif isinstance(value, tuple):
-            for x in value:
-                if isinstance(x, TYPES):
-                    yield x
-
-
-def attr_dims(op: Op) -> Iterator[Value]:
-    """Yield the values among the dimensions of types in attributes (`list_empty`, `call_back`)."""
-    for t in _types_among(op.attrs.values()):
-        yield from run_time_dims(t)
 
 
 class Replacements:
@@ -128,12 +93,9 @@ class Replacements:
                 op.operands = [self.find(v) for v in op.operands]
                 break
         for result in op.results:
-            for d in dims_of(result.type):
-                if not isinstance(d, int):
-                    result.type = substitute_type(result.type, mapping)
-                    break
-        if op.attrs:
-            op.attrs = substitute_attrs(op.attrs, mapping)
+            if result.type.run_time:
+                result.type = substitute_type(result.type, mapping)
+                op.attrs = substitute_attrs(op.attrs, mapping)
 
 
 def drop_positions(op: Op, dead: set[int]) -> None:

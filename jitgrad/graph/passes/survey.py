@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from jitgrad.graph.builder import Builder
 from jitgrad.graph.ir import Graph
-from jitgrad.graph.passes.rewriting import blocks_within, run_time_dims
+from jitgrad.graph.passes.rewriting import blocks_within
 from jitgrad.graph.passes.rules.context import Context
 from jitgrad.graph.passes.rules.ranges import survey_sums
 
@@ -28,7 +28,7 @@ def survey(graph: Graph, r: Context) -> None:
     """Note what the rules ask about values."""
     uses = r.uses
     for arg in graph.args:
-        r.sizes.update(run_time_dims(arg.type))
+        r.sizes.update(arg.type.run_time)
     for block in blocks_within(graph):
         for op in block.ops:
             for v in op.operands:
