@@ -51,7 +51,8 @@ class Value:
     @property
     def shape(self) -> tuple[Dim, ...]:
         """Dimensions of an array value."""
-        return self.array.shape
+        assert isinstance(self.type, ArrayType), self.type
+        return self.type.shape
 
     @property
     def op(self) -> Op | None:
@@ -188,7 +189,7 @@ class Graph(Block):
 
 def substitute_type(type: Type, mapping: Mapping[Value, Value]) -> Type:
     """Return the type with run-time dimensions replaced as `mapping` says."""
-    if not any(d in mapping for d in type.run_time):
+    if not type.run_time or mapping.keys().isdisjoint(type.run_time):
         return type
     if isinstance(type, ListType):
         element = substitute_type(type.element, mapping)

@@ -63,12 +63,18 @@ def edges_within(block: Block) -> tuple[dict[Value, list[Value]], dict[Value, li
         for op in pending.pop().ops:
             if op.regions:
                 pending.extend(op.regions)
-                edges = region_edges(op)
-            else:
-                edges = _op_edges(op)
-            for source, target in edges:
-                after.setdefault(source, []).append(target)
-                before.setdefault(target, []).append(source)
+                for source, target in region_edges(op):
+                    after.setdefault(source, []).append(target)
+                    before.setdefault(target, []).append(source)
+                continue
+            results = [r for r in op.results if r.type.is_float]
+            sources = [op.operands[i] for i in derivative_operands(op)] if results else []
+            if not sources:
+                continue
+            for result in results:
+                before[result] = sources
+            for source in sources:
+                after.setdefault(source, []).extend(results)
     return after, before
 
 
@@ -103,14 +109,6 @@ def reach(edges: dict[Value, list[Value]], roots: Iterable[Value]) -> set[Value]
                 found.add(value)
                 pending.append(value)
     return found
-
-
-def _op_edges(op: Op) -> Iterator[tuple[Value, Value]]:
-    results = [r for r in op.results if r.type.is_float]
-    if results:
-        for i in derivative_operands(op):
-            for result in results:
-                yield op.operands[i], result
 
 
 def region_edges(op: Op) -> Iterator[tuple[Value, Value]]:

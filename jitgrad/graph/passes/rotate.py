@@ -38,14 +38,17 @@ def carry_elements(graph: Graph) -> bool:
     loops = [(block, op) for block in blocks_within(graph) for op in block.ops if op.name == "for"]
     if not loops:
         return False
-    r = surveyed(graph)
+    r: Context | None = None  # found out when it is first asked for: most loops have no candidates
     changed = False
     for block, loop in loops:
         for k in range(len(loop.results)):
             type = loop.results[k].type
             carried = carried_array(loop, k) if isinstance(type, ArrayType) and type.shape else None
-            pair = None if carried is None else _pair(r, carried)
-            if carried is not None and pair is not None:
+            if carried is None or not 0 < len(carried.loads) * len(carried.stores) <= _PAIRS:
+                continue
+            r = surveyed(graph) if r is None else r
+            pair = _pair(r, carried)
+            if pair is not None:
                 read, write, first, within = pair
                 element = _element(carried, write, within)
                 _carry(r, block, carried, read, element, first)
@@ -59,8 +62,6 @@ def _pair(r: Context, carried: Carried) -> tuple[Op, Op, list[Sum], list[Sum]] |
     That of the element in the first iteration, and that in the part that is stored, one for each of its axes.
     """
     (body,) = carried.loop.regions
-    if not 0 < len(carried.loads) * len(carried.stores) <= _PAIRS:
-        return None
     inside = {v for b in blocks_within(body) for op in b.ops for v in op.results}
     inside |= {v for b in blocks_within(body) for v in b.args}
     for read in carried.loads:

@@ -5,8 +5,10 @@ In: a graph. Out: a `Context`, which stays true for as long as the graph is not 
 
 from __future__ import annotations
 
+from collections import Counter
+
 from jitgrad.graph.builder import Builder
-from jitgrad.graph.ir import Graph
+from jitgrad.graph.ir import Graph, Value
 from jitgrad.graph.passes.rewriting import blocks_within
 from jitgrad.graph.passes.rules.context import Context
 from jitgrad.graph.passes.rules.ranges import survey_sums
@@ -26,13 +28,12 @@ def surveyed(graph: Graph) -> Context:
 
 def survey(graph: Graph, r: Context) -> None:
     """Note what the rules ask about values."""
-    uses = r.uses
+    used: list[Value] = []
     for arg in graph.args:
         r.sizes.update(arg.type.run_time)
     for block in blocks_within(graph):
         for op in block.ops:
-            for v in op.operands:
-                uses[v] = uses.get(v, 0) + 1
+            used += op.operands
             if op.regions:
                 r.written.update(op.operands)
                 if op.primitive.name == "for":
@@ -41,8 +42,8 @@ def survey(graph: Graph, r: Context) -> None:
                     r.loops[index] = op
             elif op.primitive.name in _WRITES:
                 r.written.add(op.operands[0])
-        for v in block.yields:
-            uses[v] = uses.get(v, 0) + 1
+        used += block.yields
         if block is not graph:
             r.written.update(block.yields)
             r.written.update(block.args)
+    r.uses.update(Counter(used))
