@@ -174,7 +174,7 @@ def check_identity(f: Callable[..., Any], args: Args, seed: int, rtol: float) ->
             return value
         slopes.append((inner(w, at) - inner(w, value)) / h)
     # Where one-sided differences agree there is no kink between them, and they must give the derivative.
-    if max(slopes) - min(slopes) < 1e-3 * max(1.0, abs(forward)):
+    if max(slopes) - min(slopes) < 1e-3 * max(1.0, abs(slopes[0])):
         assert abs(forward - slopes[0]) < 1e-2 * max(1.0, abs(forward)), f"{forward}, differences {slopes}"
     return value
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from jitgrad.errors import UnsupportedError
 from jitgrad.trace import arithmetic, arrays
 from jitgrad.trace.abstract import (
     Abstract,
@@ -25,10 +26,12 @@ from jitgrad.trace.abstract import (
     Scalar,
     TaggedRef,
 )
+from jitgrad.trace.algorithms import counting
 from jitgrad.trace.arithmetic import PYTHON_BINARY
 from jitgrad.trace.arrays import as_array, is_array, is_number, is_numeric, shape_of, truth
 from jitgrad.trace.calls import class_of, is_known
 from jitgrad.trace.context import Context, kind_of_python
+from jitgrad.trace.loop_signals import NeedUnroll
 from jitgrad.trace.objects import (
     array_operand,
     as_plain_numbers,
@@ -218,7 +221,10 @@ def contains_op(ctx: Context, x: Any, y: Any) -> Any:
 def _in_range(ctx: Context, x: Any, y: Any) -> Any:
     step = y.step
     if isinstance(step, Scalar):
-        step = ctx.note_static(step, "the step of a range")
+        try:
+            step = ctx.note_static(step, "the step of a range")
+        except (NeedUnroll, UnsupportedError):
+            return ctx.call(counting.in_range, [x, y.start, y.stop, y.step])
     low, high = ("<=", "<") if step > 0 else (">=", ">")
     inside = both(ctx, compare_op(ctx, low, y.start, x), compare_op(ctx, high, x, y.stop))
     if abs(step) == 1 and arrays.kind(x) in ("int", "bool"):

@@ -181,7 +181,7 @@ class Header(Carried):
             items = tuple(self._value((*path, i), v, item_of(get, i), name, False) for i, v in enumerate(content))
             self.parts.append(Part(path, get, items, name, False))
             return items
-        return self._value((*path, "v"), content, get, name, True)
+        return self._value((*path, "v"), content, get, name, False)
 
     def _grown(self, path: Any, content: tuple[Any, ...], get: Get, name: str) -> Value:
         ev = self.ev

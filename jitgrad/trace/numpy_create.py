@@ -8,21 +8,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
+from jitgrad.errors import UnsupportedError
 from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.shape import broadcast_to, reshape_to
 from jitgrad.graph.types import Dim
 from jitgrad.trace import arrays, promotion
 from jitgrad.trace.abstract import External, IndexRange, ListRef, Ref, Scalar
+from jitgrad.trace.algorithms import grids
 from jitgrad.trace.alternatives import chosen
 from jitgrad.trace.arrays import as_array, broadcast_value, cast, dtype_of, is_array, new_array, shape_of, write
 from jitgrad.trace.calls import HANDLERS, handles, method
 from jitgrad.trace.context import PYTHON_DTYPES, Context, kind_of_python
 from jitgrad.trace.extents import extremum, total
 from jitgrad.trace.iteration import range_count, row
+from jitgrad.trace.loop_signals import NeedUnroll
 from jitgrad.trace.sizes import (
     axis_argument,
     dim_argument,
@@ -349,11 +353,16 @@ def _arange(ctx: Context, *args: Any, dtype: Any = None, device: Any = None, lik
     if all(kind_of_python(v) is not None for v in parts):
         return _known_arange(ctx, np.arange(*parts, dtype=known_dtype(ctx, dtype)))
     own = result_dtype(ctx, *parts)
+    if own == np.float64 == known_dtype(ctx, dtype, own):
+        return ctx.call(grids.arange, parts)
     if own.kind not in "iub":
         raise ctx.error("JG236", what="the number of elements of np.arange with bounds that are floats")
     ints = [ctx.call(int, [v]) if isinstance(v, Scalar) else int(v) for v in parts]
     if isinstance(ints[2], Scalar):
-        ints[2] = ctx.note_static(ints[2], "a step")
+        with suppress(NeedUnroll, UnsupportedError):
+            ints[2] = ctx.note_static(ints[2], "a step")
+    if isinstance(ints[2], Scalar):
+        ctx.check(ctx.g.not_equal(ints[2].value, 0), ZeroDivisionError, "division by zero")
     count = range_count(ctx, IndexRange(*ints))
     dims = count.value if isinstance(count, Scalar) else count
     return ctx.fresh(arange_value(ctx, ints[0], dims, ints[2], known_dtype(ctx, dtype, own)))

@@ -126,3 +126,37 @@ def test_a_list_of_ints_or_floats_makes_the_array_that_numpy_makes() -> None:
         got, want = compiled(x, n), function(x, n)
         assert got.dtype == want.dtype
         np.testing.assert_array_equal(got, want)
+
+
+def _depth_from_outside_a_comprehension(x: np.ndarray, k: int) -> Any:
+    def basis(i: int, p: int, u: Any) -> Any:
+        return 1.0 + 0.0 * u if p == 0 else u * basis(i, p - 1, u) + basis(i + 1, p - 1, u)
+
+    return np.array([sum(basis(i, k, u) for i in range(3)) for u in x])
+
+
+def _rank_from_outside_a_comprehension(x: np.ndarray, k: int) -> Any:
+    return sum(u * x.reshape(k, -1)[0, 0] for u in x)
+
+
+def _changed_by_a_closure(x: np.ndarray, k: int) -> Any:
+    count, total = 0, 0.0
+
+    def add(u: Any) -> None:
+        nonlocal count, total
+        count += 1
+        total = total * k + u * count
+
+    for u in x:
+        add(u)
+        k = k + 1 if u < 0 else k
+    return total + count, k
+
+
+@pytest.mark.parametrize(
+    "function", [_depth_from_outside_a_comprehension, _rank_from_outside_a_comprehension, _changed_by_a_closure]
+)
+def test_variables_of_closures_are_carried_where_they_change(function: Callable[..., Any]) -> None:
+    compiled = jitgrad.jit(function)
+    for k in (1, 3):
+        np.testing.assert_allclose(compiled(X, k), function(X, k), rtol=1e-12)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["bincount", "digitize", "histogram", "intersect1d", "isin", "setdiff1d", "union1d", "unique"]
+__all__ = ["bincount", "digitize", "histogram", "in_range", "intersect1d", "isin", "setdiff1d", "union1d", "unique"]
 
 
 def _line(a: Any, dtype: Any = None) -> Any:
@@ -56,6 +56,12 @@ def bincount(x: Any, /, weights: Any = None, minlength: Any = 0) -> Any:
     made = np.zeros(size)
     np.add.at(made, places, given)
     return made
+
+
+def in_range(x: Any, start: int, stop: int, step: int) -> bool:
+    """Stand for `x in range(start, stop, step)`."""
+    inside = start <= x < stop if step > 0 else stop < x <= start
+    return inside and (x - start) % step == 0
 
 
 def _edges(a: Any, bins: Any, range: Any) -> Any:

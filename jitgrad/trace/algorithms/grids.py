@@ -7,7 +7,18 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["blackman", "even_slopes", "geomspace", "hamming", "hanning", "mgrid", "ogrid", "parts", "uneven_slopes"]
+__all__ = [
+    "arange",
+    "blackman",
+    "even_slopes",
+    "geomspace",
+    "hamming",
+    "hanning",
+    "mgrid",
+    "ogrid",
+    "parts",
+    "uneven_slopes",
+]
 
 
 def parts(key: Any) -> Any:
@@ -38,6 +49,19 @@ def ogrid(key: Any) -> Any:
     n = len(found)
     dtype = np.result_type(*found)
     return tuple([found[k].astype(dtype).reshape((1,) * k + (-1,) + (1,) * (n - k - 1)) for k in range(n)])
+
+
+def arange(start: Any, stop: Any, step: Any) -> Any:
+    """Stand for `np.arange` of float64, which counts in steps of what the second element is beyond the first."""
+    ratio = (stop - start) / step
+    if ratio != ratio:
+        raise ValueError("arange: cannot compute length")
+    if abs(ratio) >= 2.0**63:
+        raise ValueError("Maximum allowed size exceeded")
+    first, second = start * 1.0, (start + step) * 1.0
+    made = first + np.arange(max(math.ceil(ratio), 0)) * (second - first)
+    made[1:2] = second
+    return made
 
 
 def geomspace(start: Any, stop: Any, num: Any = 50, endpoint: Any = True) -> Any:
