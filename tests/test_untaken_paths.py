@@ -348,9 +348,7 @@ def variance_by_a_branch(v, xi, n):
     return v
 
 
-@pytest.mark.parametrize(
-    ("f", "v"), [(variance_by_an_array, np.array([1.0, -1.0, 3.0])), (variance_by_a_branch, 1.5)], ids=str
-)
+@pytest.mark.parametrize(("f", "v"), [(variance_by_an_array, np.array([1.0, -1.0, 3.0])), (variance_by_a_branch, 1.5)])
 def test_forward_mode_within_a_loop(f: Callable[..., Any], v: Any) -> None:
     # What the variance is cut off to does not move, though its own past is computed with roots.
     dv, dxi = jitgrad.grad(f, argnums=(0, 1))(v, 0.3, 3)
