@@ -238,6 +238,11 @@ TABLE: dict[str, Row] = {
         "an iterator that is used again after a loop or a function has gone over it",
         "make a list of its items first: `xs = list(...)`",
     ),
+    "JG249": Row(
+        UnsupportedError,
+        "a loop over a generator that changes what may be seen in between",
+        "let the generator change nothing, or write the loop out",
+    ),
     "JG250": Row(
         UnsupportedError, "{what} has no machine code yet", "use float32, float64, integers and bools of known sizes"
     ),

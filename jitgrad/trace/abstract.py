@@ -36,6 +36,7 @@ __all__ = [
     "Maybe",
     "OneOf",
     "Poison",
+    "Read",
     "Record",
     "Ref",
     "Reshape",
@@ -327,35 +328,46 @@ class IterRange(Abstract):
     position: Any = 0
 
 
-@dataclass(frozen=True, slots=True)
-class IterRows(Abstract):
-    """An iterator over the leading axis of arrays, zipped and enumerated as `shape` of the loop variable says.
+class Read(NamedTuple):
+    """A cell that a generator may have read before Python would."""
 
-    `make(ctx, k)` returns the k-th item; `over` are the things iterated.
-    """
-
-    make: Any
-    over: tuple[Any, ...]
-    count: Any
-    position: Any = 0
+    cell: Cell
 
 
 class Watched(NamedTuple):
-    """A list or dict that an iterator goes over.
+    """A list or dict that an iterator goes over, or what its items are computed from.
 
     Attributes
     ----------
-    container : ListRef or DictRef
+    container : ListRef or DictRef or Read
     held : tuple
         What it held when the items were taken.
     first, step : int
         The k-th item comes from the place `first + step * k`.
+    kind : {'keys', 'values', 'items'}
+        What the items of a dict are.
     """
 
     container: Any
     held: tuple[Any, ...]
     first: int = 0
     step: int = 1
+    kind: str = "keys"
+
+
+@dataclass(frozen=True, slots=True)
+class IterRows(Abstract):
+    """An iterator over the leading axis of arrays, zipped and enumerated as `shape` of the loop variable says.
+
+    `make(ctx, k)` returns the k-th item; `over` are the things iterated; `watched` and `acts` as of `IterSequence`.
+    """
+
+    make: Any
+    over: tuple[Any, ...]
+    count: Any
+    position: Any = 0
+    watched: tuple[Watched, ...] = ()
+    acts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -371,12 +383,15 @@ class IterSequence(Abstract):
         Lists and dicts that it goes over.
     live : bool
         Whether it is that of one list alone: its items are those that the list has when they are asked for.
+    acts : bool
+        Whether to compute the items has changed what the program sees elsewhere (`generators.py`).
     """
 
     items: tuple[Any, ...]
     position: int = 0
     watched: tuple[Watched, ...] = ()
     live: bool = False
+    acts: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from jitgrad.graph.ops.memory import Span, load
 from jitgrad.graph.ops.shape import join
 from jitgrad.graph.types import Dim
 from jitgrad.trace.abstract import DictRef, External, ListRef
+from jitgrad.trace.algorithms.containers import Items, Keys, Values
 from jitgrad.trace.alternatives import packed_item
 from jitgrad.trace.arrays import as_array, kind
 from jitgrad.trace.attributes import opened
@@ -251,18 +252,18 @@ def _key(ctx: Context, key: Any) -> Any:
 
 
 @method("dict", "keys")
-def _keys(ctx: Context, x: DictRef) -> tuple[Any, ...]:
-    return tuple(_pairs(ctx, x))
+def _keys(ctx: Context, x: DictRef) -> Any:
+    return ctx.call(Keys, [x])
 
 
 @method("dict", "values")
-def _values(ctx: Context, x: DictRef) -> tuple[Any, ...]:
-    return tuple(_pairs(ctx, x).values())
+def _values(ctx: Context, x: DictRef) -> Any:
+    return ctx.call(Values, [x])
 
 
 @method("dict", "items")
-def _items(ctx: Context, x: DictRef) -> tuple[Any, ...]:
-    return tuple(_pairs(ctx, x).items())
+def _items(ctx: Context, x: DictRef) -> Any:
+    return ctx.call(Items, [x])
 
 
 @method("dict", "get")

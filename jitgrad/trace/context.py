@@ -221,6 +221,14 @@ class Context:
         """
         raise self.error("JG240", name=name, why=found.why)
 
+    def run_generator(self, func: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        """Run a generator to its end and return the list of what it yields."""
+        raise NotImplementedError
+
+    def generate(self, func: Any, args: tuple[Any, ...], kwargs: tuple[tuple[str, Any], ...]) -> Any:
+        """Return an iterator over what a generator yields."""
+        raise NotImplementedError
+
     def live_values(self) -> list[Any]:
         """Return the abstract values of all variables that can still be used."""
         raise NotImplementedError

@@ -41,12 +41,12 @@ from jitgrad.trace.branches import Branches, DeadEnd, is_of_the_program, shared_
 from jitgrad.trace.calls import CALLS, HANDLERS, Native, bind, call_known, class_of, misuse, to_func
 from jitgrad.trace.context import Context, NeedStatic
 from jitgrad.trace.frame import Frame, Outcome
+from jitgrad.trace.generators import generator, items_of
 from jitgrad.trace.guards import Outside
 from jitgrad.trace.identity import UNKNOWN, explained
 from jitgrad.trace.inspection import reachable
 from jitgrad.trace.instances import instantiate
 from jitgrad.trace.instructions import bound_value, step, truth_of
-from jitgrad.trace.iteration import iterate, once
 from jitgrad.trace.library import by_name
 from jitgrad.trace.loop_signals import NeedUnroll
 from jitgrad.trace.loops import next_of, run_loop
@@ -178,8 +178,18 @@ class Evaluator(Branches):
                 with suppress(UnsupportedError):
                     self.note_static(x, "the depth of a recursion")
 
-    def inline(self, func: Func, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
-        """Trace the body of a Python function."""
+    def generate(self, func: Func, args: tuple[Any, ...], kwargs: tuple[tuple[str, Any], ...]) -> Any:
+        """Return an iterator over what a generator yields."""
+        return items_of(self, func, args, kwargs)
+
+    def run_generator(self, func: Func, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        """Run a generator to its end and return the list of what it yields."""
+        return self.inline(func, args, kwargs, running=True)
+
+    def inline(self, func: Func, args: Sequence[Any], kwargs: dict[str, Any], running: bool = False) -> Any:
+        """Trace the body of a Python function; that of a generator only if it is `running`."""
+        if func.code.co_flags & 0x20 and not running:
+            return generator(self, func, args, kwargs)
         if len(self.frames) >= _DEPTH_LIMIT:
             self._make_ints_known(args)
             raise self.error("JG226", name=func.name, limit=_DEPTH_LIMIT)
@@ -222,7 +232,7 @@ class Evaluator(Branches):
             self.frames.pop()
             if caller is not None:
                 self.location = caller
-        return result if frame.yielded is None else once(self, iterate(self, ListRef(frame.yielded)))
+        return result if frame.yielded is None else ListRef(frame.yielded)
 
     # --- walking the tree
 

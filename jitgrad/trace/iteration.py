@@ -18,7 +18,6 @@ from jitgrad.errors import UnsupportedError
 from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.memory import Entry, Pick, Span
 from jitgrad.trace.abstract import (
-    Abstract,
     Box,
     Cell,
     DictRef,
@@ -29,13 +28,14 @@ from jitgrad.trace.abstract import (
     IterSequence,
     ListRef,
     OneOf,
+    Read,
     Record,
     Ref,
     Scalar,
     TaggedRef,
     Watched,
 )
-from jitgrad.trace.algorithms.containers import Set
+from jitgrad.trace.algorithms.containers import Items, Keys, Set, Values
 from jitgrad.trace.arithmetic import binary
 from jitgrad.trace.arrays import as_array, read, scalar_value, shape_of
 from jitgrad.trace.attributes import opened
@@ -47,10 +47,11 @@ from jitgrad.trace.loop_signals import NeedUnroll
 from jitgrad.trace.objects import special_method, type_name
 from jitgrad.trace.places import item_in_range
 from jitgrad.trace.sizes import dim_scalar, static_int
+from jitgrad.trace.storage import is_same
 
 __all__ = [
     "Held", "Once", "count_of", "held", "in_any_order", "item_at", "iterate", "least", "mapped", "next_held",
-    "once", "range_count", "row", "sequence_of", "up_to_date", "watched_from", "zipped",
+    "once", "one_by_one", "range_count", "row", "sequence_of", "up_to_date", "watched_from", "zipped",
 ]  # fmt: skip
 
 
@@ -60,6 +61,13 @@ class Held:
 
 class Once:
     """Class of what has its items for one loop: generators, `zip`, `map` and their like."""
+
+
+_VIEWS = {Items: "items", Keys: "keys", Values: "values"}
+
+
+def _of_pairs(pairs: tuple[Any, ...], kind: str) -> tuple[Any, ...]:
+    return pairs if kind == "items" else tuple(pair[kind == "values"] for pair in pairs)
 
 
 def iterate(ctx: Context, x: Any) -> Any:
@@ -93,6 +101,11 @@ def iterate(ctx: Context, x: Any) -> Any:
         return IterRange(x.start, x.step, range_count(ctx, x))
     if isinstance(x, Ref | TaggedRef | np.ndarray):
         return _rows(ctx, x)
+    if isinstance(x, Record) and x.cls in _VIEWS:
+        of = dict(ctx.heap[x.cell])["_of"]
+        pairs = ctx.heap[of.cell]
+        kind = _VIEWS[x.cls]
+        return IterSequence(_of_pairs(pairs, kind), watched=(Watched(of, pairs, kind=kind),), live=True)
     if isinstance(x, Record | External):
         return _iterate_object(ctx, x)
     if isinstance(x, Scalar | OneOf):
@@ -118,6 +131,8 @@ def in_any_order(ctx: Context, x: Any) -> tuple[Any, ...]:
 def _iterate_object(ctx: Context, x: Any) -> Any:
     if isinstance(x, Record) and x.cls in (Held, Once):
         rest = dict(ctx.heap[x.cell])["rest"]
+        if isinstance(rest, tuple):
+            rest = ctx.generate(*rest)
         if not isinstance(rest, IterSequence | IterRange | IterRows):
             raise ctx.error("JG248")
         # A loop may leave some of them, which are not known from here on.
@@ -315,8 +330,11 @@ def zipped(ctx: Context, parts: Sequence[Any], strict: bool = False) -> Any:
     unrolls = any(isinstance(it, IterSequence) for it in its)
     if unrolls and isinstance(count, int):
         watched = tuple(w for it in its if isinstance(it, IterSequence) for w in watched_from(it))
-        return IterSequence(tuple(tuple(item_at(ctx, it, k) for it in its) for k in range(count)), watched=watched)
-    return IterRows(_tuple_of(its), tuple(v for it in its for v in _over(it)), count)
+        items = tuple(tuple(item_at(ctx, it, k) for it in its) for k in range(count))
+        return IterSequence(items, watched=watched, acts=any(map(_acts, its)))
+    rows = [it for it in its if isinstance(it, IterRows)]
+    over, watched = tuple(v for it in its for v in _over(it)), tuple(w for it in rows for w in it.watched)
+    return IterRows(_tuple_of(its), over, count, watched=watched, acts=any(map(_acts, its)))
 
 
 def up_to_date(ctx: Context, it: IterSequence) -> IterSequence:
@@ -329,21 +347,49 @@ def up_to_date(ctx: Context, it: IterSequence) -> IterSequence:
     RuntimeError
         As Python, if a dict has another size.
     """
-    for container, before, first, step in it.watched:
+    for container, before, first, step, kind in it.watched:
         now = ctx.heap.get(container.cell, before)
-        if now is before:
+        if is_same(now, before):
             continue
-        if it.live and isinstance(now, tuple):
+        if isinstance(container, Read):
+            if it.position < len(it.items):
+                raise ctx.error("JG247")
+            continue
+        if it.live and isinstance(container, ListRef) and isinstance(now, tuple):
             return replace(it, items=now)
         if isinstance(container, DictRef):
             if len(now) != len(before):
                 raise RuntimeError("dictionary changed size during iteration")
             alike = all(k == other for (k, _), (other, _) in zip(now, before, strict=True))
+            if alike and it.live:
+                return replace(it, items=_of_pairs(now, kind))
+            if alike and kind != "keys":
+                ahead = [first + step * k for k in range(it.position, len(it.items))]
+                alike = all(is_same(now[k][1], before[k][1]) for k in ahead)
         else:
             ahead = [first + step * k for k in range(it.position, len(it.items))]
-            alike = isinstance(now, tuple) and len(now) == len(before) and all(_alike(now[k], before[k]) for k in ahead)
+            alike = (
+                isinstance(now, tuple) and len(now) == len(before) and all(is_same(now[k], before[k]) for k in ahead)
+            )
         if not alike:
             raise ctx.error("JG247")
+    return it
+
+
+def _acts(it: Any) -> bool:
+    return isinstance(it, IterSequence | IterRows) and it.acts
+
+
+def one_by_one(ctx: Context, it: Any) -> Any:
+    """Return an iterator whose items are asked for one by one, with something done between.
+
+    Raises
+    ------
+    UnsupportedError
+        JG249 if that may be seen.
+    """
+    if _acts(it):
+        raise ctx.error("JG249")
     return it
 
 
@@ -353,10 +399,6 @@ def watched_from(it: IterSequence, *, backwards: bool = False) -> tuple[Watched,
     if backwards:
         return tuple(w._replace(first=w.first + w.step * last, step=-w.step) for w in it.watched)
     return tuple(w._replace(first=w.first + w.step * it.position) for w in it.watched)
-
-
-def _alike(x: Any, y: Any) -> bool:
-    return x is y or (type(x) is type(y) and isinstance(x, Abstract | int | float | str) and bool(x == y))
 
 
 def _over(it: Any) -> tuple[Any, ...]:
@@ -381,7 +423,8 @@ def mapped(it: Any, function: Any, call: Callable[[Context, Any, Any], Any]) -> 
         return call(ctx, function, item_at(ctx, it, k))
 
     count = len(it.items) - it.position if isinstance(it, IterSequence) else it.count
-    return IterRows(make, (function, *_over(it)), count)
+    watched = it.watched if isinstance(it, IterRows) else ()
+    return IterRows(make, (function, *_over(it)), count, watched=watched, acts=_acts(it))
 
 
 # --- iterators in variables
@@ -399,7 +442,7 @@ def held(ctx: Context, x: Any) -> Record:
     if isinstance(x, Record) and x.cls is Held:
         return x
     made = Record(Cell("iterator"), Held)
-    it = iterate(ctx, x)
+    it = one_by_one(ctx, iterate(ctx, x))
     ctx.heap[made.cell] = (("rest", it if isinstance(it, IterSequence) else IterSequence(sequence_of(ctx, it))),)
     return made
 

@@ -29,14 +29,14 @@ from jitgrad.trace.fitting import PEELS
 from jitgrad.trace.frame import Frame, Outcome, State
 from jitgrad.trace.header import Header
 from jitgrad.trace.inspection import undefined
-from jitgrad.trace.iteration import up_to_date
+from jitgrad.trace.iteration import one_by_one, up_to_date
 from jitgrad.trace.joining import Edge
 from jitgrad.trace.loop_signals import NeedPeel, NeedUnroll, NeverRepeats, NotThisForm
 from jitgrad.trace.merge import Merger
 from jitgrad.trace.obligations import Restart
 from jitgrad.trace.places import settle
 from jitgrad.trace.regions import BlockNode, Continue, Goto, LoopNode
-from jitgrad.trace.storage import keeps_length
+from jitgrad.trace.storage import is_same, keeps_length
 
 __all__ = ["item_of", "next_of", "run_loop"]
 
@@ -51,6 +51,7 @@ _DECIDED_BY_SIZES = 3
 
 def next_of(ev: Any, iterator: Any) -> tuple[Any, Callable[[], tuple[Any, Any]]]:
     """Return whether an iterator has a next item (known, or a bool value), and how to take it."""
+    one_by_one(ev, iterator)
     if isinstance(iterator, IterSequence):
         iterator = up_to_date(ev, iterator)
         at = iterator.position
@@ -287,6 +288,7 @@ def _unconverted(ev: Any, header: Header, trips: Value, state: State) -> None:
 def _counted(ev: Any, node: LoopNode, frame: Frame, key: Any, header: Header) -> Outcome | None:
     head = node.body
     iterator = frame.stack[-1]
+    one_by_one(ev, iterator)
     if not isinstance(iterator, IterRange | IterRows):
         raise NotThisForm
     first = scalar_value(ev, iterator.position, np.int64)
@@ -339,6 +341,10 @@ def _counted(ev: Any, node: LoopNode, frame: Frame, key: Any, header: Header) ->
 
 def _require_lengths(ev: Any, iterator: Any, start: State, back: State) -> None:
     """Refuse a trip after which a list that the loop goes over may have another length."""
+    for watched in iterator.watched if isinstance(iterator, IterRows) else ():
+        at = watched.container.cell
+        if at in start.heap and not is_same(back.heap.get(at, start.heap[at]), start.heap[at]):
+            raise ev.error("JG247")
     for over in iterator.over if isinstance(iterator, IterRows) else ():
         before = start.heap.get(over.cell) if isinstance(over, ListRef) else None
         now = None if before is None else back.heap.get(over.cell, before)

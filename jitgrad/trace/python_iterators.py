@@ -29,6 +29,7 @@ from jitgrad.trace.calls import (
 )
 from jitgrad.trace.comparisons import both, either
 from jitgrad.trace.context import Context
+from jitgrad.trace.generators import reads_of
 from jitgrad.trace.iteration import (
     count_of,
     held,
@@ -38,6 +39,7 @@ from jitgrad.trace.iteration import (
     mapped,
     next_held,
     once,
+    one_by_one,
     row,
     sequence_of,
     watched_from,
@@ -147,7 +149,7 @@ def _map(ctx: Context, function: Any, *iterables: Any) -> Any:
     it = zipped(ctx, iterables)
     if isinstance(it, IterSequence):
         made = tuple(ctx.call(function, list(item)) for item in it.items)
-        return once(ctx, IterSequence(made, watched=it.watched))
+        return once(ctx, IterSequence(made, watched=it.watched + reads_of(ctx, function), acts=it.acts))
     return once(ctx, mapped(it, function, call))
 
 
@@ -160,7 +162,7 @@ def _filter(ctx: Context, function: Any, iterable: Any) -> Any:
             raise ctx.error("JG236", what="what filter() keeps")
         if flag:
             kept.append(item)
-    return once(ctx, IterSequence(tuple(kept)))
+    return once(ctx, IterSequence(tuple(kept), watched=reads_of(ctx, function)))
 
 
 @handles(any)
@@ -174,7 +176,7 @@ def _all(ctx: Context, iterable: Any) -> Any:
 
 
 def _truth_of_all(ctx: Context, iterable: Any, join: Callable[..., Any], start: bool) -> Any:
-    it = iterate(ctx, iterable)
+    it = one_by_one(ctx, iterate(ctx, iterable))
     if not isinstance(it, IterSequence):
         return folded(ctx, it, count_of(ctx, it), 0, start, lambda flag, x: join(ctx, flag, truth_value(ctx, x)))
     flag: Any = start
@@ -193,6 +195,9 @@ def sorted_list(ctx: Context, iterable: Any, *, key: Any = None, reverse: Any = 
     backwards = truth_value(ctx, reverse)
     if not isinstance(backwards, bool):
         raise ctx.error("JG236", what="the argument reverse of sorted()")
+    names = [k[0] for k in keys if isinstance(k, tuple) and k and is_known(k[0])]
+    if len(names) == len(keys) and all(a != b for k, a in enumerate(names) for b in names[:k]):
+        keys = names  # what decides
     if all(is_known(k) for k in keys):
         order = sorted(range(len(items)), key=keys.__getitem__, reverse=backwards)
         return new_list(ctx, [items[k] for k in order])

@@ -6,17 +6,19 @@ as if the list were an array with one more axis in front.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
+from typing import Any
 
 from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.memory import Pick, Span, load, store
 from jitgrad.graph.ops.shape import move_axes, reshape_to
 from jitgrad.graph.types import ArrayType, Dim, ListType
-from jitgrad.trace.abstract import Box, Link, Reshape
+from jitgrad.trace.abstract import Abstract, Box, Link, Reshape
 from jitgrad.trace.context import Context
 from jitgrad.trace.extents import renamed
 
-__all__ = ["base_shape", "held_type", "item_box", "keeps_length", "length_of", "put_back", "seen"]
+__all__ = ["base_shape", "held_type", "is_same", "item_box", "keeps_length", "length_of", "put_back", "seen"]
 
 
 def held_type(value: Value) -> ArrayType:
@@ -37,19 +39,36 @@ def length_of(ctx: Context, items: Value) -> Value:
     return found
 
 
-def keeps_length(now: Value, before: Value) -> bool:
-    """Whether a list that was made of another surely has as many items."""
-    while now is not before and now.op is not None and now.op.name in ("list_set", "list_addto"):
+def _keeps(now: Value, before: Value, through: Collection[str] = ()) -> bool:
+    """Whether a value is another that branches and loops hand on, or is made of it by some ops."""
+    while now is not before and now.op is not None and now.op.name in through:
         now = now.op.operands[0]
     op, k = now.op, now.index
     if now is before or op is None:
         return now is before
     if op.name == "if":
-        return all(keeps_length(region.yields[k], before) for region in op.regions)
+        return all(_keeps(region.yields[k], before, through) for region in op.regions)
     if op.name not in ("for", "while"):
         return False
     body, skip = op.regions[-1], op.name == "for"
-    return keeps_length(body.yields[k], body.args[k + skip]) and keeps_length(op.operands[k + skip], before)
+    within = _keeps(body.yields[k], body.args[k + skip], through)
+    return within and _keeps(op.operands[k + skip], before, through)
+
+
+def is_same(now: Any, before: Any) -> bool:
+    """Whether what a cell holds is what it held before."""
+    if now is before:
+        return True
+    if isinstance(now, tuple) and type(now) is type(before):
+        return len(now) == len(before) and all(map(is_same, now, before))
+    if isinstance(now, Value) and isinstance(before, Value):
+        return _keeps(now, before)
+    return type(now) is type(before) and isinstance(now, Abstract | int | float | str) and bool(now == before)
+
+
+def keeps_length(now: Value, before: Value) -> bool:
+    """Whether a list that was made of another surely has as many items."""
+    return _keeps(now, before, ("list_set", "list_addto"))
 
 
 def item_box(position: Dim, element: ArrayType) -> Box:

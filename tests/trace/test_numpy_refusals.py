@@ -33,7 +33,7 @@ REFUSED = [
     (lambda x: np.seterr(all="ignore"), (V,), "JG237", "np.seterr"),
     (lambda x: np.errstate(all="raise"), (V,), "JG235", "raise"),
     (lambda x: np.linalg.norm(x, "nuc"), (M,), "JG235", "ord"),
-    (lambda x: np.arange(x), (3.5,), "JG236", "np.arange"),
+    (lambda x: np.arange(x), (np.float32(3.5),), "JG236", "np.arange"),
     (lambda x: np.frexp(x), (V,), "JG215", "np.frexp"),
     (lambda x: np.shares_memory(x, x), (V,), "JG237", "np.shares_memory"),
     (lambda x: np.array([[x, x], [x]]), (0.5,), "JG211", "different shapes"),

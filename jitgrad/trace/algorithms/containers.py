@@ -6,7 +6,7 @@ import collections
 from collections.abc import Callable, Iterable, Iterator, MutableSequence
 from typing import Any
 
-__all__ = ["STANDS_FOR", "DefaultDict", "Deque", "Set", "in_set_order"]
+__all__ = ["STANDS_FOR", "DefaultDict", "Deque", "Items", "Keys", "Set", "Values", "in_set_order"]
 
 
 class Deque:
@@ -315,5 +315,73 @@ class Set:
         return x in self._items
 
 
+class Keys:
+    """Stands for what `dict.keys` gives; its items, as those of the other views, are known to the tracer."""
+
+    def __init__(self, of: dict[Any, Any]) -> None:
+        self._of = of
+
+    def __len__(self) -> int:
+        return len(self._of)
+
+    def __contains__(self, x: Any) -> bool:
+        return x in self._of
+
+    def __eq__(self, other: Any) -> Any:
+        return set(self._of) == set(other)
+
+    def __and__(self, other: Any) -> Any:
+        return set(self._of).intersection(other)
+
+    def __or__(self, other: Any) -> Any:
+        return set(self._of).union(other)
+
+    def __sub__(self, other: Any) -> Any:
+        return set(self._of).difference(other)
+
+    def __xor__(self, other: Any) -> Any:
+        return set(self._of).symmetric_difference(other)
+
+    def isdisjoint(self, other: Iterable[Any], /) -> bool:
+        """Return whether two have no key in common."""
+        return set(self._of).isdisjoint(other)
+
+
+class Values:
+    """Stands for what `dict.values` gives."""
+
+    def __init__(self, of: dict[Any, Any]) -> None:
+        self._of = of
+
+    def __len__(self) -> int:
+        return len(self._of)
+
+    def __contains__(self, x: Any) -> bool:
+        return x in [self._of[key] for key in self._of]
+
+
+class Items:
+    """Stands for what `dict.items` gives."""
+
+    def __init__(self, of: dict[Any, Any]) -> None:
+        self._of = of
+
+    def __len__(self) -> int:
+        return len(self._of)
+
+    def __contains__(self, x: Any) -> bool:
+        return x in [(key, self._of[key]) for key in self._of]
+
+    def __eq__(self, other: Any) -> Any:
+        return len(self) == len(other) and all(pair in other for pair in [(key, self._of[key]) for key in self._of])
+
+
 # What a program sees.
-STANDS_FOR: dict[type, type] = {DefaultDict: collections.defaultdict, Deque: collections.deque, Set: set}
+STANDS_FOR: dict[type, type] = {
+    DefaultDict: collections.defaultdict,
+    Deque: collections.deque,
+    Items: type({}.items()),
+    Keys: type({}.keys()),
+    Set: set,
+    Values: type({}.values()),
+}

@@ -1,0 +1,196 @@
+"""Generators run when their items are asked for; views of a dict show what it holds: as Python, or refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import jitgrad
+from tests.trace.calling import assert_same, outcome
+
+
+def steps(u: Any, n: int) -> Iterator[Any]:
+    for _ in range(n):
+        u *= 0.5
+        yield u
+
+
+def elements(a: Any) -> Iterator[Any]:
+    for k in range(len(a)):
+        yield a[k]
+
+
+class Pairs:
+    def __init__(self, x: Any) -> None:
+        self.x, self.n, self.force = x, 3, np.zeros(3)
+
+    def others(self, i: int) -> Iterator[int]:
+        for j in range(self.n):
+            if j != i:
+                yield j
+
+    def run(self) -> Any:
+        for i in range(self.n):
+            for j in self.others(i):
+                self.force[i] += self.x[j] * (j + 1)
+        return self.force.sum()
+
+
+def of_a_state(x: Any) -> Any:
+    u, total = x * np.ones(3), 0.0
+    for v in steps(u, 4):
+        total += v.sum()
+    return total
+
+
+def variables_of_its_caller(x: Any) -> Any:
+    k = 2.0
+    made = (v * k for v in (x, 2.0 * x))
+    k = 5.0
+    return sum(made)
+
+
+def effects_before_all_items(x: Any) -> Any:
+    log = []
+
+    def noted() -> Iterator[Any]:
+        for k in range(3):
+            log.append(k)
+            yield k * x
+
+    made = noted()
+    before = len(log)
+    return sum(made), list(noted()), before, len(log)
+
+
+def of_an_array_that_is_read(x: Any) -> Any:
+    a, total = x * np.ones(3), 0.0
+    for v in elements(a):
+        total += v * a[0]
+    return total
+
+
+def views(x: Any) -> Any:
+    d = {"a": x, "b": 2.0 * x}
+    keys, values = d.keys(), d.values()
+    a, b = values
+    (p, q), *rest = d.items()
+    total = 0.0
+    for _, v in d.items():
+        d["b"] = 7.0
+        total += v
+    for k in d:
+        d[k] = d[k] * 2.0
+    d["c"] = 1.0
+    facts = len(keys), "c" in keys, x in values, ("c", 1.0) in d.items(), keys == {"a", "b", "c"}, keys & {"a"} == {"a"}
+    return (
+        a,
+        b,
+        p,
+        q,
+        rest,
+        total,
+        sum(values),
+        facts,
+        sorted(d.items()),
+        next(iter(values)),
+        [*zip(d, values, strict=True)],
+    )
+
+
+def one_by_one(x: Any) -> Any:
+    return Pairs(np.array([x, 2.0, 3.0])).run()
+
+
+SAME: list[Callable[[Any], Any]] = [
+    of_a_state,
+    variables_of_its_caller,
+    effects_before_all_items,
+    of_an_array_that_is_read,
+    one_by_one,
+    views,
+]
+
+
+@pytest.mark.parametrize("function", SAME)
+def test_values(function: Callable[[Any], Any]) -> None:
+    assert_same(jitgrad.jit(function)(1.5), function(1.5), 1e-15)
+
+
+def test_a_derivative_through_a_generator() -> None:
+    def f(x: float) -> Any:
+        return of_a_state(x) * one_by_one(x)
+
+    assert jitgrad.grad(f)(1.5) == pytest.approx((f(1.5 + 1e-6) - f(1.5 - 1e-6)) / 2e-6, rel=1e-8)
+
+
+def state_read_between(x: Any) -> Any:
+    u, total = x * np.ones(3), 0.0
+    for _ in steps(u, 3):
+        total += u.sum()
+    return total
+
+
+def array_changed_between(x: Any) -> Any:
+    a, total = x * np.ones(3), 0.0
+    for v in elements(a):
+        a += 1.0
+        total += v
+    return total
+
+
+def effects_under_any(x: Any) -> Any:
+    log = []
+
+    def noted() -> Iterator[Any]:
+        for k in range(3):
+            log.append(k)
+            yield k * x
+
+    return any(v > 1.0 for v in noted()), len(log)
+
+
+def map_of_a_variable_that_changes(x: Any) -> Any:
+    k = 2.0
+    made = map(lambda v: v * k, [x, 2.0 * x])  # noqa: C417
+    k = 3.0
+    return sum(made)
+
+
+def values_changed_ahead(x: Any) -> Any:
+    d, total = {"a": x, "b": 2.0 * x}, 0.0
+    for i, (_, v) in enumerate(d.items()):
+        d["b"] = 7.0
+        total += v * i
+    return total
+
+
+@pytest.mark.parametrize(
+    ("function", "code"),
+    [
+        (state_read_between, "JG249"),
+        (array_changed_between, "JG247"),
+        (effects_under_any, "JG249"),
+        (map_of_a_variable_that_changes, "JG247"),
+        (values_changed_ahead, "JG247"),
+        (lambda x: {"a": x}.items(), "JG225: a dict_items"),
+    ],
+)
+def test_what_would_be_seen_in_another_order_is_refused(function: Callable[[Any], Any], code: str) -> None:
+    with pytest.raises(jitgrad.UnsupportedError, match=code):
+        jitgrad.jit(function)(1.5)
+
+
+def grown(x: Any) -> None:
+    d = {"a": x, "b": 2.0}
+    for _ in d.items():
+        d["z"] = 1.0
+
+
+@pytest.mark.parametrize("function", [grown, lambda x: elements(), lambda x: elements(x, x)])  # type: ignore[call-arg]
+def test_exceptions(function: Callable[[Any], Any]) -> None:
+    got, want = outcome(jitgrad.jit(function), (1.5,))[1], outcome(function, (1.5,))[1]
+    assert (type(got), str(got)) == (type(want), str(want))
