@@ -85,4 +85,16 @@ BACKEND = (
         "any(_handed_on(x) is op.results[0] for x in v.op.operands)",
         "any(_handed_on(x) is v for x in v.op.operands)",
     ),
+    Mutant(
+        "a nest writes over what it reads at other places",
+        "backend/bufferise.py",
+        "return [v for v, own in straight.items() if own]",
+        "return list(straight)",
+    ),
+    Mutant(
+        "a nest runs before stores that read what it writes over",
+        "backend/joint_stores.py",
+        "if written & self._written or any(written & of for of, _ in self._read):",
+        "if written & self._written:",
+    ),
 )

@@ -79,4 +79,22 @@ TRACE = (
         '        ctx.heap[x.cell] = (("rest", None),)\n',
         "",
     ),
+    Mutant(
+        "what a branch stores is left out where each way out of it raises",
+        "trace/branches.py",
+        "        if not alive:\n            self.commit()\n",
+        "",
+    ),
+    Mutant(
+        "a loop over a generator sees what it does at once",
+        "trace/generators.py",
+        "acts = not changed.isdisjoint(seen)",
+        "acts = False",
+    ),
+    Mutant(
+        "keys of run-time numbers are told apart as objects",
+        "trace/subscripts.py",
+        "parts = [dict_key(ctx, part) for part in key]",
+        "parts = list(key)",
+    ),
 )
