@@ -172,6 +172,7 @@ def split(items: list[Instr | Mark | Guard]) -> tuple[dict[int, BasicBlock], dic
     return blocks, marks
 
 
+# Instructions that may change what is seen elsewhere.
 _EFFECTS = frozenset(
     {"call", "callex", "callkw", "delattr", "delitem", "inplace", "setattr", "setglobal", "setitem", "with_enter"}
 )

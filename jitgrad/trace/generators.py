@@ -9,8 +9,9 @@ makes an iterator that `acts`, which only what takes all items accepts.
 
 from __future__ import annotations
 
+import inspect
 import types
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -67,9 +68,9 @@ def reads_of(ctx: Context, function: Any) -> tuple[Watched, ...]:
 
 
 def _read(ctx: Context, func: Func, args: tuple[Any, ...]) -> list[Cell]:
-    """Return the cells that a generator may read: its variables from outside, arguments, attributes that it names."""
-    names = _names(func.code)
+    """Return the cells that a function may read: its variables from outside, arguments, attributes that it names."""
     found: dict[Cell, None] = dict.fromkeys(func.closure)
+    named = _named(ctx, func, args)
     todo: list[Any] = [*args, *(ctx.heap[c] for c in func.closure if c in ctx.heap)]
     seen: set[Cell] = set()
     while todo:
@@ -79,7 +80,7 @@ def _read(ctx: Context, func: Func, args: tuple[Any, ...]) -> list[Cell]:
                 seen.add(x.cell)
                 pairs = ctx.heap.get(x.cell, ())
                 # What a loop goes over is watched by its iterator.
-                todo += [v for k, v in pairs if k in names or (x.cls is Once and not isinstance(v, tuple))]
+                todo += [v for k, v in pairs if named(k) or (x.cls is Once and not isinstance(v, tuple))]
         elif isinstance(x, IterSequence):
             todo += [w.container for w in x.watched if not isinstance(w.container, Read)]
         elif isinstance(x, IterRows):
@@ -87,6 +88,8 @@ def _read(ctx: Context, func: Func, args: tuple[Any, ...]) -> list[Cell]:
         elif isinstance(x, tuple):
             todo += x
         else:
+            if isinstance(x, Func):
+                todo += [ctx.heap[c] for c in x.closure if c in ctx.heap and c not in found]
             for cell in cells_of(x):
                 found[cell] = None
                 if isinstance(x, ListRef | DictRef) and cell not in seen:
@@ -95,10 +98,26 @@ def _read(ctx: Context, func: Func, args: tuple[Any, ...]) -> list[Cell]:
     return list(found)
 
 
-def _names(code: types.CodeType) -> set[str]:
-    """Return the names of attributes and globals in a code object and those within."""
-    found = set(code.co_names)
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            found |= _names(constant)
-    return found
+def _named(ctx: Context, func: Func, args: tuple[Any, ...]) -> Callable[[str], bool]:
+    """Return whether a function, or one that it may call, names an attribute."""
+    around = reachable(ctx.heap, (func, args))
+    held = [part for cell in around for part in _parts(ctx.heap.get(cell))]
+    classes = {x.cls for x in (*_parts(args), *held) if isinstance(x, Record)}
+    todo = [(f.code, f.globals) for f in (func, *_parts(args), *held) if isinstance(f, Func)]
+    found: set[str] = set()
+    while todo:
+        code, scope = todo.pop()
+        todo += [(inner, scope) for inner in code.co_consts if isinstance(inner, types.CodeType)]
+        for name in set(code.co_names) - found:
+            found.add(name)
+            for f in (scope.get(name), *(inspect.getattr_static(cls, name, None) for cls in classes)):
+                f = f.fget if isinstance(f, property) else getattr(f, "__func__", f)
+                if isinstance(f, types.FunctionType):
+                    todo.append((f.__code__, f.__globals__))
+    if found & {"__dict__", "getattr", "vars"}:
+        return lambda name: True
+    return found.__contains__
+
+
+def _parts(x: Any) -> list[Any]:
+    return [p for v in x for p in _parts(v)] if isinstance(x, tuple) else [x]

@@ -55,9 +55,9 @@ def _made(ctx: Context, cls: type, args: Sequence[Any], kwargs: dict[str, Any]) 
     """Do `type.__call__(cls, *args, **kwargs)`."""
     if issubclass(cls, BaseException):
         return cls(*args, **kwargs)
-    if is_trusted(cls) or cls.__module__ == "builtins":
-        return call_known(ctx, cls, args, kwargs)
     owner, new = _found(cls, "__new__")
+    if is_trusted(cls) or (owner is cls and isinstance(new, types.BuiltinFunctionType)):
+        return call_known(ctx, cls, args, kwargs)
     if issubclass(cls, tuple) and hasattr(owner, "_fields"):
         return cls(*args, **kwargs)
     init = _found(cls, "__init__")[1]

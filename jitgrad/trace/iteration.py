@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -61,6 +62,10 @@ class Held:
 
 class Once:
     """Class of what has its items for one loop: generators, `zip`, `map` and their like."""
+
+
+# As errors name them.
+Held.__name__ = Once.__name__ = "iterator"
 
 
 _VIEWS = {Items: "items", Keys: "keys", Values: "values"}
@@ -151,7 +156,14 @@ def _iterate_object(ctx: Context, x: Any) -> Any:
     if length is None:
         raise ctx.error("JG237", name=f"iterating over a {class_of(ctx, x).__name__}", why="it ends by an IndexError")
     count = static_int(ctx, ctx.call(length, []), "the length of what is iterated")
-    return IterSequence(tuple(ctx.call(item, [k]) for k in range(count)))
+    items = []
+    # Python asks until there is an IndexError, wherever that is.
+    with suppress(IndexError):
+        for k in range(count + 1):
+            items.append(ctx.call(item, [k]))
+        why = "it does not end where its __len__ says"
+        raise ctx.error("JG237", name=f"iterating over a {class_of(ctx, x).__name__}", why=why)
+    return IterSequence(tuple(items))
 
 
 # --- rows
@@ -321,6 +333,9 @@ def zipped(ctx: Context, parts: Sequence[Any], strict: bool = False) -> Any:
     its = [iterate(ctx, p) for p in parts]
     if not its:
         return IterSequence(())
+    if len(its) > 1:
+        # The shortest part decides how far the others are asked.
+        its = [one_by_one(ctx, it) for it in its]
     counts = [count_of(ctx, it) for it in its]
     if strict and all(isinstance(c, int) for c in counts) and len(set(counts)) > 1:
         k = next(k for k, c in enumerate(counts) if c != counts[0])
@@ -331,10 +346,10 @@ def zipped(ctx: Context, parts: Sequence[Any], strict: bool = False) -> Any:
     if unrolls and isinstance(count, int):
         watched = tuple(w for it in its if isinstance(it, IterSequence) for w in watched_from(it))
         items = tuple(tuple(item_at(ctx, it, k) for it in its) for k in range(count))
-        return IterSequence(items, watched=watched, acts=any(map(_acts, its)))
+        return IterSequence(items, watched=watched, acts=_acts(its[0]))
     rows = [it for it in its if isinstance(it, IterRows)]
     over, watched = tuple(v for it in its for v in _over(it)), tuple(w for it in rows for w in it.watched)
-    return IterRows(_tuple_of(its), over, count, watched=watched, acts=any(map(_acts, its)))
+    return IterRows(_tuple_of(its), over, count, watched=watched, acts=_acts(its[0]))
 
 
 def up_to_date(ctx: Context, it: IterSequence) -> IterSequence:

@@ -32,7 +32,7 @@ from jitgrad.trace.calls import HANDLERS, PURE, Native, class_of, handles, is_kn
 from jitgrad.trace.comparisons import compare_op, contains_op, is_op
 from jitgrad.trace.context import Context
 from jitgrad.trace.grown_lists import copied_list
-from jitgrad.trace.iteration import once, sequence_of
+from jitgrad.trace.iteration import iterate, once, one_by_one, sequence_of
 from jitgrad.trace.operators import binary_op, get_item_op, set_item_op, unary_op
 from jitgrad.trace.python_numbers import truth_value
 from jitgrad.trace.sizes import static_int
@@ -221,7 +221,9 @@ def _from_iterable(ctx: Context, iterable: Any, /) -> Any:
 @handles(itertools.islice)
 def _islice(ctx: Context, iterable: Any, *bounds: Any) -> Any:
     known = [None if b is None else static_int(ctx, b, "a bound of islice") for b in bounds]
-    return once(ctx, IterSequence(sequence_of(ctx, iterable)[slice(*known)]))
+    # An iterator keeps what is not asked for: it may not be used again.
+    items = sequence_of(ctx, one_by_one(ctx, iterate(ctx, iterable)))
+    return once(ctx, IterSequence(items[slice(*known)]))
 
 
 @handles(itertools.repeat)

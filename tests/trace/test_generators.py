@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -168,9 +169,85 @@ def values_changed_ahead(x: Any) -> Any:
     return total
 
 
+class Field:
+    def __init__(self, x: Any) -> None:
+        self.x, self.f = x, np.zeros(3)
+
+    def value(self, k: int) -> Any:
+        return self.f[k]
+
+    def by_a_method(self) -> Iterator[Any]:
+        for k in range(3):
+            yield self.value(k)
+
+    def by_a_function(self) -> Iterator[Any]:
+        for k in range(3):
+            yield value_of(self, k)
+
+    def filled(self, items: Iterator[Any]) -> Any:
+        total = 0.0
+        for v in items:
+            total += v
+            self.f += self.x
+        return total
+
+
+def value_of(field: Field, k: int) -> Any:
+    return field.f[k]
+
+
+def read_by_a_method(x: Any) -> Any:
+    field = Field(x)
+    return field.filled(field.by_a_method())
+
+
+def read_by_a_function(x: Any) -> Any:
+    field = Field(x)
+    return field.filled(field.by_a_function())
+
+
+def read_by_a_closure(x: Any) -> Any:
+    f, total = np.zeros(3), 0.0
+
+    def value(k: int) -> Any:
+        return f[k]
+
+    for v in (value(k) for k in range(3)):
+        total += v
+        f[:] = f + x
+    return total
+
+
+def noted(x: Any, log: list[int]) -> Iterator[Any]:
+    for k in range(3):
+        log.append(k)
+        yield k * x
+
+
+def fewer_are_zipped(x: Any) -> Any:
+    log: list[int] = []
+    return list(zip(range(2), noted(x, log), strict=False)), len(log)
+
+
+def fewer_are_sliced(x: Any) -> Any:
+    log: list[int] = []
+    return list(itertools.islice(noted(x, log), 1)), len(log)
+
+
+def the_rest_is_sliced(x: Any) -> Any:
+    items = elements([x, 2.0 * x, 3.0 * x])
+    return list(itertools.islice(items, 2)), list(items)
+
+
 @pytest.mark.parametrize(
     ("function", "code"),
     [
+        (read_by_a_method, "JG247"),
+        (read_by_a_function, "JG247"),
+        (read_by_a_closure, "JG247"),
+        (fewer_are_zipped, "JG249"),
+        (fewer_are_sliced, "JG249"),
+        (the_rest_is_sliced, "JG248"),
         (state_read_between, "JG249"),
         (array_changed_between, "JG247"),
         (effects_under_any, "JG249"),

@@ -133,6 +133,18 @@ class Sized(Scaled):
         return (self.x, 1.0)[k]
 
 
+class Shorter:
+    """Python goes over all three items."""
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, k: int) -> float:
+        if k == 3:
+            raise IndexError(k)
+        return float(k)
+
+
 class Deferring(Scaled):
     __array_ufunc__ = None
 
@@ -269,6 +281,7 @@ def test_exceptions_of_one_version_or_all(function: Callable[[Any], Any]) -> Non
         (lambda x: np.float64(2.0) * Sized(x), "JG216"),
         (lambda x: {Keyed(1): x}[Keyed(1)], "JG237: Keyed"),
         (lambda x: vars(slotted(x)), "JG232"),
+        (lambda x: [v * x for v in Shorter()], "JG237: iterating over a Shorter"),
     ],
 )
 def test_refusals(function: Callable[[Any], Any], words: str) -> None:

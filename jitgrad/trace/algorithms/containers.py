@@ -9,7 +9,26 @@ from typing import Any
 __all__ = ["STANDS_FOR", "DefaultDict", "Deque", "Items", "Keys", "Set", "Values", "in_set_order"]
 
 
-class Deque:
+class _Holder:
+    """What holds items in a list or a dict."""
+
+    _items: Any
+
+    def clear(self) -> None:
+        """Take out all items."""
+        self._items.clear()
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._items)
+
+    def __contains__(self, x: Any) -> bool:
+        return x in self._items
+
+
+class Deque(_Holder):
     """Stands for `collections.deque`."""
 
     def __init__(self, iterable: Iterable[Any] = (), maxlen: int | None = None) -> None:
@@ -62,19 +81,6 @@ class Deque:
         for _ in range(-n):
             self._items.append(self._items.pop(0))
 
-    def clear(self) -> None:
-        """Take out all items."""
-        self._items.clear()
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def __bool__(self) -> bool:
-        return len(self._items) > 0
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self._items)
-
     def __getitem__(self, index: int) -> Any:
         if not -len(self._items) <= index < len(self._items):
             raise IndexError("deque index out of range")
@@ -85,15 +91,12 @@ class Deque:
             raise IndexError("deque index out of range")
         self._items[index] = x
 
-    def __contains__(self, x: Any) -> bool:
-        return x in self._items
-
 
 # As Python's own: so that sequence patterns take it, and `isinstance` says so.
 MutableSequence.register(Deque)
 
 
-class DefaultDict:
+class DefaultDict(_Holder):
     """Stands for `collections.defaultdict`."""
 
     def __init__(self, default_factory: Callable[[], Any] | None = None, /, *args: Any, **kwargs: Any) -> None:
@@ -112,18 +115,6 @@ class DefaultDict:
 
     def __delitem__(self, key: Any) -> None:
         del self._items[key]
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def __bool__(self) -> bool:
-        return len(self._items) > 0
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self._items)
-
-    def __contains__(self, key: Any) -> bool:
-        return key in self._items
 
     def __eq__(self, other: Any) -> Any:
         return self._items == (other._items if isinstance(other, DefaultDict) else other)
@@ -156,10 +147,6 @@ class DefaultDict:
         """Take over other items."""
         self._items.update(*args, **kwargs)
 
-    def clear(self) -> None:
-        """Take out all items."""
-        self._items.clear()
-
     def copy(self) -> Any:
         """Return another one of the same items."""
         return collections.defaultdict(self.default_factory, self._items)
@@ -174,7 +161,7 @@ def in_set_order(items: tuple[Any, ...], *, sure: bool) -> tuple[Any, ...]:
     raise NotImplementedError
 
 
-class Set:
+class Set(_Holder):
     """Stands for `set`: of items that are known when it is compiled, in the order in which they came."""
 
     def __init__(self, iterable: Iterable[Any] = (), /) -> None:
@@ -305,24 +292,22 @@ class Set:
             return NotImplemented
         return len(self) > len(other) and self.issuperset(other)
 
-    def __len__(self) -> int:
-        return len(self._items)
-
     def __iter__(self) -> Iterator[Any]:
         return iter(in_set_order(tuple(self._items), sure=self._plain))
 
-    def __contains__(self, x: Any) -> bool:
-        return x in self._items
 
-
-class Keys:
-    """Stands for what `dict.keys` gives; its items, as those of the other views, are known to the tracer."""
+class _View:
+    """What `dict.keys`, `values` and `items` give; the tracer knows its items."""
 
     def __init__(self, of: dict[Any, Any]) -> None:
         self._of = of
 
     def __len__(self) -> int:
         return len(self._of)
+
+
+class Keys(_View):
+    """Stands for what `dict.keys` gives."""
 
     def __contains__(self, x: Any) -> bool:
         return x in self._of
@@ -347,27 +332,15 @@ class Keys:
         return set(self._of).isdisjoint(other)
 
 
-class Values:
+class Values(_View):
     """Stands for what `dict.values` gives."""
-
-    def __init__(self, of: dict[Any, Any]) -> None:
-        self._of = of
-
-    def __len__(self) -> int:
-        return len(self._of)
 
     def __contains__(self, x: Any) -> bool:
         return x in [self._of[key] for key in self._of]
 
 
-class Items:
+class Items(_View):
     """Stands for what `dict.items` gives."""
-
-    def __init__(self, of: dict[Any, Any]) -> None:
-        self._of = of
-
-    def __len__(self) -> int:
-        return len(self._of)
 
     def __contains__(self, x: Any) -> bool:
         return x in [(key, self._of[key]) for key in self._of]
