@@ -21,6 +21,7 @@ from jitgrad.graph.types import FLOAT64, INT64
 from jitgrad.graph.verify import verify
 from tests.graph.diff_bank import floats, get, loop, loop_while, program, put
 from tests.graph.diff_check import check_derivatives, kept_numbers, reverse
+from tests.source import function_of
 
 Sizes = Callable[..., Sequence[Value]]
 
@@ -101,6 +102,29 @@ def test_a_row_that_was_stored_is_read_again_and_not_computed() -> None:
     text = jitgrad.grad(f, argnums=(0, 1)).adjoint(np.full((6, 40), 0.5), np.full((6, 40), 4.0))
     # The program's, and on the way back that of what was stored and that of the cotangent.
     assert text.count(" = divide ") == 3
+
+
+@pytest.mark.parametrize("then", ["pass", "a[k + 1:, k] *= 0.5", "a[k, 0] += 1.0"])
+def test_factors_are_read_where_they_were_stored(then: str) -> None:
+    source = f"""
+def f(a):
+    a = a.copy()
+    for k in range(len(a)):
+        for i in range(k + 1, len(a)):
+            a[i, k] /= a[k, k]
+            for j in range(k + 1, len(a)):
+                a[i, j] -= a[i, k] * a[k, j]
+        {then}
+    return np.sum(a[0] * np.diag(a))
+"""
+    f = function_of(source, f"<factors, then {then}>")
+    a = np.random.default_rng(0).normal(size=(6, 6)) + 5.0 * np.eye(6)
+    text = jitgrad.grad(f).adjoint(a)
+    # Where the factors end up in the array, pivots and rows too, nothing is saved, and nothing put back.
+    assert ("undef" not in text and "list_" not in text) == (then == "pass")
+    t, h = np.random.default_rng(1).normal(size=(6, 6)), 1e-6
+    quotient = (f(a + h * t) - f(a - h * t)) / (2 * h)
+    assert np.sum(jitgrad.grad(f)(a) * t) == pytest.approx(quotient, rel=1e-7)
 
 
 def test_numbers_that_take_long_are_computed_once() -> None:

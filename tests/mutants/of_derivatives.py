@@ -161,8 +161,14 @@ DERIVATIVES = (
     Mutant(
         "a load is repeated from a later version although its element has changed",
         "graph/diff/later.py",
-        "return write.result if apart(r, known(r, index_of(write)), known(r, index_of(read))) else None",
+        "return write.result if apart(r, known(r, index_of(write)), known(r, index_of(place))) else None",
         "return write.result",
+    ),
+    Mutant(
+        "what was stored is read again behind a loop that overwrites it",
+        "graph/diff/later.py",
+        "if any(dependence.may_touch(store, place) for store in carried.stores):",
+        "if not carried.stores:",
     ),
     Mutant(
         "a quotient that decides a branch is rounded otherwise",

@@ -193,4 +193,16 @@ PASSES = (
         'op.name in ("multiply", "for")',
         'op.name == "for"',
     ),
+    Mutant(
+        "rows that meet a row of all are taken with others at once",
+        "graph/passes/jam.py",
+        "for m in group.meetings:",
+        "for m in group.meetings[:0]:",
+    ),
+    Mutant(
+        "what a row has written is read by the next one before it is there",
+        "graph/passes/jam.py",
+        "return self._are_apart(one, other, range(1, _ROWS))",
+        "return True",
+    ),
 )

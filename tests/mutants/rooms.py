@@ -54,6 +54,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "programs/test_small.py",
         "graph/test_dependence.py",
         "graph/test_split.py",
+        "graph/test_jam.py",
         "graph/test_components.py",
         "graph/test_layout.py",
         "graph/test_recurrences.py",

@@ -163,6 +163,8 @@ class Frame:
         For the body of a loop, the trip count; the first argument of `block` counts iterations of the reverse loop.
     leaves : dict of Value to Value or None
         For values of this region: the one value that must be saved so that it can be recomputed; None for nothing.
+    held : set of Value
+        Values of this region that were found to be read again where they were stored, rather than saved.
     memo : dict of Value to Value
         Primal values that are at hand here; of an array that stores replaced, only the version not yet undone.
     cots : dict of Value to Cot
@@ -187,6 +189,7 @@ class Frame:
         self.is_loop = count is not None
         self.memo: dict[Value, Value] = {}
         self.leaves: dict[Value, Value | None] = {}
+        self.held: set[Value] = set()
         self.cots: dict[Value, Cot] = {}
         self.cursors: dict[Any, Value] = {}
         self.carried: list[tuple[Any, Value, Value | None]] = []

@@ -8,7 +8,7 @@ program is extended so that it saves the value. The first of these that holds is
 3. it is the index of the iteration, or comes from other values by cheap ops (elementwise, shapes) that need at most
    one new saved value; none, if it is a number that takes long (`is_dear`);
 4. it is a load from an array, or a get from a list, that is at hand in the right version at this moment, or in a later
-   one that differs elsewhere only;
+   one that differs elsewhere only; or it was stored into such an array;
 5. it is saved: one container a saved value. In loops whose trip counts are known before the outermost one starts, an
    array indexed by the iterations; where the sum of what their iterations compute is known, as in triangular loops and
    of slices that grow, an array that is filled part after part and read backwards by a cursor; elsewhere a list that
@@ -33,18 +33,19 @@ from jitgrad.graph.diff.later import Later
 from jitgrad.graph.diff.tapes import (
     Cursor,
     Site,
-    anything,
     bytes_of,
     load_part,
     push_all,
     read_all,
     size_of,
     store_part,
+    thread,
+    thread_plain,
     undefined,
 )
 from jitgrad.graph.diff.totals import Total
 from jitgrad.graph.ir import Block, Op, Value, substitute_type
-from jitgrad.graph.ops.memory import Entry, Pick, Span, load, store
+from jitgrad.graph.ops.index import Entry, Pick, Span, load, store
 from jitgrad.graph.types import INT64, ArrayType, Dim, ListType, Type
 
 __all__ = ["Residuals"]
@@ -197,13 +198,16 @@ class Residuals:
                 frame.memo[x] = self.iteration(frame)
                 continue
             op = x.op
-            if (
-                x in self.plan.saved
-                or x in self.kept
-                or op is None
-                or (x not in self.plan.again and self._must_save(frame, x, op))
-            ):
-                frame.memo[x] = self._save(frame, x)
+            saved = x in self.plan.saved or x in self.kept
+            if op is None or saved or (x not in self.plan.again and self._is_leaf(frame, x, op)):
+                held = None if saved else self._held(frame, x)
+                if held is None:
+                    frame.memo[x] = self._save(frame, x)
+                    continue
+                missing = [v for v in held[1].operands[2:] if self.at_hand(frame, v) is None]
+                stack.extend(missing)
+                if not missing:
+                    frame.memo[x] = self._read_where_stored(frame, x, *held)
                 continue
             base = self._readable(frame, op) if op.name in _READS else None
             inputs = op.operands if base is None else [base, *op.operands[1:]]
@@ -225,8 +229,12 @@ class Residuals:
         assert made is not None
         return made
 
-    def _must_save(self, frame: Frame, value: Value, op: Op) -> bool:
-        if self.leaf(frame, value) is not value and self._parts(frame, op) is not None:
+    def _is_leaf(self, frame: Frame, value: Value, op: Op) -> bool:
+        """Whether a value is not to be computed again, but saved or read where it was stored."""
+        leaf = self.leaf(frame, value)
+        if value in frame.held:
+            return True
+        if leaf is not value and self._parts(frame, op) is not None:
             return False
         self._note_reads(frame, value)
         return True
@@ -282,14 +290,37 @@ class Residuals:
         version = op.operands[0]
         if op.name != "load":
             return None if self.at_hand(frame, version) is None else version
+        return self._unchanged(frame, version, op)
+
+    def _unchanged(self, frame: Frame, version: Value, place: Op) -> Value | None:
+        """Return a version at hand of an array that is the same as another at the place of a load or store."""
         for _ in range(_LATER):
             if self.at_hand(frame, version) is not None:
                 return version
-            following = self._later.past(self.nest.home[version], version, op)
+            following = self._later.past(self.nest.home[version], version, place)
             if following is None:
                 break
             version = following
         return None
+
+    def _held(self, frame: Frame, value: Value) -> tuple[Value, Op] | None:
+        """Return a version at hand of an array into which a value was stored, and the store."""
+        op = self._later.store_of(frame.forward, value)
+        version = None if op is None else self._unchanged(frame, op.result, op)
+        return None if op is None or version is None else (version, op)
+
+    def _note_held(self, frame: Frame, value: Value) -> bool:
+        """Whether a value need not be saved, as it was stored into an array at hand."""
+        if value not in frame.held and self._held(frame, value) is not None:
+            frame.held.add(value)
+        return value in frame.held
+
+    def _read_where_stored(self, frame: Frame, value: Value, version: Value, op: Op) -> Value:
+        array, where = self.get(frame, version), [self.get(frame, v) for v in op.operands[2:]]
+        made = self._emit_in(frame, lambda g: g.load(array, *where, index=op.attrs["index"]))
+        if not made.name:
+            made.name = value.name
+        return made
 
     def leaf(self, frame: Frame, value: Value) -> Value | None:
         """Return the one value to save so that `value` can be made again (itself if two were needed), None for none."""
@@ -309,7 +340,7 @@ class Residuals:
             parts = None if op is None else self._parts(frame, op)
             if parts is None:
                 free = op is None and (self._is_index(frame, x) or self._invariant(frame, x) is not None)
-                leaves[x] = None if free else x
+                leaves[x] = None if free or self._note_held(frame, x) else x
                 continue
             unknown = [p for p in parts if p not in leaves and home.get(p) is frame.forward and p not in frame.memo]
             if unknown:
@@ -325,7 +356,7 @@ class Residuals:
                     break
             if found is not None and op is not None and is_dear(op):
                 found = x  # as many bytes as what it comes from
-            leaves[x] = found
+            leaves[x] = None if found is x and self._note_held(frame, x) else found
         return leaves.get(value)
 
     # --- saving a value
@@ -339,7 +370,7 @@ class Residuals:
         after = self.nest.insert_after(value)
         cursor: Cursor | None = None
         if known and not loops:
-            kind, final = "plain", self._thread_plain(chain, value)
+            kind, final = "plain", thread_plain(self.nest, chain, value)
         elif known and all(n is not None for n in counts):
             assert isinstance(value.type, ArrayType)
             shape = (*(n for n in counts if n is not None), *value.shape)
@@ -347,11 +378,11 @@ class Residuals:
                 first = undefined(g, value.type.with_shape(shape))
             index: list[Entry] = [*(Pick(region.args[0]) for region in loops), *(Span(0, 1, d) for d in value.shape)]
             kind = "indexed"
-            _, final = self._thread(chain, first, after, lambda g, tape: store(g, tape, value, index))
+            _, final = thread(self.nest, chain, first, after, lambda g, tape: store(g, tape, value, index))
         elif (room := self._room(chain, value)) is not None:
             first, cursor = room
             kind = "room"
-            _, final = self._thread(chain, first, after, lambda g, tape: store_part(g, tape, room[1], value))
+            _, final = thread(self.nest, chain, first, after, lambda g, tape: store_part(g, tape, room[1], value))
         else:
             assert isinstance(value.type, ArrayType), "a list cannot be saved in each iteration of a loop"
             element = value.type if known else value.type.with_shape(())
@@ -359,7 +390,7 @@ class Residuals:
                 first = g.list_empty(type=ListType(element))
             kind = "list" if known else "numbers"
             push = (lambda g, tape: g.list_push(tape, value)) if known else (lambda g, tape: push_all(g, tape, value))
-            _, final = self._thread(chain, first, after, push)
+            _, final = thread(self.nest, chain, first, after, push)
             cursor = Cursor(final)
         counted = kind == "list" and len(chain) == 1
         final.name = final.name or (f"{value.name}.tape" if value.name else "tape")
@@ -389,7 +420,7 @@ class Residuals:
             zero = g.constant(np.int64(0))
         if key not in self._cursors:
             end = self.nest.insert(chain[-1][1], None, True, None if value.op is None else value.op.location)
-            inner, final = self._thread(chain, zero, end, lambda g, at: g.add(at, size_of(g, sizes)))
+            inner, final = thread(self.nest, chain, zero, end, lambda g, at: g.add(at, size_of(g, sizes)))
             self._cursors[key] = Cursor(final, inner, sizes)
         return first, self._cursors[key]
 
@@ -409,49 +440,6 @@ class Residuals:
                     found = g.select(g.less(n, zero), zero, n)
             self._counts[op] = found
         return self._counts[op]
-
-    def _thread(
-        self,
-        chain: list[tuple[Op, Block]],
-        first: Value,
-        place: AbstractContextManager[Builder],
-        update: Callable[[Builder, Value], Value],
-    ) -> tuple[Value, Value]:
-        """Carry a container through the forward regions of `chain`, updated at a place in the innermost.
-
-        Return what it is there before the update, and what it is in the end.
-        """
-        incoming = [first]
-        for op, region in chain:
-            container = incoming[-1]
-            if op.name != "if":
-                op.operands.append(container)
-                args = {r: self.nest.add_arg(r, first.type) for r in op.regions}
-                container = args[region]
-            incoming.append(container)
-        with place as g:
-            container = update(g, incoming[-1])
-        for (op, region), outer in zip(reversed(chain), reversed(incoming[:-1]), strict=True):
-            if op.name == "if":
-                for r in op.regions:
-                    r.yields.append(container if r is region else outer)
-            else:
-                region.yields.append(container)
-            container = self.nest.add_result(op, first.type)
-        return incoming[-1], container
-
-    def _thread_plain(self, chain: list[tuple[Op, Block]], value: Value) -> Value:
-        """Hand a value of a branch outside of loops on as results; other branches give no particular value."""
-        current = value
-        for op, region in reversed(chain):
-            for r in op.regions:
-                if r is region:
-                    r.yields.append(current)
-                    continue
-                with self.nest.insert(r, None, True, op.location) as g:
-                    r.yields.append(anything(g, value.type))
-            current = self.nest.add_result(op, value.type)
-        return current
 
     def _read(self, frame: Frame, site: Site) -> Value:
         value, final = site.value, site.final

@@ -1,18 +1,20 @@
 """Tapes: what keeps a primal value from the forward program to the reverse program.
 
 In: a primal value inside regions. Out: a `Site`, the container that holds it for each time it was computed, and the
-code that writes and reads containers. Which values are kept is decided in `residuals.py`.
+code that writes, carries and reads containers. Which values are kept is decided in `residuals.py`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
 
 from jitgrad.graph.builder import Builder
+from jitgrad.graph.diff.frames import Nest
 from jitgrad.graph.ir import Block, Op, Value
 from jitgrad.graph.ops.memory import Entry, Pick, Span, load, part_shape, store
 from jitgrad.graph.ops.shape import reshape_to, split_shape, zeros
@@ -28,6 +30,8 @@ __all__ = [
     "read_all",
     "size_of",
     "store_part",
+    "thread",
+    "thread_plain",
     "undefined",
 ]
 
@@ -94,6 +98,51 @@ def bytes_of(type: Type, trips: Sequence[Dim | None]) -> float:
     if isinstance(type, ListType):
         return _GUESS * bytes_of(type.element, trips)
     return type.dtype.itemsize * math.prod(float(d) if isinstance(d, int) else _GUESS for d in (*type.shape, *trips))
+
+
+def thread(
+    nest: Nest,
+    chain: list[tuple[Op, Block]],
+    first: Value,
+    place: AbstractContextManager[Builder],
+    update: Callable[[Builder, Value], Value],
+) -> tuple[Value, Value]:
+    """Carry a container through the forward regions of `chain`, updated at a place in the innermost.
+
+    Return what it is there before the update, and what it is in the end.
+    """
+    incoming = [first]
+    for op, region in chain:
+        container = incoming[-1]
+        if op.name != "if":
+            op.operands.append(container)
+            args = {r: nest.add_arg(r, first.type) for r in op.regions}
+            container = args[region]
+        incoming.append(container)
+    with place as g:
+        container = update(g, incoming[-1])
+    for (op, region), outer in zip(reversed(chain), reversed(incoming[:-1]), strict=True):
+        if op.name == "if":
+            for r in op.regions:
+                r.yields.append(container if r is region else outer)
+        else:
+            region.yields.append(container)
+        container = nest.add_result(op, first.type)
+    return incoming[-1], container
+
+
+def thread_plain(nest: Nest, chain: list[tuple[Op, Block]], value: Value) -> Value:
+    """Hand a value of a branch outside of loops on as results; other branches give no particular value."""
+    current = value
+    for op, region in reversed(chain):
+        for r in op.regions:
+            if r is region:
+                r.yields.append(current)
+                continue
+            with nest.insert(r, None, True, op.location) as g:
+                r.yields.append(anything(g, value.type))
+        current = nest.add_result(op, value.type)
+    return current
 
 
 def undefined(g: Builder, type: ArrayType) -> Value:

@@ -4,7 +4,7 @@
           -> record_states_once -> again -> gather_sums -> again -> take_apart -> again
           -> batch_products -> again -> store_into_fresh -> again
           -> split_loops -> again -> carry_elements -> again -> round_for_marks -> shorten_recurrences -> again
-          -> run_upwards -> again -> turn_arrays -> exchange_buffers -> graph
+          -> run_upwards -> again -> jam_loops -> again -> turn_arrays -> exchange_buffers -> graph
 
 In: a graph that verifies. Out: the same graph object, which computes the same bits and raises the same errors with
 fewer ops; the passes from `gather_sums` on may take sums in another order. A pass is a function `name(graph) -> bool`
@@ -26,6 +26,7 @@ from jitgrad.graph.passes.dce import dce
 from jitgrad.graph.passes.exchange import exchange_buffers
 from jitgrad.graph.passes.fresh import store_into_fresh
 from jitgrad.graph.passes.gather import gather_sums
+from jitgrad.graph.passes.jam import jam_loops
 from jitgrad.graph.passes.layout import turn_arrays
 from jitgrad.graph.passes.licm import licm, licm_integers
 from jitgrad.graph.passes.promote import promote
@@ -47,6 +48,7 @@ __all__ = [
     "drop_marks",
     "exchange_buffers",
     "gather_sums",
+    "jam_loops",
     "licm",
     "optimise",
     "prepare",
@@ -119,6 +121,8 @@ def optimise(graph: Graph) -> None:
     if shorten_recurrences(graph):
         _until_quiet(graph)
     if run_upwards(graph):
+        _until_quiet(graph)
+    if jam_loops(graph):
         _until_quiet(graph)
     # After all that: it counts how often what is left touches memory.
     if turn_arrays(graph):

@@ -112,14 +112,11 @@ def _store(r: Context, op: Op) -> Value | None:
     if op.name == "store":
         if v.type == a.type and _is_whole(index, a) and (v is a or not visible):
             return v
-        part = made_by(v, "load")
-        if part is not None and part.operands[0] is a and same(known(r, index_of(part)), index):
+        if _holds(r, a, index, v):
             return a
-        before = made_by(a, "store")
-        if before is not None and before.operands[1] is v and same(known(r, index_of(before)), index):
-            return a
-        if before is not None and not visible and r.once(a) and same(known(r, index_of(before)), index):
-            return store(r.g, before.operands[0], v, index)
+        shorter = None if visible else _without_last(r, a, index)
+        if shorter is not None:
+            return store(r.g, shorter, v, index)
     elif not visible:
         # What is added to a part that was just stored is stored with it; added to zeros, it is what the part holds.
         before = made_by(a, "store")
@@ -157,17 +154,51 @@ def _is_zero(r: Context, held: Value) -> bool:
 
 def _written(r: Context, a: Value, index: tuple[Entry, ...]) -> Value | None:
     """Return what a part of an array was last filled with, past writes to other parts."""
+    *_, last = _writes(r, a, index)
+    return last.operands[1] if last is not None and _fills(r, last, index) else None
+
+
+def _holds(r: Context, a: Value, index: tuple[Entry, ...], v: Value) -> bool:
+    """Whether a part of an array is v already: it was stored there, or loaded from there."""
+    *others, last = _writes(r, a, index)
+    if last is not None and _fills(r, last, index):
+        return last.operands[1] is v
+    part = made_by(v, "load")
+    if part is None or not same(known(r, index_of(part)), index):
+        return False
+    return part.operands[0] is a or any(op is not None and part.operands[0] is op.operands[0] for op in others)
+
+
+def _without_last(r: Context, a: Value, index: tuple[Entry, ...]) -> Value | None:
+    """Return an array without the last store to a part, which nothing reads; None if there is none."""
+    *others, last = _writes(r, a, index)
+    writes = [op for op in others if op is not None]
+    if last is None or not _fills(r, last, index) or last.attrs.get("visible"):
+        return None
+    if not all(r.once(op.result) for op in (*writes, last)):
+        return None
+    made = last.operands[0]
+    for op in reversed(writes):
+        made = r.g.emit(op.name, [made, *op.operands[1:]], op.attrs).result
+    return made
+
+
+def _fills(r: Context, op: Op, index: tuple[Entry, ...]) -> bool:
+    return op.name == "store" and same(known(r, index_of(op)), index)
+
+
+def _writes(r: Context, a: Value, index: tuple[Entry, ...]) -> list[Op | None]:
+    """Return the writes that an array has seen, newest first: those to other parts, and the one before, if any."""
+    found: list[Op | None] = []
     for _ in range(_CHAIN):
         op = a.op
         if op is None or op.name not in ("store", "addto"):
-            return None
-        place = known(r, index_of(op))
-        if op.name == "store" and same(place, index):
-            return op.operands[1]
-        if not apart(r, place, index):
-            return None
+            break
+        found.append(op)
+        if not apart(r, known(r, index_of(op)), index):
+            return found
         a = op.operands[0]
-    return None
+    return [*found, None]
 
 
 def _split(index: Sequence[Entry]) -> tuple[tuple[Entry, ...], list[Value]]:

@@ -1,0 +1,170 @@
+"""Loops whose iterations run side by side: programs, against NumPy, differences and themselves one by one."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import jitgrad
+from jitgrad.graph import passes
+from jitgrad.graph.passes import jam_loops
+from tests.sampling import sampled
+from tests.source import function_of
+
+# Two groups of iterations and some that are left over.
+N = 18
+
+
+def jams(monkeypatch: pytest.MonkeyPatch, call: Callable[[], Any]) -> int:
+    """Return in how many graphs loops were jammed."""
+    found: list[bool] = []
+    monkeypatch.setattr(passes, "jam_loops", lambda graph: found.append(jam_loops(graph)) or found[-1])
+    call()
+    monkeypatch.undo()
+    return sum(found)
+
+
+def eliminate(a: np.ndarray) -> Any:
+    a = a.copy()
+    for k in range(len(a)):
+        for i in range(k + 1, len(a)):
+            a[i, k] /= a[k, k]
+            for j in range(k + 1, len(a)):
+                a[i, j] -= a[i, k] * a[k, j]
+    return np.sum(np.log(np.abs(np.diag(a))))
+
+
+def apply(a: np.ndarray, x: np.ndarray) -> Any:
+    y = np.zeros(len(a))
+    for i in range(a.shape[0]):
+        for j in range(a.shape[1]):
+            y[i] += a[i, j] * x[j]
+    return np.sum(y * y)
+
+
+def substitute(a: np.ndarray, x: np.ndarray) -> Any:
+    # Each row needs the element before: no two may be taken at once on the way back.
+    x = x.copy()
+    for i in range(len(x)):
+        for j in range(len(x)):
+            if j < i:
+                x[i] -= 0.1 * a[i, j] * x[j]
+    return np.sum(x * x)
+
+
+def test_elimination(monkeypatch: pytest.MonkeyPatch) -> None:
+    a = np.random.default_rng(0).normal(size=(N, N)) + 8.0 * np.eye(N)
+    assert jams(monkeypatch, lambda: jitgrad.grad(eliminate)(a)) == 1
+    # log |det A|, whose gradient is the transposed inverse.
+    np.testing.assert_allclose(jitgrad.grad(eliminate)(a), np.linalg.inv(a).T, rtol=1e-11, atol=1e-14)
+
+
+@pytest.mark.parametrize("rows", [8, 9, 10, 11, 12])
+def test_every_number_of_rows(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(rows)
+    a, x = rng.normal(size=(rows, N)), rng.normal(size=N)
+    gradient = jitgrad.grad(apply, argnums=(0, 1))
+    assert jams(monkeypatch, lambda: gradient(a, x)) == 1
+    for got, want in zip(gradient(a, x), (2 * np.outer(a @ x, x), 2 * a.T @ (a @ x)), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-12)
+
+
+@pytest.mark.parametrize("rows", range(10))
+def test_sizes_that_are_not_known(rows: int) -> None:
+    gradient = jitgrad.grad(apply, argnums=(0, 1))
+    rng = np.random.default_rng(rows)
+    for n in (20, 23, rows):  # the third size is any
+        a, x = rng.normal(size=(n, N)), rng.normal(size=N)
+        for got, want in zip(gradient(a, x), (2 * np.outer(a @ x, x), 2 * a.T @ (a @ x)), strict=True):
+            np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-14)
+
+
+def test_rows_that_need_each_other_stay_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(1)
+    a, x, t = rng.normal(size=(N, N)), rng.normal(size=N), rng.normal(size=N)
+    gradient = jitgrad.grad(substitute, argnums=1)
+    assert jams(monkeypatch, lambda: gradient(a, x)) == 0
+    h = 1e-6
+    quotient = (substitute(a, x + h * t) - substitute(a, x - h * t)) / (2 * h)
+    assert np.sum(gradient(a, x) * t) == pytest.approx(quotient, rel=1e-7)
+
+
+class _Program:
+    """Source of a program `f(a)` with loops over elements of rows, some of which are read by all rows."""
+
+    def __init__(self, seed: int) -> None:
+        pick = random.Random(seed).choice
+        row = pick(["k", "n - 1 - k", "0", "n - 1", "min(k + 1, n - 1)", "i - 1", "max(i - 2, 0)", "k // 2"])
+        rows = pick(["range(n)", "range(n - 1, -1, -1)", "range(1, n)", "range(k + 1, n)", "range(k)"])
+        columns = pick(["range(n)", "range(2, n)", "range(n - 1)", "range(k + 1, n)"])
+        other = pick(["j", "j", "n - 1 - j", "min(j + 1, n - 1)"])
+        x, z = "a[i, j]", f"a[{row}, {other}]"
+        element = pick([f"a[i, {row}]", "a[i, i]", "0.7", "a[i, k]"])
+        statement = pick([
+            [f"{x} = 0.9 * {x} + 0.2 * {element} * {z}"],
+            [f"{x} -= 0.2 * {element} * {z}"],
+            [f"t = {element} + {z}", f"if t < {x}:", f"    {x} = t"],
+            [f"s += 0.05 * {z} * {x}"],
+            [f"b[i, j] += {z} * {element}"],
+            [f"b[j, i] = {x} * {z}", f"s += 0.05 * {element} * {z}"],
+        ])  # fmt: skip
+        before = pick([[], ["a[i, k] *= 0.5"], ["a[i, 0] += 0.1 * s"], ["c = 0.3 * a[i, k]", "a[i, k] = c * c"]])
+        after = pick([[], ["s *= 0.9"], ["a[i, k] += 0.01 * s"], ["a[k, i] += 0.1 * a[i, k]"], ["s += a[i, n - 1]"]])
+        self.text = "\n".join([
+            "def f(a):",
+            "    n = len(a)",
+            "    a = a.copy()",
+            "    b = np.zeros((n, n))",
+            "    s = 0.0",
+            "    for k in range(0, n, 3):",
+            f"        for i in {rows}:",
+            *(f"            {line}" for line in before),
+            f"            for j in {columns}:",
+            *(f"                {line}" for line in statement),
+            *(f"            {line}" for line in after),
+            "    return a + 0.3 * b, s",
+            "",
+        ])  # fmt: skip
+
+    def function(self, name: str) -> Any:
+        """Return the program."""
+        return function_of(self.text, name)
+
+
+@pytest.mark.parametrize("seed", sampled(range(24), 3))
+def test_random_rows(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(seed)
+    a, w, t = (rng.uniform(-1.0, 1.0, (N, N)) for _ in range(3))
+    program = _Program(seed)
+
+    def results(name: str) -> tuple[Any, ...]:
+        f = program.function(name)
+
+        def g(a: np.ndarray) -> Any:
+            b, s = f(a)
+            return np.sum(w * b) + s
+
+        value, gradient = jitgrad.value_and_grad(g)(a)
+        tangent = jitgrad.jvp(g, (a,), (t,))[1]
+        np.testing.assert_allclose(np.sum(gradient * t), tangent, rtol=1e-7, atol=1e-9, err_msg=program.text)
+        return *jitgrad.jit(f)(a), value, gradient
+
+    jammed = results(f"<rows {seed}>")
+    for got, want in zip(jammed[:2], program.function(f"<rows {seed} in Python>")(a), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-13, err_msg=program.text)
+    monkeypatch.setattr(passes, "jam_loops", lambda graph: False)
+    for got, want in zip(jammed, results(f"<rows {seed} one by one>"), strict=True):
+        scale = np.max(np.abs(want))
+        np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-11 * scale, err_msg=program.text)
+
+
+def test_many_of_the_random_programs_are_jammed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gradient(seed: int) -> Any:
+        f = _Program(seed).function(f"<rows count {seed}>")
+        return jitgrad.grad(lambda a: np.sum(f(a)[0]))(np.ones((N, N)))
+
+    assert sum(jams(monkeypatch, lambda seed=seed: gradient(seed)) for seed in range(24)) >= 5
