@@ -127,6 +127,20 @@ def f(a):
     assert np.sum(jitgrad.grad(f)(a) * t) == pytest.approx(quotient, rel=1e-7)
 
 
+def test_the_state_before_a_step_is_not_read_from_that_behind_it() -> None:
+    def f(u: np.ndarray) -> float:
+        u = u.copy()
+        for _ in range(3):
+            before = u.copy()
+            for i in range(1, len(u) - 1):
+                u[i] = before[i] - 0.1 * before[i] * (before[i] - before[i - 1]) + 0.2 * before[i + 1] ** 2
+        return float(np.sum(u * u))
+
+    u, t, h = np.linspace(0.5, 1.5, 9), np.cos(np.arange(9.0)), 1e-6
+    quotient = (f(u + h * t) - f(u - h * t)) / (2 * h)
+    assert np.sum(jitgrad.grad(f)(u) * t) == pytest.approx(quotient, rel=1e-8)
+
+
 def test_numbers_that_take_long_are_computed_once() -> None:
     def build(g: Builder, x: Value) -> Sequence[Value]:
         def step(k: Value, s: Value) -> Sequence[Value]:

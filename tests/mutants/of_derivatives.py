@@ -171,6 +171,12 @@ DERIVATIVES = (
         "if not carried.stores:",
     ),
     Mutant(
+        "an iteration's place is taken for the same in all of them",
+        "graph/diff/later.py",
+        "if any(v in dependence.inside or v in dependence.indices for x",
+        "if any(v in dependence.inside for x",
+    ),
+    Mutant(
         "a quotient that decides a branch is rounded otherwise",
         "graph/diff/roundings.py",
         "if result in exact or op in alone:",

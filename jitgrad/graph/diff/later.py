@@ -12,6 +12,7 @@ from jitgrad.graph.passes.accesses import Carried, carried_array
 from jitgrad.graph.passes.dependence import Dependence
 from jitgrad.graph.passes.rules.context import Context
 from jitgrad.graph.passes.rules.places import apart, known
+from jitgrad.graph.passes.rules.ranges import as_sum
 from jitgrad.graph.passes.survey import surveyed
 
 __all__ = ["Later"]
@@ -75,6 +76,10 @@ class Later:
         if carried is None:
             return None
         dependence = Dependence(r, carried)
+        # A place that the loop itself computes is another one in each iteration.
+        numbers = [x for entry in index_of(place) for x in entry if isinstance(x, Value)]
+        if any(v in dependence.inside or v in dependence.indices for x in numbers for v in as_sum(r, x).terms):
+            return None
         if any(dependence.may_touch(store, place) for store in carried.stores):
             return None
         return loop.results[position]

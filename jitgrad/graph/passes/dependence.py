@@ -20,7 +20,15 @@ __all__ = ["Dependence"]
 
 
 class Dependence:
-    """An array that a loop carries."""
+    """An array that a loop carries.
+
+    Attributes
+    ----------
+    inside : set of Value
+        What the loop computes anew in each iteration.
+    indices : set of Value
+        Numbers of its iterations, and of those of loops within.
+    """
 
     def __init__(self, r: Context, carried: Carried) -> None:
         self.r = r
@@ -30,6 +38,7 @@ class Dependence:
         self.inside = {v for b in blocks for op in b.ops for v in op.results}
         # What loops carry changes too; their indices are dealt with one by one.
         self.inside |= {v for b in blocks for v in b.args if v not in r.order}
+        self.indices = {v for b in blocks for v in b.args if v in r.order}
 
     def may_reach(self, store: Access, load: Access) -> bool:
         """Whether a load may read what a store wrote, if no other store comes between."""

@@ -43,6 +43,8 @@ _QUICK = frozenset(
     {"absolute", "add", "cast", "constant", "equal", "greater", "greater_equal", "less", "less_equal", "logical_and",
      "logical_not", "logical_or", "maximum", "minimum", "multiply", "negative", "not_equal", "select", "subtract"}
 )  # fmt: skip
+# A sum is a read, an addition and a store; it must be so much of all.
+_SUM, _SHARE = 3, 0.25
 # Loops that are surely shorter than this are not worth it.
 _SHORT = 16
 
@@ -138,8 +140,7 @@ class _Group:
             self.position.update(dict.fromkeys(found.versions, k))
         if not all(self._enter(op) for op in inner):
             return False
-        quick = [op.regions[0] for op in inner if all(o.name in _QUICK | _PLACED for o in op.regions[0].ops)]
-        self.delayed = {op for block in quick for op in block.ops if op.name == "addto" and self._stays(op)}
+        self.delayed = {op for loop in inner if self._pays(loop.regions[0]) for op in self._sums(loop.regions[0])}
         if not self.delayed:
             return False
         return all(self._commute([*c.loads, *(s for s in c.stores if s.op.name == "store")]) for c in carried)
@@ -175,9 +176,20 @@ class _Group:
                 self.position[op.result] = self.position[op.operands[0]]
         return True
 
-    def _stays(self, op: Op) -> bool:
-        """Whether all iterations touch one place."""
-        return not any(v is self.body.args[0] or v in self.inside for at in self._place(op) for v in at.terms)
+    def _sums(self, body: Block) -> list[Op]:
+        """Return what all iterations add to one place."""
+        index = self.body.args[0]
+        sums = [op for op in body.ops if op.name == "addto"]
+        return [
+            op for op in sums if not any(v is index or v in self.inside for at in self._place(op) for v in at.terms)
+        ]
+
+    def _pays(self, body: Block) -> bool:
+        """Whether such sums are a good part of what a loop does."""
+        if not all(op.name in _QUICK | _PLACED for op in body.ops):
+            return False
+        work = sum(_SUM if op.name == "addto" else op.name != "constant" for op in body.ops)
+        return _SUM * len(self._sums(body)) >= _SHARE * work
 
     def _place(self, op: Op) -> list[Sum]:
         return [as_sum(self.r, e.at) for e in index_of(op) if isinstance(e, Pick)]
