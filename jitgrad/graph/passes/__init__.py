@@ -1,13 +1,13 @@
 """The passes over graphs, and the order they run in.
 
     graph -> dce -> (simplify -> cse -> licm -> promote -> dce) until nothing changes -> drop_marks -> again
-          -> record_states_once -> again -> gather_sums -> again -> take_apart -> again
-          -> batch_products -> again -> store_into_fresh -> again
-          -> split_loops -> again -> carry_elements -> again -> round_for_marks -> shorten_recurrences -> again
-          -> run_upwards -> again -> jam_loops -> again -> turn_arrays -> exchange_buffers -> graph
+          -> record_states_once -> again -> loops_to_rows -> again -> gather_sums -> again -> take_apart -> again
+          -> batch_products -> again -> store_into_fresh -> again -> split_loops -> again -> carry_elements -> again
+          -> round_for_marks -> shorten_recurrences -> again -> run_upwards -> again -> jam_loops -> again
+          -> turn_arrays -> exchange_buffers -> graph
 
 In: a graph that verifies. Out: the same graph object, which computes the same bits and raises the same errors with
-fewer ops; the passes from `gather_sums` on may take sums in another order. A pass is a function `name(graph) -> bool`
+fewer ops; the passes from `loops_to_rows` on may take sums in another order. A pass is a function `name(graph) -> bool`
 (whether it changed something) in a file of its own; each is iterative and about linear. This room knows neither where
 graphs come from nor how they are run.
 """
@@ -32,6 +32,7 @@ from jitgrad.graph.passes.licm import licm, licm_integers
 from jitgrad.graph.passes.promote import promote
 from jitgrad.graph.passes.recurrences import shorten_recurrences
 from jitgrad.graph.passes.rotate import carry_elements
+from jitgrad.graph.passes.rows import loops_to_rows
 from jitgrad.graph.passes.scalars import small_arrays_to_scalars
 from jitgrad.graph.passes.simplify import simplify, simplify_integers
 from jitgrad.graph.passes.split import split_loops
@@ -50,6 +51,7 @@ __all__ = [
     "gather_sums",
     "jam_loops",
     "licm",
+    "loops_to_rows",
     "optimise",
     "prepare",
     "promote",
@@ -100,6 +102,8 @@ def optimise(graph: Graph) -> None:
     if drop_marks(graph):
         _until_quiet(graph)
     if record_states_once(graph):
+        _until_quiet(graph)
+    if loops_to_rows(graph):
         _until_quiet(graph)
     if gather_sums(graph):
         _until_quiet(graph)

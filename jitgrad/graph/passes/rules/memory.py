@@ -117,6 +117,8 @@ def _store(r: Context, op: Op) -> Value | None:
         shorter = None if visible else _without_last(r, a, index)
         if shorter is not None:
             return store(r.g, shorter, v, index)
+    elif not visible and v.type == a.type and _is_whole(index, a):
+        return r.g.add(a, v)
     elif not visible:
         # What is added to a part that was just stored is stored with it; added to zeros, it is what the part holds.
         before = made_by(a, "store")
