@@ -66,10 +66,10 @@ def _hands_on(loop: Op) -> bool:
 def _is_sum(body: Block, arg: Value, given: Value) -> bool:
     """Whether an iteration adds to a float, in any order or what is expensive to compute."""
     op = given.op
+    if op is not None and op.attrs.get("any_order"):
+        return True
     if op is None or op.name != "add":
         return False
-    if op.attrs.get("any_order"):
-        return True
     (*others,) = (v for v in op.operands if v is not arg)
     uses = sum(u.operands.count(arg) for u in body.walk())
     return len(others) == 1 and uses == 1 and _is_costly(body)

@@ -38,11 +38,12 @@ def _chain(body: Block, arg: Value, end: Value, uses: dict[Value, int]) -> list[
     at = end
     while at is not arg:
         op = at.op
-        if op is None or op not in here or op.name != "add" or uses.get(at) != 1:
+        if op is None or op not in here or op.name not in ("add", "subtract") or uses.get(at) != 1:
             return []
         found.append(op)
         # The sum so far is the operand that comes from the carried scalar; sums of new terms stand on the other side.
-        at = op.operands[0] if _leads_to(op.operands[0], arg, here) else op.operands[1]
+        first = op.name == "subtract" or _leads_to(op.operands[0], arg, here)
+        at = op.operands[0] if first else op.operands[1]
     return found
 
 
@@ -52,8 +53,9 @@ def _leads_to(value: Value, arg: Value, here: set[Op]) -> bool:
         v = stack.pop()
         if v is arg:
             return True
-        if v.op in here and v.op is not None and v.op.name == "add":
-            new = [o for o in v.op.operands if o not in seen]
+        if v.op in here and v.op is not None and v.op.name in ("add", "subtract"):
+            added = v.op.operands if v.op.name == "add" else v.op.operands[:1]
+            new = [o for o in added if o not in seen]
             seen.update(new)
             stack += new
     return False

@@ -26,6 +26,7 @@ from jitgrad.graph.passes.dce import dce
 from jitgrad.graph.passes.exchange import exchange_buffers
 from jitgrad.graph.passes.fresh import store_into_fresh
 from jitgrad.graph.passes.gather import gather_sums
+from jitgrad.graph.passes.inductions import sums_of_indices
 from jitgrad.graph.passes.jam import jam_loops
 from jitgrad.graph.passes.layout import turn_arrays
 from jitgrad.graph.passes.licm import licm, licm_integers
@@ -62,6 +63,7 @@ __all__ = [
     "simplify",
     "split_loops",
     "store_into_fresh",
+    "sums_of_indices",
     "take_apart",
     "turn_arrays",
 ]
@@ -102,6 +104,8 @@ def optimise(graph: Graph) -> None:
     if drop_marks(graph):
         _until_quiet(graph)
     if record_states_once(graph):
+        _until_quiet(graph)
+    if sums_of_indices(graph):
         _until_quiet(graph)
     if loops_to_rows(graph):
         _until_quiet(graph)

@@ -16,48 +16,22 @@ added for it. The loop around such a loop may become an operation of rows of row
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from jitgrad.graph.builder import Builder
 from jitgrad.graph.ir import Block, Graph, Op, Value
 from jitgrad.graph.ops.index import Entry, Pick, Span, index_of, load, split_index
 from jitgrad.graph.ops.shape import broadcast_to, reshape_to, split_shape
 from jitgrad.graph.passes.dce import dce
+from jitgrad.graph.passes.parallel import PLACED, Guards, ParallelLoop
 from jitgrad.graph.passes.rewriting import Replacements, blocks_within
-from jitgrad.graph.passes.rules.context import Context
-from jitgrad.graph.passes.rules.places import box_of, boxes_apart, is_element
-from jitgrad.graph.passes.rules.ranges import Sum, another, as_sum, bound, emit_sum
+from jitgrad.graph.passes.rules.ranges import Sum, bound, emit_sum
 from jitgrad.graph.passes.survey import surveyed
-from jitgrad.graph.types import INT64, ArrayType, Dim
+from jitgrad.graph.types import INT64, Dim
 
 __all__ = ["loops_to_rows"]
 
-_PLACED = frozenset({"addto", "load", "store"})
-# What may be computed for iterations that have no use for it, besides divisions.
-_QUICK = frozenset(
-    {"absolute", "add", "cast", "constant", "divide", "equal", "greater", "greater_equal", "less", "less_equal", "load",
-     "logical_and", "logical_not", "logical_or", "maximum", "minimum", "multiply", "negative", "not_equal", "select",
-     "sqrt", "subtract"}
-)  # fmt: skip
-# Ops of the largest loop, and of all its branches together.
-_LARGEST, _BRANCHES = 120, 40
-# Iterations below which a row is not worth it, and from which on it is for whatever is done.
-_SHORT, _LONG = 8, 64
-# What is computed several times faster for many numbers at once.
-_FUNCTIONS = frozenset(
-    {"arccos", "arcsin", "arctan", "arctan2", "cos", "cosh", "erf", "erfc", "exp", "exp2", "expm1", "log", "log10",
-     "log1p", "log2", "power", "sin", "sinh", "tan", "tanh"}
-)  # fmt: skip
-
-# Conditions under which an op runs, each with the side of the branch.
-_Guards = tuple[tuple[Value, bool], ...]
-
-
-class _Step(NamedTuple):
-    """An op of an iteration; a branch comes behind what its sides do, and stands for its results."""
-
-    op: Op
-    guards: _Guards
+# Ops of the largest loop.
+_LARGEST = 120
 
 
 def loops_to_rows(graph: Graph) -> bool:
@@ -74,8 +48,8 @@ def loops_to_rows(graph: Graph) -> bool:
         r = surveyed(graph) if found else None
         for block, op in found:
             assert r is not None
-            loop = _Loop(r, op)
-            if loop.is_possible() and (loop.pays() or not rows.isdisjoint(loop.body.ops)):
+            loop = ParallelLoop(r, op)
+            if loop.is_possible() and (loop.pays() or not rows.isdisjoint(loop.body.ops)) and loop.is_lean():
                 rows.update(_rewrite(graph, block, loop))
                 dce(graph)
                 changed = True
@@ -92,7 +66,7 @@ def _is_candidate(loop: Op) -> bool:
     return any(op.name in ("addto", "store") for op in ops)
 
 
-def _rewrite(graph: Graph, block: Block, loop: _Loop) -> list[Op]:
+def _rewrite(graph: Graph, block: Block, loop: ParallelLoop) -> list[Op]:
     """Put operations on rows where a loop stood, and return them."""
     op = loop.loop
     g = Builder(Block(), op.location)
@@ -110,218 +84,10 @@ def _rewrite(graph: Graph, block: Block, loop: _Loop) -> list[Op]:
     return [o for o in g.block.ops if o.name in ("store", "addto") and any(isinstance(e, Span) for e in index_of(o))]
 
 
-class _Loop:
-    """A loop of which the iterations may run side by side.
-
-    Attributes
-    ----------
-    steps : list of _Step
-        What an iteration does, one after another.
-    sums : dict of Op to int
-        Sums that add something to a number that the loop carries, and its position.
-    position, totals : dict of Value to int
-        The versions of the arrays and of the numbers that the loop carries.
-    newest : set of Op
-        Loads from what an array is when they come, not from what it was before.
-    now : list of Value
-        What became of what the loop carries, up to the step at hand.
-    """
-
-    def __init__(self, r: Context, loop: Op) -> None:
-        self.r = r
-        self.loop = loop
-        self.body: Block = loop.regions[0]
-        self.index = self.body.args[0]
-        self.steps: list[_Step] = []
-        self.sums: dict[Op, int] = {}
-        self.newest: set[Op] = set()
-        self.now = list(self.body.args[1:])
-        self.inside: set[Value] = set(self.now)
-        self.position = {v: k for k, v in enumerate(self.now) if v.shape}
-        # How many steps come before each version of an array.
-        self._before = dict.fromkeys(self.position, -1)
-        self.totals = {v: k for k, v in enumerate(self.now) if not v.shape}
-
-    @property
-    def trips(self) -> Sum:
-        """How many iterations there are."""
-        return as_sum(self.r, self.loop.operands[0])
-
-    def is_possible(self) -> bool:
-        """Whether the iterations may run side by side."""
-        if not all(isinstance(v.type, ArrayType) for v in self.loop.results) or bound(self.r, self.trips, 1) < _SHORT:
-            return False
-        if not self._follow(self.body, ()) or sum(bool(s.guards) for s in self.steps) > _BRANCHES:
-            return False
-        if any(x is not y for x, y in zip(self.now, self.body.yields, strict=True)):
-            return False
-        return all(self._is_plain(step) for step in self.steps) and self._commute()
-
-    def pays(self) -> bool:
-        """Whether rows are faster: for stencils, functions, and what is long.
-
-        Of rows of any length the last elements are few, and take longer than one by one.
-        """
-        if self._is_stencil() or any(op.name in _FUNCTIONS for op, _ in self.steps):
-            return True
-        return bound(self.r, self.trips, -1) >= _LONG
-
-    def _is_stencil(self) -> bool:
-        """Whether it adds to elements to which other iterations add as well."""
-        sums = [op for op, _ in self.steps if op.name == "addto" and self.axis(op) is not None]
-        return any(
-            self.position[x.result] == self.position[y.result] and (self._may_meet(x, y) or self._may_meet(y, x))
-            for k, x in enumerate(sums)
-            for y in sums[k + 1 :]
-        )
-
-    def axis(self, op: Op) -> int | None:
-        """Return the axis along which an access moves from iteration to iteration, None if it does not."""
-        entries = index_of(op)
-        axes = [k for k, e in enumerate(entries) if isinstance(e, Pick) and self.index in as_sum(self.r, e.at).terms]
-        return axes[0] if axes else None
-
-    def _follow(self, block: Block, guards: _Guards) -> bool:
-        """Note the steps of a block; return whether they are such as rows have."""
-        for op in block.ops:
-            if op.name == "if":
-                if not self._follow_branch(op, guards):
-                    return False
-            elif op.regions or op.primitive.effects:
-                return False
-            elif op.name in ("addto", "store"):
-                array = op.operands[0]
-                if array not in self.now or any(v in self.totals for v in op.operands):
-                    return False
-                k = self.position[op.result] = self.position[array]
-                self.now[k] = op.result
-                self._before[op.result] = len(self.steps)
-            elif any(v in self.totals for v in op.operands):
-                if not self._is_sum(op):
-                    return False
-                (k,) = (self.totals[v] for v in op.operands if v in self.totals)
-                self.sums[op] = self.totals[op.result] = k
-                self.now[k] = op.result
-            elif op.name == "load":
-                if op.operands[0] in self.now:
-                    self.newest.add(op)
-            elif any(v in self.position for v in op.operands):
-                return False
-            self.steps.append(_Step(op, guards))
-            self.inside.update(op.results)
-        return True
-
-    def _is_sum(self, op: Op) -> bool:
-        """Whether an op adds to what the loop carries, in any order."""
-        added = [v for v in op.operands if v in self.totals]
-        if len(added) != 1 or added[0] not in self.now or op.result.shape:
-            return False
-        if op.name == "logical_or":
-            return True
-        first = op.operands[0] is added[0]
-        return "any_order" in op.attrs and (op.name == "add" or (op.name == "subtract" and first))
-
-    def _follow_branch(self, op: Op, guards: _Guards) -> bool:
-        start, ends = list(self.now), []
-        for region, side in zip(op.regions, (True, False), strict=True):
-            self.now = list(start)
-            if not self._follow(region, (*guards, (op.operands[0], side))):
-                return False
-            ends.append(self.now)
-        carried = [k for k, (x, y) in enumerate(zip(*ends, strict=True)) if x is not y]
-        self.now = start
-        for result, *given in zip(op.results, *(region.yields for region in op.regions), strict=True):
-            k = next((k for k in carried if ends[0][k] is given[0] and ends[1][k] is given[1]), None)
-            if k is None:
-                if any(v in self.position or v in self.totals for v in given):
-                    return False
-                continue
-            carried.remove(k)
-            self.now[k] = result
-            if result.shape:
-                self.position[result] = k
-                self._before[result] = len(self.steps)
-            else:
-                self.totals[result] = k
-        return not carried
-
-    def _is_plain(self, step: _Step) -> bool:
-        """Whether an op may be one on rows."""
-        op, guards = step
-        if op.name == "if":
-            return True
-        if guards and op.name not in _QUICK | _PLACED:
-            return False
-        if any(v in self.inside for result in op.results for v in result.type.run_time):
-            return False
-        if op.name not in _PLACED:
-            return op.primitive.is_elementwise or op.name in ("broadcast", "constant", "iota", "reduce_sum")
-        entries = index_of(op)
-        moving = []
-        for k, e in enumerate(entries):
-            for x in e:
-                terms = {} if x is None else as_sum(self.r, x).terms
-                if any(v in self.inside for v in terms):
-                    return False
-                if self.index in terms:
-                    if not isinstance(e, Pick) or abs(terms[self.index]) != 1:
-                        return False
-                    moving.append(k)
-        if len(moving) > 1 or (op.name == "store" and not moving):
-            return False
-        # Rows lie along the last axis, and the axis of iterations comes first.
-        if moving and isinstance(entries[-1], Pick) and moving[0] != len(entries) - 1:
-            return False
-        if moving and any(isinstance(e, Span) for e in entries[: moving[0]]):
-            return False
-        return not guards or is_element(self.r, entries, op.operands[0].shape)
-
-    # --- whether no iteration needs what an earlier one wrote
-
-    def _commute(self) -> bool:
-        accesses: dict[int, list[Op]] = {}
-        for op, _ in self.steps:
-            if op.name in _PLACED and op.operands[0] in self.position:
-                accesses.setdefault(self.position[op.operands[0]], []).append(op)
-        for ops in accesses.values():
-            for k, x in enumerate(ops):
-                for y in ops[k + 1 :]:
-                    if {x.name, y.name} in ({"load"}, {"addto"}):
-                        continue
-                    # A load comes where the version is made that it reads, whatever has been written since.
-                    first, then = (x, y) if self._time(x) <= self._time(y) else (y, x)
-                    if self._may_meet(first, then):
-                        return False
-        return True
-
-    def _time(self, op: Op) -> float:
-        return self._before[op.operands[0]] + 0.5 if op.name == "load" else self._before[op.result]
-
-    def _may_meet(self, op: Op, later: Op) -> bool:
-        """Whether an op may touch what a later one of an iteration touched in an earlier iteration."""
-        r, index = self.r, self.index
-        for e, f in zip(index_of(op), index_of(later), strict=True):
-            if isinstance(e, Pick) and isinstance(f, Pick):
-                x, y = as_sum(r, e.at), as_sum(r, f.at)
-                factor = x.terms.get(index, 0)
-                if factor and factor == y.terms.get(index, 0):
-                    # So many iterations later, the one is where the other has been.
-                    distance = Sum({}).plus(y.plus(x, -1), factor)
-                    if bound(r, distance, 1) <= 0 or bound(r, distance.plus(self.trips, -1), -1) >= 0:
-                        return False
-        anew = another(r, index)
-
-        def number(x: Dim) -> Sum:
-            found = as_sum(r, x)
-            return found.plus(Sum({index: -1, anew: 1}), found.terms.get(index, 0))
-
-        return not boxes_apart(r, box_of(op, lambda x: as_sum(r, x)), box_of(later, number))
-
-
 class _Writer:
     """Writes a loop as operations on rows."""
 
-    def __init__(self, g: Builder, loop: _Loop) -> None:
+    def __init__(self, g: Builder, loop: ParallelLoop) -> None:
         self.g = g
         self.loop = loop
         r, (count, *inits) = loop.r, loop.loop.operands
@@ -335,9 +101,13 @@ class _Writer:
         if literal is None and bound(r, loop.trips, -1) < 0:
             self.length = g.maximum(count, g.constant(0, INT64.dtype))
         # Rows of which most run backwards are taken from the other end: the first iteration, and the way from there.
-        placed = [op for op, _ in loop.steps if op.name in _PLACED]
-        ways = [as_sum(r, e.at).terms.get(loop.index, 0) for op in placed for e in index_of(op) if isinstance(e, Pick)]
-        self.first, self.way = (loop.trips.plus(Sum({}, 1), -1), -1) if sum(ways) < 0 else (Sum({}), 1)
+        placed = [op for op, _ in loop.steps if op.name in PLACED]
+        ways = sum(loop.pace(e.at) or 0 for op in placed for e in index_of(op) if isinstance(e, Pick))
+        self.way = -1 if ways < 0 else 1
+        last = emit_sum(g, loop.trips.plus(Sum({}, 1), -1)) if ways < 0 else 0
+        self.first: Value = last if isinstance(last, Value) else g.constant(last, INT64.dtype)
+        # What integers are in the first iteration.
+        self.begins: dict[Value, Value] = {loop.index: self.first}
 
     def run(self) -> list[Value]:
         """Return what becomes of what the loop carries."""
@@ -347,7 +117,7 @@ class _Writer:
                 self._merge(op)
             elif op in self.loop.sums:
                 self._sum(op, guards)
-            elif op.name in _PLACED:
+            elif op.name in PLACED:
                 self._access(op, guards)
             else:
                 self._compute(op)
@@ -366,8 +136,7 @@ class _Writer:
         numbers = g.iota(*dims, dtype=INT64.dtype, shape=attr)
         if self.way > 0:
             return numbers
-        first = emit_sum(g, self.first)
-        return g.subtract(first if isinstance(first, Value) else g.constant(first, INT64.dtype), numbers)
+        return g.subtract(self.first, numbers)
 
     def _row(self, v: Value, shape: Sequence[Dim]) -> Value:
         """Return a value as one of each iteration, of a shape."""
@@ -380,7 +149,7 @@ class _Writer:
             return made
         return reshape_to(self.g, made, (self.length, *(1 for _ in range(rank - len(v.shape))), *v.shape))
 
-    def _mask(self, guards: _Guards, shape: Sequence[Dim]) -> Value:
+    def _mask(self, guards: Guards, shape: Sequence[Dim]) -> Value:
         """Return in which iterations some conditions hold."""
         g = self.g
         found: Value | None = None
@@ -429,7 +198,7 @@ class _Writer:
             mask = self._mask(((cond, True),), result.shape)
             self.made[result] = g.select(mask, *(self._row(v, result.shape) for v in ends))
 
-    def _sum(self, op: Op, guards: _Guards) -> None:
+    def _sum(self, op: Op, guards: Guards) -> None:
         """Add what all iterations add to a number."""
         g, k = self.g, self.loop.sums[op]
         (added,) = (v for v in op.operands if v not in self.loop.totals)
@@ -441,7 +210,7 @@ class _Writer:
             row = self._if(guards, row, (), None)
             self.now[k] = g.emit(op.name, [self.now[k], g.reduce_sum(row, axes=(0,))], op.attrs).result
 
-    def _if(self, guards: _Guards, row: Value, shape: Sequence[Dim], other: Value | None) -> Value:
+    def _if(self, guards: Guards, row: Value, shape: Sequence[Dim], other: Value | None) -> Value:
         """Return a row where conditions hold, and elsewhere another, or what changes no sum."""
         if not guards:
             return row
@@ -452,7 +221,7 @@ class _Writer:
     def _nothing(self, like: Value) -> Value:
         return broadcast_to(self.g, self.g.constant(-0.0, like.array.dtype), like.shape)
 
-    def _access(self, op: Op, guards: _Guards) -> None:
+    def _access(self, op: Op, guards: Guards) -> None:
         g, loop = self.g, self.loop
         axis, index = loop.axis(op), self._index(op)
         array = op.operands[0]
@@ -475,22 +244,24 @@ class _Writer:
         self.now[k] = g.emit(op.name, [self.now[k], row, *ints], op.attrs | {"index": attr}).result
         self.made[op.result] = self.now[k]
 
-    def _number(self, x: Value) -> Dim:
-        """Return an integer that is the same in all iterations."""
-        return emit_sum(self.g, as_sum(self.loop.r, x)) if x in self.moving else self._value(x)
+    def _begin(self, x: Dim) -> Dim:
+        """Return what an integer is in the iteration that a row begins with."""
+        if not isinstance(x, Value) or (x not in self.loop.inside and x is not self.loop.index):
+            return x
+        if x not in self.begins:
+            op = x.op
+            assert op is not None
+            operands = [v for v in map(self._begin, op.operands) if isinstance(v, Value)]
+            again = Op(op.primitive, operands, op.attrs, (), [INT64], op.location)
+            self.g.block.ops.append(again)
+            self.begins[x] = again.result
+        return self.begins[x]
 
     def _index(self, op: Op) -> list[Entry]:
         """Return the place of an access in all iterations."""
-        loop = self.loop
         made: list[Entry] = []
         for e in index_of(op):
-            sums = [None if x is None else as_sum(loop.r, x) for x in e]
-            at = sums[0]
-            factor = 0 if at is None else at.terms.get(loop.index, 0)
-            if at is not None and factor:
-                start = at.plus(Sum({loop.index: 1}), -factor).plus(self.first, factor)
-                made.append(Span(emit_sum(self.g, start), factor * self.way, self.length))
-            else:
-                # The very values: lengths are part of types.
-                made.append(type(e)(*(self._number(x) if isinstance(x, Value) else x for x in e)))
+            numbers = [None if x is None else self._begin(x) for x in e]
+            pace = self.loop.pace(e[0])
+            made.append(Span(numbers[0], pace * self.way, self.length) if pace else type(e)(*numbers))
         return made

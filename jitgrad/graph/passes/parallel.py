@@ -1,0 +1,294 @@
+"""Loops over elements whose iterations may run side by side: what an iteration does, and whether it may.
+
+In: a `for` of a graph. Out: its steps, in a line, and whether no iteration needs what an earlier one wrote, sums aside;
+and whether rows would be faster. This room rewrites nothing: `rows.py` does.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from jitgrad.graph.ir import Block, Op, Value
+from jitgrad.graph.ops.index import Pick, Span, index_of
+from jitgrad.graph.passes.rules.context import Context
+from jitgrad.graph.passes.rules.places import box_of, boxes_apart, is_element
+from jitgrad.graph.passes.rules.ranges import Sum, another, as_sum, bound
+from jitgrad.graph.types import INT64, ArrayType, Dim
+
+__all__ = ["PLACED", "Guards", "ParallelLoop"]
+
+PLACED = frozenset({"addto", "load", "store"})
+# What may be computed for iterations that have no use for it, besides divisions.
+_QUICK = frozenset(
+    {"absolute", "add", "cast", "constant", "divide", "equal", "greater", "greater_equal", "less", "less_equal", "load",
+     "logical_and", "logical_not", "logical_or", "maximum", "minimum", "multiply", "negative", "not_equal", "select",
+     "sqrt", "subtract"}
+)  # fmt: skip
+# Ops of all branches together.
+_BRANCHES = 40
+# Iterations below which a row is not worth it, and from which on it is for whatever is done.
+_SHORT, _LONG = 8, 64
+# What is computed several times faster for many numbers at once.
+_FUNCTIONS = frozenset(
+    {"arccos", "arcsin", "arctan", "arctan2", "cos", "cosh", "erf", "erfc", "exp", "exp2", "expm1", "log", "log10",
+     "log1p", "log2", "power", "sin", "sinh", "tan", "tanh"}
+)  # fmt: skip
+
+# Conditions under which an op runs, each with the side of the branch.
+Guards = tuple[tuple[Value, bool], ...]
+
+
+class _Step(NamedTuple):
+    """An op of an iteration; a branch comes behind what its sides do, and stands for its results."""
+
+    op: Op
+    guards: Guards
+
+
+class ParallelLoop:
+    """A loop of which the iterations may run side by side.
+
+    Attributes
+    ----------
+    steps : list of _Step
+        What an iteration does, one after another.
+    sums : dict of Op to int
+        Sums that add something to a number that the loop carries, and its position.
+    position, totals : dict of Value to int
+        The versions of the arrays and of the numbers that the loop carries.
+    newest : dict of Op to int
+        Loads from what an array is when they come, not from what it was before; and how many steps come before.
+    now : list of Value
+        What became of what the loop carries, up to the step at hand.
+    """
+
+    def __init__(self, r: Context, loop: Op) -> None:
+        self.r = r
+        self.loop = loop
+        self.body: Block = loop.regions[0]
+        self.index = self.body.args[0]
+        self.steps: list[_Step] = []
+        self.sums: dict[Op, int] = {}
+        self.newest: dict[Op, int] = {}
+        self.now = list(self.body.args[1:])
+        self.inside: set[Value] = set(self.now)
+        self.position = {v: k for k, v in enumerate(self.now) if v.shape}
+        # How many steps come before each version of an array.
+        self._before = dict.fromkeys(self.position, -1)
+        self.totals = {v: k for k, v in enumerate(self.now) if not v.shape}
+
+    @property
+    def trips(self) -> Sum:
+        """How many iterations there are."""
+        return as_sum(self.r, self.loop.operands[0])
+
+    def is_possible(self) -> bool:
+        """Whether the iterations may run side by side."""
+        if not all(isinstance(v.type, ArrayType) for v in self.loop.results) or bound(self.r, self.trips, 1) < _SHORT:
+            return False
+        if not self._follow(self.body, ()) or sum(bool(s.guards) for s in self.steps) > _BRANCHES:
+            return False
+        if any(x is not y for x, y in zip(self.now, self.body.yields, strict=True)):
+            return False
+        return all(self._is_plain(step) for step in self.steps) and self._commute()
+
+    def pays(self) -> bool:
+        """Whether rows are faster: for stencils, functions, and what is long.
+
+        Of rows of any length the last elements are few, and take longer than one by one.
+        """
+        if self._is_stencil() or any(op.name in _FUNCTIONS for op, _ in self.steps):
+            return True
+        return bound(self.r, self.trips, -1) >= _LONG
+
+    def is_lean(self) -> bool:
+        """Whether no array of all rows must be made: rows are stored or added where each has a place of its own."""
+        of_rows = any(v.shape for op, _ in self.steps if op.name not in ("addto", "store") for v in op.results)
+        return not of_rows or all(op.name != "addto" or self.axis(op) is not None for op, _ in self.steps)
+
+    def _is_stencil(self) -> bool:
+        """Whether it adds to elements to which other iterations add as well."""
+        sums = [op for op, _ in self.steps if op.name == "addto" and self.axis(op) is not None]
+        return any(
+            self.position[x.result] == self.position[y.result] and (self._may_meet(x, y) or self._may_meet(y, x))
+            for k, x in enumerate(sums)
+            for y in sums[k + 1 :]
+        )
+
+    def axis(self, op: Op) -> int | None:
+        """Return the axis along which an access moves from iteration to iteration, None if it does not."""
+        axes = [k for k, e in enumerate(index_of(op)) if isinstance(e, Pick) and self.pace(e.at)]
+        return axes[0] if axes else None
+
+    def pace(self, x: Dim | None) -> int | None:
+        """Return by how much an integer grows from iteration to iteration, None if that is not known.
+
+        Where integers wrap, so do positions: those of consecutive iterations lie side by side wherever they are.
+        """
+        if not isinstance(x, Value) or (x not in self.inside and x is not self.index):
+            return 0
+        if x is self.index:
+            return 1
+        op = x.op
+        if op is None or op.regions or x.type != INT64:
+            return None
+        paces = [self.pace(v) for v in op.operands]
+        if None in paces or op.name == "load":
+            return None
+        if not any(paces):
+            return 0
+        first, *others = paces
+        assert first is not None
+        if op.name == "negative":
+            return -first
+        if op.name in ("add", "subtract"):
+            assert others[0] is not None
+            return first + others[0] if op.name == "add" else first - others[0]
+        factors = [self.r.literal(v) for v in op.operands]
+        if op.name != "multiply" or (factors[0] is None) == (factors[1] is None):
+            return None
+        return first * int(factors[1]) if factors[1] is not None else others[0] * int(factors[0])  # type: ignore
+
+    def _follow(self, block: Block, guards: Guards) -> bool:
+        """Note the steps of a block; return whether they are such as rows have."""
+        for op in block.ops:
+            if op.name == "if":
+                if not self._follow_branch(op, guards):
+                    return False
+            elif op.regions or op.primitive.effects:
+                return False
+            elif op.name in ("addto", "store"):
+                array = op.operands[0]
+                if array not in self.now or any(v in self.totals for v in op.operands):
+                    return False
+                k = self.position[op.result] = self.position[array]
+                self.now[k] = op.result
+                self._before[op.result] = len(self.steps)
+            elif any(v in self.totals for v in op.operands):
+                if not self._is_sum(op):
+                    return False
+                (k,) = (self.totals[v] for v in op.operands if v in self.totals)
+                self.sums[op] = self.totals[op.result] = k
+                self.now[k] = op.result
+            elif op.name == "load":
+                if op.operands[0] in self.now:
+                    self.newest[op] = len(self.steps)
+            elif any(v in self.position for v in op.operands):
+                return False
+            self.steps.append(_Step(op, guards))
+            self.inside.update(op.results)
+        return True
+
+    def _is_sum(self, op: Op) -> bool:
+        """Whether an op adds to what the loop carries, in any order."""
+        added = [v for v in op.operands if v in self.totals]
+        if len(added) != 1 or added[0] not in self.now or op.result.shape:
+            return False
+        if op.name == "logical_or":
+            return True
+        first = op.operands[0] is added[0]
+        return "any_order" in op.attrs and (op.name == "add" or (op.name == "subtract" and first))
+
+    def _follow_branch(self, op: Op, guards: Guards) -> bool:
+        start, ends = list(self.now), []
+        for region, side in zip(op.regions, (True, False), strict=True):
+            self.now = list(start)
+            if not self._follow(region, (*guards, (op.operands[0], side))):
+                return False
+            ends.append(self.now)
+        carried = [k for k, (x, y) in enumerate(zip(*ends, strict=True)) if x is not y]
+        self.now = start
+        for result, *given in zip(op.results, *(region.yields for region in op.regions), strict=True):
+            k = next((k for k in carried if ends[0][k] is given[0] and ends[1][k] is given[1]), None)
+            if k is None:
+                if any(v in self.position or v in self.totals for v in given):
+                    return False
+                continue
+            carried.remove(k)
+            self.now[k] = result
+            if result.shape:
+                self.position[result] = k
+                self._before[result] = len(self.steps)
+            else:
+                self.totals[result] = k
+        return not carried
+
+    def _is_plain(self, step: _Step) -> bool:
+        """Whether an op may be one on rows."""
+        op, guards = step
+        if op.name == "if":
+            return True
+        if guards and op.name not in _QUICK | PLACED:
+            return False
+        if any(v in self.inside for result in op.results for v in result.type.run_time):
+            return False
+        if op.name not in PLACED:
+            return op.primitive.is_elementwise or op.name in ("broadcast", "constant", "iota", "reduce_sum")
+        entries = index_of(op)
+        moving = []
+        for k, e in enumerate(entries):
+            for x in e:
+                pace = self.pace(x)
+                if pace is None or (pace and (not isinstance(e, Pick) or abs(pace) != 1)):
+                    return False
+                if pace:
+                    moving.append(k)
+        if len(moving) > 1 or (op.name == "store" and not moving):
+            return False
+        # Rows lie along the last axis, and the axis of iterations comes first.
+        if moving and isinstance(entries[-1], Pick) and moving[0] != len(entries) - 1:
+            return False
+        if moving and any(isinstance(e, Span) for e in entries[: moving[0]]):
+            return False
+        return not guards or is_element(self.r, entries, op.operands[0].shape)
+
+    # --- whether no iteration needs what an earlier one wrote
+
+    def _commute(self) -> bool:
+        accesses: dict[int, list[Op]] = {}
+        for op, _ in self.steps:
+            if op.name in PLACED and op.operands[0] in self.position:
+                accesses.setdefault(self.position[op.operands[0]], []).append(op)
+        for ops in accesses.values():
+            for k, x in enumerate(ops):
+                for y in ops[k + 1 :]:
+                    if {x.name, y.name} in ({"load"}, {"addto"}):
+                        continue
+                    first, then = (x, y) if self._time(x) <= self._time(y) else (y, x)
+                    if self._may_meet(first, then):
+                        return False
+        return True
+
+    def _time(self, op: Op) -> float:
+        """Return when an access comes, as the number of steps before: old versions are kept as they were."""
+        if op.name != "load":
+            return self._before[op.result]
+        return self.newest[op] if op in self.newest else self._before[op.operands[0]] + 0.5
+
+    def _may_meet(self, op: Op, later: Op) -> bool:
+        """Whether an op may touch what a later one of an iteration touched in an earlier iteration."""
+        r, index = self.r, self.index
+        for e, f in zip(index_of(op), index_of(later), strict=True):
+            if isinstance(e, Pick) and isinstance(f, Pick):
+                x, y = self._sum(e.at), self._sum(f.at)
+                factor = x.terms.get(index, 0)
+                if factor and factor == y.terms.get(index, 0):
+                    # So many iterations later, the one is where the other has been.
+                    distance = Sum({}).plus(y.plus(x, -1), factor)
+                    if bound(r, distance, 1) <= 0 or bound(r, distance.plus(self.trips, -1), -1) >= 0:
+                        return False
+        anew = another(r, index)
+
+        def number(x: Dim) -> Sum:
+            found = self._sum(x)
+            return found.plus(Sum({index: -1, anew: 1}), found.terms.get(index, 0))
+
+        return not boxes_apart(r, box_of(op, self._sum), box_of(later, number))
+
+    def _sum(self, x: Dim | None) -> Sum:
+        """Return an integer as a sum of the index and of what is the same in all iterations, and else of unknowns."""
+        found = as_sum(self.r, x)
+        made = Sum({}, found.constant)
+        for v, factor in found.terms.items():
+            made = made.plus(Sum({Value(INT64, Block(), 0) if v in self.inside else v: 1}), factor)
+        return made
