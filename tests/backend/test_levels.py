@@ -28,6 +28,14 @@ def elements(x: np.ndarray, k: np.ndarray) -> Any:
     return y
 
 
+def triangle(x: np.ndarray, k: np.ndarray) -> Any:
+    y = np.zeros((len(x), len(x)))
+    for i in range(len(x)):
+        for j in range(i):
+            y[i, j] = x[i] * x[j] + 1.0
+    return y
+
+
 def products(x: np.ndarray, k: np.ndarray) -> Any:
     s = 0.0
     for i in range(len(x)):
@@ -90,7 +98,8 @@ def rows(x: np.ndarray, k: np.ndarray) -> Any:
     ("function", "level"),
     [
         (straight, "minimal"),
-        (elements, "short"),
+        (elements, "minimal"),
+        (triangle, "short"),
         (quotients, "full"),
         (twice, "loops"),
         (products, "loops"),
@@ -117,7 +126,7 @@ def test_vectorisers_run_where_llvm_can_find_vectors(
 
 
 def test_llvm_says_nothing_of_loops_that_it_leaves_as_they_are(capfd: pytest.CaptureFixture[str]) -> None:
-    for f in (elements, quotients, twice, recurrence, places):
+    for f in (triangle, quotients, twice, recurrence, places):
         jitgrad.grad(lambda x, k, f=f: np.sum(f(x, k)))(X, K)
     assert capfd.readouterr().err == ""
 

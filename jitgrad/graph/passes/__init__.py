@@ -4,7 +4,7 @@
           -> record_states_once -> again -> gather_sums -> again -> take_apart -> again
           -> batch_products -> again -> store_into_fresh -> again
           -> split_loops -> again -> carry_elements -> again -> round_for_marks -> shorten_recurrences -> again
-          -> run_upwards -> again -> turn_arrays -> exchange_buffers -> graph
+          -> run_upwards -> again -> work_on_rows -> again -> turn_arrays -> exchange_buffers -> graph
 
 In: a graph that verifies. Out: the same graph object, which computes the same bits and raises the same errors with
 fewer ops; the passes from `gather_sums` on may take sums in another order. A pass is a function `name(graph) -> bool`
@@ -31,6 +31,7 @@ from jitgrad.graph.passes.licm import licm, licm_integers
 from jitgrad.graph.passes.promote import promote
 from jitgrad.graph.passes.recurrences import shorten_recurrences
 from jitgrad.graph.passes.rotate import carry_elements
+from jitgrad.graph.passes.rows import work_on_rows
 from jitgrad.graph.passes.scalars import small_arrays_to_scalars
 from jitgrad.graph.passes.simplify import simplify, simplify_integers
 from jitgrad.graph.passes.split import split_loops
@@ -60,6 +61,7 @@ __all__ = [
     "store_into_fresh",
     "take_apart",
     "turn_arrays",
+    "work_on_rows",
 ]
 
 Pass: TypeAlias = Callable[[Graph], bool]
@@ -119,6 +121,9 @@ def optimise(graph: Graph) -> None:
     if shorten_recurrences(graph):
         _until_quiet(graph)
     if run_upwards(graph):
+        _until_quiet(graph)
+    # After loops have been turned round: rows are walked forwards.
+    if work_on_rows(graph):
         _until_quiet(graph)
     # After all that: it counts how often what is left touches memory.
     if turn_arrays(graph):
