@@ -7,9 +7,8 @@ elsewhere. A recurrence stores element i and reads element i - 1: what it read i
 from __future__ import annotations
 
 from jitgrad.graph.ir import Block, Graph, Op, Value
-from jitgrad.graph.ops.index import index_of
 from jitgrad.graph.passes.rules.context import Context
-from jitgrad.graph.passes.rules.places import apart, known
+from jitgrad.graph.passes.rules.places import apart, place_of
 from jitgrad.graph.passes.survey import surveyed
 
 __all__ = ["Later"]
@@ -40,4 +39,4 @@ class Later:
         if self._context is None:
             self._context = surveyed(self._graph)
         r = self._context
-        return write.result if apart(r, known(r, index_of(write)), known(r, index_of(read))) else None
+        return write.result if apart(r, place_of(r, write), place_of(r, read)) else None

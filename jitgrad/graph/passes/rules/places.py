@@ -21,8 +21,8 @@ from jitgrad.graph.passes.rules.ranges import Sum, as_sum, bound, bounds_of
 from jitgrad.graph.types import Dim
 
 __all__ = [
-    "Box", "apart", "box_of", "boxes_apart", "is_element", "is_most", "known", "move_alike", "never_meet", "same",
-    "turned",
+    "Box", "apart", "box_of", "boxes_apart", "is_element", "is_most", "known", "move_alike", "never_meet", "place_of",
+    "same", "turned",
 ]  # fmt: skip
 
 # A part that is most of an array: this much of it, of at least so many elements; of sizes that are not known, shorter
@@ -47,6 +47,15 @@ def known(r: Context, index: Sequence[Entry]) -> tuple[Entry, ...]:
     return tuple(
         [Pick(number(e.at)) if isinstance(e, Pick) else Span(number(e.start), number(e.step), e.length) for e in index]
     )
+
+
+def place_of(r: Context, op: Op) -> tuple[Entry, ...]:
+    """Return the index of a load, store or addto, as `known` gives it."""
+    index = index_of(op)
+    for v in op.operands[1 if op.name == "load" else 2 :]:
+        if r.literal(v) is not None:
+            return known(r, index)
+    return index
 
 
 def same(a: Sequence[Entry], b: Sequence[Entry]) -> bool:
