@@ -34,7 +34,9 @@ def level_of(graph: Graph) -> str:
         return "minimal"
     found = [op for op in loops if vectorises(op)]
     if sum(len(op.regions[0].ops) for op in found) <= _SHARE * len(ops):
-        return "unrolled" if any(map(_hands_on, loops)) else "loops"
+        handing = [op for op in loops if _hands_on(op)]
+        # All loops would be unrolled: those that wait for quotients as well, and they are no faster.
+        return "unrolled" if handing and not any(_is_costly(op.regions[-1]) for op in handing) else "loops"
     return "full" if any(_is_costly(op.regions[-1]) for op in found) else "short"
 
 

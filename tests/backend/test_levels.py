@@ -88,6 +88,13 @@ def handed_on(x: np.ndarray, k: np.ndarray) -> Any:
     return y
 
 
+def quotients_handed_on(x: np.ndarray, k: np.ndarray) -> Any:
+    y = x.copy()
+    for i in range(1, len(x)):
+        y[i] = y[i] / (2.0 + y[i - 1])
+    return y
+
+
 def rows(x: np.ndarray, k: np.ndarray) -> Any:
     y = np.zeros((4, len(x)))
     for i in range(4):
@@ -108,6 +115,7 @@ def rows(x: np.ndarray, k: np.ndarray) -> Any:
         (neighbours, "loops"),
         (places, "loops"),
         (handed_on, "unrolled"),
+        (quotients_handed_on, "loops"),
         (rows, "loops"),
     ],
 )
