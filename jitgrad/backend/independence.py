@@ -20,9 +20,8 @@ from jitgrad.backend.schedule import Schedule
 from jitgrad.backend.structure import is_scalar
 from jitgrad.graph.ir import Op, Value
 from jitgrad.graph.ops.index import Pick, index_of
-from jitgrad.graph.passes.rules.context import Context
-from jitgrad.graph.passes.rules.places import move_alike
-from jitgrad.graph.passes.rules.ranges import Sum, another, as_sum, bound
+from jitgrad.graph.passes.rules.places import move_alike, never_meet
+from jitgrad.graph.passes.rules.ranges import Sum, another, as_sum
 
 __all__ = ["are_independent"]
 
@@ -76,7 +75,7 @@ def _are_apart(schedule: Schedule, plan: Plan, index: Value, inside: set[Value],
                     return False
     other_index = another(r, index)
     return all(
-        move_alike(index, places[store], places[op]) or _never_meet(r, index, other_index, places[store], places[op])
+        move_alike(index, places[store], places[op]) or never_meet(r, index, other_index, places[store], places[op])
         for store in stores
         for op in accesses
     )
@@ -85,13 +84,3 @@ def _are_apart(schedule: Schedule, plan: Plan, index: Value, inside: set[Value],
 def _is_along_rows(index: Value, place: list[Sum]) -> bool:
     *outer, last = place
     return not any(index in at.terms for at in outer) and abs(last.terms.get(index, 0)) <= 1
-
-
-def _never_meet(r: Context, index: Value, other_index: Value, one: list[Sum], other: list[Sum]) -> bool:
-    """Whether two places are never one element, each in an iteration of its own."""
-    for x, y in zip(one, other, strict=True):
-        factor = y.terms.get(index, 0)
-        gap = x.plus(y.plus(Sum({index: -factor, other_index: factor}), 1), -1)
-        if bound(r, gap, -1) > 0 or bound(r, gap, 1) < 0:
-            return True
-    return False

@@ -16,6 +16,8 @@ __all__ = ["is_of_elements", "level_of", "vectorises"]
 
 _STORES = frozenset({"store", "addto", "scatter", "scatter_add"})
 _OF_ONE = frozenset({"store", "addto"})
+# The vectorisers go through the whole body: loops that are a smaller part of its ops are left as they are.
+_SHARE = 1 / 40
 
 
 def level_of(graph: Graph) -> str:
@@ -23,15 +25,18 @@ def level_of(graph: Graph) -> str:
 
     'minimal' for explicit vectors alone, 'loops' around loops, 'unrolled' where one of them hands an element of an
     array to its next iteration (`rotate.py`); where LLVM may find vectors 'full', or 'short' for those of half a
-    register, one at a time. Loops of programs are short more often than long, and what is left over runs element by
-    element; long vectors are for what is expensive.
+    register, one at a time, unless that is a small part of the whole. Loops of programs are short more often than
+    long, and what is left over runs element by element; long vectors are for what is expensive.
     """
-    loops = [op for op in graph.walk() if op.name in ("for", "while")]
+    ops = list(graph.walk())
+    loops = [op for op in ops if op.name in ("for", "while")]
     if not loops:
         return "minimal"
     found = [op for op in loops if vectorises(op)]
-    if not found:
-        return "unrolled" if any(map(_hands_on, loops)) else "loops"
+    if sum(len(op.regions[0].ops) for op in found) <= _SHARE * len(ops):
+        handing = [op for op in loops if _hands_on(op)]
+        # All loops would be unrolled: those that wait for quotients as well, and they are no faster.
+        return "unrolled" if handing and not any(_is_costly(op.regions[-1]) for op in handing) else "loops"
     return "full" if any(_is_costly(op.regions[-1]) for op in found) else "short"
 
 

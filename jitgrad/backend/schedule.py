@@ -14,9 +14,10 @@ This room knows no buffer and no LLVM.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from jitgrad.backend.addressing import Addressing
+from jitgrad.backend.precedence import Precedence
 from jitgrad.backend.steps import EXPENSIVE, Step, in_order, reduced_axes, shared_axes
 from jitgrad.backend.structure import (
     CONSUMERS,
@@ -46,7 +47,6 @@ MAX_ROOTS = 8  # outputs of one nest: beyond, registers run out
 MAX_DEPTH = 48  # chain of fused ops: bounds recursion and the size of a nest
 MAX_COPIES = 3  # nests in which a cheap value may be computed again
 CHEAP = 6  # ops that may be computed again
-MAX_VISITS = 4000  # steps looked at to prove that there is no path
 LARGE = 2**31 - 1  # a size that may be so large is as good as one of which nothing is known
 
 
@@ -124,6 +124,7 @@ class _BlockPlan:
         self.block = block
         self.end = Step("end", [], key=len(block.ops))
         self.steps: list[Step] = [self.end]
+        self.order = Precedence(self.end)
         self.readers: dict[Value, dict[Step, bool]] = {}
         self.consumer: dict[Value, Step] = {}
         self.forced: set[Value] = set()
@@ -138,7 +139,6 @@ class _BlockPlan:
         self.wanted = Wanted()
         self.effect: Step | None = None
         self.guarded: set[Step] = set()
-        self.irregular = -1  # the last place to which an edge against the user's order, or a nest of many ops, reaches
 
     def run(self) -> list[Step]:
         self._measure()
@@ -149,7 +149,7 @@ class _BlockPlan:
             elif top and isinstance(v.type, ArrayType) and position not in self.schedule.written:
                 # Its own step, so that it can come before a store that takes the buffer over.
                 step = self._step("result", [], len(self.block.ops), position=position)
-                step.succ.add(self.end)
+                self.order.edge(step, self.end)
                 self.forced.add(v)
                 self._read(v, step, False)
             else:
@@ -195,30 +195,13 @@ class _BlockPlan:
     # edges
 
     def _step(self, kind: str, ops: list[Op], key: int, position: int = -1) -> Step:
-        step = Step(kind, ops, key=key, last=key, position=position)
+        step = Step(kind, ops, key=key, position=position)
+        self.order.add(step)
         for op in ops:
             step.reads |= self.op_reads[op]
             step.after |= self.after[op]
         self.steps.append(step)
         return step
-
-    def _reaches(self, start: Iterable[Step], goal: Step) -> bool:
-        """Whether a path leads from one of the steps to the goal; yes where that cannot be told quickly."""
-        if goal is self.end:
-            return True
-        # Beyond this place all edges lead further on.
-        limit = max(goal.last, self.irregular)
-        stack, seen = list(start), set()
-        while stack:
-            step = stack.pop()
-            if step is goal:
-                return True
-            if step.key <= limit and step not in seen:
-                seen.add(step)
-                if len(seen) > MAX_VISITS:
-                    return True
-                stack.extend(step.succ)
-        return False
 
     def _read(self, value: Value, step: Step, identity: bool) -> None:
         """Note that a step reads a value, directly or through fused ones."""
@@ -231,9 +214,8 @@ class _BlockPlan:
         found = self.readers.setdefault(value, {})
         found[step] = found.get(step, True) and identity
         taker = self.consumer.get(value)
-        if taker is not None and taker is not step and not self._reaches([taker], step):
-            step.succ.add(taker)
-            self.irregular = max(self.irregular, step.last)
+        if taker is not None and taker is not step and not self.order.reaches([taker], step):
+            self.order.edge(step, taker)
 
     def _read_all(self, op: Op, step: Step, identity: bool = False) -> None:
         for v in op.operands:
@@ -272,9 +254,10 @@ class _BlockPlan:
         self._link(op, step, key)
         self.wanted.by_step(op, step)
         if effects:
-            step.succ |= self.guarded
+            for guarded in self.guarded:
+                self.order.edge(step, guarded)
             if self.effect is not None:
-                step.succ.add(self.effect)
+                self.order.edge(step, self.effect)
             self.effect = step
             self.guarded = set()
         if dynamic(op):
@@ -296,7 +279,7 @@ class _BlockPlan:
         for r in op.results:
             for reader in self.readers.get(r, ()):
                 if reader is not step:
-                    step.succ.add(reader)
+                    self.order.edge(step, reader)
 
     def _lends(self, v: Value) -> bool:
         """Whether regions may evaluate a value of this block themselves: views and fills cost nothing."""
@@ -348,12 +331,11 @@ class _BlockPlan:
         if v in self.consumer or is_scalar(v):
             return
         later = [r for r in self.readers.get(v, ()) if r is not step]
-        if any(self._reaches([step], r) for r in later):
+        if any(self.order.reaches([step], r) for r in later):
             return
         self.consumer[v] = step
         for r in later:
-            r.succ.add(step)
-            self.irregular = max(self.irregular, r.last)
+            self.order.edge(r, step)
 
     # fusing
 
@@ -377,7 +359,7 @@ class _BlockPlan:
             return False
         for u in op.operands:
             taker = self.consumer.get(u)
-            if taker is not None and any(r is not taker and self._reaches([taker], r) for r in readers):
+            if taker is not None and any(r is not taker and self.order.reaches([taker], r) for r in readers):
                 return False
         if self._lends(v):
             return True
@@ -449,7 +431,6 @@ class _BlockPlan:
             step.reads |= self.op_reads[op]
             step.after |= self.after[op]
             step.key = min(step.key, key)
-            self.irregular = max(self.irregular, step.last)
         self._link(op, step, key)
         self.wanted.by_step(op, step)
         for v in op.operands:
@@ -475,12 +456,12 @@ class _BlockPlan:
                 continue
             if nest in readers and (reduced_axes(op) is not None or op.result.shape != domain or not readers[nest]):
                 continue
-            if any(r is not nest and self._reaches([r], nest) for r in readers):
+            if any(r is not nest and self.order.reaches([r], nest) for r in readers):
                 continue
             if self.op_reads[op] & nest.after or nest.reads & self.after[op]:
                 continue
             takers = [self.consumer[u] for u in op.operands if u in self.consumer]
-            if any(self._reaches([t], nest) for t in takers):
+            if any(self.order.reaches([t], nest) for t in takers):
                 continue
             (nest.axes,) = shared
             return nest

@@ -39,10 +39,12 @@ class Step:
     axes : tuple of int, or None
         Axes of the domain that the innermost loops of a nest reduce; None if they only write. Reductions of other
         axes are kept in memory.
-    key, last : int
-        Place in the user's order: of the first of `ops`, and of the last.
-    succ : set of Step
-        Steps that must come later.
+    key : int
+        Place in the user's order, of the first of `ops`.
+    succ, pred : set of Step
+        Steps that must come later, and earlier.
+    place : int
+        In an order that agrees with all of these, see `precedence`.
     position : int
         Number of the yield of a 'result'.
     reads, after : int
@@ -56,7 +58,8 @@ class Step:
     axes: tuple[int, ...] | None = None
     key: int = 0
     succ: set[Step] = field(default_factory=set)
-    last: int = 0
+    pred: set[Step] = field(default_factory=set)
+    place: int = 0
     position: int = -1
     reads: int = 0
     after: int = 0

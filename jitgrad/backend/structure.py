@@ -11,11 +11,12 @@ from collections.abc import Callable, Sequence, Set
 import numpy as np
 
 from jitgrad.graph.ir import Block, Op, Value
+from jitgrad.graph.ops.index import Entry, Pick, index_of
 from jitgrad.graph.types import ArrayType, Dim, ListType
 
 __all__ = [
-    "CONSUMERS", "Captures", "constant_number", "consumed", "dims_of", "dynamic", "extent", "fusable", "is_scalar",
-    "overlaps", "same_map", "touches", "unit_reshape",
+    "CONSUMERS", "Captures", "constant_number", "consumed", "dims_of", "dynamic", "extent", "fusable", "in_step",
+    "is_scalar", "overlaps", "same_map", "touches", "unit_reshape",
 ]  # fmt: skip
 
 # Ops that take over the buffer of their first operand where nothing else needs it any more.
@@ -146,6 +147,14 @@ def touches(v: Value, base: Value, stored: Set[Value]) -> bool:
     return False
 
 
+def in_step(one: Sequence[Entry], other: Sequence[Entry]) -> bool:
+    """Whether element i of a part of an array can be no element of another part but its element i.
+
+    Rows of a matrix are in step, of the same columns: they are one row, or have no element in common.
+    """
+    return all(x == y or (isinstance(x, Pick) and isinstance(y, Pick)) for x, y in zip(one, other, strict=True))
+
+
 def overlaps(store: Op, v: Value, apart: Callable[[Op, Op], bool]) -> bool:
     """Whether evaluating v while it is stored may read an element that has been written already.
 
@@ -157,7 +166,7 @@ def overlaps(store: Op, v: Value, apart: Callable[[Op, Op], bool]) -> bool:
         Whether a store and a load of one array are known to have no element in common.
     """
     base = store.operands[0]
-    here = (store.attrs["index"], store.operands[2:])
+    here = index_of(store)
     stack = [(v, True)]
     while stack:
         x, straight = stack.pop()
@@ -166,8 +175,7 @@ def overlaps(store: Op, v: Value, apart: Callable[[Op, Op], bool]) -> bool:
         if x.op is None or not fusable(x.op) or is_scalar(x):
             continue
         if x.op.name == "load" and x.op.operands[0] is base:
-            same = straight and (x.op.attrs["index"], x.op.operands[1:]) == here
-            if not same and not apart(store, x.op):
+            if not (straight and in_step(index_of(x.op), here)) and not apart(store, x.op):
                 return True
             continue
         stack.extend((o, straight and same_map(x.op, o)) for o in x.op.operands)

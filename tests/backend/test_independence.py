@@ -1,4 +1,7 @@
-"""Loops whose iterations do not meet in memory: which are known to be, and that they compute the same."""
+"""Loops whose iterations do not meet in memory: which are known to be, and that they compute the same.
+
+Those of known lengths work on rows (`passes/rows.py`) before the backend sees them.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ def rows(a: np.ndarray) -> np.ndarray:
     d = a.copy()
     for k in range(len(d)):
         for i in range(len(d)):
-            for j in range(d.shape[1]):
+            for j in range(i + 3):
                 d[i, j] = min(d[i, j], 0.5 + d[k, j])
     return d
 
@@ -25,7 +28,7 @@ def rows(a: np.ndarray) -> np.ndarray:
 def backwards(a: np.ndarray) -> np.ndarray:
     d = a.copy()
     for i in range(len(d)):
-        for j in range(d.shape[1]):
+        for j in range(i + 3):
             d[0, d.shape[1] - 1 - j] += 2.0 * d[i, d.shape[1] - 1 - j]
     return d
 
@@ -72,9 +75,10 @@ def diagonal(a: np.ndarray) -> np.ndarray:
 
 def points(a: np.ndarray) -> np.ndarray:
     d = a.reshape(36, 3).copy()
-    for i in range(len(d)):
-        d[i, 1] = 2.0 * d[i, 1] + d[i, 0]
-        d[i, 2] = 3.0 - d[i, 2]
+    for k in range(4):
+        for i in range(9 * k):
+            d[i, 1] = 2.0 * d[i, 1] + d[i, 0]
+            d[i, 2] = 3.0 - d[i, 2]
     return d.reshape(9, 12)
 
 

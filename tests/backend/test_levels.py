@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 import jitgrad
-from jitgrad.backend.levels import level_of
+from jitgrad.backend.levels import level_of, vectorises
 from jitgrad.backend.text import FunctionText
 from jitgrad.cache import specialise
+from jitgrad.graph.ir import Graph
 
 X = np.linspace(0.1, 1.0, 8)
 K = np.array([3, 1, 3, 0, 2, 2, 7, 1])
@@ -25,6 +26,14 @@ def elements(x: np.ndarray, k: np.ndarray) -> Any:
     y = np.zeros(len(x))
     for i in range(len(x)):
         y[i] = x[i] * x[i] + 1.0
+    return y
+
+
+def triangle(x: np.ndarray, k: np.ndarray) -> Any:
+    y = np.zeros((len(x), len(x)))
+    for i in range(len(x)):
+        for j in range(i):
+            y[i, j] = x[i] * x[j] + 1.0
     return y
 
 
@@ -79,6 +88,13 @@ def handed_on(x: np.ndarray, k: np.ndarray) -> Any:
     return y
 
 
+def quotients_handed_on(x: np.ndarray, k: np.ndarray) -> Any:
+    y = x.copy()
+    for i in range(1, len(x)):
+        y[i] = y[i] / (2.0 + y[i - 1])
+    return y
+
+
 def rows(x: np.ndarray, k: np.ndarray) -> Any:
     y = np.zeros((4, len(x)))
     for i in range(4):
@@ -90,7 +106,8 @@ def rows(x: np.ndarray, k: np.ndarray) -> Any:
     ("function", "level"),
     [
         (straight, "minimal"),
-        (elements, "short"),
+        (elements, "minimal"),
+        (triangle, "short"),
         (quotients, "full"),
         (twice, "loops"),
         (products, "loops"),
@@ -98,13 +115,21 @@ def rows(x: np.ndarray, k: np.ndarray) -> Any:
         (neighbours, "loops"),
         (places, "loops"),
         (handed_on, "unrolled"),
+        (quotients_handed_on, "loops"),
         (rows, "loops"),
     ],
 )
 def test_vectorisers_run_where_llvm_can_find_vectors(
     function: Callable[..., Any], level: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    graphs = []
+    graphs = _compiled(monkeypatch)
+    np.testing.assert_allclose(jitgrad.jit(function)(X, K), function(X, K), rtol=1e-14)
+    assert [level_of(g) for g in graphs] == [level]
+
+
+def _compiled(monkeypatch: pytest.MonkeyPatch) -> list[Graph]:
+    """Return the list to which the graphs of what is compiled will be added."""
+    graphs: list[Graph] = []
 
     def seen(*args: Any) -> Any:
         made = specialise(*args)
@@ -112,12 +137,19 @@ def test_vectorisers_run_where_llvm_can_find_vectors(
         return made
 
     monkeypatch.setattr("jitgrad.cache.specialise", seen)
-    np.testing.assert_allclose(jitgrad.jit(function)(X, K), function(X, K), rtol=1e-14)
-    assert [level_of(g) for g in graphs] == [level]
+    return graphs
+
+
+def test_vectorisers_do_not_run_for_a_small_part_of_a_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    graphs = _compiled(monkeypatch)
+    jitgrad.grad(lambda a: np.sum(np.linalg.solve(a, X)))(np.diag(X) + 0.1)
+    (graph,) = graphs
+    assert any(vectorises(op) for op in graph.walk() if op.name == "for")
+    assert level_of(graph) == "loops"
 
 
 def test_llvm_says_nothing_of_loops_that_it_leaves_as_they_are(capfd: pytest.CaptureFixture[str]) -> None:
-    for f in (elements, quotients, twice, recurrence, places):
+    for f in (triangle, quotients, twice, recurrence, places):
         jitgrad.grad(lambda x, k, f=f: np.sum(f(x, k)))(X, K)
     assert capfd.readouterr().err == ""
 

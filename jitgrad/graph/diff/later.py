@@ -11,7 +11,7 @@ from jitgrad.graph.ops.index import index_of, part_shape
 from jitgrad.graph.passes.accesses import Carried, carried_array
 from jitgrad.graph.passes.dependence import Dependence
 from jitgrad.graph.passes.rules.context import Context
-from jitgrad.graph.passes.rules.places import apart, known
+from jitgrad.graph.passes.rules.places import apart, place_of
 from jitgrad.graph.passes.rules.ranges import as_sum
 from jitgrad.graph.passes.survey import surveyed
 
@@ -56,7 +56,7 @@ class Later:
         r = self._context
         if write.name == "for":
             return self._past_loop(r, write, version, place)
-        return write.result if apart(r, known(r, index_of(write)), known(r, index_of(place))) else None
+        return write.result if apart(r, place_of(r, write), place_of(r, place)) else None
 
     def store_of(self, block: Block, value: Value) -> Op | None:
         """Return an op of a block that stores a value of it into a part of an array."""

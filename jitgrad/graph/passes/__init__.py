@@ -1,10 +1,10 @@
 """The passes over graphs, and the order they run in.
 
     graph -> dce -> (simplify -> cse -> licm -> promote -> dce) until nothing changes -> drop_marks -> again
-          -> record_states_once -> again -> loops_to_rows -> again -> gather_sums -> again -> take_apart -> again
-          -> batch_products -> again -> store_into_fresh -> again -> split_loops -> again -> carry_elements -> again
-          -> round_for_marks -> shorten_recurrences -> again -> run_upwards -> again -> jam_loops -> again
-          -> turn_arrays -> exchange_buffers -> graph
+          -> record_states_once -> again -> sums_of_indices -> again -> loops_to_rows -> again -> gather_sums -> once
+          -> take_apart -> once -> batch_products -> once -> store_into_fresh -> once -> split_loops -> once
+          -> carry_elements -> once -> round_for_marks -> shorten_recurrences -> once -> run_upwards -> once
+          -> loops_to_rows -> once -> jam_loops -> once -> again -> turn_arrays -> again -> exchange_buffers -> graph
 
 In: a graph that verifies. Out: the same graph object, which computes the same bits and raises the same errors with
 fewer ops; the passes from `loops_to_rows` on may take sums in another order. A pass is a function `name(graph) -> bool`
@@ -109,34 +109,47 @@ def optimise(graph: Graph) -> None:
         _until_quiet(graph)
     if loops_to_rows(graph):
         _until_quiet(graph)
-    if gather_sums(graph):
-        _until_quiet(graph)
-    if take_apart(graph):
-        _until_quiet(graph)
-    if batch_products(graph):
-        _until_quiet(graph)
-    # After the sums of loops have been taken together.
-    if store_into_fresh(graph):
-        _until_quiet(graph)
-    # After conditions have become selects and invariant things have left; promote then finds elements that stay.
-    if split_loops(graph):
-        _until_quiet(graph)
-    if carry_elements(graph):
-        _until_quiet(graph)
+    changed = _one_by_one(
+        graph,
+        gather_sums,
+        take_apart,
+        batch_products,
+        # After the sums of loops have been taken together.
+        store_into_fresh,
+        # After conditions have become selects and invariant things have left; promote then finds elements that stay.
+        split_loops,
+        carry_elements,
+    )
     # When it is settled which marks are left.
     round_for_marks(graph)
-    # After elements have become numbers that loops carry.
-    if shorten_recurrences(graph):
-        _until_quiet(graph)
-    if run_upwards(graph):
-        _until_quiet(graph)
-    if jam_loops(graph):
+    changed |= _one_by_one(
+        graph,
+        # After elements have become numbers that loops carry.
+        shorten_recurrences,
+        run_upwards,
+        # Of what has been split or turned round.
+        loops_to_rows,
+        # Last: it makes larger loops.
+        jam_loops,
+    )
+    if changed:
         _until_quiet(graph)
     # After all that: it counts how often what is left touches memory.
     if turn_arrays(graph):
         _until_quiet(graph)
     # Last: for the passes before, an array that a loop carries is one array.
     exchange_buffers(graph)
+
+
+def _one_by_one(graph: Graph, *passes: Pass) -> bool:
+    """Run passes with one round behind each that changes something: what a second one would find is left for later."""
+    changed = False
+    for run in passes:
+        if run(graph):
+            changed = True
+            for follow in PASSES:
+                follow(graph)
+    return changed
 
 
 def _until_quiet(graph: Graph) -> None:

@@ -6,6 +6,7 @@ and whether rows would be faster. This room rewrites nothing: `rows.py` does.
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import NamedTuple
 
 from jitgrad.graph.ir import Block, Op, Value
@@ -24,10 +25,14 @@ _QUICK = frozenset(
      "logical_and", "logical_not", "logical_or", "maximum", "minimum", "multiply", "negative", "not_equal", "select",
      "sqrt", "subtract"}
 )  # fmt: skip
+# What rows of rows may have besides elementwise ops.
+_BESIDES = frozenset({"broadcast", "constant", "iota", "reduce_marked", "reduce_sum"})
 # Ops of all branches together.
 _BRANCHES = 40
-# Iterations below which a row is not worth it, and from which on it is for whatever is done.
-_SHORT, _LONG = 8, 64
+# Loops of fewer iterations are no longer than what goes before and after a row.
+_SHORT = 8
+# Ops on rows that one nest does from registers.
+_WEIGHT = 40
 # What is computed several times faster for many numbers at once.
 _FUNCTIONS = frozenset(
     {"arccos", "arcsin", "arctan", "arctan2", "cos", "cosh", "erf", "erfc", "exp", "exp2", "expm1", "log", "log10",
@@ -92,19 +97,29 @@ class ParallelLoop:
             return False
         return all(self._is_plain(step) for step in self.steps) and self._commute()
 
-    def pays(self) -> bool:
-        """Whether rows are faster: for stencils, functions, and what is long.
+    def pays(self, repeated: Set[Value]) -> bool:
+        """Whether rows are faster: for stencils and functions, and where they are always as long.
 
-        Of rows of any length the last elements are few, and take longer than one by one.
+        Rows of another length each time are short ones too, and their ends take longer than all before.
+
+        Parameters
+        ----------
+        repeated : set of Value
+            What is computed in loops.
         """
         if self._is_stencil() or any(op.name in _FUNCTIONS for op, _ in self.steps):
             return True
-        return bound(self.r, self.trips, -1) >= _LONG
+        count = self.loop.operands[0]
+        return (count not in repeated or self.r.literal(count) is not None) and len(self.steps) <= _WEIGHT
+
+    @property
+    def is_of_rows(self) -> bool:
+        """Whether an iteration works on rows already."""
+        return any(v.shape and v not in self.position for op, _ in self.steps for v in op.results)
 
     def is_lean(self) -> bool:
         """Whether no array of all rows must be made: rows are stored or added where each has a place of its own."""
-        of_rows = any(v.shape for op, _ in self.steps if op.name not in ("addto", "store") for v in op.results)
-        return not of_rows or all(op.name != "addto" or self.axis(op) is not None for op, _ in self.steps)
+        return not self.is_of_rows or all(op.name != "addto" or self.axis(op) is not None for op, _ in self.steps)
 
     def _is_stencil(self) -> bool:
         """Whether it adds to elements to which other iterations add as well."""
@@ -223,24 +238,41 @@ class ParallelLoop:
         if any(v in self.inside for result in op.results for v in result.type.run_time):
             return False
         if op.name not in PLACED:
-            return op.primitive.is_elementwise or op.name in ("broadcast", "constant", "iota", "reduce_sum")
+            return op.primitive.is_elementwise or op.name in (
+                "broadcast",
+                "constant",
+                "iota",
+                "reduce_marked",
+                "reduce_sum",
+            )
         entries = index_of(op)
-        moving = []
-        for k, e in enumerate(entries):
-            for x in e:
-                pace = self.pace(x)
-                if pace is None or (pace and (not isinstance(e, Pick) or abs(pace) != 1)):
-                    return False
-                if pace:
-                    moving.append(k)
-        if len(moving) > 1 or (op.name == "store" and not moving):
+        paces = [self.pace(e[0]) for e in entries]
+        if None in paces and self.is_gathered(op):
+            return not guards
+        if any(self.pace(x) != 0 for e in entries for x in e[1:]):
+            return False
+        moving = [k for k, pace in enumerate(paces) if pace != 0]
+        if not moving:
+            # One element, which need not be there if the loop does not run.
+            runs = bound(self.r, self.trips, -1) >= 1
+            if op.name == "store" or (runs and not guards):
+                return op.name != "store"
+            return is_element(self.r, entries, op.operands[0].shape)
+        if len(moving) > 1 or paces[moving[0]] is None or not isinstance(entries[moving[0]], Pick):
             return False
         # Rows lie along the last axis, and the axis of iterations comes first.
-        if moving and isinstance(entries[-1], Pick) and moving[0] != len(entries) - 1:
+        if isinstance(entries[-1], Pick) and moving[0] != len(entries) - 1:
             return False
-        if moving and any(isinstance(e, Span) for e in entries[: moving[0]]):
+        if any(isinstance(e, Span) for e in entries[: moving[0]]):
             return False
         return not guards or is_element(self.r, entries, op.operands[0].shape)
+
+    def is_gathered(self, op: Op) -> bool:
+        """Whether elements are loaded from places that data give, of an array that stays as it is."""
+        entries = index_of(op)
+        if op.name != "load" or op.operands[0] in self.inside or not all(isinstance(e, Pick) for e in entries):
+            return False
+        return any(self.pace(e[0]) is None for e in entries)
 
     # --- whether no iteration needs what an earlier one wrote
 
@@ -274,8 +306,9 @@ class ParallelLoop:
                 factor = x.terms.get(index, 0)
                 if factor and factor == y.terms.get(index, 0):
                     # So many iterations later, the one is where the other has been.
-                    distance = Sum({}).plus(y.plus(x, -1), factor)
-                    if bound(r, distance, 1) <= 0 or bound(r, distance.plus(self.trips, -1), -1) >= 0:
+                    distance = Sum({}).plus(y.plus(x, -1), 1 if factor > 0 else -1)
+                    whole = Sum({}).plus(self.trips, abs(factor))
+                    if bound(r, distance, 1) <= 0 or bound(r, distance.plus(whole, -1), -1) >= 0:
                         return False
         anew = another(r, index)
 

@@ -20,16 +20,17 @@ from collections.abc import Callable
 
 from jitgrad.graph.builder import Builder
 from jitgrad.graph.ir import Block, Graph, Op, Value
-from jitgrad.graph.ops.index import Entry, Pick, index_of
+from jitgrad.graph.ops.index import Entry, index_of
 from jitgrad.graph.passes.accesses import Carried, carried_array
 from jitgrad.graph.passes.rewriting import Replacements, blocks_within
 from jitgrad.graph.passes.rules.context import Context
 from jitgrad.graph.passes.rules.places import apart, is_element
 from jitgrad.graph.passes.survey import surveyed
 from jitgrad.graph.primitive import PRIMITIVES
-from jitgrad.graph.types import ArrayType
 
 __all__ = ["promote"]
+
+_PLACED = frozenset({"addto", "load", "store"})
 
 
 def promote(graph: Graph) -> bool:
@@ -52,20 +53,28 @@ def promote(graph: Graph) -> bool:
     return changed
 
 
+def _is_of_one(op: Op) -> bool:
+    """Whether an op reads or writes one element."""
+    return not (op.result if op.name == "load" else op.operands[1]).shape
+
+
 class _Loop:
     def __init__(self, context: Callable[[], Context], block: Block, loop: Op) -> None:
         self.context = context
         self.block = block
         self.loop = loop
         (self.body,) = loop.regions
-        self.inside = {v for b in blocks_within(self.body) for op in b.ops for v in op.results}
-        self.inside |= {v for b in blocks_within(self.body) for v in b.args}
 
     def run(self) -> bool:
+        # Most loops have no candidates: that costs a look at each op, and no more.
+        elements = [op for op in self.body.ops if op.name in _PLACED and _is_of_one(op)]
+        if not elements:
+            return False
+        blocks = blocks_within(self.body)
+        self.inside = {v for b in blocks for values in (b.args, *(op.results for op in b.ops)) for v in values}
         changed = False
-        for k in range(len(self.loop.results)):
-            type = self.loop.results[k].type
-            carried = carried_array(self.loop, k) if isinstance(type, ArrayType) and type.shape else None
+        for k in sorted({self.position(op.operands[0]) for op in elements if not self.moves(op)} - {-1}):
+            carried = carried_array(self.loop, k)
             if carried is None or any(s.op.attrs.get("visible") for s in carried.stores):
                 continue
             if any(v in carried.versions for op in self.body.ops if op.name == "if" for v in op.results):
@@ -78,7 +87,8 @@ class _Loop:
                 if len(access.path) > 1 or element.shape or place in tried:
                     continue
                 tried.add(place)
-                if not self.is_fixed(place, op.operands[0]):
+                # One element, the same in every iteration, and surely of the array.
+                if self.moves(op) or not is_element(self.context(), place, op.operands[0].shape):
                     continue
                 if op.name == "load":  # nothing is stored there
                     if self.is_alone(carried, place):
@@ -93,10 +103,18 @@ class _Loop:
                     break  # the accesses have changed: another element waits for the next round
         return changed
 
-    def is_fixed(self, place: tuple[Entry, ...], array: Value) -> bool:
-        """Whether a place is one element, the same in every iteration, and surely of the array."""
-        moves = any(isinstance(e, Pick) and e.at in self.inside for e in place)
-        return not moves and is_element(self.context(), place, array.shape)
+    def moves(self, op: Op) -> bool:
+        """Whether the element that an op touches need not be the same in every iteration."""
+        return not self.inside.isdisjoint(op.operands[1 if op.name == "load" else 2 :])
+
+    def position(self, array: Value) -> int:
+        """Return where the loop carries an array that an op of its body reads or writes, -1 if it does not."""
+        while array.op is not None:
+            op = array.op
+            if op.name not in ("addto", "store", "for"):
+                return -1
+            array = op.operands[array.index + 1 if op.name == "for" else 0]
+        return array.index - 1 if array.owner is self.body else -1
 
     def is_alone(self, carried: Carried, place: tuple[Entry, ...]) -> bool:
         """Whether every other access is surely to other elements; those to this very element stand in the body."""

@@ -45,11 +45,17 @@ def loops_to_rows(graph: Graph) -> bool:
             for op in block.ops
             if op.name == "for" and _is_candidate(op)
         ]
-        r = surveyed(graph) if found else None
+        if not found:
+            return changed
+        r = surveyed(graph)
+        regions = [b for op in graph.ops for region in op.regions for b in blocks_within(region)]
+        repeated = {v for b in regions for values in (b.args, *(op.results for op in b.ops)) for v in values}
         for block, op in found:
-            assert r is not None
             loop = ParallelLoop(r, op)
-            if loop.is_possible() and (loop.pays() or not rows.isdisjoint(loop.body.ops)) and loop.is_lean():
+            if not loop.is_possible() or not loop.is_lean():
+                continue
+            # Rows of rows only of what the program has not written as rows itself.
+            if not rows.isdisjoint(loop.body.ops) if loop.is_of_rows else loop.pays(repeated):
                 rows.update(_rewrite(graph, block, loop))
                 dce(graph)
                 changed = True
@@ -59,11 +65,11 @@ def loops_to_rows(graph: Graph) -> bool:
 
 
 def _is_candidate(loop: Op) -> bool:
-    """Whether a loop has no loops within, and writes to arrays."""
+    """Whether a loop has no loops within, and writes to arrays or computes what takes long."""
     ops = [op for block in blocks_within(loop.regions[0]) for op in block.ops]
     if len(ops) > _LARGEST or any(op.name in ("for", "while") for op in ops):
         return False
-    return any(op.name in ("addto", "store") for op in ops)
+    return any(op.name in ("addto", "divide", "sqrt", "store") for op in ops)
 
 
 def _rewrite(graph: Graph, block: Block, loop: ParallelLoop) -> list[Op]:
@@ -175,9 +181,9 @@ class _Writer:
         self.moving.add(result)
         if op.name == "broadcast":
             self.made[result] = self._row(op.operands[0], result.shape)
-        elif op.name == "reduce_sum":
+        elif op.name in ("reduce_marked", "reduce_sum"):
             axes = tuple(axis + 1 for axis in op.attrs["axes"])
-            self.made[result] = g.reduce_sum(self._value(op.operands[0]), **(op.attrs | {"axes": axes}))
+            self.made[result] = g.emit(op.name, [self._value(op.operands[0])], op.attrs | {"axes": axes}).result
         else:
             operands = [self._aligned(v, len(result.shape)) for v in op.operands]
             self.made[result] = g.emit(op.name, operands, op.attrs).result
@@ -208,7 +214,7 @@ class _Writer:
             self.now[k] = g.logical_or(self.now[k], g.reduce_or(row, axes=(0,)))
         else:
             row = self._if(guards, row, (), None)
-            self.now[k] = g.emit(op.name, [self.now[k], g.reduce_sum(row, axes=(0,))], op.attrs).result
+            self.now[k] = g.emit(op.name, [self.now[k], g.reduce_marked(row, axes=(0,))], op.attrs).result
 
     def _if(self, guards: Guards, row: Value, shape: Sequence[Dim], other: Value | None) -> Value:
         """Return a row where conditions hold, and elsewhere another, or what changes no sum."""
@@ -223,8 +229,12 @@ class _Writer:
 
     def _access(self, op: Op, guards: Guards) -> None:
         g, loop = self.g, self.loop
-        axis, index = loop.axis(op), self._index(op)
         array = op.operands[0]
+        if loop.is_gathered(op):
+            self.made[op.result] = g.gather(self._value(array), *(self._place(e[0]) for e in index_of(op)))
+            self.moving.add(op.result)
+            return
+        axis, index = loop.axis(op), self._index(op)
         if op.name == "load":
             known = loop.position.get(array)
             base = self.now[known] if known is not None and op in loop.newest else self._value(array)
@@ -240,7 +250,7 @@ class _Writer:
             row = self._if(guards, row, shape, load(g, self.now[k], index) if guards else None)
         else:
             row = self._if(guards, row, shape, None)
-            row = g.reduce_sum(row, axes=(0,)) if axis is None else row
+            row = g.reduce_marked(row, axes=(0,)) if axis is None else row
         self.now[k] = g.emit(op.name, [self.now[k], row, *ints], op.attrs | {"index": attr}).result
         self.made[op.result] = self.now[k]
 
@@ -256,6 +266,10 @@ class _Writer:
             self.g.block.ops.append(again)
             self.begins[x] = again.result
         return self.begins[x]
+
+    def _place(self, x: Dim | None) -> Value:
+        """Return the place of an element in each iteration."""
+        return self._row(x if isinstance(x, Value) else self.g.constant(x, INT64.dtype), ())
 
     def _index(self, op: Op) -> list[Entry]:
         """Return the place of an access in all iterations."""

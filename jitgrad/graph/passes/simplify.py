@@ -33,7 +33,7 @@ from jitgrad.graph.passes.rules import arithmetic, choice, memory, ranges, shape
 from jitgrad.graph.passes.rules.context import Context, Rule, made_by
 from jitgrad.graph.passes.rules.selects import as_selects
 from jitgrad.graph.passes.survey import survey
-from jitgrad.graph.types import ArrayType
+from jitgrad.graph.types import INT64, ArrayType
 
 __all__ = ["simplify", "simplify_integers"]
 
@@ -43,6 +43,9 @@ RULES: dict[str, list[Rule]] = {}
 for _table in _TABLES:
     for _name, _rule in _table.items():
         RULES.setdefault(_name, []).append(_rule)
+
+# The same without those that look at int64 numbers only.
+_OF_OTHERS = {name: [rule for rule in rules if rule not in ranges.OF_INTEGERS] for name, rules in RULES.items()}
 
 # Results up to this many elements are computed here instead of at run time; they must be kept as text and data.
 _FOLDED_SIZE = 64
@@ -171,19 +174,21 @@ class _Sweep:
             target.ops.pop()
             op = made
         target.ops.append(op)
-        if op.result is not old:
-            self.replace(old, op.result)
+        if op.results[0] is not old:
+            self.replace(old, op.results[0])
 
     def simplified(self, op: Op) -> Value | None:
-        for rule in RULES.get(op.primitive.name, ()):
+        for rule in (RULES if op.results[0].type == INT64 else _OF_OTHERS).get(op.name, ()):
             value = rule(self.r, op)
             if value is not None:
                 return value
-        return self.folded(op)
+        # Most ops have an operand first that is no constant: nothing is to be folded.
+        owner = op.operands[0].owner if op.operands else None
+        return self.folded(op) if isinstance(owner, Op) and owner.name == "constant" else None
 
     def folded(self, op: Op) -> Value | None:
         """Return the constant that an op on constants gives."""
-        if not op.operands or not (op.primitive.is_elementwise or op.primitive.name in _FOLDED_MOVES):
+        if not (op.primitive.is_elementwise or op.primitive.name in _FOLDED_MOVES):
             return None
         for v in op.operands:
             owner = v.owner

@@ -23,7 +23,7 @@ __all__ = ["Context", "Rule", "made_by"]
 def made_by(value: Value, name: str) -> Op | None:
     """Return the op that made a value, if it is one of this primitive."""
     op = value.owner
-    return op if isinstance(op, Op) and op.primitive.name == name else None
+    return op if isinstance(op, Op) and op.name == name else None
 
 
 class Context:
@@ -67,11 +67,13 @@ class Context:
     def splat(self, value: Value) -> Any:
         """Return the number that every element of a value is: a scalar constant, or one broadcast."""
         op = value.owner
-        while isinstance(op, Op) and op.primitive.name in ("broadcast", "reshape"):
+        while isinstance(op, Op) and op.name in ("broadcast", "reshape"):
             value = op.operands[0]
             op = value.owner
-        found = self.literal(value)
-        return found[()] if found is not None and found.ndim == 0 else None
+        if not isinstance(op, Op) or op.name != "constant":
+            return None
+        found: np.ndarray = op.attrs["value"]
+        return found[()] if found.ndim == 0 else None
 
     def same_literal(self, x: Value, y: Value) -> bool:
         """Whether two values are constants of the same bits."""

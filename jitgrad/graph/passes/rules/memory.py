@@ -18,7 +18,7 @@ from jitgrad.graph.ops.index import Entry, Pick, Span, flip, index_of, load, sto
 from jitgrad.graph.ops.shape import broadcast_to
 from jitgrad.graph.passes.rules.arithmetic import affine
 from jitgrad.graph.passes.rules.context import Context, Rule, made_by
-from jitgrad.graph.passes.rules.places import apart, known, same, turned
+from jitgrad.graph.passes.rules.places import apart, place_of, same, turned
 from jitgrad.graph.passes.rules.shapes import scalar_within
 
 __all__ = ["RULES"]
@@ -29,15 +29,14 @@ _CHAIN = 16
 def _load(r: Context, op: Op) -> Value | None:
     a = op.operands[0]
     result = op.results[0]
-    given = index_of(op)
-    index = known(r, given)
+    index = place_of(r, op)
     if _is_whole(index, a):
         return a
     found = _forwarded(r, a, index, result)
     if found is not None:
         return found
     # Constants among the operands move into the attribute, where other rules see them.
-    return None if same(index, given) else load(r.g, a, index)
+    return None if same(index, index_of(op)) else load(r.g, a, index)
 
 
 def _is_whole(index: Sequence[Entry], a: Value) -> bool:
@@ -54,7 +53,7 @@ def _forwarded(r: Context, a: Value, index: tuple[Entry, ...], result: Value) ->
         op = a.op
         if op is None or op.name not in ("store", "addto"):
             break
-        written = known(r, index_of(op))
+        written = place_of(r, op)
         axes = turned(r, written, index) if op.name == "store" else None
         if axes is not None:
             return _flipped(r, op.operands[1], axes) if op.operands[1].type == result.type else None
@@ -66,7 +65,7 @@ def _forwarded(r: Context, a: Value, index: tuple[Entry, ...], result: Value) ->
         return broadcast_to(r.g, scalar, result.shape)
     op = a.op
     if op is not None and op.name == "load" and a is newest and op.operands[0] not in r.written:
-        composed = _compose(known(r, index_of(op)), index)
+        composed = _compose(place_of(r, op), index)
         if composed is not None:
             return load(r.g, op.operands[0], composed)
     if op is not None and op.name == "iota" and len(index) == 1 and isinstance(index[0], Pick):
@@ -106,8 +105,7 @@ def _compose(inner: Sequence[Entry], outer: Sequence[Entry]) -> list[Entry] | No
 
 def _store(r: Context, op: Op) -> Value | None:
     a, v = op.operands[:2]
-    given = index_of(op)
-    index = known(r, given)
+    index = place_of(r, op)
     visible = {"visible": True} if op.attrs.get("visible") else {}
     if op.name == "store":
         if v.type == a.type and _is_whole(index, a) and (v is a or not visible):
@@ -122,7 +120,7 @@ def _store(r: Context, op: Op) -> Value | None:
     elif not visible:
         # What is added to a part that was just stored is stored with it; added to zeros, it is what the part holds.
         before = made_by(a, "store")
-        place = None if before is None or before.attrs.get("visible") or not r.once(a) else known(r, index_of(before))
+        place = None if before is None or before.attrs.get("visible") or not r.once(a) else place_of(r, before)
         axes = None if place is None else turned(r, place, index)
         if before is not None and place is not None and axes is not None:
             kept = before.operands[1]
@@ -139,7 +137,7 @@ def _store(r: Context, op: Op) -> Value | None:
             held = _written(r, a, index)
             if held is not None and _is_zero(r, held):
                 return store(r.g, a, v, index)
-    if not same(index, given):
+    if not same(index, index_of(op)):
         attrs, ints = _split(index)
         return r.g.emit(op.name, [a, v, *ints], {"index": attrs} | visible).result
     return None
@@ -166,7 +164,7 @@ def _holds(r: Context, a: Value, index: tuple[Entry, ...], v: Value) -> bool:
     if last is not None and _fills(r, last, index):
         return last.operands[1] is v
     part = made_by(v, "load")
-    if part is None or not same(known(r, index_of(part)), index):
+    if part is None or not same(place_of(r, part), index):
         return False
     return part.operands[0] is a or any(op is not None and part.operands[0] is op.operands[0] for op in others)
 
@@ -186,7 +184,7 @@ def _without_last(r: Context, a: Value, index: tuple[Entry, ...]) -> Value | Non
 
 
 def _fills(r: Context, op: Op, index: tuple[Entry, ...]) -> bool:
-    return op.name == "store" and same(known(r, index_of(op)), index)
+    return op.name == "store" and same(place_of(r, op), index)
 
 
 def _writes(r: Context, a: Value, index: tuple[Entry, ...]) -> list[Op | None]:
@@ -197,7 +195,7 @@ def _writes(r: Context, a: Value, index: tuple[Entry, ...]) -> list[Op | None]:
         if op is None or op.name not in ("store", "addto"):
             break
         found.append(op)
-        if not apart(r, known(r, index_of(op)), index):
+        if not apart(r, place_of(r, op), index):
             return found
         a = op.operands[0]
     return [*found, None]

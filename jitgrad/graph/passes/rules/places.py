@@ -21,7 +21,8 @@ from jitgrad.graph.passes.rules.ranges import Sum, as_sum, bound, bounds_of
 from jitgrad.graph.types import Dim
 
 __all__ = [
-    "Box", "apart", "box_of", "boxes_apart", "is_element", "is_most", "known", "move_alike", "same", "turned",
+    "Box", "apart", "box_of", "boxes_apart", "is_element", "is_most", "known", "move_alike", "never_meet", "place_of",
+    "same", "turned",
 ]  # fmt: skip
 
 # A part that is most of an array: this much of it, of at least so many elements; of sizes that are not known, shorter
@@ -46,6 +47,15 @@ def known(r: Context, index: Sequence[Entry]) -> tuple[Entry, ...]:
     return tuple(
         [Pick(number(e.at)) if isinstance(e, Pick) else Span(number(e.start), number(e.step), e.length) for e in index]
     )
+
+
+def place_of(r: Context, op: Op) -> tuple[Entry, ...]:
+    """Return the index of a load, store or addto, as `known` gives it."""
+    index = index_of(op)
+    for v in op.operands[1 if op.name == "load" else 2 :]:
+        if r.literal(v) is not None:
+            return known(r, index)
+    return index
 
 
 def same(a: Sequence[Entry], b: Sequence[Entry]) -> bool:
@@ -160,6 +170,25 @@ def _range(e: Entry) -> range | None:
 def move_alike(index: Value, one: Sequence[Sum], other: Sequence[Sum]) -> bool:
     """Whether two places have a coordinate in common that a loop's index moves: in no two iterations are they one."""
     return any(index in x.terms and x.plus(y, -1) == Sum({}) for x, y in zip(one, other, strict=True))
+
+
+def never_meet(r: Context, index: Value, other: Value, one: Sequence[Sum], two: Sequence[Sum]) -> bool:
+    """Whether two places are never one element, each in an iteration of its own.
+
+    Parameters
+    ----------
+    r : Context
+    index, other : Value
+        Of a loop, and of another iteration of it (`ranges.another`).
+    one, two : sequence of Sum
+        In terms of `index`.
+    """
+    for x, y in zip(one, two, strict=True):
+        factor = y.terms.get(index, 0)
+        gap = x.plus(y.plus(Sum({index: -factor, other: factor}), 1), -1)
+        if bound(r, gap, -1) > 0 or bound(r, gap, 1) < 0:
+            return True
+    return False
 
 
 def is_most(r: Context, whole: Sequence[Dim], part: Sequence[Dim]) -> bool:

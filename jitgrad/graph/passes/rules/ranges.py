@@ -19,8 +19,8 @@ from jitgrad.graph.passes.rules.context import Context, Rule
 from jitgrad.graph.types import INT64, Dim
 
 __all__ = [
-    "RULES", "Sum", "another", "as_sum", "bound", "bounds_of", "emit_sum", "is_below", "last_of", "range_of", "sum_of",
-    "survey_sums",
+    "OF_INTEGERS", "RULES", "Sum", "another", "as_sum", "bound", "bounds_of", "emit_sum", "is_below", "last_of",
+    "range_of", "sum_of", "survey_sums",
 ]  # fmt: skip
 
 _LEAST, _MOST = -(2**63), 2**63 - 1
@@ -249,8 +249,7 @@ def survey_sums(r: Context, block: Block) -> None:
 
 def _note(r: Context, op: Op) -> Value | None:
     """Find out what an op sums where it stands, so that those that use it need not look far."""
-    if op.results[0].type == INT64:
-        sum_of(r, op.results[0])
+    sum_of(r, op.results[0])
     return None
 
 
@@ -311,3 +310,5 @@ RULES: dict[str, Rule] = {
     "remainder": _remainder_of_small,
     "subtract": _note,
 }
+# Those that look at int64 results only.
+OF_INTEGERS = frozenset({_note})

@@ -13,7 +13,7 @@ from __future__ import annotations
 from jitgrad.graph.ir import Block, Op, Value
 from jitgrad.graph.ops.index import index_of
 from jitgrad.graph.passes.rules.context import Context
-from jitgrad.graph.passes.rules.places import is_element, known, same
+from jitgrad.graph.passes.rules.places import is_element, place_of, same
 from jitgrad.graph.types import ArrayType
 
 __all__ = ["as_selects"]
@@ -78,7 +78,7 @@ def _stores(r: Context, x: Value, y: Value, op: Op) -> _Stores | None:
     if base is not before or (first is None and second is None):
         return None
     if first is not None and second is not None:
-        a, b = (known(r, index_of(o)) for o in (first, second))
+        a, b = (place_of(r, o) for o in (first, second))
         if not same(a, b):
             return None
     return first, second, base
