@@ -14,7 +14,7 @@ from jitgrad.graph.ops.index import Pick, Span, index_of
 from jitgrad.graph.passes.rules.context import Context
 from jitgrad.graph.passes.rules.places import box_of, boxes_apart, is_element
 from jitgrad.graph.passes.rules.ranges import Sum, another, as_sum, bound
-from jitgrad.graph.types import INT64, ArrayType, Dim
+from jitgrad.graph.types import INT64, Dim
 
 __all__ = ["PLACED", "Guards", "ParallelLoop"]
 
@@ -89,7 +89,7 @@ class ParallelLoop:
 
     def is_possible(self) -> bool:
         """Whether the iterations may run side by side."""
-        if not all(isinstance(v.type, ArrayType) for v in self.loop.results) or bound(self.r, self.trips, 1) < _SHORT:
+        if bound(self.r, self.trips, 1) < _SHORT:
             return False
         if not self._follow(self.body, ()) or sum(bool(s.guards) for s in self.steps) > _BRANCHES:
             return False

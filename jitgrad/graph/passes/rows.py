@@ -26,7 +26,7 @@ from jitgrad.graph.passes.parallel import PLACED, Guards, ParallelLoop
 from jitgrad.graph.passes.rewriting import Replacements, blocks_within
 from jitgrad.graph.passes.rules.ranges import Sum, bound, emit_sum
 from jitgrad.graph.passes.survey import surveyed
-from jitgrad.graph.types import INT64, Dim
+from jitgrad.graph.types import INT64, ArrayType, Dim
 
 __all__ = ["loops_to_rows"]
 
@@ -68,6 +68,8 @@ def _is_candidate(loop: Op) -> bool:
     """Whether a loop has no loops within, and writes to arrays or computes what takes long."""
     ops = [op for block in blocks_within(loop.regions[0]) for op in block.ops]
     if len(ops) > _LARGEST or any(op.name in ("for", "while") for op in ops):
+        return False
+    if not all(isinstance(v.type, ArrayType) for op in (loop, *ops) for v in op.results):
         return False
     return any(op.name in ("addto", "divide", "sqrt", "store") for op in ops)
 
