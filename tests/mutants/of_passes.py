@@ -44,6 +44,18 @@ PASSES = (
         "return max(min(p), min(q)) >= min(max(p), max(q))",
     ),
     Mutant(
+        "iterations that read what the next one stores are said to keep to themselves",
+        "graph/passes/rules/places.py",
+        "gap = x.plus(y.plus(Sum({index: -factor, other: factor}), 1), -1)",
+        "gap = x.plus(y, -1)",
+    ),
+    Mutant(
+        "loops become rows though iterations read what others store",
+        "graph/passes/rows.py",
+        "or never_meet(self.r, self.index, other, self.places[store], self.places[op])",
+        "or True",
+    ),
+    Mutant(
         "a store is dead though the next iteration reads it",
         "graph/passes/dependence.py",
         "moved = {index: Sum({index: 1, more: 1}, 1)}",
