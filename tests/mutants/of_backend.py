@@ -38,10 +38,16 @@ BACKEND = (
         "return abs(outer) == abs(inner) * size",
     ),
     Mutant(
-        "iterations that read what the next one stores are said to keep to themselves",
-        "backend/independence.py",
-        "gap = x.plus(y.plus(Sum({index: -factor, other_index: factor}), 1), -1)",
-        "gap = x.plus(y, -1)",
+        "rows are thought in step at other columns",
+        "backend/structure.py",
+        "return all(x == y or (isinstance(x, Pick) and isinstance(y, Pick)) for x, y in zip(one, other, strict=True))",
+        "return len(one) == len(other)",
+    ),
+    Mutant(
+        "an edge against the order of steps leaves their places as they are",
+        "backend/precedence.py",
+        "            if before.place > after.place:\n                self._reorder(before, after)\n",
+        "",
     ),
     Mutant(
         "sums down the columns are worked on side by side in memory",

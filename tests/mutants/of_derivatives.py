@@ -161,7 +161,7 @@ DERIVATIVES = (
     Mutant(
         "a load is repeated from a later version although its element has changed",
         "graph/diff/later.py",
-        "return write.result if apart(r, known(r, index_of(write)), known(r, index_of(place))) else None",
+        "return write.result if apart(r, place_of(r, write), place_of(r, place)) else None",
         "return write.result",
     ),
     Mutant(

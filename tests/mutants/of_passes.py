@@ -44,6 +44,24 @@ PASSES = (
         "return max(min(p), min(q)) >= min(max(p), max(q))",
     ),
     Mutant(
+        "iterations that read what the next one stores are said to keep to themselves",
+        "graph/passes/rules/places.py",
+        "gap = x.plus(y.plus(Sum({index: -factor, other: factor}), 1), -1)",
+        "gap = x.plus(y, -1)",
+    ),
+    Mutant(
+        "loops become rows though iterations read what others store",
+        "graph/passes/parallel.py",
+        "                    if self._may_meet(first, then):\n",
+        "                    if self._may_meet(first, then) and first is then:\n",
+    ),
+    Mutant(
+        "what the other side of a branch loads is thought to come before this one stores",
+        "graph/passes/parallel.py",
+        "return self.newest[op] if op in self.newest else self._before[op.operands[0]] + 0.5",
+        "return self._before[op.operands[0]] + 0.5",
+    ),
+    Mutant(
         "a store is dead though the next iteration reads it",
         "graph/passes/dependence.py",
         "moved = {index: Sum({index: 1, more: 1}, 1)}",

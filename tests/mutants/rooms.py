@@ -12,6 +12,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "backend/test_bufferise.py",
         "backend/test_joint_stores.py",
         "backend/test_independence.py",
+        "backend/test_precedence.py",
         "backend/test_products.py",
         "graph/test_roundings.py",
         "graph/test_recurrences.py",
@@ -46,6 +47,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
     ),
     "graph/passes/": (
         "graph/test_places.py",
+        "graph/test_rows.py",
+        "graph/test_loops_of_elements.py",
         "graph/test_passes.py",
         "graph/test_roundings.py",
         "graph/test_unmarked.py",
