@@ -367,6 +367,9 @@ class Evaluator(Branches):
 
     def conflict(self, cell: Cell) -> None:
         """Begin again, in tagged mode, if a store to a cell could be seen through a name merged by value."""
+        if cell in self.outside.late:
+            self.obligations.early.append(self.outside.late[cell])
+            raise Restart(set(), f"a branch or loop stores to {cell.name}, an array from outside")
         near = self.obligations.near(cell)
         if not near:
             return

@@ -178,6 +178,8 @@ class _Trace:
         named = {k: self.abstract(spec, k) for k, spec in kwargs.items()}
         ctx = self.ctx
         ctx.roots = [*given, *named.values()]
+        for array, source in ctx.obligations.early:
+            ctx.outside.read(array, source)
         tree = self.outcome(given, named)
         writes = []
         if self.transform.kind == "jit":
