@@ -329,9 +329,14 @@ class IterRange(Abstract):
 
 
 class Read(NamedTuple):
-    """A cell that a generator may have read before Python would."""
+    """A cell that a generator may have read before Python would; of an object, the attributes that are named."""
 
     cell: Cell
+    names: frozenset[str] | None = None
+
+    def of(self, content: Any) -> Any:
+        """Return what may have been read of the content of the cell."""
+        return content if self.names is None else tuple(pair for pair in content if pair[0] in self.names)
 
 
 class Watched(NamedTuple):

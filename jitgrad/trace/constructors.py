@@ -14,6 +14,7 @@ from jitgrad.trace.abstract import (
     Cell,
     DictRef,
     Func,
+    Poison,
 )
 from jitgrad.trace.algorithms.containers import Set
 from jitgrad.trace.alternatives import packed_item
@@ -111,6 +112,8 @@ def append_to(ctx: Context, cell: Cell, value: Any) -> None:
             return
         ctx.hold(cell, value)
         ctx.heap[cell] = ctx.g.list_push(items, made)
+    elif isinstance(items, Poison):
+        ctx.refuse(items, cell.name or "a list")
     else:
         ctx.heap[cell] = (*items, value)
 

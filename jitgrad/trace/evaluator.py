@@ -209,6 +209,7 @@ class Evaluator(Branches):
         if code.co_flags & 0x20:
             frame.yielded = Cell("generator")
             self.heap[frame.yielded] = ()
+        before = self.heap
         self.frames.append(frame)
         limit = sys.getrecursionlimit()
         if len(self.frames) * 60 > limit:
@@ -220,6 +221,7 @@ class Evaluator(Branches):
             state = outcome.states[RETURN]
             self.heap = state.heap
             result = state.stack[-1]
+            self.put_back(before, (*args, *kwargs.values()))
         except Exception as exception:
             if not hasattr(exception, "raised_at"):
                 exception.raised_at = self.location  # type: ignore[attr-defined]
@@ -428,7 +430,7 @@ class Evaluator(Branches):
             found.append(shared_variables(frame))
         if self.observe_arguments:
             found += self.roots
-        return found
+        return [*found, *(values for frames, values in self.held if frames < len(self.frames))]
 
     def note_static(self, value: Any, why: str) -> Any:
         """Return a number as a known Python int."""

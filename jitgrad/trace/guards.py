@@ -45,6 +45,7 @@ _TRUSTED = (
     "dataclasses",
     "typing",
     "collections",
+    "itertools",
 )
 
 

@@ -102,6 +102,13 @@ def views(x: Any) -> Any:
     )
 
 
+def map_of_a_variable_that_changes(x: Any) -> Any:
+    k = 2.0
+    made = map(lambda v: v * k, [x, 2.0 * x])  # noqa: C417
+    k = 3.0
+    return sum(made)
+
+
 def one_by_one(x: Any) -> Any:
     return Pairs(np.array([x, 2.0, 3.0])).run()
 
@@ -113,6 +120,7 @@ SAME: list[Callable[[Any], Any]] = [
     of_an_array_that_is_read,
     one_by_one,
     views,
+    map_of_a_variable_that_changes,
 ]
 
 
@@ -152,13 +160,6 @@ def effects_under_any(x: Any) -> Any:
             yield k * x
 
     return any(v > 1.0 for v in noted()), len(log)
-
-
-def map_of_a_variable_that_changes(x: Any) -> Any:
-    k = 2.0
-    made = map(lambda v: v * k, [x, 2.0 * x])  # noqa: C417
-    k = 3.0
-    return sum(made)
 
 
 def values_changed_ahead(x: Any) -> Any:
@@ -251,7 +252,6 @@ def the_rest_is_sliced(x: Any) -> Any:
         (state_read_between, "JG249"),
         (array_changed_between, "JG247"),
         (effects_under_any, "JG249"),
-        (map_of_a_variable_that_changes, "JG247"),
         (values_changed_ahead, "JG247"),
         (lambda x: {"a": x}.items(), "JG225: a dict_items"),
     ],
