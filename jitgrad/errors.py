@@ -230,7 +230,7 @@ TABLE: dict[str, Row] = {
     ),
     "JG247": Row(
         UnsupportedError,
-        "a list or dict that changes while a loop goes over it",
+        "what a loop goes over, or what its items are computed from, changes in the loop or before it",
         "go over a copy: `for x in list(xs)`, or over positions: `while k < len(xs)`",
     ),
     "JG248": Row(

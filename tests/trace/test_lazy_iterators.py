@@ -262,6 +262,11 @@ def added(a: Any, b: Any) -> Any:
     return c
 
 
+def doubled(a: Any) -> Any:
+    a *= 2.0
+    return a[0] + total(np.ones(2))
+
+
 def totals(x: Any) -> Iterator[Any]:
     a = x * np.ones(3)
     for k in range(3):
@@ -290,6 +295,7 @@ def held(x: float) -> Any:
     return (
         functools.reduce(added, [x * np.ones(3), np.ones(3), np.zeros(3)]).sum(),
         max([x * np.ones(3), np.ones(3), np.zeros(3)], key=total)[0],
+        max([x * np.ones(3), np.ones(3), np.zeros(3)], key=doubled)[0],
         sum(a * b.sum() for a, b in zip(totals(x), [x * np.ones(2), np.ones(2), np.ones(2)], strict=True)),
         sum(a * b.sum() for a, b in itertools.product(totals(x), [x * np.ones(2), np.ones(2), np.ones(2)])),
         sum(a * b.sum() for a, b in zip(map(total, [x * np.ones(3), one]), [x * np.ones(2), one], strict=True)),
