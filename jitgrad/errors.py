@@ -240,7 +240,7 @@ TABLE: dict[str, Row] = {
     ),
     "JG249": Row(
         UnsupportedError,
-        "a loop over a generator that changes what may be seen in between",
+        "a loop over a generator that changes what is seen in between, or raises where Python may have left the loop",
         "let the generator change nothing, or write the loop out",
     ),
     "JG250": Row(

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
-from jitgrad.graph.ir import Value
+from jitgrad.graph.ir import Op, Value
 from jitgrad.graph.ops.memory import Entry, Pick, Span
 from jitgrad.graph.types import Dim
 
@@ -364,7 +364,7 @@ class Watched(NamedTuple):
 class IterRows(Abstract):
     """An iterator over the leading axis of arrays, zipped and enumerated as `shape` of the loop variable says.
 
-    `make(ctx, k)` returns the k-th item; `over` are the things iterated; `watched` and `acts` as of `IterSequence`.
+    `make(ctx, k)` returns the k-th item; `over` are the things iterated; the rest is as of `IterSequence`.
     """
 
     make: Any
@@ -373,6 +373,7 @@ class IterRows(Abstract):
     position: Any = 0
     watched: tuple[Watched, ...] = ()
     acts: bool = False
+    checks: tuple[Op, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -390,6 +391,8 @@ class IterSequence(Abstract):
         Whether it is that of one list alone: its items are those that the list has when they are asked for.
     acts : bool
         Whether to compute the items has changed what the program sees elsewhere (`generators.py`).
+    checks : tuple of Op
+        Those that computing the items has made, which may raise.
     """
 
     items: tuple[Any, ...]
@@ -397,6 +400,7 @@ class IterSequence(Abstract):
     watched: tuple[Watched, ...] = ()
     live: bool = False
     acts: bool = False
+    checks: tuple[Op, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

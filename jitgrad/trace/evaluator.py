@@ -41,7 +41,7 @@ from jitgrad.trace.branches import Branches, DeadEnd, is_of_the_program, shared_
 from jitgrad.trace.calls import CALLS, HANDLERS, Native, bind, call_known, class_of, misuse, to_func
 from jitgrad.trace.context import Context, NeedStatic
 from jitgrad.trace.frame import Frame, Outcome
-from jitgrad.trace.generators import generator, items_of
+from jitgrad.trace.generators import GENERATOR, generator, items_of
 from jitgrad.trace.guards import Outside
 from jitgrad.trace.identity import UNKNOWN, explained
 from jitgrad.trace.inspection import reachable
@@ -207,7 +207,7 @@ class Evaluator(Branches):
         frame = Frame(tree, func, bound, [], dict(zip(code.co_freevars, func.closure, strict=True)), caller, path=path)
         frame.scope = len(self.scopes)
         if code.co_flags & 0x20:
-            frame.yielded = Cell("generator")
+            frame.yielded = Cell(GENERATOR)
             self.heap[frame.yielded] = ()
         before = self.heap
         self.frames.append(frame)

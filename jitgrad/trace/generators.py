@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import inspect
 import types
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from jitgrad.graph.ir import Op
 from jitgrad.trace.abstract import (
     BoundMethod,
     Cell,
@@ -28,14 +29,17 @@ from jitgrad.trace.abstract import (
     Record,
     Watched,
 )
+from jitgrad.trace.branches import DeadEnd, is_of_the_program
 from jitgrad.trace.calls import bind
 from jitgrad.trace.context import Context
 from jitgrad.trace.inspection import cells_of, reachable
 from jitgrad.trace.iteration import Once, iterate, once
 from jitgrad.trace.storage import is_same
 
-__all__ = ["generator", "items_of"]
+__all__ = ["GENERATOR", "generator", "items_of"]
 
+# What the list of the items that a generator yields is called.
+GENERATOR = "generator"
 # Methods that nobody calls who has an object.
 _MAKING = ("__init__", "__new__", "__post_init__")
 
@@ -50,7 +54,19 @@ def items_of(ctx: Context, func: Func, args: tuple[Any, ...], kwargs: tuple[tupl
     """Return an iterator over what a generator yields, which runs to its end now."""
     before = dict(ctx.heap)
     read = _read(ctx, func, (*args, *(v for _, v in kwargs)))
-    yielded = ctx.run_generator(func, args, dict(kwargs))
+    block, mark = ctx.g.block, len(ctx.g.block.ops)
+    try:
+        yielded = ctx.run_generator(func, args, dict(kwargs))
+    except DeadEnd:
+        why = "it does not end, and its items are computed at once"
+        raise ctx.error("JG237", name=f"the generator {func.name}", why=why) from None
+    except Exception as exception:
+        # Python would come to it behind what is done with the items before.
+        if is_of_the_program(exception) and any(
+            c.name == GENERATOR and c not in before and v for c, v in ctx.heap.items()
+        ):
+            raise ctx.error("JG249") from None
+        raise
     if isinstance(ctx.heap[yielded.cell], Poison):
         ctx.refuse(ctx.heap[yielded.cell], f"what {func.name} yields")
     made = iterate(ctx, yielded)
@@ -60,9 +76,16 @@ def items_of(ctx: Context, func: Func, args: tuple[Any, ...], kwargs: tuple[tupl
     outside = [Read(c) for c in ctx.heap if c.argument == -1]
     watched = tuple(Watched(r, ctx.heap[r.cell]) for r in (*read, *outside) if r.cell in ctx.heap)
     acts = not changed.isdisjoint(seen)
-    if isinstance(made, IterSequence):
-        return replace(made, watched=watched, live=False, acts=acts)
-    return replace(made, watched=watched, acts=acts)
+    checks = tuple(op for op in _within(block.ops[mark:]) if op.name == "check")
+    made = replace(made, watched=watched, acts=acts, checks=checks)
+    return replace(made, live=False) if isinstance(made, IterSequence) else made
+
+
+def _within(ops: Iterable[Op]) -> Iterator[Op]:
+    for op in ops:
+        yield op
+        for region in op.regions:
+            yield from region.walk()
 
 
 def _read(ctx: Context, func: Func, args: tuple[Any, ...]) -> list[Read]:

@@ -324,7 +324,9 @@ def _each(ctx: Context, items: Any) -> Any:
     if isinstance(it, IterSequence) or not isinstance(count, int) or count > _FEW:
         return it
     made = tuple(item_at(ctx, it, k) for k in range(count))
-    return IterSequence(made, watched=watched_from(ctx, it), acts=acts(it))
+    return IterSequence(
+        made, watched=watched_from(ctx, it), acts=acts(it), checks=() if isinstance(it, IterRange) else it.checks
+    )
 
 
 def sequence_of(ctx: Context, x: Any) -> tuple[Any, ...]:
@@ -349,10 +351,12 @@ def zipped(ctx: Context, parts: Sequence[Any], strict: bool = False) -> Any:
     its = [iterate(ctx, p) for p in parts]
     if not its:
         return IterSequence(())
+    counts = [count_of(ctx, it) for it in its]
     if len(its) > 1:
         # The shortest part decides how far the others are asked.
-        its = [one_by_one(ctx, it) for it in its]
-    counts = [count_of(ctx, it) for it in its]
+        first, *rest = (c.value if isinstance(c, Scalar) else c for c in counts)
+        its = [one_by_one(ctx, it, ends=any(c is not first and c != first for c in rest)) for it in its]
+    checks = tuple(check for it in its if not isinstance(it, IterRange) for check in it.checks)
     if strict and all(isinstance(c, int) for c in counts) and len(set(counts)) > 1:
         k = next(k for k, c in enumerate(counts) if c != counts[0])
         others = "argument 1" if k == 1 else f"arguments 1-{k}"
@@ -362,13 +366,13 @@ def zipped(ctx: Context, parts: Sequence[Any], strict: bool = False) -> Any:
     if unrolls and isinstance(count, int):
         watched = tuple(w for it in its for w in watched_from(ctx, it))
         items = tuple(tuple(item_at(ctx, it, k) for it in its) for k in range(count))
-        return IterSequence(items, watched=watched, acts=acts(its[0]))
+        return IterSequence(items, watched=watched, acts=acts(its[0]), checks=checks)
     all_watched = [w for it in its if not isinstance(it, IterRange) for w in it.watched]
     over = tuple(v for it in its for v in _over(it))
     watched = tuple(
         w if isinstance(w.container, Read) else Watched(Read(w.container.cell), w.held) for w in all_watched
     )
-    return IterRows(_tuple_of(its), over, count, watched=watched, acts=acts(its[0]))
+    return IterRows(_tuple_of(its), over, count, watched=watched, acts=acts(its[0]), checks=checks)
 
 
 def _over(it: Any) -> tuple[Any, ...]:
@@ -393,8 +397,8 @@ def mapped(it: Any, function: Any, call: Callable[[Context, Any, Any], Any]) -> 
         return call(ctx, function, item_at(ctx, it, k))
 
     count = len(it.items) - it.position if isinstance(it, IterSequence) else it.count
-    watched = it.watched if isinstance(it, IterRows) else ()
-    return IterRows(make, (function, *_over(it)), count, watched=watched, acts=acts(it))
+    watched, checks = (it.watched, it.checks) if isinstance(it, IterRows) else ((), ())
+    return IterRows(make, (function, *_over(it)), count, watched=watched, acts=acts(it), checks=checks)
 
 
 # --- iterators in variables

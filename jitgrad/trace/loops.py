@@ -205,9 +205,13 @@ def _unrolled(ev: Any, node: LoopNode, frame: Frame, key: Any) -> Outcome:
     again = Continue(node.header)
 
     def trip() -> Outcome:
-        if _is_for(node) and isinstance(frame.stack[-1], IterRows):
-            up_to_date(ev, frame.stack[-1])
+        iterator = frame.stack[-1] if _is_for(node) else None
+        if isinstance(iterator, IterRows):
+            up_to_date(ev, iterator)
         made: Outcome = ev.walk(node.body, frame)
+        rest = not isinstance(iterator, IterSequence) or iterator.position < len(iterator.items)
+        if iterator is not None and rest and any(t != again for t in made.states):
+            one_by_one(ev, iterator, ends=True)
         return made
 
     outcome = trip()
@@ -347,7 +351,12 @@ def _counted(ev: Any, node: LoopNode, frame: Frame, key: Any, header: Header) ->
 
 
 def _require_lengths(ev: Any, iterator: Any, entry: State, start: State, back: State) -> None:
-    """Refuse a trip after which a list that the loop goes over may have another length."""
+    """Refuse a trip after which a list that the loop goes over may have another length.
+
+    Where a generator raises, the caller's arrays would hold what trips before that store.
+    """
+    if any(back.heap.get(c) is not start.heap.get(c) for c in ev.visible):
+        one_by_one(ev, iterator, ends=True)
     for what, held, *_ in iterator.watched if isinstance(iterator, IterRows) else ():
         before = start.heap.get(what.cell, held)
         unchanged = is_same(what.of(entry.heap.get(what.cell, held)), what.of(held))
@@ -434,6 +443,7 @@ def _general(ev: Any, node: LoopNode, frame: Frame, key: Any, header: Header) ->
         name = next(iter(header.converted.values()))
         raise NeedPeel(name, "it is another number after a trip")
     if _is_for(node):
+        one_by_one(ev, start.stack[-1], ends=True)
         _require_lengths(ev, start.stack[-1], header.entry, start, back)
     exits = [t for t in outcome.states if t != again]
     order = [again, *exits]

@@ -53,7 +53,7 @@ from jitgrad.trace.python_folds import folded
 from jitgrad.trace.python_numbers import truth_value
 from jitgrad.trace.sizes import static_int
 from jitgrad.trace.subscripts import new_list
-from jitgrad.trace.watching import one_by_one, watched_from
+from jitgrad.trace.watching import is_plain, one_by_one, watched_from
 
 __all__ = ["sorted_list"]
 
@@ -107,7 +107,7 @@ def _enumerate(ctx: Context, iterable: Any, start: Any = 0) -> Any:
     if isinstance(it, IterSequence):
         numbers = [binary_op(ctx, "+", start, k) for k in range(len(it.items) - it.position)]
         items = tuple(zip(numbers, it.items[it.position :], strict=True))
-        return once(ctx, IterSequence(items, watched=watched_from(ctx, it), acts=it.acts))
+        return once(ctx, IterSequence(items, watched=watched_from(ctx, it), acts=it.acts, checks=it.checks))
     return once(ctx, zipped(ctx, [IterRange(start, 1, count_of(ctx, it)), it]))
 
 
@@ -168,16 +168,21 @@ def _filter(ctx: Context, function: Any, iterable: Any, /) -> Any:
 
 @handles(any)
 def _any(ctx: Context, iterable: Any) -> Any:
-    return _truth_of_all(ctx, iterable, either, False)
+    return _truth_of_all(ctx, iterable, either, False, iterators.any_of)
 
 
 @handles(all)
 def _all(ctx: Context, iterable: Any) -> Any:
-    return _truth_of_all(ctx, iterable, both, True)
+    return _truth_of_all(ctx, iterable, both, True, iterators.all_of)
 
 
-def _truth_of_all(ctx: Context, iterable: Any, join: Callable[..., Any], start: bool) -> Any:
-    it = one_by_one(ctx, iterate(ctx, iterable))
+def _truth_of_all(
+    ctx: Context, iterable: Any, join: Callable[..., Any], start: bool, program: Callable[..., Any]
+) -> Any:
+    it = one_by_one(ctx, iterate(ctx, iterable), ends=True)
+    if isinstance(it, IterRows) and not is_plain(it):
+        # No function is called of an item behind that which decides.
+        return ctx.call(program, [it])
     if not isinstance(it, IterSequence):
         return folded(ctx, it, count_of(ctx, it), 0, start, lambda flag, x: join(ctx, flag, truth_value(ctx, x)))
     flag: Any = start

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from jitgrad.errors import UnsupportedError, check_text
 from jitgrad.trace.abstract import (
     DictRef,
     IterRange,
@@ -80,6 +81,11 @@ def up_to_date(ctx: Context, it: Any) -> Any:
     return it
 
 
+def is_plain(it: IterRows) -> bool:
+    """Whether rows are taken from arrays and lists by no function."""
+    return all(isinstance(v, Ref | TaggedRef | ListRef | Scalar | int) for v in it.over)
+
+
 def at_all(w: Watched) -> Watched:
     """Watch for any change."""
     return w if isinstance(w.container, Read) else Watched(Read(w.container.cell), w.held)
@@ -90,8 +96,10 @@ def acts(it: Any) -> bool:
     return isinstance(it, IterSequence | IterRows) and it.acts
 
 
-def one_by_one(ctx: Context, it: Any) -> Any:
+def one_by_one(ctx: Context, it: Any, *, ends: bool = False) -> Any:
     """Return an iterator whose items are asked for one by one, with something done between.
+
+    `ends` says that perhaps not all of them are: where a generator raises that ran to its end, Python might not.
 
     Raises
     ------
@@ -100,6 +108,10 @@ def one_by_one(ctx: Context, it: Any) -> Any:
     """
     if acts(it):
         raise ctx.error("JG249")
+    if ends and isinstance(it, IterSequence | IterRows):
+        for check in it.checks:
+            check.attrs |= {"exception": UnsupportedError, "message": check_text(ctx.error("JG249"))}
+            check.attrs.pop("arguments", None)
     return it
 
 
@@ -109,8 +121,7 @@ def watched_from(ctx: Context, it: Any, *, backwards: bool = False) -> tuple[Wat
         return ()
     if isinstance(it, IterRows):
         # Rows that are arrays are views, which show what the array holds when they are looked at; but not of functions.
-        plain = all(isinstance(v, Ref | TaggedRef | ListRef | Scalar | int) for v in it.over)
-        views = [v for v in it.over if plain and isinstance(v, Ref | TaggedRef) and len(shape_of(ctx, v)) > 1]
+        views = [v for v in it.over if is_plain(it) and isinstance(v, Ref | TaggedRef) and len(shape_of(ctx, v)) > 1]
         cells = reachable(ctx.heap, [v for v in it.over if v not in views])
         return (*it.watched, *(Watched(Read(c), ctx.heap[c]) for c in cells if c in ctx.heap))
     last = len(it.items) - 1

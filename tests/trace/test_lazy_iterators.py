@@ -309,3 +309,80 @@ def held(x: float) -> Any:
 
 def test_what_is_held_while_a_loop_runs() -> None:
     check(held, (1.5,))
+
+
+# --- functions of items that change what the program sees, and exceptions of items that nobody may ask for
+
+
+def folds(x: float, a: Any) -> Any:
+    log, c = np.zeros(1), 0
+
+    def counted(v: Any) -> Any:
+        nonlocal c
+        c += 1
+        log[0] += x
+        return v * log[0]
+
+    made = (
+        sum(map(counted, a)),
+        max(map(counted, a)),
+        max(a, key=counted),
+        min([x, 2.0, 3.0], key=counted),
+        any(map(lambda v: counted(v) > 2, a)),
+        all(map(lambda v: counted(v) < 2, a)),
+    )
+    return made, log[0], c
+
+
+def test_folds_of_functions_that_change_something() -> None:
+    for n in (3, 4, 5):
+        check(folds, (1.5, np.arange(float(n))))
+
+
+def elements(a: Any) -> Iterator[Any]:
+    k = 0
+    while k < 9:
+        yield a[k]
+        k += 1
+
+
+def left_before(x: float, a: Any) -> Any:
+    t = 0.0
+    for v in elements(a):
+        t += v * x
+        if t > 3:
+            break
+    return t
+
+
+def endless(x: float) -> Iterator[Any]:
+    while True:
+        yield x
+        x = x / 2
+
+
+ENDS: list[Callable[..., Any]] = [
+    lambda x: any(1.0 / v > 0.4 for v in [x, 0.0]),
+    lambda x: any(1.0 / v > 0.4 for v in np.array([x, 0.0]).tolist()),
+    lambda x: left_before(x, [x, 2.0, 3.0]),
+    lambda x: left_before(x, np.array([x, 2.0, 3.0])),
+    lambda x: [v for v, _ in zip(endless(x), range(3), strict=False)],
+    lambda x: next(v for v in endless(x) if v < 0.1),
+]
+
+
+@pytest.mark.parametrize("function", ENDS)
+def test_a_generator_that_python_would_not_have_run_to_its_end(function: Callable[..., Any]) -> None:
+    with pytest.raises(UnsupportedError):
+        jitgrad.jit(function)(1.5)
+
+
+def test_exceptions_where_all_items_are_taken() -> None:
+    def f(x: float, a: Any) -> Any:
+        return sum(v * x for v in elements(a)), 1.0
+
+    got, want = outcome(jitgrad.jit(f), (1.5, np.ones(3)))[1], outcome(f, (1.5, np.ones(3)))[1]
+    assert (type(got), str(got)) == (type(want), str(want))
+    check(f, (1.5, np.ones(9)))
+    check(lambda x: any(v > 2 for v in [x, 3.0]), (1.5,))
+    check(lambda x: any(map(lambda v: 1.0 / float(v) > 0.4, np.array([x, 0.0]))), (1.5,))

@@ -14,9 +14,25 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 __all__ = [
-    "accumulated", "chained", "compressed", "dropped_while", "each", "filtered", "filtered_out", "mapped", "pairs",
-    "pieces", "spread", "taken_while", "zipped_longest",
+    "accumulated", "all_of", "any_of", "chained", "compressed", "dropped_while", "each", "filtered", "filtered_out",
+    "mapped", "pairs", "pieces", "spread", "taken_while", "zipped_longest",
 ]  # fmt: skip
+
+
+def any_of(items: Iterable[Any]) -> bool:
+    """Stand for `any`."""
+    for item in items:  # noqa: SIM110
+        if item:
+            return True
+    return False
+
+
+def all_of(items: Iterable[Any]) -> bool:
+    """Stand for `all`."""
+    for item in items:  # noqa: SIM110
+        if not item:
+            return False
+    return True
 
 
 def each(items: Iterable[Any]) -> Iterable[Any]:
