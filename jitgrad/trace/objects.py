@@ -66,6 +66,10 @@ def special_method(ctx: Context, x: Any, name: str) -> Any:
     """Return the bound special method of an object of a user's class, None where its class has none of its own."""
     cls = class_of(ctx, x)
     for base in cls.__mro__:
+        if base is object and cls in STANDS_FOR and name not in ("__ne__", "__hash__"):
+            real = STANDS_FOR[cls]
+            if getattr(real, name, None) is not getattr(object, name, None):
+                raise ctx.error("JG232", name=name, what=f"a {real.__name__}")
         if base in (object, tuple, list, dict):
             return None
         if name in vars(base):

@@ -25,7 +25,7 @@ import numpy as np
 from jitgrad.graph.ir import Value
 from jitgrad.trace.abstract import BoundMethod, Cell, DictRef, External, IterSequence, ListRef, Record, Ref, TaggedRef
 from jitgrad.trace.algorithms import iterators
-from jitgrad.trace.algorithms.containers import DefaultDict, Deque
+from jitgrad.trace.algorithms.containers import DefaultDict, Deque, Ordered
 from jitgrad.trace.arrays import as_array
 from jitgrad.trace.attributes import attribute, opened
 from jitgrad.trace.builtins import new_dict, pairs_of
@@ -369,7 +369,7 @@ def _cast(ctx: Context, typ: Any, val: Any) -> Any:
 
 @handles(collections.OrderedDict)
 def _ordered(ctx: Context, *args: Any, **kwargs: Any) -> Any:
-    return ctx.call(dict, list(args), kwargs)
+    return ctx.call(Ordered, list(args), kwargs)
 
 
 @handles(types.SimpleNamespace)
