@@ -105,7 +105,7 @@ def _extremum(op: str, name: str) -> Callable[..., Any]:
                 )
             positive = ctx.g.greater(count.value, ctx.constant(0, np.int64))
             ctx.check(positive, ValueError, f"{name}() {_EMPTY}")
-        it = taken(ctx, it)
+        it = _taken(ctx, it)
         if key is not None and _acts(ctx, mapped(it, key, lambda c, f, item: c.call(f, [item]))):
             return ctx.call(_extreme, [it, key, Native(better)])
 
@@ -160,7 +160,7 @@ def _listed(items: Any) -> Any:
     return made
 
 
-def taken(ctx: Context, it: Any) -> Any:
+def _taken(ctx: Context, it: Any) -> Any:
     """Return an iterator for what takes all items in a loop of its own, which must change nothing besides."""
     if not isinstance(it, IterRows) or is_plain(it) or not _acts(ctx, it):
         return it
@@ -233,7 +233,7 @@ def python_sum(ctx: Context, iterable: Any, start: Any = 0) -> Any:
     it = iterate(ctx, iterable)
     if isinstance(it, IterSequence):
         return _sum_items(ctx, it.items[it.position :], start)
-    it = taken(ctx, it)
+    it = _taken(ctx, it)
     count = count_of(ctx, it)
     if isinstance(count, int) and count == 0:
         return start

@@ -28,7 +28,7 @@ from jitgrad.trace.context import Context
 from jitgrad.trace.inspection import reachable
 from jitgrad.trace.storage import is_same
 
-__all__ = ["CHANGED", "acts", "at_all", "of_pairs", "one_by_one", "up_to_date", "watched_from"]
+__all__ = ["CHANGED", "acts", "at_all", "is_plain", "of_pairs", "one_by_one", "up_to_date", "watched_from"]
 
 # What Python says of containers that change their size while a loop goes over them.
 CHANGED = {Deque: "deque mutated during iteration", Set: "Set changed size during iteration"}
