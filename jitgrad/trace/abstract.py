@@ -18,37 +18,11 @@ from jitgrad.graph.ops.memory import Entry, Pick, Span
 from jitgrad.graph.types import Dim
 
 __all__ = [
-    "UNBOUND",
-    "Abstract",
-    "AnyOf",
-    "BoundMethod",
-    "Box",
-    "Cell",
-    "DictRef",
-    "External",
-    "Func",
-    "IndexRange",
-    "IterRange",
-    "IterRows",
-    "IterSequence",
-    "Link",
-    "ListRef",
-    "Maybe",
-    "OneOf",
-    "Poison",
-    "Read",
-    "Record",
-    "Ref",
-    "Reshape",
-    "Scalar",
-    "SliceOf",
-    "SuperOf",
-    "TaggedRef",
-    "View",
-    "Watched",
-    "compose",
+    "UNBOUND", "Abstract", "AnyOf", "BoundMethod", "Box", "Cell", "DictRef", "External", "Formatted", "Func",
+    "IndexRange", "IterRange", "IterRows", "IterSequence", "Link", "ListRef", "Maybe", "OneOf", "Poison", "Read",
+    "Record", "Ref", "Reshape", "Scalar", "SliceOf", "SuperOf", "TaggedRef", "Text", "View", "Watched", "compose",
     "whole",
-]
+]  # fmt: skip
 
 
 class Abstract:
@@ -401,6 +375,22 @@ class IterSequence(Abstract):
     live: bool = False
     acts: bool = False
     checks: tuple[Op, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Formatted(Abstract):
+    """One replacement field: a value, its conversion ("s", "r", "a" or None) and its format specification."""
+
+    value: Any
+    conversion: str | None = None
+    spec: Any = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Text(Abstract):
+    """A string of known pieces and `Formatted` ones."""
+
+    parts: tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)

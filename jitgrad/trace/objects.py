@@ -17,6 +17,7 @@ from jitgrad.trace.abstract import (
     ListRef,
     Record,
     Scalar,
+    Text,
 )
 from jitgrad.trace.algorithms.containers import STANDS_FOR
 from jitgrad.trace.arrays import as_array, is_array, is_number, is_numeric, kind
@@ -98,7 +99,15 @@ def sequence_items(ctx: Context, x: Any) -> tuple[Any, ...] | None:
 
 
 def type_name(ctx: Context, x: Any) -> str:
-    """Return the name of a value's class as error messages write it."""
+    """Return the name of a value's class as error messages write it.
+
+    Raises
+    ------
+    UnsupportedError
+        JG236 for a text that is not known: what cannot be done with it here can be done in Python.
+    """
+    if isinstance(x, Text):
+        raise ctx.error("JG236", what="a text")
     cls = class_of(ctx, x)
     cls = STANDS_FOR.get(cls, cls)
     return f"numpy.{cls.__name__}" if cls.__module__ == "numpy" else cls.__name__

@@ -43,6 +43,7 @@ from jitgrad.trace.abstract import (
     Ref,
     Scalar,
     TaggedRef,
+    Text,
 )
 from jitgrad.trace.algorithms.containers import STANDS_FOR
 from jitgrad.trace.alternatives import single_choices
@@ -69,7 +70,6 @@ from jitgrad.trace.results import (
     ViewResult,
     with_numbers,
 )
-from jitgrad.trace.texts import Text
 from jitgrad.trace.traced import Traced
 from jitgrad.trace.transforms import apply_transform
 from jitgrad.transform import Transform

@@ -166,3 +166,29 @@ def test_ordered_dicts() -> None:
 def test_what_a_container_has_and_its_program_lacks_is_refused(function: Callable[[float], Any]) -> None:
     with pytest.raises(jitgrad.UnsupportedError, match="JG232"):
         jitgrad.jit(function)(1.5)
+
+
+class Fields:
+    pass
+
+
+def by_texts(x: float, n: int) -> Any:
+    d = {"w0": x, "w1": 2 * x, f"v{n}": 3 * x}
+    fields = Fields()
+    setattr(fields, f"f{n}", x)
+    found = d[f"w{n}"], f"w{n}" in d, d.get("w" + str(n)), len(d), d["v1"] if n == 1 else d["v0"]
+    return found, getattr(fields, f"f{n}"), hasattr(fields, f"f{n}"), hasattr(fields, f"g{n}"), isinstance(str(n), str)
+
+
+def test_texts_as_keys_and_names() -> None:
+    for n in (0, 1):
+        check(by_texts, (1.5, n))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [lambda x: {"1.5": 2.0}[f"{x}"], lambda x: f"{x}" in {"1.5": 2.0}, lambda x: len(f"{x}"), lambda x: [*f"{x}"]],
+)
+def test_texts_that_show_what_is_known_at_run_time(function: Callable[[float], Any]) -> None:
+    with pytest.raises(jitgrad.UnsupportedError, match="JG236"):
+        jitgrad.jit(function)(1.5)
