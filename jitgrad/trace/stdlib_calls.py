@@ -264,34 +264,44 @@ def _accumulate(ctx: Context, iterable: Any, func: Any = None, *, initial: Any =
 # --- copies
 
 
-def copied(ctx: Context, x: Any, deep: bool) -> Any:
-    """Return a copy of an abstract value; what is inside is copied too where `deep`."""
-
-    def inner(v: Any) -> Any:
-        return copied(ctx, v, True) if deep else v
-
+def copied(ctx: Context, x: Any, deep: bool, memo: dict[Any, Any] | None = None) -> Any:
+    """Return a copy of an abstract value; what is inside is copied too where `deep`, once: what is shared stays so."""
+    memo = {} if memo is None else memo
     if isinstance(x, External):
         x = opened(ctx, x)
-    if isinstance(x, Ref | TaggedRef):
-        return ctx.fresh(as_array(ctx, x))
-    if isinstance(x, ListRef):
-        items = ctx.heap[x.cell]
-        if not isinstance(items, Value):
-            return new_list(ctx, [inner(v) for v in items])
-        made = copied_list(ctx, ListRef(x.cell))
-        if deep:
-            made.cell.arrays = None
-        return made
-    if isinstance(x, DictRef):
-        return new_dict(ctx, {k: inner(v) for k, v in ctx.heap[x.cell]})
-    if isinstance(x, Record):
-        record = Record(Cell(x.cls.__name__), x.cls)
-        ctx.heap[record.cell] = tuple((k, inner(v)) for k, v in ctx.heap[x.cell])
-        return record
-    if isinstance(x, tuple) and deep:
-        items = tuple(inner(v) for v in x)
+    if not isinstance(x, Ref | TaggedRef | ListRef | DictRef | Record):
+        if not isinstance(x, tuple) or not deep:
+            return x
+        items = tuple(copied(ctx, v, True, memo) for v in x)
         return items if type(x) is tuple else type(x)(*items)
-    return x
+    # Two views of one array are two objects.
+    key = id(x) if isinstance(x, TaggedRef) or (isinstance(x, Ref) and x.view) else x.cell
+    if key not in memo:
+        _copy_into(ctx, x, deep, memo, key)
+    return memo[key]
+
+
+def _copy_into(ctx: Context, x: Any, deep: bool, memo: dict[Any, Any], key: Any) -> None:
+    """Copy an array, a list, a dict or an object; it is in the memo before what is inside is copied."""
+
+    def inner(v: Any) -> Any:
+        return copied(ctx, v, True, memo) if deep else v
+
+    if isinstance(x, Ref | TaggedRef):
+        memo[key] = ctx.fresh(as_array(ctx, x))
+        return
+    content = ctx.heap[x.cell]
+    if isinstance(content, Value):
+        memo[key] = copied_list(ctx, ListRef(x.cell))
+        if deep:
+            memo[key].cell.arrays = None
+        return
+    if isinstance(x, ListRef):
+        memo[key] = new_list(ctx, [])
+    else:
+        memo[key] = new_dict(ctx, {}) if isinstance(x, DictRef) else Record(Cell(x.cls.__name__), x.cls)
+    made = tuple(inner(v) if isinstance(x, ListRef) else (v[0], inner(v[1])) for v in content)
+    ctx.heap[memo[key].cell] = made
 
 
 @handles(copy.copy)

@@ -350,3 +350,27 @@ def test_shifts() -> None:
     for call in (left, right):
         with pytest.raises(ValueError, match="negative shift count"):
             call(5, -1)
+
+
+class Parts:
+    def __init__(self, a: Any) -> None:
+        self.a = self.b = a
+        self.me = self
+
+
+def shared(x: float) -> Any:
+    a = x * np.arange(3.0)
+    v = a[1:]
+    b = copy.deepcopy([a, a, {"a": a}, (a, [a]), v, v, a[:2], a[:2]])
+    b[0][0] = 9.0
+    b[4][0] = 7.0
+    b[6][0] = 5.0
+    p = copy.deepcopy(Parts(a))
+    p.a[1] = 8.0
+    q = copy.copy([a, [a]])
+    q[0][2] = 6.0
+    return a, b[1], b[2]["a"], b[3][0], b[3][1][0], b[4:], p.b, p.me is p, q[1][0]
+
+
+def test_what_is_shared_stays_so_in_a_deep_copy() -> None:
+    check(shared, (1.5,))
