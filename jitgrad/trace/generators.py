@@ -4,7 +4,8 @@ In: a function and its arguments, when a generator is made; later, when somebody
 them. A generator runs to its end when the first item is asked for, where Python runs it between the items. That is the
 same for what takes all items at once. For a loop it is if neither changes what the other sees: what the generator reads
 by its arguments and its variables from outside is watched, and a generator that changes what can be seen elsewhere
-makes an iterator that `acts`, which only what takes all items accepts.
+makes an iterator that `acts`, which only what takes all items accepts. A loop may end before the generator does: where
+that raises then, the call is refused (`watching.one_by_one`).
 """
 
 from __future__ import annotations
@@ -34,9 +35,10 @@ from jitgrad.trace.calls import bind
 from jitgrad.trace.context import Context
 from jitgrad.trace.inspection import cells_of, reachable
 from jitgrad.trace.iteration import Once, iterate, once
+from jitgrad.trace.loop_signals import NeedUnroll
 from jitgrad.trace.storage import is_same
 
-__all__ = ["GENERATOR", "generator", "items_of"]
+__all__ = ["GENERATOR", "generator", "items_of", "refuse_items"]
 
 # What the list of the items that a generator yields is called.
 GENERATOR = "generator"
@@ -68,7 +70,7 @@ def items_of(ctx: Context, func: Func, args: tuple[Any, ...], kwargs: tuple[tupl
             raise ctx.error("JG249") from None
         raise
     if isinstance(ctx.heap[yielded.cell], Poison):
-        ctx.refuse(ctx.heap[yielded.cell], f"what {func.name} yields")
+        refuse_items(ctx, ctx.heap[yielded.cell], f"what {func.name} yields")
     made = iterate(ctx, yielded)
     changed = {c for c, v in before.items() if not is_same(ctx.heap.get(c), v)}
     items = made.items if isinstance(made, IterSequence) else ()
@@ -86,6 +88,24 @@ def _within(ops: Iterable[Op]) -> Iterator[Op]:
         yield op
         for region in op.regions:
             yield from region.walk()
+
+
+def refuse_items(ctx: Any, found: Poison, name: str) -> None:
+    """Raise for a list of which branches decide the items: unrolled, a loop around may decide the branches.
+
+    Raises
+    ------
+    NeedUnroll
+        For the innermost loop that is traced as one.
+    UnsupportedError
+        JG240 where there is none.
+    """
+    for scope in reversed(ctx.scopes):
+        keys = (ctx.counters.get(v) for v in scope.block.args)
+        key = next((k for k in keys if k is not None and k not in ctx.unrolled), None)
+        if key is not None:
+            raise NeedUnroll(key, f"{name} has other items on each path")
+    ctx.refuse(found, name)
 
 
 def _read(ctx: Context, func: Func, args: tuple[Any, ...]) -> list[Read]:

@@ -113,6 +113,27 @@ def one_by_one(x: Any) -> Any:
     return Pairs(np.array([x, 2.0, 3.0])).run()
 
 
+class Neighbours:
+    def __init__(self, x: Any) -> None:
+        self.x, self.n = x, 3
+
+    def of(self, i: int) -> Iterator[Any]:
+        for j in range(self.n):
+            if j != i:
+                yield j, self.x[j] - self.x[i]
+
+
+def pairs_but_one(x: Any) -> Any:
+    near, force = Neighbours(np.array([x, 2.0, 4.0])), np.zeros(3)
+    for i in range(3):
+        for j, d in near.of(i):
+            force[i] += d
+            force[j] -= d * 0.5
+        for j, d in [(j, x) for j in range(3) if j != i]:
+            force[j] += d * i
+    return force
+
+
 SAME: list[Callable[[Any], Any]] = [
     of_a_state,
     variables_of_its_caller,
@@ -121,6 +142,7 @@ SAME: list[Callable[[Any], Any]] = [
     one_by_one,
     views,
     map_of_a_variable_that_changes,
+    pairs_but_one,
 ]
 
 
