@@ -116,6 +116,12 @@ TRACE = (
         "        return self.roots",
     ),
     Mutant(
+        "what an operator holds is not put back behind a loop that its method ran",
+        "trace/branches.py",
+        "        if self.heap.keys() >= before.keys():\n",
+        "        if True:\n",
+    ),
+    Mutant(
         "a store in a loop to an array from outside is not seen behind it",
         "trace/evaluator.py",
         "        if cell in self.outside.late:",

@@ -264,7 +264,10 @@ def added(a: Any, b: Any) -> Any:
 
 def doubled(a: Any) -> Any:
     a *= 2.0
-    return a[0] + total(np.ones(2))
+    top = a[0]
+    for i in range(len(a)):  # the array is not used any more
+        top += 0.0 * i
+    return top
 
 
 def totals(x: Any) -> Iterator[Any]:
