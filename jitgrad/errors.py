@@ -230,7 +230,7 @@ TABLE: dict[str, Row] = {
     ),
     "JG247": Row(
         UnsupportedError,
-        "a list or dict that changes while a loop goes over it",
+        "what a loop goes over, or what its items are computed from, changes in the loop or before it",
         "go over a copy: `for x in list(xs)`, or over positions: `while k < len(xs)`",
     ),
     "JG248": Row(
@@ -240,7 +240,7 @@ TABLE: dict[str, Row] = {
     ),
     "JG249": Row(
         UnsupportedError,
-        "a loop over a generator that changes what may be seen in between",
+        "a loop over a generator that changes what is seen in between, or raises where Python may have left the loop",
         "let the generator change nothing, or write the loop out",
     ),
     "JG250": Row(

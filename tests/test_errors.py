@@ -128,9 +128,9 @@ def shift_or_double(x):
     return x << 1 if isinstance(x, int) else x * 2.0
 
 
-@refused("JG217", 2, 3, at="x << n")
-def left_shift(x, n):
-    return x << n
+@refused("JG217", 2.0, at="(x * 1j) // 2.0")
+def floor_of_complex(x):
+    return (x * 1j) // 2.0
 
 
 @refused("JG218", X, 1, at="x[:n] + x")

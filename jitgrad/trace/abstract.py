@@ -13,42 +13,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
-from jitgrad.graph.ir import Value
+from jitgrad.graph.ir import Op, Value
 from jitgrad.graph.ops.memory import Entry, Pick, Span
 from jitgrad.graph.types import Dim
 
 __all__ = [
-    "UNBOUND",
-    "Abstract",
-    "AnyOf",
-    "BoundMethod",
-    "Box",
-    "Cell",
-    "DictRef",
-    "External",
-    "Func",
-    "IndexRange",
-    "IterRange",
-    "IterRows",
-    "IterSequence",
-    "Link",
-    "ListRef",
-    "Maybe",
-    "OneOf",
-    "Poison",
-    "Read",
-    "Record",
-    "Ref",
-    "Reshape",
-    "Scalar",
-    "SliceOf",
-    "SuperOf",
-    "TaggedRef",
-    "View",
-    "Watched",
-    "compose",
+    "UNBOUND", "Abstract", "AnyOf", "BoundMethod", "Box", "Cell", "DictRef", "External", "Formatted", "Func",
+    "IndexRange", "IterRange", "IterRows", "IterSequence", "Link", "ListRef", "Maybe", "OneOf", "Poison", "Read",
+    "Record", "Ref", "Reshape", "Scalar", "SliceOf", "SuperOf", "TaggedRef", "Text", "View", "Watched", "compose",
     "whole",
-]
+]  # fmt: skip
 
 
 class Abstract:
@@ -329,9 +303,14 @@ class IterRange(Abstract):
 
 
 class Read(NamedTuple):
-    """A cell that a generator may have read before Python would."""
+    """A cell that a generator may have read before Python would; of an object, the attributes that are named."""
 
     cell: Cell
+    names: frozenset[str] | None = None
+
+    def of(self, content: Any) -> Any:
+        """Return what may have been read of the content of the cell."""
+        return content if self.names is None else tuple(pair for pair in content if pair[0] in self.names)
 
 
 class Watched(NamedTuple):
@@ -359,7 +338,7 @@ class Watched(NamedTuple):
 class IterRows(Abstract):
     """An iterator over the leading axis of arrays, zipped and enumerated as `shape` of the loop variable says.
 
-    `make(ctx, k)` returns the k-th item; `over` are the things iterated; `watched` and `acts` as of `IterSequence`.
+    `make(ctx, k)` returns the k-th item; `over` are the things iterated; the rest is as of `IterSequence`.
     """
 
     make: Any
@@ -368,6 +347,7 @@ class IterRows(Abstract):
     position: Any = 0
     watched: tuple[Watched, ...] = ()
     acts: bool = False
+    checks: tuple[Op, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -385,6 +365,8 @@ class IterSequence(Abstract):
         Whether it is that of one list alone: its items are those that the list has when they are asked for.
     acts : bool
         Whether to compute the items has changed what the program sees elsewhere (`generators.py`).
+    checks : tuple of Op
+        Those that computing the items has made, which may raise.
     """
 
     items: tuple[Any, ...]
@@ -392,6 +374,23 @@ class IterSequence(Abstract):
     watched: tuple[Watched, ...] = ()
     live: bool = False
     acts: bool = False
+    checks: tuple[Op, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Formatted(Abstract):
+    """One replacement field: a value, its conversion ("s", "r", "a" or None) and its format specification."""
+
+    value: Any
+    conversion: str | None = None
+    spec: Any = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Text(Abstract):
+    """A string of known pieces and `Formatted` ones."""
+
+    parts: tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)

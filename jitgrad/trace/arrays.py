@@ -100,7 +100,8 @@ def _undecided(ctx: Context, x: AnyOf | ListRef, names: Sequence[str] = ()) -> E
 def describe(x: Any) -> str:
     """Return what an error says of a value."""
     if isinstance(x, AnyOf | OneOf):
-        return " or ".join(describe(c) for c in x.choices)
+        different = dict.fromkeys(describe(c) for c in x.choices)
+        return " or ".join(different) if len(different) > 1 else f"{next(iter(different))} or another"
     if x is None:
         return "None"
     noun = {ListRef: "list", DictRef: "dict"}.get(type(x), "array" if is_array(x) else type(x).__name__)

@@ -133,7 +133,10 @@ def attribute(ctx: Context, x: Any, name: str) -> Any:
                 return ctx.call(getter, [x, name])
             if _is_slot(x.cls, name):
                 object.__getattribute__(object.__new__(x.cls), name)  # raises, in Python's words
-            raise AttributeError(f"'{x.cls.__name__}' object has no attribute '{name}'")
+            real = STANDS_FOR.get(x.cls, x.cls)
+            if hasattr(real, name):
+                raise ctx.error("JG232", name=name, what=f"a {real.__name__}")
+            raise AttributeError(f"'{real.__name__}' object has no attribute '{name}'")
         return found
     if isinstance(x, External):
         return _external_attribute(ctx, x, name)

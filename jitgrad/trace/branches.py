@@ -83,6 +83,9 @@ class Branches(Context):
         How many run-time branches and loops surround the current point.
     roots : list
         Abstract arguments of the traced call, alive throughout.
+    held : list of (int, tuple)
+        What the handlers at work were given, each with the number of frames when it was called: functions of the user's
+        that one calls know nothing of it.
     """
 
     def __init__(self, graph: Graph, obligations: Obligations) -> None:
@@ -92,6 +95,12 @@ class Branches(Context):
         self.frames: list[Frame] = []
         self.depth = 0
         self.roots: list[Any] = []
+        self.held: list[tuple[int, tuple[Any, ...]]] = []
+
+    @property
+    def kept(self) -> list[Any]:
+        """What is alive throughout the current call, whatever its variables are."""
+        return [*self.roots, *(values for _, values in self.held)]
 
     def state(self, frame: Any) -> State:
         """Return a copy of the current state."""
@@ -181,6 +190,8 @@ class Branches(Context):
         Where the type of such an item must be known, the call is done once for each type that it may have.
         """
         block, mark, heap = self.g.block, len(self.g.block.ops), dict(self.heap)
+        count = len(self.held)
+        self.held.append((len(self.frames), (*args, *kwargs.values())))
         try:
             return self._by_choice_of_arguments(handler, args, kwargs)
         except UnsupportedError as refused:
@@ -189,6 +200,8 @@ class Branches(Context):
             known = [self.heap[c] for c in reachable(self.heap, roots) if c in self.heap]
             if x is None or not any(occurs(x, v) for v in (*roots, *known)):
                 raise
+        finally:
+            del self.held[count:]
         del block.ops[mark:]
         self.forget(block)
         self.heap = heap
@@ -361,13 +374,21 @@ class Branches(Context):
         roots: list[Any] = [r for f in self.frames[:-1] for r in (*f.locals.values(), *f.stack)]
         roots += [shared_variables(f) for f in self.frames]
         roots += [ListRef(f.yielded) for f in self.frames if f.yielded is not None]
-        roots += self.roots
+        roots += self.kept
         for outcome in outcomes:
             for state in outcome.states.values():
                 roots += [*state.locals.values(), *state.stack]
         cells = set(reachable(start.heap, roots))
         cells |= {c for c in start.heap if c.name == "closure" or c.argument == -1}
         return {c: v for c, v in start.heap.items() if c in cells}
+
+    def put_back(self, before: dict[Cell, Any], given: Sequence[Any]) -> None:
+        """Have again what loops dropped since no variable of a function leads to it: who called that may hold it."""
+        if self.heap.keys() >= before.keys():
+            return
+        roots = [v for f in self.frames[:-1] for v in (*f.locals.values(), *f.stack, shared_variables(f))]
+        seen = set(reachable(before, [*roots, *given, self.frames[-1].func, *self.kept]))
+        self.heap = {c: v for c, v in before.items() if c not in seen} | self.heap
 
     def dispatch(self, outcome: Outcome, target: Any, frame: Frame, run: Callable[[], Outcome]) -> Outcome:
         """Go on from one of an outcome's targets; the others stay as they are."""

@@ -33,7 +33,7 @@ from jitgrad.trace.iteration import in_any_order, sequence_of
 from jitgrad.trace.objects import is_object, special_method
 from jitgrad.trace.operators import get_item_op
 from jitgrad.trace.subscripts import dict_key, new_list
-from jitgrad.trace.texts import format_value
+from jitgrad.trace.texts import format_value, known_text
 
 __all__ = ["mapping_of", "new_dict", "pairs_of"]
 
@@ -82,8 +82,12 @@ def _callable(ctx: Context, x: Any) -> bool:
     )
 
 
+_NAME = "the name of an attribute"
+
+
 @handles(getattr)
 def _getattr(ctx: Context, x: Any, name: str, *default: Any) -> Any:
+    name = known_text(ctx, name, _NAME)
     try:
         return attribute(ctx, x, name)
     except AttributeError:
@@ -95,7 +99,7 @@ def _getattr(ctx: Context, x: Any, name: str, *default: Any) -> Any:
 @handles(hasattr)
 def _hasattr(ctx: Context, x: Any, name: str) -> bool:
     try:
-        attribute(ctx, x, name)
+        attribute(ctx, x, known_text(ctx, name, _NAME))
     except AttributeError:
         return False
     except JitgradError as found:
@@ -106,7 +110,7 @@ def _hasattr(ctx: Context, x: Any, name: str) -> bool:
 
 @handles(setattr)
 def _setattr(ctx: Context, x: Any, name: str, value: Any) -> None:
-    set_attribute(ctx, x, name, value)
+    set_attribute(ctx, x, known_text(ctx, name, _NAME), value)
 
 
 @handles(object.__setattr__)

@@ -39,6 +39,7 @@ from jitgrad.trace.abstract import (
     SliceOf,
     SuperOf,
     TaggedRef,
+    Text,
 )
 from jitgrad.trace.arrays import describe, dtype_of, shape_of
 from jitgrad.trace.context import Context, kind_of_python
@@ -152,7 +153,7 @@ def class_of(ctx: Context, x: Any) -> type:
         dtype_of(ctx, x)
     if isinstance(x, Ref | TaggedRef):
         return np.ndarray
-    table = {ListRef: list, DictRef: dict, SliceOf: slice, IndexRange: range, Func: types.FunctionType}
+    table = {ListRef: list, DictRef: dict, SliceOf: slice, IndexRange: range, Func: types.FunctionType, Text: str}
     found = table.get(type(x))
     if found is None and isinstance(x, BoundMethod):
         return types.MethodType

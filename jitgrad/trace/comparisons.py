@@ -25,6 +25,7 @@ from jitgrad.trace.abstract import (
     Ref,
     Scalar,
     TaggedRef,
+    Text,
 )
 from jitgrad.trace.algorithms import counting
 from jitgrad.trace.arithmetic import PYTHON_BINARY
@@ -46,7 +47,6 @@ from jitgrad.trace.objects import (
 )
 from jitgrad.trace.places import has_places, same_item
 from jitgrad.trace.subscripts import dict_key
-from jitgrad.trace.texts import Text
 
 __all__ = ["COMPARISON_METHODS", "both", "compare_op", "contains_op", "either", "equal_objects", "is_op", "negated"]
 

@@ -14,6 +14,7 @@ from jitgrad.trace.abstract import (
     Cell,
     DictRef,
     Func,
+    Poison,
 )
 from jitgrad.trace.algorithms.containers import Set
 from jitgrad.trace.alternatives import packed_item
@@ -24,6 +25,7 @@ from jitgrad.trace.bytecode import NULL
 from jitgrad.trace.calls import Native
 from jitgrad.trace.context import PACKED, Context
 from jitgrad.trace.frame import Frame
+from jitgrad.trace.generators import refuse_items
 from jitgrad.trace.instructions import step_of
 from jitgrad.trace.iteration import iterate, sequence_of
 from jitgrad.trace.objects import type_name
@@ -111,6 +113,8 @@ def append_to(ctx: Context, cell: Cell, value: Any) -> None:
             return
         ctx.hold(cell, value)
         ctx.heap[cell] = ctx.g.list_push(items, made)
+    elif isinstance(items, Poison):
+        refuse_items(ctx, items, cell.name or "a list")
     else:
         ctx.heap[cell] = (*items, value)
 

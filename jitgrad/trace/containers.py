@@ -16,7 +16,7 @@ from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.memory import Span, load
 from jitgrad.graph.ops.shape import join
 from jitgrad.graph.types import Dim
-from jitgrad.trace.abstract import DictRef, External, ListRef
+from jitgrad.trace.abstract import DictRef, External, Formatted, ListRef, Text
 from jitgrad.trace.algorithms.containers import Items, Keys, Values
 from jitgrad.trace.alternatives import packed_item
 from jitgrad.trace.arrays import as_array, kind
@@ -33,7 +33,7 @@ from jitgrad.trace.places import has_places, move_in, require_alone
 from jitgrad.trace.python_iterators import sorted_list
 from jitgrad.trace.sizes import static_int
 from jitgrad.trace.subscripts import dict_key, new_list
-from jitgrad.trace.texts import Formatted, Text, join_texts
+from jitgrad.trace.texts import join_texts
 
 __all__ = ["list_items", "set_items", "take_out"]
 

@@ -41,7 +41,7 @@ from jitgrad.trace.branches import Branches, DeadEnd, is_of_the_program, shared_
 from jitgrad.trace.calls import CALLS, HANDLERS, Native, bind, call_known, class_of, misuse, to_func
 from jitgrad.trace.context import Context, NeedStatic
 from jitgrad.trace.frame import Frame, Outcome
-from jitgrad.trace.generators import generator, items_of
+from jitgrad.trace.generators import GENERATOR, generator, items_of
 from jitgrad.trace.guards import Outside
 from jitgrad.trace.identity import UNKNOWN, explained
 from jitgrad.trace.inspection import reachable
@@ -207,8 +207,9 @@ class Evaluator(Branches):
         frame = Frame(tree, func, bound, [], dict(zip(code.co_freevars, func.closure, strict=True)), caller, path=path)
         frame.scope = len(self.scopes)
         if code.co_flags & 0x20:
-            frame.yielded = Cell("generator")
+            frame.yielded = Cell(GENERATOR)
             self.heap[frame.yielded] = ()
+        before = self.heap
         self.frames.append(frame)
         limit = sys.getrecursionlimit()
         if len(self.frames) * 60 > limit:
@@ -220,6 +221,7 @@ class Evaluator(Branches):
             state = outcome.states[RETURN]
             self.heap = state.heap
             result = state.stack[-1]
+            self.put_back(before, (*args, *kwargs.values()))
         except Exception as exception:
             if not hasattr(exception, "raised_at"):
                 exception.raised_at = self.location  # type: ignore[attr-defined]
@@ -367,6 +369,9 @@ class Evaluator(Branches):
 
     def conflict(self, cell: Cell) -> None:
         """Begin again, in tagged mode, if a store to a cell could be seen through a name merged by value."""
+        if cell in self.outside.late:
+            self.obligations.early.append(self.outside.late[cell])
+            raise Restart(set(), f"a branch or loop stores to {cell.name}, an array from outside")
         near = self.obligations.near(cell)
         if not near:
             return
@@ -425,7 +430,7 @@ class Evaluator(Branches):
             found.append(shared_variables(frame))
         if self.observe_arguments:
             found += self.roots
-        return found
+        return [*found, *(values for frames, values in self.held if frames < len(self.frames))]
 
     def note_static(self, value: Any, why: str) -> Any:
         """Return a number as a known Python int."""

@@ -50,6 +50,7 @@ __all__ = ["PEELS", "Fitting", "Part", "Ways"]
 # First trips that are traced by themselves, where they change the types of what is carried.
 PEELS = 2
 _FEW_TRIPS = 256
+_UNBOUND = "it may be unbound after a trip of the loop"
 # Length of the path to a tuple inside tuples that change their types: a chain of pairs has no end.
 _DEEP = 5
 
@@ -91,7 +92,6 @@ class Fitting:
     which_after: dict[Cell, int]
     made_up: dict[Cell, ArrayType]
     pairs: set[tuple[Cell, Cell]]
-
     live: list[Cell]
     chosen: dict[Any, Part]
     homes: dict[Any, Cell]
@@ -185,7 +185,7 @@ class Fitting:
                 self.ev.refuse(found, part.name or "an array")
             raise self.ev.error("JG900", what=f"what {part.name or 'an array'} holds changes its type in a loop")
         if isinstance(found, Maybe) and not isinstance(head, Maybe):
-            self.widen[path] = Poison("it may be unbound after a trip of the loop")
+            self.widen[path] = Poison(_UNBOUND)
             return False
         held = cells_of(found) if isinstance(found, Ref | TaggedRef | OneOf) else []
         unknown = next((p for c in held if isinstance(p := back.heap.get(c), Poison)), None)
@@ -211,7 +211,7 @@ class Fitting:
     def _ways_fit(self, part: Part, found: Any, back: State) -> bool:
         """Whether what a variable is after a trip is among what the head knows that it may be."""
         if isinstance(found, Poison | Maybe) or found is UNBOUND:
-            self.widen[part.path] = Poison("it may be unbound after a trip of the loop")
+            self.widen[part.path] = found if isinstance(found, Poison) else Poison(_UNBOUND)
             return False
         return not self._new_ways(part.path, found, back)
 

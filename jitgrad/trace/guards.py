@@ -45,6 +45,7 @@ _TRUSTED = (
     "dataclasses",
     "typing",
     "collections",
+    "itertools",
 )
 
 
@@ -162,6 +163,9 @@ class Outside:
         In the order of the graph's arguments that they became.
     is_callable_object : callable
         Tells the transforms' own callables, which are constants here.
+    late : dict of Cell to (array, Source)
+        Arrays first read in a branch or loop, which what is around it does not hold. To be stored to, they must be read
+        before.
     """
 
     def __init__(self, ctx: Context, is_callable_object: Callable[[Any], bool]) -> None:
@@ -171,6 +175,7 @@ class Outside:
         self.is_callable_object = is_callable_object
         self._seen: dict[Any, Any] = {}
         self._arrays: dict[int, Cell] = {}
+        self.late: dict[Cell, tuple[np.ndarray, Source]] = {}
 
     def guard(self, source: Source, rule: str, expected: Any) -> None:
         """Record a fact once."""
@@ -238,7 +243,7 @@ class Outside:
     def _hidden_array(self, value: np.ndarray, source: Source) -> Ref:
         if id(value) in self._arrays:
             self.guard(source, "is", value)
-            return Ref(self._arrays[id(value)])
+            return self._at_hand(self._arrays[id(value)])
         key = self._key(source)
         if key not in self._seen:
             if value.dtype.kind not in "biufc":
@@ -256,11 +261,15 @@ class Outside:
             assert isinstance(spec, ArraySpec)
             self.ctx.layouts[cell] = self.ctx.layouts[arg] = None if spec.layout == "copied" else spec.layout
             self.ctx.show(cell, arg, value)
-        found = self._seen[key]
-        assert isinstance(found, Ref)
-        if found.cell not in self.ctx.heap:
-            self.ctx.heap[found.cell] = self.initial[found.cell]
-        return found
+            if len(self.ctx.scopes) > 1:
+                self.late[cell] = value, source
+        return self._at_hand(self._seen[key].cell)
+
+    def _at_hand(self, cell: Cell) -> Ref:
+        """Return a hidden array, which a branch or loop that first reads it finds as it was at entry."""
+        if cell not in self.ctx.heap:
+            self.ctx.heap[cell] = self.initial[cell]
+        return Ref(cell)
 
     @property
     def initial(self) -> dict[Cell, Any]:

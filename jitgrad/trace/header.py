@@ -112,7 +112,7 @@ class Header(Carried):
             roots.append(Func(frame.func.code, frame.func.globals, "", closure=tuple(frame.cells.values())))
             if frame.yielded is not None:
                 roots.append(ListRef(frame.yielded))
-        roots += ev.roots
+        roots += ev.kept
         roots += [ListRef(c) for c in state.heap if c.name == "closure" or c.argument == -1]
         return roots
 

@@ -37,10 +37,11 @@ from jitgrad.trace.abstract import (
     Watched,
 )
 from jitgrad.trace.algorithms.containers import Items, Keys, Set, Values
+from jitgrad.trace.algorithms.iterators import each
 from jitgrad.trace.arithmetic import binary
 from jitgrad.trace.arrays import as_array, read, scalar_value, shape_of
 from jitgrad.trace.attributes import opened
-from jitgrad.trace.calls import class_of
+from jitgrad.trace.calls import class_of, handles
 from jitgrad.trace.context import Context
 from jitgrad.trace.extents import surely
 from jitgrad.trace.keys import view_of
@@ -48,11 +49,11 @@ from jitgrad.trace.loop_signals import NeedUnroll
 from jitgrad.trace.objects import special_method, type_name
 from jitgrad.trace.places import item_in_range
 from jitgrad.trace.sizes import dim_scalar, static_int
-from jitgrad.trace.storage import is_same
+from jitgrad.trace.watching import CHANGED, acts, of_pairs, one_by_one, up_to_date, watched_from
 
 __all__ = [
-    "Held", "Once", "count_of", "held", "in_any_order", "item_at", "iterate", "least", "mapped", "next_held",
-    "once", "one_by_one", "range_count", "row", "sequence_of", "up_to_date", "watched_from", "zipped",
+    "Held", "Once", "asked", "count_of", "held", "in_any_order", "item_at", "iterate", "least", "mapped", "next_held",
+    "once", "range_count", "row", "sequence_of", "zipped",
 ]  # fmt: skip
 
 
@@ -64,15 +65,14 @@ class Once:
     """Class of what has its items for one loop: generators, `zip`, `map` and their like."""
 
 
+# Rows that are taken one by one by what stands for `filter` and its like.
+_FEW = 100
+
 # As errors name them.
 Held.__name__ = Once.__name__ = "iterator"
 
 
 _VIEWS = {Items: "items", Keys: "keys", Values: "values"}
-
-
-def _of_pairs(pairs: tuple[Any, ...], kind: str) -> tuple[Any, ...]:
-    return pairs if kind == "items" else tuple(pair[kind == "values"] for pair in pairs)
 
 
 def iterate(ctx: Context, x: Any) -> Any:
@@ -110,7 +110,7 @@ def iterate(ctx: Context, x: Any) -> Any:
         of = dict(ctx.heap[x.cell])["_of"]
         pairs = ctx.heap[of.cell]
         kind = _VIEWS[x.cls]
-        return IterSequence(_of_pairs(pairs, kind), watched=(Watched(of, pairs, kind=kind),), live=True)
+        return IterSequence(of_pairs(pairs, kind), watched=(Watched(of, pairs, kind=kind),), live=True)
     if isinstance(x, Record | External):
         return _iterate_object(ctx, x)
     if isinstance(x, Scalar | OneOf):
@@ -143,13 +143,18 @@ def _iterate_object(ctx: Context, x: Any) -> Any:
         # A loop may leave some of them, which are not known from here on.
         ctx.conflict(x.cell)
         ctx.heap[x.cell] = (("rest", None),)
-        return up_to_date(ctx, rest) if isinstance(rest, IterSequence) else rest
+        return rest if isinstance(rest, IterRange) else up_to_date(ctx, rest)
     found = special_method(ctx, x, "__iter__")
     if found is not None:
         made = ctx.call(found, [])
-        if isinstance(made, Record) and made.cls is not Held:
+        if isinstance(made, Record) and made.cls not in (Held, Once):
             raise ctx.error("JG237", name=f"iterating over a {made.cls.__name__}", why="its __next__ is Python code")
-        return iterate(ctx, made)
+        made = iterate(ctx, made)
+        of = CHANGED.get(x.cls) if isinstance(x, Record) and isinstance(made, IterSequence) else None
+        if of is not None:
+            items = dict(ctx.heap[x.cell])["_items"]
+            made = replace(made, watched=(Watched(items, ctx.heap[items.cell], kind=of),))
+        return made
     length, item = special_method(ctx, x, "__len__"), special_method(ctx, x, "__getitem__")
     if item is None:
         raise TypeError(f"'{class_of(ctx, x).__name__}' object is not iterable")
@@ -311,6 +316,19 @@ def _plain(ctx: Context, name: str, x: Any, y: Any) -> Any:
     return Scalar(ctx.g.emit(name, [a, b]).result, "int")
 
 
+@handles(each)
+def _each(ctx: Context, items: Any) -> Any:
+    """Return an iterator over items, known by themselves if their number is known and small."""
+    it = iterate(ctx, items)
+    count = count_of(ctx, it)
+    if isinstance(it, IterSequence) or not isinstance(count, int) or count > _FEW:
+        return it
+    made = tuple(item_at(ctx, it, k) for k in range(count))
+    return IterSequence(
+        made, watched=watched_from(ctx, it), acts=acts(it), checks=() if isinstance(it, IterRange) else it.checks
+    )
+
+
 def sequence_of(ctx: Context, x: Any) -> tuple[Any, ...]:
     """Return the items of an iterable one by one; a run-time count must become known.
 
@@ -333,10 +351,12 @@ def zipped(ctx: Context, parts: Sequence[Any], strict: bool = False) -> Any:
     its = [iterate(ctx, p) for p in parts]
     if not its:
         return IterSequence(())
+    counts = [count_of(ctx, it) for it in its]
     if len(its) > 1:
         # The shortest part decides how far the others are asked.
-        its = [one_by_one(ctx, it) for it in its]
-    counts = [count_of(ctx, it) for it in its]
+        first, *rest = (c.value if isinstance(c, Scalar) else c for c in counts)
+        its = [one_by_one(ctx, it, ends=any(c is not first and c != first for c in rest)) for it in its]
+    checks = tuple(check for it in its if not isinstance(it, IterRange) for check in it.checks)
     if strict and all(isinstance(c, int) for c in counts) and len(set(counts)) > 1:
         k = next(k for k, c in enumerate(counts) if c != counts[0])
         others = "argument 1" if k == 1 else f"arguments 1-{k}"
@@ -344,76 +364,15 @@ def zipped(ctx: Context, parts: Sequence[Any], strict: bool = False) -> Any:
     count = least(ctx, counts)
     unrolls = any(isinstance(it, IterSequence) for it in its)
     if unrolls and isinstance(count, int):
-        watched = tuple(w for it in its if isinstance(it, IterSequence) for w in watched_from(it))
+        watched = tuple(w for it in its for w in watched_from(ctx, it))
         items = tuple(tuple(item_at(ctx, it, k) for it in its) for k in range(count))
-        return IterSequence(items, watched=watched, acts=_acts(its[0]))
-    rows = [it for it in its if isinstance(it, IterRows)]
-    over, watched = tuple(v for it in its for v in _over(it)), tuple(w for it in rows for w in it.watched)
-    return IterRows(_tuple_of(its), over, count, watched=watched, acts=_acts(its[0]))
-
-
-def up_to_date(ctx: Context, it: IterSequence) -> IterSequence:
-    """Return an iterator with the items that a list has now, where nothing else is between.
-
-    Raises
-    ------
-    UnsupportedError
-        JG247 if what it goes over has changed and that may matter.
-    RuntimeError
-        As Python, if a dict has another size.
-    """
-    for container, before, first, step, kind in it.watched:
-        now = ctx.heap.get(container.cell, before)
-        if is_same(now, before):
-            continue
-        if isinstance(container, Read):
-            if it.position < len(it.items):
-                raise ctx.error("JG247")
-            continue
-        if it.live and isinstance(container, ListRef) and isinstance(now, tuple):
-            return replace(it, items=now)
-        if isinstance(container, DictRef):
-            if len(now) != len(before):
-                raise RuntimeError("dictionary changed size during iteration")
-            alike = all(k == other for (k, _), (other, _) in zip(now, before, strict=True))
-            if alike and it.live:
-                return replace(it, items=_of_pairs(now, kind))
-            if alike and kind != "keys":
-                ahead = [first + step * k for k in range(it.position, len(it.items))]
-                alike = all(is_same(now[k][1], before[k][1]) for k in ahead)
-        else:
-            ahead = [first + step * k for k in range(it.position, len(it.items))]
-            alike = (
-                isinstance(now, tuple) and len(now) == len(before) and all(is_same(now[k], before[k]) for k in ahead)
-            )
-        if not alike:
-            raise ctx.error("JG247")
-    return it
-
-
-def _acts(it: Any) -> bool:
-    return isinstance(it, IterSequence | IterRows) and it.acts
-
-
-def one_by_one(ctx: Context, it: Any) -> Any:
-    """Return an iterator whose items are asked for one by one, with something done between.
-
-    Raises
-    ------
-    UnsupportedError
-        JG249 if that may be seen.
-    """
-    if _acts(it):
-        raise ctx.error("JG249")
-    return it
-
-
-def watched_from(it: IterSequence, *, backwards: bool = False) -> tuple[Watched, ...]:
-    """Return what an iterator goes over, for another one of the items that it still has."""
-    last = len(it.items) - 1
-    if backwards:
-        return tuple(w._replace(first=w.first + w.step * last, step=-w.step) for w in it.watched)
-    return tuple(w._replace(first=w.first + w.step * it.position) for w in it.watched)
+        return IterSequence(items, watched=watched, acts=acts(its[0]), checks=checks)
+    all_watched = [w for it in its if not isinstance(it, IterRange) for w in it.watched]
+    over = tuple(v for it in its for v in _over(it))
+    watched = tuple(
+        w if isinstance(w.container, Read) else Watched(Read(w.container.cell), w.held) for w in all_watched
+    )
+    return IterRows(_tuple_of(its), over, count, watched=watched, acts=acts(its[0]), checks=checks)
 
 
 def _over(it: Any) -> tuple[Any, ...]:
@@ -438,8 +397,8 @@ def mapped(it: Any, function: Any, call: Callable[[Context, Any, Any], Any]) -> 
         return call(ctx, function, item_at(ctx, it, k))
 
     count = len(it.items) - it.position if isinstance(it, IterSequence) else it.count
-    watched = it.watched if isinstance(it, IterRows) else ()
-    return IterRows(make, (function, *_over(it)), count, watched=watched, acts=_acts(it))
+    watched, checks = (it.watched, it.checks) if isinstance(it, IterRows) else ((), ())
+    return IterRows(make, (function, *_over(it)), count, watched=watched, acts=acts(it), checks=checks)
 
 
 # --- iterators in variables
@@ -450,6 +409,11 @@ def once(ctx: Context, it: Any) -> Record:
     made = Record(Cell("iterator"), Once)
     ctx.heap[made.cell] = (("rest", it),)
     return made
+
+
+def asked(ctx: Context, x: Any) -> Record:
+    """Return an iterator over an iterable of which nothing is taken yet."""
+    return x if isinstance(x, Record) and x.cls in (Held, Once) else once(ctx, iterate(ctx, x))
 
 
 def held(ctx: Context, x: Any) -> Record:

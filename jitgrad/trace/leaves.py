@@ -61,7 +61,7 @@ def map_leaves(ctx: Context, x: Any, function: Callable[[Any], Any], ways: bool 
     """Return an abstract value of the same structure with `function` applied to every number and array.
 
     Containers are made anew, so that the result shares no storage with x. With `ways`, one of several values, as data
-    decide, is mapped as all of them and the flags that say which it is; else it is refused.
+    decide, is mapped as all of them and the flags that say which it is; else it is refused, unless it holds no number.
     """
     if isinstance(x, Ref | TaggedRef | np.ndarray) or is_any_number(x):
         return function(x)
@@ -72,6 +72,8 @@ def map_leaves(ctx: Context, x: Any, function: Callable[[Any], Any], ways: bool 
         flags = tuple(function(Scalar(f, "bool")).value for f in x.flags)
         return OneOf(flags, map_leaves(ctx, x.choices, function, ways))
     if isinstance(x, OneOf):
+        if all(c is None or isinstance(c, str) for c in x.choices):
+            return x
         raise ctx.error("JG240", name="a part of a result", why=f"it is {describe(x)}, as data decide")
     if isinstance(x, External):
         x = _as_record(ctx, x)

@@ -29,7 +29,6 @@ from jitgrad.trace.fitting import PEELS
 from jitgrad.trace.frame import Frame, Outcome, State
 from jitgrad.trace.header import Header
 from jitgrad.trace.inspection import undefined
-from jitgrad.trace.iteration import one_by_one, up_to_date
 from jitgrad.trace.joining import Edge
 from jitgrad.trace.loop_signals import NeedPeel, NeedUnroll, NeverRepeats, NotThisForm
 from jitgrad.trace.merge import Merger
@@ -37,6 +36,7 @@ from jitgrad.trace.obligations import Restart
 from jitgrad.trace.places import settle
 from jitgrad.trace.regions import BlockNode, Continue, Goto, LoopNode
 from jitgrad.trace.storage import is_same, keeps_length
+from jitgrad.trace.watching import one_by_one, up_to_date
 
 __all__ = ["item_of", "next_of", "run_loop"]
 
@@ -203,7 +203,18 @@ def _peel(ev: Any, node: LoopNode, frame: Frame, key: Any, start: State, peeled:
 
 def _unrolled(ev: Any, node: LoopNode, frame: Frame, key: Any) -> Outcome:
     again = Continue(node.header)
-    outcome = ev.walk(node.body, frame)
+
+    def trip() -> Outcome:
+        iterator = frame.stack[-1] if _is_for(node) else None
+        if isinstance(iterator, IterRows):
+            up_to_date(ev, iterator)
+        made: Outcome = ev.walk(node.body, frame)
+        rest = not isinstance(iterator, IterSequence) or iterator.position < len(iterator.items)
+        if iterator is not None and rest and any(t != again for t in made.states):
+            one_by_one(ev, iterator, ends=True)
+        return made
+
+    outcome = trip()
     trips = decided = 1
     # Where sizes of arguments are not known, it is likely they that decide: with known ones there are few trips.
     most = _DECIDED_LIMIT if not ev.least_sizes else _DECIDED_BY_SIZES
@@ -213,7 +224,7 @@ def _unrolled(ev: Any, node: LoopNode, frame: Frame, key: Any) -> Outcome:
         if trips > _UNROLL_LIMIT or decided > most:
             ev.at(frame, frame.tree.flow.blocks[node.header].location)
             raise _instead(ev, key, ev.error("JG229", limit=_UNROLL_LIMIT if trips > _UNROLL_LIMIT else most))
-        outcome = ev.dispatch(outcome, again, frame, lambda: ev.walk(node.body, frame))
+        outcome = ev.dispatch(outcome, again, frame, trip)
     return outcome
 
 
@@ -322,7 +333,7 @@ def _counted(ev: Any, node: LoopNode, frame: Frame, key: Any, header: Header) ->
     back = outcome.states[Continue(node.header)]
     if not header.fits(back):
         return None
-    _require_lengths(ev, iterator, start, back)
+    _require_lengths(ev, iterator, header.entry, start, back)
     block.yields = _yields(ev, header, block, frame, back)
     op = ev.g.emit("for", [trips, *header.inits], {}, [block])
     if isinstance(iterator.count, int) and isinstance(iterator.position, int):
@@ -339,11 +350,17 @@ def _counted(ev: Any, node: LoopNode, frame: Frame, key: Any, header: Header) ->
     return ev._arrive(head.arms[1].target, frame)
 
 
-def _require_lengths(ev: Any, iterator: Any, start: State, back: State) -> None:
-    """Refuse a trip after which a list that the loop goes over may have another length."""
-    for watched in iterator.watched if isinstance(iterator, IterRows) else ():
-        at = watched.container.cell
-        if at in start.heap and not is_same(back.heap.get(at, start.heap[at]), start.heap[at]):
+def _require_lengths(ev: Any, iterator: Any, entry: State, start: State, back: State) -> None:
+    """Refuse a trip after which a list that the loop goes over may have another length.
+
+    Where a generator raises, the caller's arrays would hold what trips before that store.
+    """
+    if any(back.heap.get(c) is not start.heap.get(c) for c in ev.visible):
+        one_by_one(ev, iterator, ends=True)
+    for what, held, *_ in iterator.watched if isinstance(iterator, IterRows) else ():
+        before = start.heap.get(what.cell, held)
+        unchanged = is_same(what.of(entry.heap.get(what.cell, held)), what.of(held))
+        if not unchanged or not is_same(what.of(back.heap.get(what.cell, before)), what.of(before)):
             raise ev.error("JG247")
     for over in iterator.over if isinstance(iterator, IterRows) else ():
         before = start.heap.get(over.cell) if isinstance(over, ListRef) else None
@@ -426,7 +443,8 @@ def _general(ev: Any, node: LoopNode, frame: Frame, key: Any, header: Header) ->
         name = next(iter(header.converted.values()))
         raise NeedPeel(name, "it is another number after a trip")
     if _is_for(node):
-        _require_lengths(ev, start.stack[-1], start, back)
+        one_by_one(ev, start.stack[-1], ends=True)
+        _require_lengths(ev, start.stack[-1], header.entry, start, back)
     exits = [t for t in outcome.states if t != again]
     order = [again, *exits]
     made = {*block.args, *(r for op in block.ops for r in op.results)}

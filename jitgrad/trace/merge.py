@@ -324,6 +324,6 @@ def _describe(v: Any) -> str:
     if isinstance(v, Ref | TaggedRef | Value):
         return "array"
     if isinstance(v, OneOf):
-        return " or ".join(_describe(c) for c in v.choices)
+        return " or ".join(dict.fromkeys(_describe(c) for c in v.choices))
     table = {ListRef: "list", DictRef: "dict", Func: "function"}
     return table.get(type(v), type(v).__name__)

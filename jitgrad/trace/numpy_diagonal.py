@@ -13,11 +13,11 @@ from jitgrad.graph.ops.shape import broadcast_to, reshape_to
 from jitgrad.trace.arrays import as_array, broadcast_value, cast, dtype_of, shape_of, write
 from jitgrad.trace.calls import handles, method
 from jitgrad.trace.context import Context
-from jitgrad.trace.extents import extremum, total
+from jitgrad.trace.extents import difference, extremum, total
 from jitgrad.trace.masks import true_positions
 from jitgrad.trace.numpy_create import diagonal_mask, iota
 from jitgrad.trace.products import offset_diagonal, trace_value
-from jitgrad.trace.sizes import axis_argument, dim_argument, known_argument, numeric, size_of, static_int
+from jitgrad.trace.sizes import axis_argument, dim_argument, dim_scalar, known_argument, numeric, size_of, static_int
 from jitgrad.trace.ufuncs import store_result
 from jitgrad.trace.views import read_only
 
@@ -137,3 +137,35 @@ def _triu_indices(ctx: Context, n: Any, k: Any = 0, m: Any = None) -> Any:
 def _diag_indices(ctx: Context, n: Any, ndim: Any = 2) -> Any:
     at = ctx.fresh(iota(ctx, dim_argument(ctx, n)))
     return tuple(at for _ in range(static_int(ctx, ndim, "a rank")))
+
+
+@handles(np.tril_indices_from)
+def _tril_indices_from(ctx: Context, arr: Any, k: Any = 0) -> Any:
+    return _tril_indices(ctx, *_two_lengths(ctx, arr, k))
+
+
+@handles(np.triu_indices_from)
+def _triu_indices_from(ctx: Context, arr: Any, k: Any = 0) -> Any:
+    return _triu_indices(ctx, *_two_lengths(ctx, arr, k))
+
+
+def _two_lengths(ctx: Context, arr: Any, k: Any) -> tuple[Any, Any, Any]:
+    shape = shape_of(ctx, arr)
+    if len(shape) != 2:
+        raise ValueError("input array must be 2-d")
+    rows, columns = (dim_scalar(ctx, d) for d in shape)
+    return rows, k, columns
+
+
+@handles(np.diag_indices_from)
+def _diag_indices_from(ctx: Context, arr: Any) -> Any:
+    shape = shape_of(ctx, arr)
+    if len(shape) < 2:
+        raise ValueError("input array must be at least 2-d")
+    for d in shape[1:]:
+        apart, message = difference(ctx, d, shape[0]), "All dimensions of input must be of equal length"
+        if not isinstance(apart, int):
+            ctx.check(ctx.g.equal(apart, ctx.constant(0, np.int64)), ValueError, message)
+        elif apart:
+            raise ValueError(message)
+    return _diag_indices(ctx, dim_scalar(ctx, shape[0]), len(shape))

@@ -164,6 +164,7 @@ def _percentile(
 
 
 @handles(np.searchsorted)
+@method("array", "searchsorted")
 def _searchsorted(ctx: Context, a: Any, v: Any, side: str = "left", sorter: Any = None) -> Any:
     if sorter is not None:
         raise ctx.error("JG235", name="np.searchsorted", argument="sorter")

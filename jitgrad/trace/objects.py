@@ -17,6 +17,7 @@ from jitgrad.trace.abstract import (
     ListRef,
     Record,
     Scalar,
+    Text,
 )
 from jitgrad.trace.algorithms.containers import STANDS_FOR
 from jitgrad.trace.arrays import as_array, is_array, is_number, is_numeric, kind
@@ -66,6 +67,10 @@ def special_method(ctx: Context, x: Any, name: str) -> Any:
     """Return the bound special method of an object of a user's class, None where its class has none of its own."""
     cls = class_of(ctx, x)
     for base in cls.__mro__:
+        if base is object and cls in STANDS_FOR and name not in ("__ne__", "__hash__"):
+            real = STANDS_FOR[cls]
+            if getattr(real, name, None) is not getattr(object, name, None):
+                raise ctx.error("JG232", name=name, what=f"a {real.__name__}")
         if base in (object, tuple, list, dict):
             return None
         if name in vars(base):
@@ -94,7 +99,15 @@ def sequence_items(ctx: Context, x: Any) -> tuple[Any, ...] | None:
 
 
 def type_name(ctx: Context, x: Any) -> str:
-    """Return the name of a value's class as error messages write it."""
+    """Return the name of a value's class as error messages write it.
+
+    Raises
+    ------
+    UnsupportedError
+        JG236 for a text that is not known: what cannot be done with it here can be done in Python.
+    """
+    if isinstance(x, Text):
+        raise ctx.error("JG236", what="a text")
     cls = class_of(ctx, x)
     cls = STANDS_FOR.get(cls, cls)
     return f"numpy.{cls.__name__}" if cls.__module__ == "numpy" else cls.__name__

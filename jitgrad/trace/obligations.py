@@ -41,6 +41,8 @@ class Obligations:
         Returns the line being traced.
     places : dict of frozenset of Cell to Location
         The line that made two cells perhaps one array; of one that stands for a list's arrays, where it got the first.
+    early : list of (array, source)
+        Arrays from outside that are to be read before all else, since branches or loops store to them.
     """
 
     related: dict[Cell, dict[Cell, set[Any]]] = field(default_factory=dict)
@@ -48,6 +50,7 @@ class Obligations:
     twins: dict[Cell, set[Cell]] = field(default_factory=dict)
     where: Callable[[], Location | None] = lambda: None
     places: dict[frozenset[Cell], Location | None] = field(default_factory=dict)
+    early: list[tuple[Any, Any]] = field(default_factory=list)
 
     def forget(self) -> None:
         """Forget what is said of cells: a trace begins again."""

@@ -24,6 +24,7 @@ from jitgrad.trace.abstract import (
     OneOf,
     Record,
     Scalar,
+    Text,
 )
 from jitgrad.trace.arithmetic import NUMPY_BINARY, PYTHON_BINARY, unary
 from jitgrad.trace.arrays import (
@@ -56,7 +57,7 @@ from jitgrad.trace.objects import (
 )
 from jitgrad.trace.products import matrix_product
 from jitgrad.trace.subscripts import dict_key, get_item, new_list, set_item, static_key
-from jitgrad.trace.texts import Text, join_texts, percent
+from jitgrad.trace.texts import join_texts, percent
 from jitgrad.trace.ufuncs import store_result
 
 __all__ = ["binary_op", "get_item_op", "set_item_op", "unary_op"]

@@ -228,11 +228,21 @@ def _compare_bounds(op: str, x: Any, y: Any) -> bool | None:
 def _python_int(ctx: Context, op: str, x: Any, y: Any, a: Value, b: Value) -> Any:
     g = ctx.g
     (la, ha), (lb, hb) = bounds_of(x), bounds_of(y)
-    if op in ("&", "|", "^", "<<", ">>"):
-        names = {"&": "bitwise_and", "|": "bitwise_or", "^": "bitwise_xor", "<<": "left_shift", ">>": "right_shift"}
-        if op == "<<":
-            raise ctx.error("JG217", what="a left shift of an int known only at run time")
+    if op in ("&", "|", "^"):
+        names = {"&": "bitwise_and", "|": "bitwise_or", "^": "bitwise_xor"}
         return Scalar(g.emit(names[op], [a, b]).result, "int")
+    if op in ("<<", ">>"):
+        if lb < 0:
+            ctx.check(g.greater_equal(b, ctx.constant(0, np.int64)), ValueError, "negative shift count")
+        if op == ">>":
+            return Scalar(g.right_shift(a, b), "int", min(la, 0), max(ha, -1))
+        moved = g.left_shift(a, b)
+        ends = (la << hb, ha << hb) if lb >= 0 and hb < 64 else (INT64_LIMITS.min - 1, 0)
+        if min(la, ends[0]) >= INT64_LIMITS.min and max(ha, ends[1]) <= INT64_LIMITS.max:
+            return Scalar(moved, "int", int(min(la, ends[0])), int(max(ha, ends[1])))
+        # What falls out does not come back.
+        ctx.check(g.equal(g.right_shift(moved, b), a), OverflowError, "a Python int of more than 64 bits")
+        return Scalar(moved, "int")
     if op in ("//", "%"):
         if op == "%":
             bounds = (0, hb - 1) if lb > 0 else (lb + 1, 0) if hb < 0 else (None, None)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from jitgrad.graph.ir import Value
-from jitgrad.trace.abstract import IterSequence, Ref, Scalar, TaggedRef
+from jitgrad.trace.abstract import IterRows, IterSequence, Ref, Scalar, TaggedRef
 from jitgrad.trace.alternatives import (
     NumberPart,
     NumberType,
@@ -28,16 +28,17 @@ from jitgrad.trace.alternatives import (
     number_type,
 )
 from jitgrad.trace.arrays import array_type, describe, is_array, is_numeric, kind, scalar_value
-from jitgrad.trace.calls import HANDLERS, handles
+from jitgrad.trace.calls import HANDLERS, Native, handles
 from jitgrad.trace.comparisons import compare_op
 from jitgrad.trace.context import Context, kind_of_python
 from jitgrad.trace.extents import surely
 from jitgrad.trace.inspection import undefined
-from jitgrad.trace.iteration import count_of, item_at, iterate
+from jitgrad.trace.iteration import count_of, item_at, iterate, mapped
 from jitgrad.trace.objects import type_name
 from jitgrad.trace.operators import binary_op
 from jitgrad.trace.python_numbers import truth_value
 from jitgrad.trace.sizes import static_int
+from jitgrad.trace.watching import is_plain
 
 __all__ = ["choose", "folded", "kind_or_none", "python_sum", "type_is"]
 
@@ -70,9 +71,11 @@ def _flag(ctx: Context, x: Any) -> Any:
 
 
 def _extremum(op: str, name: str) -> Callable[..., Any]:
-    def better(ctx: Context, key: Any, best: Any, item: Any) -> Any:
-        a, b = (item, best) if key is None else (ctx.call(key, [item]), ctx.call(key, [best]))
+    def better(ctx: Context, a: Any, b: Any) -> Any:
         return _flag(ctx, compare_op(ctx, op, a, b))
+
+    def of(ctx: Context, key: Any, item: Any) -> Any:
+        return item if key is None else ctx.call(key, [item])
 
     def run(ctx: Context, *args: Any, key: Any = None, default: Any = ...) -> Any:
         if not args:
@@ -86,10 +89,14 @@ def _extremum(op: str, name: str) -> Callable[..., Any]:
                 raise ValueError(f"{name}() {_EMPTY}")
             return default
         if isinstance(it, IterSequence):
-            items = it.items[it.position :]
-            best = items[0]
-            for item in items[1:]:
-                best = choose(ctx, better(ctx, key, best, item), item, best)
+            best, *items = it.items[it.position :]
+            top = of(ctx, key, best)
+            for k, item in enumerate(items):
+                found = of(ctx, key, item)
+                flag = better(ctx, found, top)
+                best = choose(ctx, flag, item, best)
+                if k < len(items) - 1:
+                    top = best if key is None else choose(ctx, flag, found, top)
             return best
         if isinstance(count, Scalar):
             if default is not ...:
@@ -98,11 +105,28 @@ def _extremum(op: str, name: str) -> Callable[..., Any]:
                 )
             positive = ctx.g.greater(count.value, ctx.constant(0, np.int64))
             ctx.check(positive, ValueError, f"{name}() {_EMPTY}")
-        return folded(
-            ctx, it, count, 1, item_at(ctx, it, 0), lambda best, x: choose(ctx, better(ctx, key, best, x), x, best)
-        )
+        it = _taken(ctx, it)
+        if key is not None and _acts(ctx, mapped(it, key, lambda c, f, item: c.call(f, [item]))):
+            return ctx.call(_extreme, [it, key, Native(better)])
+
+        def step(best: Any, x: Any) -> Any:
+            return choose(ctx, better(ctx, of(ctx, key, x), of(ctx, key, best)), x, best)
+
+        return folded(ctx, it, count, 1, item_at(ctx, it, 0), step)
 
     return run
+
+
+def _extreme(items: Any, key: Any, better: Any) -> Any:
+    """Be traced where to compute a key changes what the program sees: it is computed once of each item."""
+    best = top = None
+    first = True
+    for item in items:
+        found = key(item)
+        if first or better(found, top):
+            best, top = item, found
+        first = False
+    return best
 
 
 HANDLERS[max] = _extremum(">", "max")
@@ -116,6 +140,31 @@ def _take_back(ctx: Context, mark: int) -> None:
     """Remove the ops of a trial from the block under construction."""
     del ctx.g.block.ops[mark:]
     ctx.forget(ctx.g.block)
+
+
+def _acts(ctx: Context, it: IterRows) -> bool:
+    """Whether to make an item changes what the program may see."""
+    before = dict(ctx.heap)
+    with ctx.g.region():
+        # The ops are dropped with the block.
+        item_at(ctx, it, 0)
+    changed = any(ctx.heap.get(c) is not v for c, v in before.items())
+    ctx.heap = before
+    return changed
+
+
+def _listed(items: Any) -> Any:
+    made = []
+    for item in items:
+        made.append(item)
+    return made
+
+
+def _taken(ctx: Context, it: Any) -> Any:
+    """Return an iterator for what takes all items in a loop of its own, which must change nothing besides."""
+    if not isinstance(it, IterRows) or is_plain(it) or not _acts(ctx, it):
+        return it
+    return iterate(ctx, ctx.call(_listed, [it]))
 
 
 def folded(ctx: Context, it: Any, count: Any, first: int, start: Any, step: Callable[[Any, Any], Any]) -> Any:
@@ -184,6 +233,7 @@ def python_sum(ctx: Context, iterable: Any, start: Any = 0) -> Any:
     it = iterate(ctx, iterable)
     if isinstance(it, IterSequence):
         return _sum_items(ctx, it.items[it.position :], start)
+    it = _taken(ctx, it)
     count = count_of(ctx, it)
     if isinstance(count, int) and count == 0:
         return start

@@ -17,10 +17,12 @@ from jitgrad.trace.abstract import (
     IterRows,
     IterSequence,
     ListRef,
+    Record,
     Ref,
     Scalar,
     TaggedRef,
 )
+from jitgrad.trace.algorithms import iterators
 from jitgrad.trace.arrays import is_numeric, shape_of
 from jitgrad.trace.calls import (
     class_of,
@@ -29,8 +31,10 @@ from jitgrad.trace.calls import (
 )
 from jitgrad.trace.comparisons import both, either
 from jitgrad.trace.context import Context
-from jitgrad.trace.generators import reads_of
 from jitgrad.trace.iteration import (
+    Held,
+    Once,
+    asked,
     count_of,
     held,
     in_any_order,
@@ -39,10 +43,8 @@ from jitgrad.trace.iteration import (
     mapped,
     next_held,
     once,
-    one_by_one,
     row,
     sequence_of,
-    watched_from,
     zipped,
 )
 from jitgrad.trace.objects import is_object, special_method, type_name
@@ -51,6 +53,7 @@ from jitgrad.trace.python_folds import folded
 from jitgrad.trace.python_numbers import truth_value
 from jitgrad.trace.sizes import static_int
 from jitgrad.trace.subscripts import new_list
+from jitgrad.trace.watching import is_plain, one_by_one, watched_from
 
 __all__ = ["sorted_list"]
 
@@ -103,9 +106,8 @@ def _enumerate(ctx: Context, iterable: Any, start: Any = 0) -> Any:
     it = iterate(ctx, iterable)
     if isinstance(it, IterSequence):
         numbers = [binary_op(ctx, "+", start, k) for k in range(len(it.items) - it.position)]
-        return once(
-            ctx, IterSequence(tuple(zip(numbers, it.items[it.position :], strict=True)), watched=watched_from(it))
-        )
+        items = tuple(zip(numbers, it.items[it.position :], strict=True))
+        return once(ctx, IterSequence(items, watched=watched_from(ctx, it), acts=it.acts, checks=it.checks))
     return once(ctx, zipped(ctx, [IterRange(start, 1, count_of(ctx, it)), it]))
 
 
@@ -125,7 +127,7 @@ def _reversed(ctx: Context, x: Any) -> Any:
     it = iterate(ctx, x)
     if isinstance(it, IterSequence):
         items = tuple(reversed(it.items[it.position :]))
-        return once(ctx, IterSequence(items, watched=watched_from(it, backwards=True)))
+        return once(ctx, IterSequence(items, watched=watched_from(ctx, it, backwards=True)))
     last = binary_op(ctx, "-", it.count, 1)
     if isinstance(it, IterRange):
         return once(ctx, IterRange(item_at(ctx, it, last), binary_op(ctx, "*", it.step, -1), it.count))
@@ -146,37 +148,41 @@ def _map(ctx: Context, function: Any, *iterables: Any) -> Any:
     def call(ctx: Context, f: Any, item: Any) -> Any:
         return ctx.call(f, list(item))
 
-    it = zipped(ctx, iterables)
-    if isinstance(it, IterSequence):
-        made = tuple(ctx.call(function, list(item)) for item in it.items)
-        return once(ctx, IterSequence(made, watched=it.watched + reads_of(ctx, function), acts=it.acts))
-    return once(ctx, mapped(it, function, call))
+    if not iterables:
+        raise TypeError("map() must have at least two arguments.")
+    if len(iterables) == 1 and isinstance(iterables[0], Record) and iterables[0].cls in (Held, Once):
+        return ctx.call(iterators.mapped, [function, iterables[0]])
+    its = [iterate(ctx, x) for x in iterables]
+    it = zipped(ctx, its)
+    if not isinstance(it, IterSequence):
+        return once(ctx, mapped(it, function, call))
+    if len(its) == 1:
+        return ctx.call(iterators.mapped, [function, once(ctx, its[0])])
+    return ctx.call(iterators.spread, [function, once(ctx, it)])
 
 
 @handles(filter)
-def _filter(ctx: Context, function: Any, iterable: Any) -> Any:
-    kept = []
-    for item in sequence_of(ctx, iterable):
-        flag = truth_value(ctx, item if function is None else ctx.call(function, [item]))
-        if not isinstance(flag, bool):
-            raise ctx.error("JG236", what="what filter() keeps")
-        if flag:
-            kept.append(item)
-    return once(ctx, IterSequence(tuple(kept), watched=reads_of(ctx, function)))
+def _filter(ctx: Context, function: Any, iterable: Any, /) -> Any:
+    return ctx.call(iterators.filtered, [function, asked(ctx, iterable)])
 
 
 @handles(any)
 def _any(ctx: Context, iterable: Any) -> Any:
-    return _truth_of_all(ctx, iterable, either, False)
+    return _truth_of_all(ctx, iterable, either, False, iterators.any_of)
 
 
 @handles(all)
 def _all(ctx: Context, iterable: Any) -> Any:
-    return _truth_of_all(ctx, iterable, both, True)
+    return _truth_of_all(ctx, iterable, both, True, iterators.all_of)
 
 
-def _truth_of_all(ctx: Context, iterable: Any, join: Callable[..., Any], start: bool) -> Any:
-    it = one_by_one(ctx, iterate(ctx, iterable))
+def _truth_of_all(
+    ctx: Context, iterable: Any, join: Callable[..., Any], start: bool, program: Callable[..., Any]
+) -> Any:
+    it = one_by_one(ctx, iterate(ctx, iterable), ends=True)
+    if isinstance(it, IterRows) and not is_plain(it):
+        # No function is called of an item behind that which decides.
+        return ctx.call(program, [it])
     if not isinstance(it, IterSequence):
         return folded(ctx, it, count_of(ctx, it), 0, start, lambda flag, x: join(ctx, flag, truth_value(ctx, x)))
     flag: Any = start

@@ -14,7 +14,7 @@ import numpy as np
 
 from jitgrad.graph.ir import Value
 from jitgrad.trace import arithmetic, arrays, promotion
-from jitgrad.trace.abstract import AnyOf, DictRef, External, IndexRange, ListRef, OneOf, Record, Scalar
+from jitgrad.trace.abstract import AnyOf, DictRef, External, IndexRange, ListRef, OneOf, Record, Scalar, Text
 from jitgrad.trace.alternatives import apart
 from jitgrad.trace.arrays import (
     as_array,
@@ -36,7 +36,6 @@ from jitgrad.trace.iteration import range_count
 from jitgrad.trace.objects import is_object, special_method, type_name
 from jitgrad.trace.operators import binary_op
 from jitgrad.trace.sizes import dim_scalar, static_int
-from jitgrad.trace.texts import Text
 
 __all__ = ["length", "truth_value"]
 

@@ -24,7 +24,8 @@ import numpy as np
 
 from jitgrad.graph.ir import Value
 from jitgrad.trace.abstract import BoundMethod, Cell, DictRef, External, IterSequence, ListRef, Record, Ref, TaggedRef
-from jitgrad.trace.algorithms.containers import DefaultDict, Deque
+from jitgrad.trace.algorithms import iterators
+from jitgrad.trace.algorithms.containers import DefaultDict, Deque, Ordered
 from jitgrad.trace.arrays import as_array
 from jitgrad.trace.attributes import attribute, opened
 from jitgrad.trace.builtins import new_dict, pairs_of
@@ -32,7 +33,7 @@ from jitgrad.trace.calls import HANDLERS, PURE, Native, class_of, handles, is_kn
 from jitgrad.trace.comparisons import compare_op, contains_op, is_op
 from jitgrad.trace.context import Context
 from jitgrad.trace.grown_lists import copied_list
-from jitgrad.trace.iteration import iterate, once, one_by_one, sequence_of
+from jitgrad.trace.iteration import asked, once, sequence_of, zipped
 from jitgrad.trace.operators import binary_op, get_item_op, set_item_op, unary_op
 from jitgrad.trace.python_numbers import truth_value
 from jitgrad.trace.sizes import static_int
@@ -186,17 +187,7 @@ def _reduce(ctx: Context, function: Any, iterable: Any, *initial: Any) -> Any:
     return made
 
 
-# --- itertools: of items known one by one
-
-_BY_ITEMS = (
-    "product",
-    "permutations",
-    "combinations",
-    "combinations_with_replacement",
-    "pairwise",
-    "zip_longest",
-    "chain",
-)
+# --- itertools: what needs all items takes them at once, the rest asks when it is asked
 
 
 def _by_items(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -209,21 +200,53 @@ def _by_items(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-for _name in _BY_ITEMS:
+for _name in ("product", "permutations", "combinations", "combinations_with_replacement"):
     HANDLERS[getattr(itertools, _name)] = _by_items(getattr(itertools, _name))
+
+
+def _by_function(program: Callable[..., Any]) -> Callable[..., Any]:
+    def call(ctx: Context, function: Any, iterable: Any, /) -> Any:
+        return ctx.call(program, [function, asked(ctx, iterable)])
+
+    return call
+
+
+HANDLERS[itertools.starmap] = _by_function(iterators.spread)
+HANDLERS[itertools.filterfalse] = _by_function(iterators.filtered_out)
+HANDLERS[itertools.takewhile] = _by_function(iterators.taken_while)
+HANDLERS[itertools.dropwhile] = _by_function(iterators.dropped_while)
+
+
+@handles(itertools.chain)
+def _chain(ctx: Context, *iterables: Any) -> Any:
+    return ctx.call(iterators.chained, [iterables])
 
 
 @handles(itertools.chain.from_iterable)
 def _from_iterable(ctx: Context, iterable: Any, /) -> Any:
-    return once(ctx, IterSequence(tuple(v for part in sequence_of(ctx, iterable) for v in sequence_of(ctx, part))))
+    return ctx.call(iterators.chained, [asked(ctx, iterable)])
+
+
+@handles(itertools.compress)
+def _compress(ctx: Context, data: Any, selectors: Any) -> Any:
+    return ctx.call(iterators.compressed, [once(ctx, zipped(ctx, [data, selectors]))])
+
+
+@handles(itertools.pairwise)
+def _pairwise(ctx: Context, iterable: Any, /) -> Any:
+    return ctx.call(iterators.pairs, [asked(ctx, iterable)])
+
+
+@handles(itertools.zip_longest)
+def _zip_longest(ctx: Context, *iterables: Any, fillvalue: Any = None) -> Any:
+    return ctx.call(iterators.zipped_longest, [tuple(asked(ctx, x) for x in iterables), fillvalue])
 
 
 @handles(itertools.islice)
 def _islice(ctx: Context, iterable: Any, *bounds: Any) -> Any:
-    known = [None if b is None else static_int(ctx, b, "a bound of islice") for b in bounds]
+    known = slice(*(None if b is None else static_int(ctx, b, "a bound of islice") for b in bounds))
     # An iterator keeps what is not asked for: it may not be used again.
-    items = sequence_of(ctx, one_by_one(ctx, iterate(ctx, iterable)))
-    return once(ctx, IterSequence(items[slice(*known)]))
+    return ctx.call(iterators.pieces, [asked(ctx, iterable), known])
 
 
 @handles(itertools.repeat)
@@ -233,53 +256,52 @@ def _repeat(ctx: Context, item: Any, times: Any = None) -> Any:
     return once(ctx, IterSequence((item,) * static_int(ctx, times, "how often an item is repeated")))
 
 
-@handles(itertools.starmap)
-def _starmap(ctx: Context, function: Any, iterable: Any, /) -> Any:
-    return once(
-        ctx, IterSequence(tuple(ctx.call(function, list(sequence_of(ctx, v))) for v in sequence_of(ctx, iterable)))
-    )
-
-
 @handles(itertools.accumulate)
-def _accumulate(ctx: Context, iterable: Any, func: Any = operator.add, *, initial: Any = None) -> Any:
-    items = sequence_of(ctx, iterable)
-    made = list(items[:1] if initial is None else (initial,))
-    for item in items[1 if initial is None else 0 :]:
-        made.append(ctx.call(func, [made[-1], item]))
-    return once(ctx, IterSequence(tuple(made)))
+def _accumulate(ctx: Context, iterable: Any, func: Any = None, *, initial: Any = None) -> Any:
+    return ctx.call(iterators.accumulated, [asked(ctx, iterable), func, initial])
 
 
 # --- copies
 
 
-def copied(ctx: Context, x: Any, deep: bool) -> Any:
-    """Return a copy of an abstract value; what is inside is copied too where `deep`."""
-
-    def inner(v: Any) -> Any:
-        return copied(ctx, v, True) if deep else v
-
+def copied(ctx: Context, x: Any, deep: bool, memo: dict[Any, Any] | None = None) -> Any:
+    """Return a copy of an abstract value; what is inside is copied too where `deep`, once: what is shared stays so."""
+    memo = {} if memo is None else memo
     if isinstance(x, External):
         x = opened(ctx, x)
-    if isinstance(x, Ref | TaggedRef):
-        return ctx.fresh(as_array(ctx, x))
-    if isinstance(x, ListRef):
-        items = ctx.heap[x.cell]
-        if not isinstance(items, Value):
-            return new_list(ctx, [inner(v) for v in items])
-        made = copied_list(ctx, ListRef(x.cell))
-        if deep:
-            made.cell.arrays = None
-        return made
-    if isinstance(x, DictRef):
-        return new_dict(ctx, {k: inner(v) for k, v in ctx.heap[x.cell]})
-    if isinstance(x, Record):
-        record = Record(Cell(x.cls.__name__), x.cls)
-        ctx.heap[record.cell] = tuple((k, inner(v)) for k, v in ctx.heap[x.cell])
-        return record
-    if isinstance(x, tuple) and deep:
-        items = tuple(inner(v) for v in x)
+    if not isinstance(x, Ref | TaggedRef | ListRef | DictRef | Record):
+        if not isinstance(x, tuple) or not deep:
+            return x
+        items = tuple(copied(ctx, v, True, memo) for v in x)
         return items if type(x) is tuple else type(x)(*items)
-    return x
+    # Two views of one array are two objects.
+    key = id(x) if isinstance(x, TaggedRef) or (isinstance(x, Ref) and x.view) else x.cell
+    if key not in memo:
+        _copy_into(ctx, x, deep, memo, key)
+    return memo[key]
+
+
+def _copy_into(ctx: Context, x: Any, deep: bool, memo: dict[Any, Any], key: Any) -> None:
+    """Copy an array, a list, a dict or an object; it is in the memo before what is inside is copied."""
+
+    def inner(v: Any) -> Any:
+        return copied(ctx, v, True, memo) if deep else v
+
+    if isinstance(x, Ref | TaggedRef):
+        memo[key] = ctx.fresh(as_array(ctx, x))
+        return
+    content = ctx.heap[x.cell]
+    if isinstance(content, Value):
+        memo[key] = copied_list(ctx, ListRef(x.cell))
+        if deep:
+            memo[key].cell.arrays = None
+        return
+    if isinstance(x, ListRef):
+        memo[key] = new_list(ctx, [])
+    else:
+        memo[key] = new_dict(ctx, {}) if isinstance(x, DictRef) else Record(Cell(x.cls.__name__), x.cls)
+    made = tuple(inner(v) if isinstance(x, ListRef) else (v[0], inner(v[1])) for v in content)
+    ctx.heap[memo[key].cell] = made
 
 
 @handles(copy.copy)
@@ -357,7 +379,7 @@ def _cast(ctx: Context, typ: Any, val: Any) -> Any:
 
 @handles(collections.OrderedDict)
 def _ordered(ctx: Context, *args: Any, **kwargs: Any) -> Any:
-    return ctx.call(dict, list(args), kwargs)
+    return ctx.call(Ordered, list(args), kwargs)
 
 
 @handles(types.SimpleNamespace)

@@ -48,6 +48,7 @@ from jitgrad.trace.masks import true_positions
 from jitgrad.trace.objects import type_name
 from jitgrad.trace.places import has_places, item_of_list, replace_item
 from jitgrad.trace.sizes import same_dim
+from jitgrad.trace.texts import known_text
 from jitgrad.trace.ways import MANY_WAYS
 
 __all__ = [
@@ -271,7 +272,7 @@ def static_key(ctx: Context, key: Any, what: str) -> Any:
         return ctx.note_static(key, what)
     if isinstance(key, SliceOf):
         return slice(*(static_key(ctx, p, what) for p in (key.start, key.stop, key.step)))
-    return key
+    return known_text(ctx, key, what)
 
 
 def dict_key(ctx: Context, key: Any) -> Any:

@@ -8,34 +8,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from jitgrad.graph.ir import Value
-from jitgrad.trace.abstract import Abstract, AnyOf, Scalar
+from jitgrad.trace.abstract import AnyOf, Formatted, Scalar, Text
 from jitgrad.trace.arrays import describe
 from jitgrad.trace.calls import is_known
 from jitgrad.trace.context import Context
 
-__all__ = ["Formatted", "Text", "format_value", "join_texts", "message_of", "percent"]
-
-
-@dataclass(frozen=True, slots=True)
-class Formatted(Abstract):
-    """One replacement field: a value, its conversion ("s", "r", "a" or None) and its format specification."""
-
-    value: Any
-    conversion: str | None = None
-    spec: Any = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Text(Abstract):
-    """A string of known pieces and `Formatted` ones."""
-
-    parts: tuple[Any, ...]
+__all__ = ["format_value", "join_texts", "known_text", "message_of", "percent"]
 
 
 def format_value(ctx: Context, x: Any, conversion: str | None = None, spec: Any = "") -> Any:
@@ -64,6 +48,30 @@ def join_texts(*parts: Any) -> Any:
     for part in parts:
         flat.extend(part.parts if isinstance(part, Text) else (part,))
     return "".join(flat) if all(isinstance(p, str) for p in flat) else Text(tuple(flat))
+
+
+def known_text(ctx: Context, text: Any, why: str) -> Any:
+    """Return a text as a str, unrolling or guarding where it shows run-time ints; anything else as it is.
+
+    Raises
+    ------
+    UnsupportedError
+        JG236 if it shows anything else that is not known.
+    """
+    if not isinstance(text, Text):
+        return text
+    parts: list[Any] = []
+    for part in text.parts:
+        if isinstance(part, Formatted):
+            value = part.value
+            if not isinstance(value, Scalar) or value.kind != "int":
+                raise ctx.error("JG236", what=why)
+            part = format_value(ctx, ctx.note_static(value, why), part.conversion, part.spec)
+        parts.append(part)
+    made = join_texts(*parts)
+    if not isinstance(made, str):
+        raise ctx.error("JG236", what=why)
+    return made
 
 
 # A field of the `%` operator: key, flags, width, precision, letter.

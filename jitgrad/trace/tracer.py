@@ -35,6 +35,7 @@ from jitgrad.trace.abstract import (
     Cell,
     DictRef,
     External,
+    Func,
     ListRef,
     Maybe,
     OneOf,
@@ -43,6 +44,7 @@ from jitgrad.trace.abstract import (
     Ref,
     Scalar,
     TaggedRef,
+    Text,
 )
 from jitgrad.trace.algorithms.containers import STANDS_FOR
 from jitgrad.trace.alternatives import single_choices
@@ -54,6 +56,7 @@ from jitgrad.trace.evaluator import Evaluator
 from jitgrad.trace.identity import UNKNOWN, known_option, option_of, options_of
 from jitgrad.trace.inspection import same
 from jitgrad.trace.instructions import bound_value, refuse_poison
+from jitgrad.trace.iteration import Held, Once
 from jitgrad.trace.loop_signals import LoopSignal, NeedUnroll
 from jitgrad.trace.obligations import Obligations, Restart
 from jitgrad.trace.results import (
@@ -69,7 +72,6 @@ from jitgrad.trace.results import (
     ViewResult,
     with_numbers,
 )
-from jitgrad.trace.texts import Text
 from jitgrad.trace.traced import Traced
 from jitgrad.trace.transforms import apply_transform
 from jitgrad.transform import Transform
@@ -178,6 +180,8 @@ class _Trace:
         named = {k: self.abstract(spec, k) for k, spec in kwargs.items()}
         ctx = self.ctx
         ctx.roots = [*given, *named.values()]
+        for array, source in ctx.obligations.early:
+            ctx.outside.read(array, source)
         tree = self.outcome(given, named)
         writes = []
         if self.transform.kind == "jit":
@@ -368,6 +372,8 @@ class _Trace:
         if isinstance(x, Record):
             if x.cls in STANDS_FOR:
                 raise ctx.error("JG225", what=f"a {STANDS_FOR[x.cls].__name__}")
+            if x.cls in (Held, Once):
+                raise ctx.error("JG225", what="an iterator")
             pairs = ctx.heap[x.cell]
             return ObjectResult(x.cls, tuple(k for k, _ in pairs), tuple(self.result(v) for _, v in pairs))
         if isinstance(x, External):
@@ -375,7 +381,8 @@ class _Trace:
         if isinstance(x, np.ndarray):
             return self._leaf(as_array(ctx, x), "array")
         if isinstance(x, Abstract):
-            names = {BoundMethod: "a function made inside", Text: "a text with parts known only at run time"}
+            inside = "a function made inside"
+            names = {BoundMethod: inside, Func: inside, Text: "a text with parts known only at run time"}
             raise ctx.error("JG225", what=names.get(type(x), "a " + type(x).__name__))
         return StaticResult(x)
 

@@ -84,7 +84,18 @@ def pair(x: np.ndarray, w: np.ndarray) -> float:
     return s * t
 
 
-@pytest.mark.parametrize("f", [filtered, falling, alternating, pair])
+def parted(x: np.ndarray, w: np.ndarray) -> float:
+    """On the way back, what is added to a multiple of the carried number is multiplied together with it."""
+    s = 1.0
+    total = 0.0
+    for k in range(len(x)):
+        part = x[k] * s
+        total += part * w[k]
+        s = w[k] * s + (part - 0.5 * s) * x[k]
+    return total
+
+
+@pytest.mark.parametrize("f", [parted, filtered, falling, alternating, pair])
 def test_recurrences_of_two_arrays(f: Callable[..., Any]) -> None:
     agree(f, X, W)
 

@@ -97,4 +97,34 @@ TRACE = (
         "parts = [dict_key(ctx, part) for part in key]",
         "parts = list(key)",
     ),
+    Mutant(
+        "a generator is not seen to read attributes",
+        "trace/generators.py",
+        "                if x.cls is not Once:\n",
+        "                if False:\n",
+    ),
+    Mutant(
+        "items of rows that were taken at once are not watched",
+        "trace/watching.py",
+        "*(Watched(Read(c), ctx.heap[c]) for c in cells if c in ctx.heap)",
+        "*()",
+    ),
+    Mutant(
+        "a loop drops what a handler holds that called its function",
+        "trace/branches.py",
+        "        return [*self.roots, *(values for _, values in self.held)]",
+        "        return self.roots",
+    ),
+    Mutant(
+        "what an operator holds is not put back behind a loop that its method ran",
+        "trace/branches.py",
+        "        if self.heap.keys() >= before.keys():\n",
+        "        if True:\n",
+    ),
+    Mutant(
+        "a store in a loop to an array from outside is not seen behind it",
+        "trace/evaluator.py",
+        "        if cell in self.outside.late:",
+        "        if False:",
+    ),
 )

@@ -68,6 +68,8 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "trace/test_changed_lists.py",
         "trace/test_iterators.py",
         "trace/test_generators.py",
+        "trace/test_lazy_iterators.py",
+        "trace/test_arrays_from_outside.py",
         "trace/test_instances.py",
         "trace/test_alternatives.py",
         "trace/test_identity.py",

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
+import jitgrad
 from tests.trace.calling import check
 
 V = np.array([0.3, -1.2, 2.5, 0.7, -0.4])
@@ -320,3 +321,56 @@ def test_call_form(k: int) -> None:
     except Exception as found:
         found.add_note(inspect.getsource(function).strip()[:100])
         raise
+
+
+def shifted(x: float, n: int) -> Any:
+    t, k, m = 0.0, 0, 0
+    while 1 << k < n:
+        for i in range(0, n, 1 << k):
+            t += x * i
+        k += 1
+    for j in range(n):
+        m |= 1 << (j % 8)
+        m ^= j >> 1
+    return t, k, m, n << 2, (n << k) >> 3
+
+
+def test_shifts() -> None:
+    for n in (1, 5, 16):
+        check(shifted, (1.5, n))
+    left, right = jitgrad.jit(lambda a, b: a << b), jitgrad.jit(lambda a, b: a >> b)
+    for a in (0, 1, -1, 5, -7, 2**62, -(2**63), 2**63 - 1):
+        for b in (0, 1, 31, 62, 63, 64, 200):
+            assert right(a, b) == a >> b
+            if -(2**63) <= a << b < 2**63:
+                assert left(a, b) == a << b
+            else:
+                with pytest.raises(OverflowError):
+                    left(a, b)
+    for call in (left, right):
+        with pytest.raises(ValueError, match="negative shift count"):
+            call(5, -1)
+
+
+class Parts:
+    def __init__(self, a: Any) -> None:
+        self.a = self.b = a
+        self.me = self
+
+
+def shared(x: float) -> Any:
+    a = x * np.arange(3.0)
+    v = a[1:]
+    b = copy.deepcopy([a, a, {"a": a}, (a, [a]), v, v, a[:2], a[:2]])
+    b[0][0] = 9.0
+    b[4][0] = 7.0
+    b[6][0] = 5.0
+    p = copy.deepcopy(Parts(a))
+    p.a[1] = 8.0
+    q = copy.copy([a, [a]])
+    q[0][2] = 6.0
+    return a, b[1], b[2]["a"], b[3][0], b[3][1][0], b[4:], p.b, p.me is p, q[1][0]
+
+
+def test_what_is_shared_stays_so_in_a_deep_copy() -> None:
+    check(shared, (1.5,))

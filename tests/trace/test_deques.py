@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import jitgrad
-from tests.trace.calling import assert_same, outcome
+from tests.trace.calling import assert_same, check, outcome
 
 V = np.array([0.5, -1.0, 2.0, 0.25, 1.5, -0.75, 3.0, 1.0])
 
@@ -108,3 +108,30 @@ def test_what_a_program_sees_is_a_deque() -> None:
 def test_a_deque_is_not_returned() -> None:
     with pytest.raises(jitgrad.UnsupportedError, match="JG225: a deque"):
         jitgrad.jit(lambda x: deque([x]))(2.0)
+
+
+def every_method(x: float) -> Any:
+    d = collections.deque([1.0, 4.0, 3.0], maxlen=5)
+    d.insert(1, 9.0)
+    d += [5.0, 6.0]
+    d.reverse()
+    a, b = list(d), [*reversed(d)]
+    del d[1]
+    d.remove(9.0)
+    other = d.copy()
+    other.append(x)
+    same = d == other, d != other, d == collections.deque(d), d == list(d), d in [other, d]
+    return a, b, list(d), list(other), other.maxlen, d.count(1.0), same
+
+
+def full(x: float) -> Any:
+    collections.deque([x], 1).insert(0, x)
+
+
+def lacking(x: float) -> Any:
+    collections.deque([1, 2]).remove(3)
+
+
+def test_every_method() -> None:
+    for function in (every_method, full, lacking):
+        check(function, (1.5,))

@@ -102,8 +102,36 @@ def views(x: Any) -> Any:
     )
 
 
+def map_of_a_variable_that_changes(x: Any) -> Any:
+    k = 2.0
+    made = map(lambda v: v * k, [x, 2.0 * x])  # noqa: C417
+    k = 3.0
+    return sum(made)
+
+
 def one_by_one(x: Any) -> Any:
     return Pairs(np.array([x, 2.0, 3.0])).run()
+
+
+class Neighbours:
+    def __init__(self, x: Any) -> None:
+        self.x, self.n = x, 3
+
+    def of(self, i: int) -> Iterator[Any]:
+        for j in range(self.n):
+            if j != i:
+                yield j, self.x[j] - self.x[i]
+
+
+def pairs_but_one(x: Any) -> Any:
+    near, force = Neighbours(np.array([x, 2.0, 4.0])), np.zeros(3)
+    for i in range(3):
+        for j, d in near.of(i):
+            force[i] += d
+            force[j] -= d * 0.5
+        for j, d in [(j, x) for j in range(3) if j != i]:
+            force[j] += d * i
+    return force
 
 
 SAME: list[Callable[[Any], Any]] = [
@@ -113,6 +141,8 @@ SAME: list[Callable[[Any], Any]] = [
     of_an_array_that_is_read,
     one_by_one,
     views,
+    map_of_a_variable_that_changes,
+    pairs_but_one,
 ]
 
 
@@ -152,13 +182,6 @@ def effects_under_any(x: Any) -> Any:
             yield k * x
 
     return any(v > 1.0 for v in noted()), len(log)
-
-
-def map_of_a_variable_that_changes(x: Any) -> Any:
-    k = 2.0
-    made = map(lambda v: v * k, [x, 2.0 * x])  # noqa: C417
-    k = 3.0
-    return sum(made)
 
 
 def values_changed_ahead(x: Any) -> Any:
@@ -251,7 +274,6 @@ def the_rest_is_sliced(x: Any) -> Any:
         (state_read_between, "JG249"),
         (array_changed_between, "JG247"),
         (effects_under_any, "JG249"),
-        (map_of_a_variable_that_changes, "JG247"),
         (values_changed_ahead, "JG247"),
         (lambda x: {"a": x}.items(), "JG225: a dict_items"),
     ],

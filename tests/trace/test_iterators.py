@@ -103,12 +103,19 @@ def test_used_again(function: Callable[..., Any]) -> None:
 
 
 def test_a_list_that_changes_before_an_iterator_over_it_is_used() -> None:
-    def f(x: float) -> Any:
+    def mapped(x: float) -> Any:
         xs = [x, 2 * x]
         scaled = map(lambda v: v * 3, xs)
         xs.append(5 * x)
         return sum(scaled)
 
+    def f(x: float) -> Any:
+        xs = [x, 2 * x]
+        scaled = zip(xs, [1.0, 2.0], strict=False)
+        xs[0] = 5 * x
+        return sum(u * v for u, v in scaled)
+
+    check(mapped, (1.5,))
     with pytest.raises(UnsupportedError) as found:
         jitgrad.jit(f)(1.5)
     assert found.value.code == "JG247"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 import jitgrad
-from tests.trace.calling import assert_same, outcome
+from tests.trace.calling import assert_same, check, outcome
 
 V = np.array([0.5, -1.0, 2.0, 0.25, 1.5, -0.75])
 
@@ -129,3 +130,65 @@ def test_what_is_no_mapping_gives_no_arguments() -> None:
 def test_a_defaultdict_is_not_returned() -> None:
     with pytest.raises(jitgrad.UnsupportedError, match="JG225: a defaultdict"):
         jitgrad.jit(lambda x: defaultdict(float, a=x))(2.0)
+
+
+def ordered(x: float) -> Any:
+    made = collections.OrderedDict
+    d = made(a=x, b=1.0)
+    d.move_to_end("a")
+    order = list(d), list(reversed(d)), d.popitem(last=False), d.popitem(), len(d)
+    same = (
+        made(a=x, b=1.0) == made(b=1.0, a=x),
+        made(a=x, b=1.0) != made(b=1.0, a=x),
+        made(a=x, b=1.0) == made(a=x, b=1.0),
+        made(a=x, b=2) == {"b": 2, "a": x},
+        collections.defaultdict(float, a=x) == made(a=x),
+        collections.defaultdict(float, a=x) == collections.defaultdict(int, a=x),
+    )
+    d["c"] = x
+    return order, same, isinstance(d, dict), type(d) is made, d["c"], {**d}, dict(d), made(d)["c"]
+
+
+def test_ordered_dicts() -> None:
+    check(ordered, (1.5,))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: collections.OrderedDict(a=x) | {"b": 1},
+        lambda x: collections.defaultdict(float, a=x).popitem(),
+        lambda x: {1, 2}.symmetric_difference_update({x}),
+        lambda x: collections.deque([x]) < collections.deque([1.0]),
+        lambda x: collections.deque([x]) * 2,
+    ],
+)
+def test_what_a_container_has_and_its_program_lacks_is_refused(function: Callable[[float], Any]) -> None:
+    with pytest.raises(jitgrad.UnsupportedError, match="JG232"):
+        jitgrad.jit(function)(1.5)
+
+
+class Fields:
+    pass
+
+
+def by_texts(x: float, n: int) -> Any:
+    d = {"w0": x, "w1": 2 * x, f"v{n}": 3 * x}
+    fields = Fields()
+    setattr(fields, f"f{n}", x)
+    found = d[f"w{n}"], f"w{n}" in d, d.get("w" + str(n)), len(d), d["v1"] if n == 1 else d["v0"]
+    return found, getattr(fields, f"f{n}"), hasattr(fields, f"f{n}"), hasattr(fields, f"g{n}"), isinstance(str(n), str)
+
+
+def test_texts_as_keys_and_names() -> None:
+    for n in (0, 1):
+        check(by_texts, (1.5, n))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [lambda x: {"1.5": 2.0}[f"{x}"], lambda x: f"{x}" in {"1.5": 2.0}, lambda x: len(f"{x}"), lambda x: [*f"{x}"]],
+)
+def test_texts_that_show_what_is_known_at_run_time(function: Callable[[float], Any]) -> None:
+    with pytest.raises(jitgrad.UnsupportedError, match="JG236"):
+        jitgrad.jit(function)(1.5)

@@ -324,3 +324,22 @@ def test_steps_of_views_that_data_decide() -> None:
         np.testing.assert_allclose(compiled(X, t), both_ways(X, t))
         slope = jitgrad.grad(lambda x, t: both_ways(x, t) @ np.array([1.0, 2.0, 3.0]))(X, t)
         np.testing.assert_allclose(slope, 2.5 * np.array([1.0, 2.0, 3.0])[:: 1 if t > 0.0 else -1])
+
+
+def named(u: float, x: Any) -> Any:
+    state, last = ("idle", 0.0), None
+    for v in x:
+        if v > 0:
+            state, last = ("run", state[1] + v * u), "up"
+        else:
+            state = ("down", state[1] * 0.5)
+    return state[1], state[0], last
+
+
+def test_texts_beside_numbers_have_no_derivative() -> None:
+    for x in (np.array([1.0, -2.0, 3.0]), -np.ones(3), np.zeros(0)):
+        (value, *texts), tangent = jitgrad.jvp(named, (1.5, x), (1.0, np.zeros_like(x)))
+        assert (value, *texts) == named(1.5, x)
+        assert tangent[1:] == tuple(texts)
+        _, pull = jitgrad.vjp(named, 1.5, x)
+        assert pull((1.0, *texts))[0] == pytest.approx(tangent[0], rel=1e-14)

@@ -6,7 +6,7 @@ import collections
 from collections.abc import Callable, Iterable, Iterator, MutableSequence
 from typing import Any
 
-__all__ = ["STANDS_FOR", "DefaultDict", "Deque", "Items", "Keys", "Set", "Values", "in_set_order"]
+__all__ = ["STANDS_FOR", "DefaultDict", "Deque", "Items", "Keys", "Ordered", "Set", "Values", "in_set_order"]
 
 
 class _Holder:
@@ -81,10 +81,51 @@ class Deque(_Holder):
         for _ in range(-n):
             self._items.append(self._items.pop(0))
 
+    def insert(self, index: int, x: Any, /) -> None:
+        """Add an item before another."""
+        if self.maxlen is not None and len(self._items) >= self.maxlen:
+            raise IndexError("deque already at its maximum size")
+        self._items.insert(index, x)
+
+    def remove(self, x: Any, /) -> None:
+        """Take out the first item that equals another."""
+        if x not in self._items:
+            raise ValueError(f"{x!r} is not in deque")
+        self._items.remove(x)
+
+    def reverse(self) -> None:
+        """Turn the items round."""
+        self._items.reverse()
+
+    def count(self, x: Any, /) -> int:
+        """Return how many items equal another."""
+        return self._items.count(x)
+
+    def copy(self) -> Any:
+        """Return another one of the same items."""
+        return collections.deque(self._items, self.maxlen)
+
+    def __reversed__(self) -> Iterator[Any]:
+        return reversed(self._items)
+
+    def __iadd__(self, items: Iterable[Any]) -> Any:
+        self.extend(items)
+        return self
+
+    def __eq__(self, other: Any) -> Any:
+        return self._items == other._items if isinstance(other, collections.deque) else NotImplemented  # type: ignore[attr-defined]
+
+    __hash__ = None  # type: ignore[assignment]
+
     def __getitem__(self, index: int) -> Any:
         if not -len(self._items) <= index < len(self._items):
             raise IndexError("deque index out of range")
         return self._items[index]
+
+    def __delitem__(self, index: int) -> None:
+        if not -len(self._items) <= index < len(self._items):
+            raise IndexError("deque index out of range")
+        del self._items[index]
 
     def __setitem__(self, index: int, x: Any) -> None:
         if not -len(self._items) <= index < len(self._items):
@@ -96,28 +137,14 @@ class Deque(_Holder):
 MutableSequence.register(Deque)
 
 
-class DefaultDict(_Holder):
-    """Stands for `collections.defaultdict`."""
-
-    def __init__(self, default_factory: Callable[[], Any] | None = None, /, *args: Any, **kwargs: Any) -> None:
-        if default_factory is not None and not callable(default_factory):
-            raise TypeError("first argument must be callable or None")
-        self.default_factory = default_factory
-        self._items = dict(*args, **kwargs)
-
-    def __getitem__(self, key: Any) -> Any:
-        if key not in self._items and self.default_factory is not None:
-            self._items[key] = self.default_factory()
-        return self._items[key]
+class _Mapping(_Holder):
+    """What has its items in a dict."""
 
     def __setitem__(self, key: Any, x: Any) -> None:
         self._items[key] = x
 
     def __delitem__(self, key: Any) -> None:
         del self._items[key]
-
-    def __eq__(self, other: Any) -> Any:
-        return self._items == (other._items if isinstance(other, DefaultDict) else other)
 
     def keys(self) -> Any:
         """Return the keys."""
@@ -147,9 +174,76 @@ class DefaultDict(_Holder):
         """Take over other items."""
         self._items.update(*args, **kwargs)
 
+
+class DefaultDict(_Mapping):
+    """Stands for `collections.defaultdict`."""
+
+    def __init__(self, default_factory: Callable[[], Any] | None = None, /, *args: Any, **kwargs: Any) -> None:
+        if default_factory is not None and not callable(default_factory):
+            raise TypeError("first argument must be callable or None")
+        self.default_factory = default_factory
+        self._items = dict(*args, **kwargs)
+
+    def __getitem__(self, key: Any) -> Any:
+        if key not in self._items and self.default_factory is not None:
+            self._items[key] = self.default_factory()
+        return self._items[key]
+
+    def __eq__(self, other: Any) -> Any:
+        return self._items == _plain_dict(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
     def copy(self) -> Any:
         """Return another one of the same items."""
         return collections.defaultdict(self.default_factory, self._items)
+
+
+class Ordered(_Mapping):
+    """Stands for `collections.OrderedDict`."""
+
+    def __init__(self, /, *args: Any, **kwargs: Any) -> None:
+        self._items = dict(*args, **kwargs)
+
+    def __getitem__(self, key: Any) -> Any:
+        return self._items[key]
+
+    def __eq__(self, other: Any) -> Any:
+        if isinstance(other, collections.OrderedDict) and list(self._items) != list(other):
+            return False
+        return self._items == _plain_dict(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __reversed__(self) -> Iterator[Any]:
+        return reversed(list(self._items))
+
+    def copy(self) -> Any:
+        """Return another one of the same items."""
+        return collections.OrderedDict(self._items)
+
+    def move_to_end(self, key: Any, last: bool = True) -> None:
+        """Put an item at either end."""
+        x = self._items.pop(key)
+        if last:
+            self._items[key] = x
+            return
+        rest = dict(self._items)
+        self._items.clear()
+        self._items[key] = x
+        self._items.update(rest)
+
+    def popitem(self, last: bool = True) -> tuple[Any, Any]:
+        """Take out an item at either end."""
+        if not self._items:
+            raise KeyError("dictionary is empty")
+        key = list(self._items)[-1 if last else 0]
+        return key, self._items.pop(key)
+
+
+def _plain_dict(x: Any) -> Any:
+    # What a program sees of those above.
+    return x._items if isinstance(x, collections.defaultdict | collections.OrderedDict) else x  # type: ignore[union-attr]
 
 
 def _in_any_order(items: Any) -> Any:
@@ -355,6 +449,7 @@ STANDS_FOR: dict[type, type] = {
     Deque: collections.deque,
     Items: type({}.items()),
     Keys: type({}.keys()),
+    Ordered: collections.OrderedDict,
     Set: set,
     Values: type({}.values()),
 }

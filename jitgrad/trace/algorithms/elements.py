@@ -10,7 +10,7 @@ from jitgrad.trace.algorithms.grids import parts
 
 __all__ = [
     "accumulate", "apply_along_axis", "at", "c_", "corrcoef", "fold", "insert", "ix_", "nanstd", "nanvar", "piecewise",
-    "r_", "reduceat", "unravel_index", "vectorized",
+    "put", "r_", "ravel_multi_index", "reduceat", "unravel_index", "vectorized",
 ]  # fmt: skip
 
 
@@ -176,6 +176,30 @@ def unravel_index(indices: Any, shape: Any) -> Any:
         made.append(rest % d)
         rest = rest // d
     return tuple(made[::-1])
+
+
+def ravel_multi_index(multi_index: Any, dims: Any) -> Any:
+    """Stand for `np.ravel_multi_index`."""
+    dims = dims if isinstance(dims, tuple | list) else (dims,)
+    if len(multi_index) != len(dims):
+        raise ValueError(f"parameter multi_index must be a sequence of length {len(dims)}")
+    total: Any = 0
+    for at, d in zip(multi_index, dims, strict=True):
+        at = np.asarray(at)
+        if at.dtype.kind not in "iu":
+            raise TypeError("only int indices permitted")
+        if np.any((at < 0) | (at >= d)):
+            raise ValueError("invalid entry in coordinates array")
+        total = total * d + at
+    return total
+
+
+def put(a: Any, ind: Any, v: Any) -> None:
+    """Stand for `np.put`."""
+    places, values = np.ravel(ind), np.ravel(v)
+    if len(values):
+        for k in range(len(places)):
+            a.flat[places[k]] = values[k % len(values)]
 
 
 def r_(key: Any) -> Any:
