@@ -24,6 +24,7 @@ __all__ = [
     "BoundMethod",
     "Box",
     "Cell",
+    "Columns",
     "DictRef",
     "External",
     "Func",
@@ -134,11 +135,13 @@ class Cell:
         own cell where each item is an array of which nobody else has a copy: a reference to it is a view of the list.
     site : hashable or None
         For a list: what names the place of the program that made it, stably over restarts.
+    columns : list of Cell or None
+        For a list that may be taken apart: the lists of the parts of its items, as far as there have been any.
     any_length : bool
         Whether its options may be of other lengths than it.
     """
 
-    __slots__ = ("any_length", "argument", "arrays", "like", "name", "options", "site", "which")
+    __slots__ = ("any_length", "argument", "arrays", "columns", "like", "name", "options", "site", "which")
 
     def __init__(self, name: str = "", argument: int | None = None, like: int | None = None) -> None:
         self.name = name
@@ -148,6 +151,7 @@ class Cell:
         self.which: Cell | None = None
         self.arrays: Cell | None = None
         self.site: Any = None
+        self.columns: list[Cell] | None = None
         self.any_length = False
 
     def __repr__(self) -> str:
@@ -221,6 +225,25 @@ class ListRef(Abstract):
     """A Python list; its items, a tuple of abstract values, are in the heap. A `Value` there is a growable list."""
 
     cell: Cell
+
+
+@dataclass(frozen=True, slots=True)
+class Columns(Abstract):
+    """What a list of tuples, or of other things of one structure, holds: a list for each part of the items.
+
+    Attributes
+    ----------
+    cls : type
+        What the items are: tuples, lists, dicts, objects.
+    names : tuple
+        Keys or attributes; of tuples and lists the positions.
+    lists : tuple of ListRef
+        They have one length.
+    """
+
+    cls: type
+    names: tuple[Any, ...]
+    lists: tuple[ListRef, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.memory import Pick, Span, load, store
 from jitgrad.graph.ops.shape import broadcast_to, reshape_to
 from jitgrad.graph.types import ArrayType, Dim, GraphTypeError, broadcast_shapes
-from jitgrad.trace.abstract import AnyOf, DictRef, Link, ListRef, OneOf, Record, Ref, Scalar, TaggedRef, whole
+from jitgrad.trace.abstract import AnyOf, Columns, DictRef, Link, ListRef, OneOf, Record, Ref, Scalar, TaggedRef, whole
 from jitgrad.trace.algorithms.containers import Deque
 from jitgrad.trace.context import PACKED, PYTHON_DTYPES, Context, kind_of_python
 from jitgrad.trace.extents import canonical_shape, renamed, unify
@@ -268,14 +268,8 @@ def as_array(ctx: Context, x: Any, dtype: np.dtype | type | None = None) -> Valu
         value = ctx.constant(x)
     elif isinstance(x, tuple | ListRef):
         items = x if isinstance(x, tuple) else ctx.heap[x.cell]
-        if isinstance(items, Value):
-            value = ctx.g.list_to_array(items, length_of(ctx, items))
-            packed = PACKED.get(ctx.list_kinds.get(x.cell, "")) if isinstance(x, ListRef) else None
-            if packed is not None:
-                if dtype is None and "int" in packed:
-                    raise _undecided(ctx, x, ["int", "float"])  # type: ignore[arg-type]
-                value = load(ctx.g, value, [Span(0, 1, value.shape[0]), Pick(0)])
-            value = renamed(ctx, value, canonical_shape(ctx, value.shape))
+        if isinstance(items, Value | Columns):
+            value = _listed(ctx, x, dtype)  # type: ignore[arg-type]
         else:
             common = common_dtype(ctx, items)
             parts = [as_array(ctx, item, common if isinstance(item, AnyOf) else None) for item in items]
@@ -290,6 +284,33 @@ def as_array(ctx: Context, x: Any, dtype: np.dtype | type | None = None) -> Valu
 _INHOMOGENEOUS = (
     "setting an array element with a sequence. The requested array has an inhomogeneous shape after {} dimensions."
 )
+
+
+def _listed(ctx: Context, x: ListRef, dtype: np.dtype | type | None, count: Value | None = None) -> Value:
+    """Return what NumPy makes of a list that grows, whose length may be known by another name."""
+    items = ctx.heap[x.cell]
+    if isinstance(items, Columns):
+        columns = [_listed(ctx, items.lists[0], dtype, count)]
+        count = columns[0].shape[0]  # type: ignore[assignment]
+        columns += [_listed(ctx, part, dtype, count) for part in items.lists[1:]]
+        return _side_by_side(ctx, columns)
+    value = ctx.g.list_to_array(items, length_of(ctx, items) if count is None else ctx.dim(count))
+    packed = PACKED.get(ctx.list_kinds.get(x.cell, ""))
+    if packed is not None:
+        if dtype is None and "int" in packed:
+            raise _undecided(ctx, x, ["int", "float"])
+        value = load(ctx.g, value, [Span(0, 1, value.shape[0]), Pick(0)])
+    return renamed(ctx, value, canonical_shape(ctx, value.shape))
+
+
+def _side_by_side(ctx: Context, columns: list[Value]) -> Value:
+    """Return an array of rows, of which there is a column for each part."""
+    count, *shape = columns[0].shape
+    if any(list(c.shape[1:]) != shape for c in columns):
+        raise ctx.error("JG211", what="the parts of the items have different shapes")
+    dtype = np.result_type(*(c.array.dtype for c in columns))
+    rows = [reshape_to(ctx.g, cast(ctx, c, dtype), (count, 1, *shape)) for c in columns]
+    return rows[0] if len(rows) == 1 else ctx.g.concatenate(*rows, axis=1)
 
 
 def _stack(ctx: Context, parts: list[Value], dtype: np.dtype) -> Value:

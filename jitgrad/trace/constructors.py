@@ -9,29 +9,26 @@ import importlib
 import types
 from typing import Any
 
-from jitgrad.graph.ir import Value
 from jitgrad.trace.abstract import (
     Cell,
     DictRef,
     Func,
 )
 from jitgrad.trace.algorithms.containers import Set
-from jitgrad.trace.alternatives import packed_item
-from jitgrad.trace.arrays import as_array
 from jitgrad.trace.attributes import attribute
 from jitgrad.trace.builtins import mapping_of
 from jitgrad.trace.bytecode import NULL
 from jitgrad.trace.calls import Native
-from jitgrad.trace.context import PACKED, Context
+from jitgrad.trace.context import Context
 from jitgrad.trace.frame import Frame
+from jitgrad.trace.grown_items import append_item
 from jitgrad.trace.instructions import step_of
 from jitgrad.trace.iteration import iterate, sequence_of
 from jitgrad.trace.objects import type_name
-from jitgrad.trace.places import has_places, move_in
 from jitgrad.trace.subscripts import dict_key, new_list
 from jitgrad.trace.texts import format_value, join_texts
 
-__all__ = ["append_to"]
+__all__: list[str] = []
 
 
 # --- building
@@ -76,7 +73,7 @@ def _accum(ctx: Context, frame: Frame, arg: tuple[str, int]) -> None:
     value = frame.pop()
     target = frame.stack[-depth]
     if kind == "list_append":
-        append_to(ctx, target.cell, value)
+        append_item(ctx, target.cell, value)
     elif kind == "list_extend":
         ctx.heap[target.cell] = (*ctx.heap[target.cell], *sequence_of(ctx, value))
     elif kind in ("set_add", "set_update"):
@@ -95,24 +92,6 @@ def _accum(ctx: Context, frame: Frame, arg: tuple[str, int]) -> None:
         if kind == "dict_merge" and (twice := set(pairs) & set(added)):
             raise TypeError(f"got multiple values for keyword argument '{twice.pop()}'")
         ctx.heap[target.cell] = tuple((pairs | added).items())
-
-
-def append_to(ctx: Context, cell: Cell, value: Any) -> None:
-    """Append to a list: of known length, or one that grows in a loop."""
-    items = ctx.heap[cell]
-    if isinstance(items, Value):
-        element = items.type.element  # type: ignore[union-attr]
-        packed = ctx.list_kinds.get(cell) in PACKED
-        made = packed_item(ctx, cell, value) if packed else as_array(ctx, value)
-        if made.type != element:
-            raise ctx.error("JG221", what=f"appending {made.type} to a list of {element}")
-        if has_places(cell):
-            move_in(ctx, cell, value)
-            return
-        ctx.hold(cell, value)
-        ctx.heap[cell] = ctx.g.list_push(items, made)
-    else:
-        ctx.heap[cell] = (*items, value)
 
 
 @step_of("totuple")
@@ -247,7 +226,7 @@ def _yield(ctx: Context, frame: Frame, arg: Any) -> None:
     value = frame.pop()
     if frame.yielded is None:
         raise ctx.error("JG203", what="a `yield` here")
-    append_to(ctx, frame.yielded, value)
+    append_item(ctx, frame.yielded, value)
     frame.push(None)
 
 

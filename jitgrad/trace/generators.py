@@ -18,6 +18,7 @@ from typing import Any
 from jitgrad.trace.abstract import (
     BoundMethod,
     Cell,
+    Columns,
     DictRef,
     Func,
     IterRows,
@@ -85,6 +86,8 @@ def _read(ctx: Context, func: Func, args: tuple[Any, ...]) -> list[Cell]:
             todo += [w.container for w in x.watched if not isinstance(w.container, Read)]
         elif isinstance(x, IterRows):
             todo += x.over
+        elif isinstance(x, Columns):
+            todo += x.lists
         elif isinstance(x, tuple):
             todo += x
         else:

@@ -13,10 +13,10 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from jitgrad.graph.ir import Value
 from jitgrad.trace.abstract import (
     UNBOUND,
     Cell,
+    Columns,
     DictRef,
     ListRef,
     Maybe,
@@ -30,6 +30,7 @@ from jitgrad.trace.abstract import (
 from jitgrad.trace.attributes import attribute, delete_attribute, set_attribute
 from jitgrad.trace.bytecode import NULL, Instr, effect
 from jitgrad.trace.calls import is_known, outside_of, super_attribute
+from jitgrad.trace.columns import is_grown
 from jitgrad.trace.comparisons import compare_op, contains_op, is_op
 from jitgrad.trace.containers import take_out
 from jitgrad.trace.context import Context, Unified
@@ -135,6 +136,10 @@ def refuse_poison(ctx: Context, value: Any, name: str) -> None:
     found = value
     if isinstance(value, ListRef | DictRef | Record | Ref):
         found = ctx.heap.get(value.cell)
+    while isinstance(found, Columns):
+        # A part that could not be joined is refused with the whole.
+        parts = [ctx.heap.get(x.cell) for x in found.lists]
+        found = next((p for p in parts if isinstance(p, Poison | Columns)), None)
     if isinstance(found, Poison):
         ctx.refuse(found, name)
 
@@ -372,7 +377,7 @@ def _delitem(ctx: Context, frame: Frame, arg: Any) -> None:
             raise TypeError(f"'{type_name(ctx, x)}' object does not support item deletion")
         ctx.call(found, [key])
         return
-    grown = isinstance(x, ListRef) and isinstance(ctx.heap[x.cell], Value)
+    grown = is_grown(ctx, x)
     if grown and isinstance(key, Scalar | int):
         outside = "list assignment index out of range"
         take_out(ctx, x, key, outside, outside)

@@ -15,7 +15,19 @@ import numpy as np
 
 from jitgrad.errors import DifferentiationError, check_text
 from jitgrad.graph.ir import Value
-from jitgrad.trace.abstract import AnyOf, Cell, DictRef, External, ListRef, OneOf, Record, Ref, Scalar, TaggedRef
+from jitgrad.trace.abstract import (
+    AnyOf,
+    Cell,
+    Columns,
+    DictRef,
+    External,
+    ListRef,
+    OneOf,
+    Record,
+    Ref,
+    Scalar,
+    TaggedRef,
+)
 from jitgrad.trace.alternatives import is_any_number, number_type
 from jitgrad.trace.arrays import (
     array_type,
@@ -79,7 +91,7 @@ def map_leaves(ctx: Context, x: Any, function: Callable[[Any], Any], ways: bool 
             return x
     if isinstance(x, ListRef | DictRef | Record):
         content = ctx.heap[x.cell]
-        if isinstance(content, Value):
+        if isinstance(content, Value | Columns):
             raise ctx.error("JG113", what="a list that grew in a loop")
         made = replace(x, cell=Cell(x.cell.name))
         if isinstance(x, ListRef):

@@ -22,13 +22,13 @@ from typing import Any
 
 import numpy as np
 
-from jitgrad.graph.ir import Value
 from jitgrad.trace.abstract import BoundMethod, Cell, DictRef, External, IterSequence, ListRef, Record, Ref, TaggedRef
 from jitgrad.trace.algorithms.containers import DefaultDict, Deque
 from jitgrad.trace.arrays import as_array
 from jitgrad.trace.attributes import attribute, opened
 from jitgrad.trace.builtins import new_dict, pairs_of
 from jitgrad.trace.calls import HANDLERS, PURE, Native, class_of, handles, is_known
+from jitgrad.trace.columns import content_of, is_grown, leaves_of_list
 from jitgrad.trace.comparisons import compare_op, contains_op, is_op
 from jitgrad.trace.context import Context
 from jitgrad.trace.grown_lists import copied_list
@@ -263,12 +263,13 @@ def copied(ctx: Context, x: Any, deep: bool) -> Any:
     if isinstance(x, Ref | TaggedRef):
         return ctx.fresh(as_array(ctx, x))
     if isinstance(x, ListRef):
-        items = ctx.heap[x.cell]
-        if not isinstance(items, Value):
+        items = content_of(ctx, x.cell)
+        if isinstance(items, tuple):
             return new_list(ctx, [inner(v) for v in items])
-        made = copied_list(ctx, ListRef(x.cell))
+        made = copied_list(ctx, x.cell)
         if deep:
-            made.cell.arrays = None
+            for leaf in (made, *leaves_of_list(ctx, made)):
+                leaf.cell.arrays = None
         return made
     if isinstance(x, DictRef):
         return new_dict(ctx, {k: inner(v) for k, v in ctx.heap[x.cell]})
@@ -333,7 +334,7 @@ def _astuple(ctx: Context, obj: Any) -> Any:
 def _plain(ctx: Context, x: Any) -> Any:
     if isinstance(x, Record) and dataclasses.is_dataclass(x.cls):
         return _asdict(ctx, x)
-    if isinstance(x, ListRef) and not isinstance(ctx.heap[x.cell], Value):
+    if isinstance(x, ListRef) and not is_grown(ctx, x):
         return new_list(ctx, [_plain(ctx, v) for v in ctx.heap[x.cell]])
     if isinstance(x, tuple):
         return tuple(_plain(ctx, v) for v in x)

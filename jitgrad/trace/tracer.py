@@ -49,6 +49,7 @@ from jitgrad.trace.alternatives import single_choices
 from jitgrad.trace.arrays import as_array, read
 from jitgrad.trace.branches import DeadEnd, is_of_the_program
 from jitgrad.trace.calls import parameter_names
+from jitgrad.trace.columns import content_of, grown_length
 from jitgrad.trace.context import NeedStatic
 from jitgrad.trace.evaluator import Evaluator
 from jitgrad.trace.identity import UNKNOWN, known_option, option_of, options_of
@@ -108,6 +109,7 @@ def trace(
     known: set[Size] = set()
     unrolled: set[Any] = set()
     notes: list[str] = []
+    first: UnsupportedError | None = None
     for _ in range(200):
         try:
             attempt = _Trace(transform, obligations, statics, known, unrolled, values, notes)
@@ -132,6 +134,15 @@ def trace(
                 raise error("JG228", attempt.ctx.location, why=need.why) from None
             unrolled.add(need.key)
             notes.append(f"traced again: a loop is unrolled: {need.why}")
+        except UnsupportedError as refused:
+            # Where each item is known by itself, more can be done with it.
+            loops = attempt.ctx.taken_apart - unrolled
+            if first is not None or not loops:
+                raise first or refused from None
+            first = refused
+            obligations.forget()
+            unrolled |= loops
+            notes.append("traced again: loops in which lists grow are unrolled")
         except (JitgradError, GraphTypeError, LoopSignal, AssertionError, RecursionError):
             raise
         except Exception as exception:
@@ -274,6 +285,7 @@ class _Trace:
             return tuple(items) if spec.cls is tuple else spec.cls(*items)
         if isinstance(spec, ListSpec):
             made = ListRef(Cell(name))
+            made.cell.columns = []
             ctx.heap[made.cell] = tuple(self.abstract(c, f"{name}{k}") for k, c in enumerate(spec.children))
             self.containers.append((made.cell, ctx.heap[made.cell]))
             return made
@@ -354,11 +366,11 @@ class _Trace:
         if isinstance(x, tuple) and not _plain(x):
             return TupleResult(type(x), tuple(self.result(v) for v in x))
         if isinstance(x, ListRef):
-            items = ctx.heap[x.cell]
-            if isinstance(items, Value):
+            items = content_of(ctx, x.cell)
+            if not isinstance(items, tuple):
                 # Its length must be known; a loop of known length unrolls.
                 try:
-                    ctx.note_static(Scalar(ctx.g.list_length(items), "int"), "the length of a list that is returned")
+                    ctx.note_static(Scalar(grown_length(ctx, x), "int"), "the length of a list that is returned")
                 except UnsupportedError:
                     raise ctx.error("JG225", what="a list that grew in a loop") from None
             return ListResult(tuple(self.result(v) for v in items))
