@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from jitgrad.graph.ir import Value
+from jitgrad.graph.ops.shape import broadcast_to, reshape_to
 from jitgrad.graph.types import BOOL, ArrayType
 from jitgrad.trace.abstract import AnyOf, Cell, Scalar
 from jitgrad.trace.arrays import array_type, as_array, describe, dtype_of, is_array, is_number, kind, scalar_value
@@ -23,7 +24,7 @@ from jitgrad.trace.python_arithmetic import mixed_dtype, numpy_flag
 __all__ = [
     "NumberPart", "NumberType", "apart", "as_item", "chosen", "convertible", "given_part", "is_any_number", "item_form",
     "joined_bounds", "joined_form", "joined_type", "narrowed", "number_of", "number_parts", "number_type",
-    "packed_item", "single_choices",
+    "packed_item", "repacked", "single_choices",
 ]  # fmt: skip
 
 NumberType: TypeAlias = tuple[tuple[str, np.dtype], ...]
@@ -209,14 +210,43 @@ def item_form(ctx: Context, x: Any) -> tuple[str, ArrayType] | None:
     return kind(x), array_type(ctx, x)
 
 
-def joined_form(ctx: Context, items: Sequence[Any]) -> tuple[str, ArrayType] | None:
-    """Return the form of the items of a list, None where they have not one."""
-    forms = {item_form(ctx, x) for x in items}
-    if len(forms) == 1:
-        return forms.pop()
-    packed = {form[0] for form in forms if form is not None and form[0] in PACKED}
-    names = [name for name in ("either", "number") if packed and all(_packs(ctx, x, name) for x in items)]
-    return (names[0], _PACKED_ITEM) if names else None
+def joined_form(
+    ctx: Context, items: Sequence[Any], *forms: tuple[str, ArrayType] | None
+) -> tuple[str, ArrayType] | None:
+    """Return the form of the items of a list, others of which have forms; None where they have not one."""
+    found = {*forms, *(item_form(ctx, x) for x in items)}
+    if len(found) == 1:
+        return found.pop()
+    names = ["either"]
+    if any(form is not None and form[0] in PACKED for form in found):
+        names.append("number")
+    for name in names:
+        alike = all(form is not None and (name, form[0]) in _PACKING and _is_double(form) for form in forms)
+        if alike and all(_packs(ctx, x, name) for x in items):
+            return name, _PACKED_ITEM
+    return None
+
+
+# Packed kinds, each with those of lists that can become one.
+_PACKING = {(name, of) for name in PACKED for of in (name, "either", "float", "numpy")}
+
+
+def _is_double(form: tuple[str, ArrayType]) -> bool:
+    return form[1] == (_PACKED_ITEM if form[0] in PACKED else ArrayType(np.dtype(np.float64)))
+
+
+def repacked(ctx: Context, items: Value, before: str, after: str) -> Value:
+    """Return a list of numbers of one kind as one of a packed kind, or of the same kind as it is."""
+    if before == after or before in PACKED:
+        # The places of the kinds are the same in all that are packed.
+        return items
+    g = ctx.g
+    count = g.list_length(items)
+    numbers = g.list_to_array(items, count)
+    codes = broadcast_to(g, ctx.constant(float(PACKED[after].index(before)), np.float64), numbers.shape)
+    parts = [reshape_to(g, v, (numbers.shape[0], 1)) for v in (numbers, codes)]
+    made: Value = g.list_from_array(g.concatenate(*parts, axis=1))
+    return made
 
 
 def _packs(ctx: Context, x: Any, name: str) -> bool:

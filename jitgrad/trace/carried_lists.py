@@ -1,7 +1,7 @@
-"""What a loop carries of lists: those that grow in it, those that are taken apart, those that are another in each trip.
+"""What a loop carries of lists: those that grow in it, are taken apart, or are another list in each trip.
 
-In: what a list holds at entry and after a trip. Out: slots for the values of the lists, and whether a trip leaves a list
-in the form that the head has it. A list of tuples that grows is taken apart at entry: its parts are lists that grow.
+In: what a list holds at entry and after a trip. Out: slots for the values of lists, and whether a trip leaves a list as
+the head has it. A list of tuples that grows is taken apart at entry: its parts are lists that grow.
 """
 
 from __future__ import annotations
@@ -119,23 +119,17 @@ class CarriedLists:
             return True
         if self._split(part.path[1], found, back):
             return False
+        ev, form = self.ev, None
         if isinstance(found, tuple) and len(found) > len(head):
-            with looking_at(self.ev, back.heap):
-                form = joined_form(self.ev, found)
-            if form is not None:
-                name, element = form
-                self.widen[part.path] = "grow"
-                self.element[part.path] = element
-                self.ev.list_kinds[part.path[1]] = name
-                return False
+            with looking_at(ev, back.heap):
+                form = joined_form(ev, found)
         if isinstance(found, Value) and isinstance(found.type, ListType):
-            of = self.ev.list_kinds.get(part.path[1], "array")
-            with looking_at(self.ev, self.heap):
-                fitting = not head or joined_form(self.ev, head) == (of, found.type.element)
-            if fitting:
-                self.widen[part.path] = "grow"
-                self.element[part.path] = found.type.element
-                return False
+            with looking_at(ev, self.heap):
+                form = joined_form(ev, head, (ev.list_kinds.get(part.path[1], "array"), found.type.element))
+        if form is not None:
+            ev.list_kinds[part.path[1]], self.element[part.path] = form
+            self.widen[part.path] = "grow"
+            return False
         raise NeedUnroll(self.key, "a list or dict changes its length in the loop")
 
     def _split(self, cell: Cell, found: Any, back: State) -> bool:

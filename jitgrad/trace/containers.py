@@ -19,9 +19,9 @@ from jitgrad.trace.columns import content_of, is_grown, leaves_of_list
 from jitgrad.trace.comparisons import equal_objects
 from jitgrad.trace.context import Context
 from jitgrad.trace.grown_items import append_item, insert_first, take_out
-from jitgrad.trace.grown_lists import clear_list, copied_list, extend_list, reverse_list
+from jitgrad.trace.grown_lists import clear_list, copied_list, extend_list, reverse_list, take_over
 from jitgrad.trace.iteration import sequence_of
-from jitgrad.trace.places import has_places
+from jitgrad.trace.places import has_places, require_alone
 from jitgrad.trace.python_iterators import sorted_list
 from jitgrad.trace.sizes import static_int
 from jitgrad.trace.subscripts import dict_key, new_list
@@ -155,7 +155,14 @@ def _reverse(ctx: Context, x: ListRef) -> None:
 @method("list", "sort")
 def _sort(ctx: Context, x: ListRef, *, key: Any = None, reverse: Any = False) -> None:
     made = sorted_list(ctx, x, key=key, reverse=reverse)
-    set_items(ctx, x, ctx.heap[made.cell])
+    if not is_grown(ctx, x):
+        set_items(ctx, x, ctx.heap[made.cell])
+        return
+    for leaf in leaves_of_list(ctx, x):
+        if has_places(leaf.cell):
+            require_alone(ctx, leaf.cell)
+    ctx.conflict(x.cell)
+    take_over(ctx, x.cell, made)
 
 
 # --- dicts

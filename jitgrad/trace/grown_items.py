@@ -140,8 +140,8 @@ def insert_first(ctx: Context, cell: Cell, item: Any) -> None:
         require_alone(ctx, cell)
     rows = g.list_to_array(ctx.heap[cell], g.add(g.list_length(items), 1))
     rest = g.list_length(items)
-    parts = [_rows(ctx, rows, rest, 1), _rows(ctx, rows, 0, rest)]
-    ctx.heap[cell] = g.list_from_array(as_array(ctx, ctx.call(np.concatenate, [tuple(map(ctx.fresh, parts))])))
+    moved = [_rows(ctx, rows, rest, 1), _rows(ctx, rows, 0, rest)]
+    ctx.heap[cell] = g.list_from_array(as_array(ctx, ctx.call(np.concatenate, [tuple(map(ctx.fresh, moved))])))
 
 
 def take_out(ctx: Context, x: ListRef, index: Any, empty: str, outside: str) -> Any:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.memory import Span, load
 from jitgrad.graph.ops.shape import join
@@ -27,7 +29,8 @@ from jitgrad.trace.places import has_places, require_alone
 
 __all__ = [
     "Form", "Forms", "as_grown", "clear_list", "common_form", "copied_list", "extend_list", "form_of_list",
-    "grow", "holds_arrays", "joined_lists", "part_of_list", "reverse_list", "value_of_list",
+    "grow", "holds_arrays", "joined_lists", "part_of_list", "rearranged", "reverse_list", "take_over",
+    "value_of_list",
 ]  # fmt: skip
 
 
@@ -185,6 +188,15 @@ def joined_lists(ctx: Context, x: Cell, y: Cell) -> ListRef | None:
     return None if form is None else _joined(ctx, _as_form(ctx, x, form), _as_form(ctx, y, form))
 
 
+def rearranged(ctx: Context, cell: Cell, order: Value) -> ListRef:
+    """Return a new list of the items of one that grows, at the positions of an array in turn."""
+    if isinstance(ctx.heap[cell], Columns):
+        return _each_column(ctx, lambda c: rearranged(ctx, c, order), cell)
+    rows = ctx.call(np.take, [ctx.fresh(_array(ctx, ctx.heap[cell])), ctx.fresh(order)], {"axis": 0})
+    kind = ctx.list_kinds.get(cell, "array")
+    return _grown_from(ctx, ctx.g.list_from_array(ctx.heap[rows.cell]), kind, cell)
+
+
 def _as_form(ctx: Context, cell: Cell, form: Form) -> Cell:
     """Return a list that grows of the items of one that may be known one by one."""
     if not isinstance(ctx.heap[cell], tuple):
@@ -207,6 +219,12 @@ def extend_list(ctx: Context, x: Cell, y: Cell) -> bool:
     if made is None:
         return False
     ctx.conflict(x)
+    take_over(ctx, x, made)
+    return True
+
+
+def take_over(ctx: Context, x: Cell, made: ListRef) -> None:
+    """Let a list hold what a new one does."""
     form = form_of_list(ctx, ctx.heap[made.cell], made.cell)
     assert form is not None
     grow(ctx, x, form)
@@ -216,7 +234,6 @@ def extend_list(ctx: Context, x: Cell, y: Cell) -> bool:
         ctx.heap[mine.cell], ctx.list_kinds[mine.cell] = ctx.heap[new.cell], ctx.list_kinds[new.cell]
         if new.cell.arrays is not None:
             ctx.hold(mine.cell, ListRef(new.cell.arrays))
-    return True
 
 
 def reverse_list(ctx: Context, cell: Cell) -> None:

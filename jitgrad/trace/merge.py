@@ -43,6 +43,7 @@ from jitgrad.trace.alternatives import (
     number_of,
     number_parts,
     number_type,
+    repacked,
 )
 from jitgrad.trace.arrays import kind
 from jitgrad.trace.columns import Structure, split, structure_of
@@ -149,15 +150,21 @@ class Merger(Joining):
             raise give_up(cell)
         if cell.columns is not None and any(self._structure(c, k) for k, c in zip(ks, contents, strict=True)):
             return self._columns(path, contents, ks)
+        known: list[Any] = []
         types: set[Any] = set()
+        before = ctx.list_kinds.get(cell, "array")
         for k, content in zip(ks, contents, strict=True):
             if isinstance(content, Value):
                 if not isinstance(content.type, ListType):
                     return Poison("an array, or something else")
-                types.add((ctx.list_kinds.get(cell, "array"), content.type.element))
+                types.add((before, content.type.element))
                 continue
+            known += content
             with self.on(k):
                 types |= {joined_form(ctx, content)} if content else set()
+        if len(types) > 1 and all(map(is_any_number, known)):
+            lists = [c.type for c in contents if isinstance(c, Value)]
+            types = {joined_form(ctx, known, *((before, t.element) for t in lists if isinstance(t, ListType)))}
         if len(types) != 1 or None in types or any(name == "mixed" for name, _ in types):
             return Poison("a list or dict of another length on each path, whose items are not numbers of one type")
         ((name, element),) = types
@@ -167,7 +174,10 @@ class Merger(Joining):
         given = {}
         for k, content in zip(ks, contents, strict=True):
             with self.on(k):
-                given[k] = content if isinstance(content, Value) else self._listed(cell, content, name, element)
+                if isinstance(content, Value):
+                    given[k] = repacked(ctx, content, before, name)
+                else:
+                    given[k] = self._listed(cell, content, name, element)
         return self.slot(ListType(element), given, cell.name)
 
     def _structure(self, held: Any, k: int) -> Structure | None:

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from jitgrad.graph.ir import Value
-from jitgrad.trace.abstract import IterSequence, Ref, Scalar, TaggedRef
+from jitgrad.trace.abstract import Columns, IterSequence, ListRef, Ref, Scalar, TaggedRef
+from jitgrad.trace.algorithms import ordering
 from jitgrad.trace.alternatives import (
     NumberPart,
     NumberType,
@@ -69,7 +70,7 @@ def _flag(ctx: Context, x: Any) -> Any:
     return x if isinstance(x, bool) else truth_value(ctx, x)
 
 
-def _extremum(op: str, name: str) -> Callable[..., Any]:
+def _extremum(op: str, name: str, program: Callable[..., Any]) -> Callable[..., Any]:
     def better(ctx: Context, key: Any, best: Any, item: Any) -> Any:
         a, b = (item, best) if key is None else (ctx.call(key, [item]), ctx.call(key, [best]))
         return _flag(ctx, compare_op(ctx, op, a, b))
@@ -98,6 +99,8 @@ def _extremum(op: str, name: str) -> Callable[..., Any]:
                 )
             positive = ctx.g.greater(count.value, ctx.constant(0, np.int64))
             ctx.check(positive, ValueError, f"{name}() {_EMPTY}")
+        if isinstance(args[0], ListRef) and isinstance(ctx.heap[args[0].cell], Columns):
+            return ctx.call(program, [args[0], key])
         return folded(
             ctx, it, count, 1, item_at(ctx, it, 0), lambda best, x: choose(ctx, better(ctx, key, best, x), x, best)
         )
@@ -105,8 +108,8 @@ def _extremum(op: str, name: str) -> Callable[..., Any]:
     return run
 
 
-HANDLERS[max] = _extremum(">", "max")
-HANDLERS[min] = _extremum("<", "min")
+HANDLERS[max] = _extremum(">", "max", ordering.greatest)
+HANDLERS[min] = _extremum("<", "min", ordering.least)
 
 
 # --- folds

@@ -83,8 +83,10 @@ def length(ctx: Context, x: Any) -> Any:
         if not shape:
             raise TypeError("len() of unsized object")
         return dim_scalar(ctx, shape[0])
+    if isinstance(x, ListRef) and is_grown(ctx, x):
+        return Scalar(grown_length(ctx, x), "int", 0, None)
     if isinstance(x, ListRef | DictRef):
-        return Scalar(grown_length(ctx, x), "int", 0, None) if is_grown(ctx, x) else len(ctx.heap[x.cell])
+        return len(ctx.heap[x.cell])
     if isinstance(x, IndexRange):
         return range_count(ctx, x)
     if isinstance(x, Record | External):
