@@ -214,13 +214,9 @@ def joined_form(
     ctx: Context, items: Sequence[Any], *forms: tuple[str, ArrayType] | None
 ) -> tuple[str, ArrayType] | None:
     """Return the form of the items of a list, others of which have forms; None where they have not one."""
-    found = {*forms, *(item_form(ctx, x) for x in items)}
-    if len(found) == 1:
+    if len(found := {*forms, *(item_form(ctx, x) for x in items)}) == 1:
         return found.pop()
-    names = ["either"]
-    if any(form is not None and form[0] in PACKED for form in found):
-        names.append("number")
-    for name in names:
+    for name in PACKED:
         alike = all(form is not None and (name, form[0]) in _PACKING and _is_double(form) for form in forms)
         if alike and all(_packs(ctx, x, name) for x in items):
             return name, _PACKED_ITEM

@@ -15,6 +15,7 @@ from jitgrad.graph.types import ArrayType, ListType, Type
 from jitgrad.trace.abstract import Cell, Columns, IterRange, IterRows, ListRef
 from jitgrad.trace.alternatives import as_item, joined_form
 from jitgrad.trace.columns import column_cells, split, structure_of
+from jitgrad.trace.context import PACKED
 from jitgrad.trace.frame import State, looking_at
 from jitgrad.trace.grown_lists import Form, Forms, common_form, holds_arrays, value_of_list
 from jitgrad.trace.inspection import cells_of, reachable
@@ -119,7 +120,8 @@ class CarriedLists:
             return True
         if self._split(part.path[1], found, back):
             return False
-        ev, form = self.ev, None
+        ev = self.ev
+        form: tuple[str, ArrayType] | None = None
         if isinstance(found, tuple) and len(found) > len(head):
             with looking_at(ev, back.heap):
                 form = joined_form(ev, found)
@@ -127,6 +129,8 @@ class CarriedLists:
             with looking_at(ev, self.heap):
                 form = joined_form(ev, head, (ev.list_kinds.get(part.path[1], "array"), found.type.element))
         if form is not None:
+            if form[0] in PACKED:
+                self._note_choice()
             ev.list_kinds[part.path[1]], self.element[part.path] = form
             self.widen[part.path] = "grow"
             return False
@@ -143,9 +147,13 @@ class CarriedLists:
                 return False
             split(ev, cell, structure)
         self.live = reachable(entry.heap, self._roots(entry))
-        if isinstance(entry.stack[-1] if entry.stack else None, IterRange | IterRows):
-            ev.taken_apart.add(self.key)
+        self._note_choice()
         return True
+
+    def _note_choice(self) -> None:
+        """Note that a list was taken apart, or has numbers of several kinds, which it need not if the loop unrolls."""
+        if self.entry.stack and isinstance(self.entry.stack[-1], IterRange | IterRows):
+            self.ev.taken_apart.add(self.key)
 
     def split_alike(self, back: State) -> None:
         """Take those lists apart again, at the end of a trip, that are at its beginning."""
