@@ -355,7 +355,7 @@ class _Results:
         if isinstance(tree, ListResult):
             return form.ListResult(children)
         if isinstance(tree, GrownResult):
-            return form.CallResult(partial(items_of, tree), children)
+            return form.CallResult(partial(_items_of, tree), children)
         if isinstance(tree, DictResult):
             return form.DictResult(tree.keys, children)
         assert isinstance(tree, ObjectResult)
@@ -410,7 +410,7 @@ def _slice(start: int, step: int, length: int) -> slice:
     return slice(start, None if stop < 0 else stop, step) if length else slice(0, 0)
 
 
-def items_of(tree: GrownResult, *parts: Any) -> list[Any]:
+def _items_of(tree: GrownResult, *parts: Any) -> list[Any]:
     """Return a list whose length is known only now, given its rows, or the items of the lists of its parts."""
     if isinstance(tree.of, type):
         made = zip(*parts, strict=True)
@@ -446,7 +446,7 @@ def build_result(tree: Any, values: Sequence[Any], leaves: Sequence[Any]) -> Any
     if isinstance(tree, ListResult):
         return children
     if isinstance(tree, GrownResult):
-        return items_of(tree, *children)
+        return _items_of(tree, *children)
     if isinstance(tree, DictResult):
         return dict(zip(tree.keys, children, strict=True))
     assert isinstance(tree, ObjectResult)

@@ -185,7 +185,7 @@ def global_store(x):
 def grown_list_returned(x, n):
     xs = []
     for k in range(n):
-        xs.append(x[k])
+        xs.append(x)
     return xs
 
 

@@ -266,14 +266,12 @@ def as_array(ctx: Context, x: Any, dtype: np.dtype | type | None = None) -> Valu
         value = scalar_value(ctx, x, dtype if isinstance(x, AnyOf) else None)
     elif isinstance(x, np.ndarray):
         value = ctx.constant(x)
+    elif isinstance(x, ListRef) and not isinstance(ctx.heap[x.cell], tuple):
+        value = _listed(ctx, x, dtype)
     elif isinstance(x, tuple | ListRef):
         items = x if isinstance(x, tuple) else ctx.heap[x.cell]
-        if isinstance(items, Value | Columns):
-            value = _listed(ctx, x, dtype)  # type: ignore[arg-type]
-        else:
-            common = common_dtype(ctx, items)
-            parts = [as_array(ctx, item, common if isinstance(item, AnyOf) else None) for item in items]
-            value = _stack(ctx, parts, common)
+        common = common_dtype(ctx, items)
+        value = _stack(ctx, [as_array(ctx, v, common if isinstance(v, AnyOf) else None) for v in items], common)
     elif isinstance(x, Record) and x.cls is Deque:
         return as_array(ctx, ctx.call(getattr, [x, "_items"]), dtype)
     else:
@@ -290,27 +288,20 @@ def _listed(ctx: Context, x: ListRef, dtype: np.dtype | type | None, count: Valu
     """Return what NumPy makes of a list that grows, whose length may be known by another name."""
     items = ctx.heap[x.cell]
     if isinstance(items, Columns):
-        columns = [_listed(ctx, items.lists[0], dtype, count)]
-        count = columns[0].shape[0]  # type: ignore[assignment]
-        columns += [_listed(ctx, part, dtype, count) for part in items.lists[1:]]
-        return _side_by_side(ctx, columns)
-    value = ctx.g.list_to_array(items, length_of(ctx, items) if count is None else ctx.dim(count))
-    packed = PACKED.get(ctx.list_kinds.get(x.cell, ""))
-    if packed is not None:
-        if dtype is None and "int" in packed:
-            raise _undecided(ctx, x, ["int", "float"])
-        value = load(ctx.g, value, [Span(0, 1, value.shape[0]), Pick(0)])
+        columns: list[Value] = []
+        for part in items.lists if issubclass(items.cls, tuple | list) else ():
+            columns.append(_listed(ctx, part, dtype, ctx.dim(columns[0].shape[0]) if columns else count))
+        if len({c.shape[1:] for c in columns}) != 1:
+            raise ctx.error("JG211", what=f"the items are {items.cls.__name__}s of different shapes")
+        common, shape = np.result_type(*(c.array.dtype for c in columns)), columns[0].shape
+        columns = [reshape_to(ctx.g, cast(ctx, c, common), (shape[0], 1, *shape[1:])) for c in columns]
+        return columns[0] if len(columns) == 1 else ctx.g.concatenate(*columns, axis=1)
+    value = ctx.g.list_to_array(items, length_of(ctx, items) if count is None else count)
+    packed = PACKED.get(ctx.list_kinds.get(x.cell, ""), ())
+    if "int" in packed and dtype is None:
+        raise _undecided(ctx, x, ["int", "float"])
+    value = load(ctx.g, value, [Span(0, 1, value.shape[0]), Pick(0)]) if packed else value
     return renamed(ctx, value, canonical_shape(ctx, value.shape))
-
-
-def _side_by_side(ctx: Context, columns: list[Value]) -> Value:
-    """Return an array of rows, of which there is a column for each part."""
-    count, *shape = columns[0].shape
-    if any(list(c.shape[1:]) != shape for c in columns):
-        raise ctx.error("JG211", what="the parts of the items have different shapes")
-    dtype = np.result_type(*(c.array.dtype for c in columns))
-    rows = [reshape_to(ctx.g, cast(ctx, c, dtype), (count, 1, *shape)) for c in columns]
-    return rows[0] if len(rows) == 1 else ctx.g.concatenate(*rows, axis=1)
 
 
 def _stack(ctx: Context, parts: list[Value], dtype: np.dtype) -> Value:
