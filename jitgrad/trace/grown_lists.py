@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
 
-import numpy as np
-
 from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.memory import Span, load
 from jitgrad.graph.ops.shape import join
@@ -192,9 +190,8 @@ def rearranged(ctx: Context, cell: Cell, order: Value) -> ListRef:
     """Return a new list of the items of one that grows, at the positions of an array in turn."""
     if isinstance(ctx.heap[cell], Columns):
         return _each_column(ctx, lambda c: rearranged(ctx, c, order), cell)
-    rows = ctx.call(np.take, [ctx.fresh(_array(ctx, ctx.heap[cell])), ctx.fresh(order)], {"axis": 0})
-    kind = ctx.list_kinds.get(cell, "array")
-    return _grown_from(ctx, ctx.g.list_from_array(ctx.heap[rows.cell]), kind, cell)
+    rows = ctx.g.gather(_array(ctx, ctx.heap[cell]), order)
+    return _grown_from(ctx, ctx.g.list_from_array(rows), ctx.list_kinds.get(cell, "array"), cell)
 
 
 def _as_form(ctx: Context, cell: Cell, form: Form) -> Cell:

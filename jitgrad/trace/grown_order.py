@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from jitgrad.graph.ir import Value
 from jitgrad.trace.abstract import Cell, Columns, IndexRange, ListRef
 from jitgrad.trace.algorithms import ordering
 from jitgrad.trace.arrays import as_array
@@ -47,17 +48,15 @@ def sorted_grown(ctx: Context, x: ListRef, key: Any, backwards: bool) -> ListRef
     if backwards:
         # Of equal keys the first stays the first.
         x, keys = (part_of_list(ctx, v.cell, slice(None, None, -1)) for v in (x, keys))
-    order: Any = None
-    for column in reversed(_compared(ctx, keys)):
-        if order is None:
-            order = ctx.call(np.argsort, [column])
-        else:
-            order = ctx.call(np.take, [order, ctx.call(np.argsort, [ctx.call(np.take, [column, order])])])
-    made = rearranged(ctx, x.cell, as_array(ctx, order))
+    last, *others = reversed(_compared(ctx, keys))
+    order = ctx.g.argsort(last, axis=0)
+    for column in others:
+        order = ctx.g.gather(order, ctx.g.argsort(ctx.g.gather(column, order), axis=0))
+    made = rearranged(ctx, x.cell, order)
     return part_of_list(ctx, made.cell, slice(None, None, -1)) if backwards else made
 
 
-def _compared(ctx: Context, keys: Any) -> list[Any]:
+def _compared(ctx: Context, keys: Any) -> list[Value]:
     """Return the numbers that decide an order, those that decide first in front."""
     if not is_grown(ctx, keys) or not _of_tuples(ctx, keys.cell):
         raise ctx.error("JG236", what="the keys of sorted()")
@@ -67,7 +66,7 @@ def _compared(ctx: Context, keys: Any) -> list[Any]:
         value = as_array(ctx, leaf, np.float64 if packed else None)
         if value.array.rank > 1 or value.array.dtype.kind == "c":
             raise ctx.error("JG236", what="the keys of sorted()")
-        found.append(ctx.fresh(value))
+        found.append(value)
     return found
 
 
