@@ -184,7 +184,7 @@ def global_store(x):
 @refused("JG225", X, 3, at="return xs")
 def grown_list_returned(x, n):
     xs = []
-    for k in range(n):
+    for _ in range(n):
         xs.append(x)
     return xs
 

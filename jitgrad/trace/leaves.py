@@ -41,6 +41,7 @@ from jitgrad.trace.arrays import (
     shape_of,
 )
 from jitgrad.trace.attributes import attribute, opened
+from jitgrad.trace.columns import made_of
 from jitgrad.trace.context import Context, kind_of_python
 from jitgrad.trace.resizing import Resized, resized
 from jitgrad.trace.views import laid_as
@@ -73,7 +74,8 @@ def map_leaves(ctx: Context, x: Any, function: Callable[[Any], Any], ways: bool 
     """Return an abstract value of the same structure with `function` applied to every number and array.
 
     Containers are made anew, so that the result shares no storage with x. With `ways`, one of several values, as data
-    decide, is mapped as all of them and the flags that say which it is; else it is refused.
+    decide, is mapped as all of them and the flags that say which it is, and so are lists that grew, as such; else they
+    are refused.
     """
     if isinstance(x, Ref | TaggedRef | np.ndarray) or is_any_number(x):
         return function(x)
@@ -91,8 +93,12 @@ def map_leaves(ctx: Context, x: Any, function: Callable[[Any], Any], ways: bool 
             return x
     if isinstance(x, ListRef | DictRef | Record):
         content = ctx.heap[x.cell]
-        if isinstance(content, Value | Columns):
+        if isinstance(content, Value | Columns) and not ways:
             raise ctx.error("JG113", what="a list that grew in a loop")
+        if isinstance(content, Value):
+            return function(x)
+        if isinstance(content, Columns):
+            return made_of(ctx, content, [map_leaves(ctx, part, function, ways) for part in content.lists])
         made = replace(x, cell=Cell(x.cell.name))
         if isinstance(x, ListRef):
             ctx.heap[made.cell] = tuple(map_leaves(ctx, v, function, ways) for v in content)
