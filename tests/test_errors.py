@@ -285,7 +285,7 @@ def one_of_two_lists(x):
 def used_with_two_lengths(x):
     y = ["a"]
     if x > 0.0:
-        y.append("b")
+        y.append(2)
     return len(y)
 
 

@@ -7,6 +7,7 @@ not known here: it is done once for each alternative (`Context.by_choice`).
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -15,8 +16,8 @@ import numpy as np
 
 from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.shape import broadcast_to, reshape_to
-from jitgrad.graph.types import BOOL, ArrayType
-from jitgrad.trace.abstract import AnyOf, Cell, Scalar
+from jitgrad.graph.types import BOOL, INT64, ArrayType
+from jitgrad.trace.abstract import AnyOf, Cell, OneOf, Scalar
 from jitgrad.trace.arrays import array_type, as_array, describe, dtype_of, is_array, is_number, kind, scalar_value
 from jitgrad.trace.context import PACKED, Context, kind_of_python
 from jitgrad.trace.python_arithmetic import mixed_dtype, numpy_flag
@@ -203,11 +204,29 @@ def item_form(ctx: Context, x: Any) -> tuple[str, ArrayType] | None:
     if is_array(x):
         return "array", array_type(ctx, x)
     if not is_any_number(x):
-        return None
+        return ("object", INT64) if all(map(_is_plain_object, _ways(x))) else None
     if isinstance(x, AnyOf) or kind(x) == "mixed":
         kinds = [name for name in ("either", "number") if _packs(ctx, x, name)]
         return (kinds[0], _PACKED_ITEM) if kinds else None
     return kind(x), array_type(ctx, x)
+
+
+def _ways(x: Any) -> tuple[Any, ...]:
+    return x.choices if isinstance(x, OneOf) else (x,)
+
+
+def _is_plain_object(x: Any) -> bool:
+    """Whether x is a known thing of which a list that grows has the place in a table."""
+    return x is None or isinstance(x, str | bytes | enum.Enum)
+
+
+def _object_item(ctx: Context, x: Any) -> Value:
+    """Return the place of a known thing in the table, of one of several that of the one which it is."""
+    places = [ctx.place_of(choice) for choice in _ways(x)]
+    made = ctx.constant(places[-1], np.int64)
+    for flag, place in reversed(list(zip(getattr(x, "flags", ()), places, strict=False))):
+        made = ctx.g.select(flag, ctx.constant(place, np.int64), made)
+    return made
 
 
 def joined_form(
@@ -264,13 +283,13 @@ def as_item(ctx: Context, x: Any, name: str, element: ArrayType) -> Value | None
     if name in PACKED:
         return _pack(ctx, x) if _packs(ctx, x, name) else None
     form = item_form(ctx, x)
-    if form is None or form[0] in PACKED:
+    if form is None or form[0] in PACKED or (form[0] == "object") != (name == "object"):
         return None
-    return as_array(ctx, x, element.dtype)
+    return _object_item(ctx, x) if name == "object" else as_array(ctx, x, element.dtype)
 
 
 def packed_item(ctx: Context, cell: Cell, x: Any) -> Value:
-    """Return what a list of a packed kind holds for an item.
+    """Return what a list of a packed kind, or of known things, holds for an item.
 
     Raises
     ------
@@ -280,7 +299,8 @@ def packed_item(ctx: Context, cell: Cell, x: Any) -> Value:
     name = ctx.list_kinds[cell]
     made = as_item(ctx, x, name, _PACKED_ITEM)
     if made is None:
-        raise ctx.error("JG221", what=f"appending {describe(x)} to a list of {' and '.join(PACKED[name])} numbers")
+        of = f"{' and '.join(PACKED[name])} numbers" if name in PACKED else "texts, None and the like"
+        raise ctx.error("JG221", what=f"appending {describe(x)} to a list of {of}")
     return made
 
 

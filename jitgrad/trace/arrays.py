@@ -57,8 +57,7 @@ def kind(x: Any) -> str:
     """Return the kind of a number, or "array"."""
     if isinstance(x, Scalar):
         return x.kind
-    found = kind_of_python(x)
-    return "array" if found is None else found
+    return kind_of_python(x) or "array"
 
 
 def shape_of(ctx: Context, x: Any) -> tuple[Dim, ...]:
@@ -297,7 +296,9 @@ def _listed(ctx: Context, x: ListRef, dtype: np.dtype | type | None, count: Valu
         columns = [reshape_to(ctx.g, cast(ctx, c, common), (shape[0], 1, *shape[1:])) for c in columns]
         return columns[0] if len(columns) == 1 else ctx.g.concatenate(*columns, axis=1)
     value = ctx.g.list_to_array(items, length_of(ctx, items) if count is None else count)
-    packed = PACKED.get(ctx.list_kinds.get(x.cell, ""), ())
+    if (name := ctx.list_kinds.get(x.cell, "")) == "object":
+        raise ctx.error("JG210", what="a list of texts or other things is used as an array")
+    packed = PACKED.get(name, ())
     if "int" in packed and dtype is None:
         raise _undecided(ctx, x, ["int", "float"])
     value = load(ctx.g, value, [Span(0, 1, value.shape[0]), Pick(0)]) if packed else value
@@ -378,8 +379,7 @@ def float_to_int(ctx: Context, value: Value) -> Scalar:
     """Return a float64 value truncated to a Python int, with Python's exceptions as checks."""
     g = ctx.g
     ctx.check(g.equal(value, value), ValueError, "cannot convert float NaN to integer")
-    finite = g.not_equal(g.absolute(value), math.inf)
-    ctx.check(finite, OverflowError, "cannot convert float infinity to integer")
+    ctx.check(g.not_equal(g.absolute(value), math.inf), OverflowError, "cannot convert float infinity to integer")
     inside = g.logical_and(g.greater_equal(value, -(2.0**63)), g.less(value, 2.0**63))
     ctx.check(inside, OverflowError, "a Python int of more than 64 bits")
     return Scalar(cast(ctx, value, np.int64), "int")

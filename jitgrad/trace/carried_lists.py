@@ -111,8 +111,9 @@ class CarriedLists:
 
     def _same_kinds(self, path: Any) -> bool:
         """Whether the body was traced knowing of which kinds the items of a growing list are."""
-        known = self.kinds.get(path)
-        self.kinds[path] = self.ev.list_kinds.get(path[1])
+        ev, known = self.ev, self.kinds.get(path)
+        name = ev.list_kinds.get(path[1])
+        self.kinds[path] = (name, len(ev.objects) if name == "object" else 0)
         return bool(known == self.kinds[path])
 
     def _items_fit(self, part: Part, head: tuple[Any, ...], found: Any, back: State) -> bool:
@@ -128,8 +129,10 @@ class CarriedLists:
         if isinstance(found, Value) and isinstance(found.type, ListType):
             with looking_at(ev, self.heap):
                 form = joined_form(ev, head, (ev.list_kinds.get(part.path[1], "array"), found.type.element))
+        if form is not None and form[0] == "object" and isinstance(found, tuple) and self._counts(part.path[1]):
+            form = None
         if form is not None:
-            if form[0] in PACKED:
+            if form[0] in PACKED or form[0] == "object":
                 self._note_choice()
             ev.list_kinds[part.path[1]], self.element[part.path] = form
             self.widen[part.path] = "grow"
@@ -151,9 +154,14 @@ class CarriedLists:
         return True
 
     def _note_choice(self) -> None:
-        """Note that a list was taken apart, or has numbers of several kinds, which it need not if the loop unrolls."""
-        if self.entry.stack and isinstance(self.entry.stack[-1], IterRange | IterRows):
+        """Note that a list was taken apart, or has items of several kinds, which it need not if the loop unrolls."""
+        if self._counts():
             self.ev.taken_apart.add(self.key)
+
+    def _counts(self, cell: Cell | None = None) -> bool:
+        """Whether the loop goes over a range or rows, and a cell, if there is one, is no part of another list."""
+        part = any(cell in c.columns for c in self.live if c.columns)
+        return not part and bool(self.entry.stack) and isinstance(self.entry.stack[-1], IterRange | IterRows)
 
     def split_alike(self, back: State) -> None:
         """Take those lists apart again, at the end of a trip, that are at its beginning."""

@@ -16,6 +16,7 @@ from jitgrad.trace import arithmetic, arrays
 from jitgrad.trace.abstract import (
     Abstract,
     AnyOf,
+    Cell,
     DictRef,
     External,
     IndexRange,
@@ -26,10 +27,11 @@ from jitgrad.trace.abstract import (
     Scalar,
     TaggedRef,
 )
-from jitgrad.trace.algorithms import counting
+from jitgrad.trace.algorithms import counting, ordering
 from jitgrad.trace.arithmetic import PYTHON_BINARY
 from jitgrad.trace.arrays import as_array, is_array, is_number, is_numeric, shape_of, truth
 from jitgrad.trace.calls import class_of, is_known
+from jitgrad.trace.columns import is_grown, leaves_of_list
 from jitgrad.trace.context import Context, kind_of_python
 from jitgrad.trace.loop_signals import NeedUnroll
 from jitgrad.trace.objects import (
@@ -201,6 +203,8 @@ def contains_op(ctx: Context, x: Any, y: Any) -> Any:
         return any(k == key for k, _ in ctx.heap[y.cell])
     if (isinstance(y, range | IndexRange) and isinstance(x, Scalar)) or isinstance(y, IndexRange):
         return _in_range(ctx, x, y)
+    if is_grown(ctx, y) and not any(_may_be_nan(ctx, leaf.cell) for leaf in leaves_of_list(ctx, y)):
+        return ctx.call(ordering.contains, [y, x])
     items = sequence_items(ctx, y)
     if items is None and isinstance(y, frozenset):
         items = tuple(y)
@@ -216,6 +220,11 @@ def contains_op(ctx: Context, x: Any, y: Any) -> Any:
     if is_number(y) or y is None:
         raise TypeError(f"argument of type '{type_name(ctx, y)}' is not iterable")
     raise ctx.error("JG220", what=f"`in` of a {type_name(ctx, y)}")
+
+
+def _may_be_nan(ctx: Context, cell: Cell) -> bool:
+    """Whether an item of a list that grows may differ from itself, so that it matters which object it is."""
+    return ctx.list_kinds.get(cell, "array") not in ("int", "bool", "object")
 
 
 def _in_range(ctx: Context, x: Any, y: Any) -> Any:

@@ -44,7 +44,7 @@ def append_item(ctx: Context, cell: Cell, item: Any) -> None:
 def _push(ctx: Context, cell: Cell, items: Value, item: Any) -> None:
     element = items.type.element  # type: ignore[union-attr]
     of = ctx.list_kinds.get(cell, "array")
-    if of in PACKED:
+    if of in PACKED or of == "object":
         ctx.conflict(cell)
         ctx.heap[cell] = ctx.g.list_push(items, packed_item(ctx, cell, item))
         return

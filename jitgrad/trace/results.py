@@ -98,13 +98,14 @@ class GrownResult:
 
     Attributes
     ----------
-    of : str or type
-        The kind of its numbers or arrays, as of lists that grow, which are the rows of one array; or the class of the
-        tuples that are its items, each made of one item of each child.
+    of : str or tuple or type
+        The kind of its numbers or arrays, as of lists that grow, which are the rows of one array; or the known things
+        among which the array has the places of its items; or the class of the tuples that are its items, each made of
+        one item of each child.
     children : tuple of LeafResult or GrownResult
     """
 
-    of: str | type
+    of: str | tuple[Any, ...] | type
     children: tuple[Any, ...]
 
 

@@ -149,7 +149,8 @@ class Returned:
         if isinstance(held, Columns):
             return GrownResult(held.cls, tuple(map(self._grown, held.lists)))
         rows = self._leaf(ctx.g.list_to_array(held, length_of(ctx, held)), "array")
-        return GrownResult(ctx.list_kinds.get(x.cell, "array"), (rows,))
+        name = ctx.list_kinds.get(x.cell, "array")
+        return GrownResult(tuple(ctx.objects) if name == "object" else name, (rows,))
 
     def _apart(self, x: ListRef) -> bool:
         """Whether the items of a list that grew are surely things of their own, which nothing else returned is."""

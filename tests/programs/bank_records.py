@@ -295,3 +295,50 @@ def returned(x: np.ndarray, n: int) -> Any:
             rows.append((0.5 * i, x * i))
             named.append(Sample(i > 2, (i, -1)))
     return pairs, {"floats": floats, "mixed": mixed}, rows, named
+
+
+@program((X, 5), (-X, 8), (X, 0), wrt=0)
+def with_texts(x: np.ndarray, n: int) -> Any:
+    """Texts and None among the parts, and lists of such alone."""
+    log, names = [(0.0, None)], []
+    t, k = 0.0, 0
+    while t < n:
+        t += 0.3 + 0.1 * abs(x[k % 4])
+        k += 1
+        if x[k % 4] > 1.0:
+            log.append((t, "big"))
+        elif x[k % 4] > 0.0:
+            log.append((t, "small"))
+        log.append((t * t, "step" if x[k % 4] > -1.0 else None))
+        if x[k % 4] > 0.0:
+            names.append("up")
+    s = x[0] * 1.0
+    for when, what in log:
+        if what is None:
+            s += 1.0
+        else:
+            s += when * 2.0 if what == "step" else when * x[1]
+    return s + sum(1 for name in names if name == "up")
+
+
+@program((X, 5), (-X, 8), (X, 0), builds=True)
+def texts_returned(x: np.ndarray, n: int) -> Any:
+    """Texts and None in lists that are returned."""
+    log, names = [], []
+    for i in range(n):
+        if x[i % 4] > 0.0:
+            log.append((i, "big" if x[i % 4] > 1.0 else None))
+            names.append("up")
+    return log, names
+
+
+@program((Y, 5), (-Y, 6), (Y, 0), wrt=0)
+def visited(y: np.ndarray, n: int) -> Any:
+    """What is in a list is not taken again."""
+    seen, s = [], y[0] * 1.0
+    for i in range(n):
+        cell = (int(y[i] * 2.0), i % 2)
+        if cell not in seen:
+            seen.append(cell)
+            s += y[i] * len(seen)
+    return s

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-__all__ = ["greatest", "heapify", "heappop", "heappush", "heappushpop", "heapreplace", "keys_of", "least", "listed"]
+__all__ = [
+    "contains",
+    "greatest",
+    "heapify",
+    "heappop",
+    "heappush",
+    "heappushpop",
+    "heapreplace",
+    "keys_of",
+    "least",
+    "listed",
+]
 
 
 def listed(items: Iterable[Any]) -> list[Any]:
@@ -19,6 +30,14 @@ def listed(items: Iterable[Any]) -> list[Any]:
 def keys_of(items: Iterable[Any], key: Callable[[Any], Any]) -> list[Any]:
     """Return what is compared of items."""
     return [key(item) for item in items]
+
+
+def contains(items: Iterable[Any], x: Any) -> bool:
+    """Return whether one of some items is equal to another thing."""
+    for item in items:  # noqa: SIM110
+        if item == x:
+            return True
+    return False
 
 
 def least(items: Iterable[Any], key: Callable[[Any], Any] | None) -> Any:
