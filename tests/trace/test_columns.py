@@ -203,6 +203,38 @@ def test_what_cannot_be_taken_apart_is_refused(function: Callable[..., Any]) -> 
         jitgrad.jit(function)(X, 9)
 
 
+def test_lists_are_compared_by_their_items() -> None:
+    def compared(x: np.ndarray, n: int) -> Any:
+        a, b, c = [], [], []
+        for i in range(n):
+            a.append((i, "a"))
+            b.append((i, "a"))
+            c.append(x[0] * i)
+        if x[0] > 0.0:
+            b.append((3, "b"))
+        pairs = [(0, "a"), (1, "a")]
+        return a == b, a != b, a == pairs, a == [], a == (0, 1), c == [], (1, "a") in a, (3, "b") not in b
+
+    compiled = jitgrad.jit(compared)
+    for n in (2, 0, 3):
+        for x in (X, -X):
+            assert compiled(x, n) == compared(x, n)
+
+
+def test_lists_of_floats_are_not_compared() -> None:
+    """Python looks whether items are one object, which may be NaN."""
+
+    def compared(x: np.ndarray, n: int) -> Any:
+        a, b = [], []
+        for i in range(n):
+            a.append(x[i])
+            b.append(x[i])
+        return a == b
+
+    with pytest.raises(UnsupportedError, match="JG220"):
+        jitgrad.jit(compared)(X, 3)
+
+
 # --- results
 
 

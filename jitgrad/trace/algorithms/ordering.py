@@ -7,6 +7,7 @@ from typing import Any
 
 __all__ = [
     "contains",
+    "equal",
     "greatest",
     "heapify",
     "heappop",
@@ -38,6 +39,16 @@ def contains(items: Iterable[Any], x: Any) -> bool:
         if item == x:
             return True
     return False
+
+
+def equal(a: list[Any], b: list[Any]) -> bool:
+    """Return whether two lists are equal."""
+    if len(a) != len(b):
+        return False
+    for k in range(len(a)):  # noqa: SIM110
+        if a[k] != b[k]:
+            return False
+    return True
 
 
 def least(items: Iterable[Any], key: Callable[[Any], Any] | None) -> Any:
