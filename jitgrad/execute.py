@@ -417,7 +417,7 @@ def _items_of(tree: GrownResult, *parts: Any) -> list[Any]:
         return list(made) if tree.of is tuple else [tree.of(*values) for values in made]
     (rows,) = parts
     if isinstance(tree.of, tuple):
-        return [tree.of[k] for k in rows.tolist()]
+        return [tree.of[k] for (k,) in rows.tolist()]
     if tree.of in PACKED:
         make = [{"float": float, "numpy": np.float64, "int": int}[name] for name in PACKED[tree.of]]
         return [make[int(code)](value) for value, code in rows.tolist()]

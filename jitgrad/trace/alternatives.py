@@ -16,7 +16,7 @@ import numpy as np
 
 from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.shape import broadcast_to, reshape_to
-from jitgrad.graph.types import BOOL, INT64, ArrayType
+from jitgrad.graph.types import BOOL, ArrayType
 from jitgrad.trace.abstract import AnyOf, Cell, OneOf, Scalar
 from jitgrad.trace.arrays import array_type, as_array, describe, dtype_of, is_array, is_number, kind, scalar_value
 from jitgrad.trace.context import PACKED, Context, kind_of_python
@@ -196,6 +196,8 @@ def single_choices(ctx: Context, x: Any) -> Iterator[tuple[Value | None, str, Va
 # --- items of lists that grow
 
 _PACKED_ITEM = ArrayType(np.dtype(np.float64), (2,))
+# Of no list of ints, so that one path's places are never taken for another's numbers.
+_OBJECT_ITEM = ArrayType(np.dtype(np.int64), (1,))
 _EXACT = 2**53
 
 
@@ -204,7 +206,7 @@ def item_form(ctx: Context, x: Any) -> tuple[str, ArrayType] | None:
     if is_array(x):
         return "array", array_type(ctx, x)
     if not is_any_number(x):
-        return ("object", INT64) if all(map(_is_plain_object, _ways(x))) else None
+        return ("object", _OBJECT_ITEM) if all(map(_is_plain_object, _ways(x))) else None
     if isinstance(x, AnyOf) or kind(x) == "mixed":
         kinds = [name for name in ("either", "number") if _packs(ctx, x, name)]
         return (kinds[0], _PACKED_ITEM) if kinds else None
@@ -226,7 +228,7 @@ def _object_item(ctx: Context, x: Any) -> Value:
     made = ctx.constant(places[-1], np.int64)
     for flag, place in reversed(list(zip(getattr(x, "flags", ()), places, strict=False))):
         made = ctx.g.select(flag, ctx.constant(place, np.int64), made)
-    return made
+    return reshape_to(ctx.g, made, (1,))
 
 
 def joined_form(

@@ -330,7 +330,7 @@ class Context:
         if kind in PACKED:
             return self._unpacked(value, kind)
         if kind == "object":
-            return self._object(value)
+            return self._object(load(self.g, value, [Pick(0)]))
         if kind == "mixed":
             raise self.error("JG221", what="an item of a list that holds Python's numbers and NumPy's")
         if kind != "array":
