@@ -234,16 +234,20 @@ class Columns(Abstract):
     Attributes
     ----------
     cls : type
-        What the items are: tuples, lists, dicts, objects.
+        What the items are: tuples, lists, dicts, objects, arrays.
     names : tuple
         Keys or attributes; of tuples and lists the positions.
     lists : tuple of ListRef
         They have one length.
+    rows : ListRef or None
+        For lists and arrays of any length: the items of all of them, of which `lists` have the first position of each
+        and the one behind its last.
     """
 
     cls: type
     names: tuple[Any, ...]
     lists: tuple[ListRef, ...]
+    rows: ListRef | None = None
 
 
 @dataclass(frozen=True, slots=True)

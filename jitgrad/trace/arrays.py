@@ -288,7 +288,7 @@ def _listed(ctx: Context, x: ListRef, dtype: np.dtype | type | None, count: Valu
     items = ctx.heap[x.cell]
     if isinstance(items, Columns):
         columns: list[Value] = []
-        for part in items.lists if issubclass(items.cls, tuple | list) else ():
+        for part in items.lists if issubclass(items.cls, tuple | list) and items.rows is None else ():
             columns.append(_listed(ctx, part, dtype, ctx.dim(columns[0].shape[0]) if columns else count))
         if len({c.shape[1:] for c in columns}) != 1:
             raise ctx.error("JG211", what=f"the items are {items.cls.__name__}s of different shapes")

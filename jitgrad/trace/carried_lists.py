@@ -10,11 +10,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from jitgrad.graph.ir import Value
 from jitgrad.graph.types import ArrayType, ListType, Type
-from jitgrad.trace.abstract import Cell, Columns, IterRange, IterRows, ListRef
+from jitgrad.trace.abstract import Cell, Columns, IterRange, IterRows, ListRef, Ref, TaggedRef
 from jitgrad.trace.alternatives import as_item, joined_form
-from jitgrad.trace.columns import column_cells, split, structure_of
+from jitgrad.trace.arrays import array_type
+from jitgrad.trace.columns import ROWS, Structure, column_cells, split, structure_of
 from jitgrad.trace.context import PACKED
 from jitgrad.trace.frame import State, looking_at
 from jitgrad.trace.grown_lists import Form, Forms, common_form, holds_arrays, value_of_list
@@ -38,10 +41,12 @@ class CarriedLists:
     phis: dict[Any, Cell]
     kinds: dict[Any, Any]
     live: list[Cell]
+    apart: dict[Cell, tuple[Structure, Any]]
     entry_value: Callable[[Part], Any]
     _roots: Callable[[State], list[Any]]
     _slot: Callable[[Type, Callable[[], Value], Get, str], Value]
     _relate: Callable[..., bool]
+    _inside: Callable[[Any], bool]
 
     # --- building
 
@@ -143,15 +148,32 @@ class CarriedLists:
         """Take a list apart at entry whose length changes in the loop; whether that can be."""
         ev, entry = self.ev, self.entry
         with looking_at(ev, back.heap):
-            structure = structure_of(ev, found)
+            arrays = self._of_arrays(found)
+            structure = structure_of(ev, found) or arrays
         with looking_at(ev, entry.heap):
-            alike = entry.heap[cell] == () or structure_of(ev, entry.heap[cell]) == structure
-            if cell.columns is None or structure is None or not alike:
-                return False
-            split(ev, cell, structure)
-        self.live = reachable(entry.heap, self._roots(entry))
+            alike = arrays or entry.heap[cell] == () or structure_of(ev, entry.heap[cell]) == structure
+        if cell.columns is None or structure is None or not alike:
+            return False
+        self.apart[cell] = structure, entry.heap[cell]
         self._note_choice()
         return True
+
+    def take_apart(self) -> None:
+        """Take lists apart at entry, before each attempt: what that computes is forgotten with the attempt."""
+        with looking_at(self.ev, self.entry.heap):
+            for cell, (structure, items) in self.apart.items():
+                self.entry.heap[cell] = items
+                split(self.ev, cell, structure)
+        self.live = reachable(self.entry.heap, self._roots(self.entry))
+
+    def _of_arrays(self, found: Any) -> Structure | None:
+        """Return the structure of arrays of rank 1 that have other lengths in each trip, None for others."""
+        if not isinstance(found, tuple) or not found or not all(isinstance(v, Ref | TaggedRef) for v in found):
+            return None
+        types = {array_type(self.ev, v) for v in found}
+        apart = len(types) > 1 or any(self._inside(t.shape) for t in types)
+        one = len({t.dtype for t in types}) == 1 and {t.rank for t in types} == {1}
+        return (np.ndarray, ROWS) if apart and one else None
 
     def _note_choice(self) -> None:
         """Note that a list was taken apart, or has items of several kinds, which it need not if the loop unrolls."""

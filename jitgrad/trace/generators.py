@@ -87,7 +87,7 @@ def _read(ctx: Context, func: Func, args: tuple[Any, ...]) -> list[Cell]:
         elif isinstance(x, IterRows):
             todo += x.over
         elif isinstance(x, Columns):
-            todo += x.lists
+            todo += x.lists if x.rows is None else (*x.lists, x.rows)
         elif isinstance(x, tuple):
             todo += x
         else:

@@ -5,6 +5,7 @@ In: lists whose items are a value of the graph, or were taken apart into such li
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from jitgrad.trace import places
 from jitgrad.trace.abstract import Cell, Columns, ListRef
 from jitgrad.trace.alternatives import as_item, item_form, packed_item
 from jitgrad.trace.arrays import as_array, describe, kind
-from jitgrad.trace.columns import assembled, content_of, grown_length, parts_for
+from jitgrad.trace.columns import assembled, content_of, grown_length, hold_item, parts_for
 from jitgrad.trace.context import PACKED, Context
 from jitgrad.trace.extents import total
 from jitgrad.trace.keys import index_int
@@ -33,12 +34,30 @@ def append_item(ctx: Context, cell: Cell, item: Any) -> None:
         ctx.conflict(cell)
         ctx.heap[cell] = (*items, item)
     elif isinstance(items, Columns):
-        parts = parts_for(ctx, cell, item, "appending {} to a list of {}".format)
+        parts = _parts(ctx, cell, items, item, "appending {} to a list of {}".format)
         ctx.conflict(cell)
         for x, part in zip(items.lists, parts, strict=True):
             append_item(ctx, x.cell, part)
     else:
         _push(ctx, cell, items, item)
+
+
+def _parts(ctx: Context, cell: Cell, like: Columns, item: Any, doing: Callable[[str, str], str]) -> tuple[Any, ...]:
+    """Return the parts of a thing that becomes an item of a list that was taken apart.
+
+    Raises
+    ------
+    UnsupportedError
+        JG221 if it is of another structure.
+    """
+    found = parts_for(ctx, like, item)
+    if found is None:
+        name = like.cls.__name__
+        raise ctx.error(
+            "JG221", what=doing(describe(item), f"{name}s" + f" of {len(like.names)} parts" * (not like.rows))
+        )
+    hold_item(ctx, cell, item)
+    return found
 
 
 def _push(ctx: Context, cell: Cell, items: Value, item: Any) -> None:
@@ -94,7 +113,7 @@ def set_item_of_list(ctx: Context, cell: Cell, key: Any, v: Any) -> None:
     if not isinstance(items, Columns):
         _replace(ctx, cell, items, key, v)
         return
-    parts = parts_for(ctx, cell, v, "a store of {} into a list of {}".format)
+    parts = _parts(ctx, cell, items, v, "a store of {} into a list of {}".format)
     at = _place(ctx, cell, key, "list assignment index out of range")
     ctx.conflict(cell)
     for x, part in zip(items.lists, parts, strict=True):
@@ -129,7 +148,7 @@ def insert_first(ctx: Context, cell: Cell, item: Any) -> None:
     """Insert an item in front of a list that grows."""
     g, items = ctx.g, ctx.heap[cell]
     if isinstance(items, Columns):
-        parts = parts_for(ctx, cell, item, "inserting {} into a list of {}".format)
+        parts = _parts(ctx, cell, items, item, "inserting {} into a list of {}".format)
         ctx.conflict(cell)
         for x, part in zip(items.lists, parts, strict=True):
             insert_first(ctx, x.cell, part)

@@ -18,7 +18,7 @@ from jitgrad.graph.ops.shape import join
 from jitgrad.graph.types import ArrayType, Dim, ListType
 from jitgrad.trace.abstract import Cell, Columns, ListRef
 from jitgrad.trace.alternatives import as_item, joined_form
-from jitgrad.trace.columns import Structure, content_of, leaves_of_list, made_of, split, structure_of
+from jitgrad.trace.columns import ROWS, Structure, content_of, leaves_of_list, made_of, split, structure_of
 from jitgrad.trace.context import Context
 from jitgrad.trace.extents import total
 from jitgrad.trace.frame import looking_at
@@ -50,6 +50,8 @@ def form_of_list(ctx: Context, items: Any, cell: Cell | None = None) -> Form | N
         assert isinstance(items.type, ListType)
         return ctx.list_kinds.get(cell, "array"), items.type.element  # type: ignore[arg-type]
     structure = structure_of(ctx, items)
+    if structure is not None and structure[1] == ROWS:
+        return None
     if structure is None:
         form = joined_form(ctx, items) if items else None
         return None if form is None or form[0] == "mixed" else form
@@ -127,8 +129,10 @@ def _grown_from(ctx: Context, items: Value, kind: str, *sources: Any) -> ListRef
 
 def _each_column(ctx: Context, make: Callable[..., ListRef], *cells: Cell) -> ListRef:
     """Return a new list, made column by column of lists that were taken apart alike."""
+    like = ctx.heap[cells[0]]
     columns = zip(*([x.cell for x in ctx.heap[c].lists] for c in cells), strict=True)
-    made = made_of(ctx, ctx.heap[cells[0]], [make(*own) for own in columns])
+    rows = None if like.rows is None else copied_list(ctx, like.rows.cell)
+    made = made_of(ctx, like, [make(*own) for own in columns], rows)
     for source in cells:
         if source.arrays is not None:
             ctx.hold(made.cell, ListRef(source.arrays))

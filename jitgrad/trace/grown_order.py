@@ -74,7 +74,7 @@ def _of_tuples(ctx: Context, cell: Cell) -> bool:
     held = ctx.heap[cell]
     if not isinstance(held, Columns):
         return True
-    return issubclass(held.cls, tuple | list) and all(_of_tuples(ctx, x.cell) for x in held.lists)
+    return issubclass(held.cls, tuple | list) and held.rows is None and all(_of_tuples(ctx, x.cell) for x in held.lists)
 
 
 # --- heaps

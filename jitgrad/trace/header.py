@@ -90,6 +90,8 @@ class Header(Carried):
         self.phis: dict[Any, Cell] = {}
         self.after: dict[Any, NumberType] = {}
         self.kinds: dict[Any, Any] = {}
+        # Lists that are taken apart at entry, with what they hold there.
+        self.apart = {}
         self.options: dict[Any, tuple[Ref, ...]] = {}
         self.which_after: dict[Cell, int] = {}
         # Arrays at entry that nobody reads, for variables that are arrays only after a trip.

@@ -81,7 +81,7 @@ def cells_of(value: Any) -> list[Cell]:
     if isinstance(value, OneOf):
         return cells_of(value.choices)
     if isinstance(value, Columns):
-        return cells_of(value.lists)
+        return cells_of(value.lists if value.rows is None else (*value.lists, value.rows))
     if isinstance(value, tuple):
         return [c for v in value for c in cells_of(v)]
     if isinstance(value, Func):

@@ -35,6 +35,7 @@ from jitgrad.trace.comparisons import compare_op, contains_op, is_op
 from jitgrad.trace.containers import take_out
 from jitgrad.trace.context import Context, Unified
 from jitgrad.trace.frame import Frame
+from jitgrad.trace.inspection import cells_of
 from jitgrad.trace.objects import is_object, special_method, type_name
 from jitgrad.trace.operators import binary_op, get_item_op, set_item_op, unary_op
 from jitgrad.trace.subscripts import dict_key, static_key
@@ -138,7 +139,7 @@ def refuse_poison(ctx: Context, value: Any, name: str) -> None:
         found = ctx.heap.get(value.cell)
     while isinstance(found, Columns):
         # A part that could not be joined is refused with the whole.
-        parts = [ctx.heap.get(x.cell) for x in found.lists]
+        parts = [ctx.heap.get(cell) for cell in cells_of(found)]
         found = next((p for p in parts if isinstance(p, Poison | Columns)), None)
     if isinstance(found, Poison):
         ctx.refuse(found, name)

@@ -93,7 +93,7 @@ def map_leaves(ctx: Context, x: Any, function: Callable[[Any], Any], ways: bool 
             return x
     if isinstance(x, ListRef | DictRef | Record):
         content = ctx.heap[x.cell]
-        if isinstance(content, Value | Columns) and not ways:
+        if isinstance(content, Value | Columns) and (not ways or getattr(content, "rows", None) is not None):
             raise ctx.error("JG113", what="a list that grew in a loop")
         if isinstance(content, Value):
             return function(x)

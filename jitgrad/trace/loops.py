@@ -235,6 +235,7 @@ def _symbolic(ev: Any, node: LoopNode, frame: Frame, key: Any, start: State, pee
     for form in forms:
         for _ in range(25):
             frame.place = place
+            header.take_apart()
             ev.enter(frame, start)
             try:
                 made = form(ev, node, frame, key, header)

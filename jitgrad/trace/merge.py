@@ -195,8 +195,12 @@ class Merger(Joining):
                 return Poison("a list that grows on one path only")
             columns = zip(*(c.lists for c in contents), strict=True)
             lists = [self.value((*path, i), list(parts), ks) for i, parts in enumerate(columns)]
+            rows = None
+            if contents[0].rows is not None:
+                rows = self.value((*path, "rows"), [c.rows for c in contents], ks)
+                lists.append(rows)
             poison = next((x for x in lists if not isinstance(x, ListRef)), None)
-            return Columns(*structure, tuple(lists)) if poison is None else poison
+            return Columns(*structure, tuple(lists[: len(structure[1])]), rows) if poison is None else poison
         for k in ks:
             with self.on(k):
                 made = split(self.ctx, path[1], structure)

@@ -197,6 +197,59 @@ def heaps(y: np.ndarray, n: int) -> Any:
     return s
 
 
+# --- lists and arrays of other lengths in a list
+
+
+@program((X, 4, 1.3), (1.1 * X, 4, 0.9), (X, 0, 1.0), (X, 1, 1.0), wrt=0)
+def neighbour_lists(x: np.ndarray, n: int, reach: float) -> Any:
+    """A list of indices for each point, of any length."""
+    near = []
+    for i in range(n):
+        own = []
+        for j in range(n):
+            if i != j and abs(x[i] - x[j]) < reach:
+                own.append(j)
+        near.append(own)
+    s = x[0] * 1.0
+    for i in range(n):
+        for j in near[i]:
+            s += (x[i] - x[j]) ** 2 * (i + 1)
+    for own in near:
+        s += len(own) * x[1]
+        if own:
+            s += own[-1] * x[2]
+    return s + len(near)
+
+
+@program((Y, 2.5), (-Y, 1.5), (Y, 0.0), wrt=0)
+def levels(y: np.ndarray, until: float) -> Any:
+    """Lists of floats beside a number, as many as data decide, taken from behind."""
+    kept, t = [], 0.0
+    while t < until:
+        t += 0.4 + 0.1 * y[1] ** 2
+        kept.append((t, [v * t for v in y if v > 0.3 * t]))
+    s = y[0] * 1.0
+    for when, values in kept:
+        for k, v in enumerate(values):
+            s += v * (k + when)
+    while len(kept) > 1:
+        when, values = kept.pop()
+        s += len(values) * when
+    return s
+
+
+@program((Y, 5), (-Y, 6), (Y, 1), wrt=0)
+def tails(y: np.ndarray, n: int) -> Any:
+    """Arrays that get shorter, in a list."""
+    parts = []
+    for i in range(n):
+        parts.append(y[i:] * (i + 1.0))
+    s = y[0] * 1.0
+    for part in parts:
+        s += (part**2).sum()
+    return s + parts[-1][0] * len(parts[n // 2])
+
+
 # --- order
 
 
