@@ -200,7 +200,8 @@ class Header(Carried):
             return self._moving_view(path, v, get, name, frozenset())
         if isinstance(v, Ref) and isinstance(decision, Window):
             return self._moving_view(path, v, get, name, decision.lengths)
-        if isinstance(v, ListRef | DictRef | Record) and decision == "object":
+        known = isinstance(v, ListRef | DictRef | Record) and isinstance(self.entry.heap[v.cell], tuple)
+        if known and decision == "object":
             return self._object(path, v, get, name)
         if isinstance(v, ListRef) and isinstance(decision, tuple) and decision[0] == "numbers":
             return self._numbers_of_list(path, v, get, name, decision[1])

@@ -281,6 +281,26 @@ def test_lists_of_floats_are_not_compared() -> None:
         jitgrad.jit(compared)(X, 3)
 
 
+def test_another_list_in_each_trip_and_one_more_before_the_loop_ends() -> None:
+    """What is found of a list in the first trip no longer holds once it is taken apart."""
+
+    def function(x: np.ndarray, n: int) -> Any:
+        p, q, s = [], [], x[0] * 1.0
+        for i in range(n):
+            q.append((i + 1, s * 0.5))
+            if i == 3:
+                break
+            q = [(a + 1, b) for a, b in p if a < 5]
+            if x[1] > 0.0:
+                p.append((i, x[2]))
+        return s + sum(a * b for a, b in q) - len(p)
+
+    compiled = jitgrad.jit(function)
+    for n in (2, 0, 6):
+        for x in (X, -X):
+            assert_same(compiled(x, n), function(x, n), 1e-13)
+
+
 # --- results
 
 
