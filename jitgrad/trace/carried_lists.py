@@ -156,7 +156,31 @@ class CarriedLists:
             return False
         self.apart[cell] = structure, entry.heap[cell]
         self._note_choice()
+        with looking_at(ev, back.heap):
+            made = split(ev, cell, structure)
+        if structure[1] != ROWS or entry.heap[cell] == ():
+            # That computes nothing.
+            with looking_at(ev, entry.heap):
+                split(ev, cell, structure)
+        for part in cells_of(made):
+            self._grow_part(part, back)
         return True
+
+    def _grow_part(self, cell: Cell, back: State) -> None:
+        """Let the head carry a part of a list that was taken apart as what it is after a trip: all parts at once."""
+        ev, held, known = self.ev, back.heap[cell], self.entry.heap.setdefault(cell, ())
+        if not isinstance(known, tuple) or self._split(cell, held, back):
+            return
+        form: tuple[str, ArrayType] | None = None
+        if isinstance(held, Value) and isinstance(held.type, ListType):
+            with looking_at(ev, self.entry.heap):
+                form = joined_form(ev, known, (ev.list_kinds.get(cell, "array"), held.type.element))
+        elif held:
+            with looking_at(ev, back.heap):
+                form = joined_form(ev, held)
+        if form is not None:
+            ev.list_kinds[cell], self.element["H", cell] = form
+            self.widen["H", cell] = "grow"
 
     def take_apart(self) -> None:
         """Take lists apart at entry, before each attempt: what that computes is forgotten with the attempt."""

@@ -162,7 +162,7 @@ def _sort(ctx: Context, x: ListRef, *, key: Any = None, reverse: Any = False) ->
         if has_places(leaf.cell):
             require_alone(ctx, leaf.cell)
     ctx.conflict(x.cell)
-    take_over(ctx, x.cell, made)
+    take_over(ctx, x.cell, made.cell)
 
 
 # --- dicts

@@ -104,6 +104,8 @@ def item_in_range(ctx: Context, cell: Cell, position: Dim) -> Any:
     items = ctx.heap[cell]
     if isinstance(items, Columns):
         return assembled(ctx, cell, items, [item_in_range(ctx, x.cell, position) for x in items.lists])
+    if isinstance(items, tuple):
+        raise ctx.error("JG221", what="an item of a list of tuples some parts of which are known one by one")
     return places.item_in_range(ctx, cell, position)
 
 
@@ -178,6 +180,8 @@ def _taken(ctx: Context, cell: Cell, at: Value, last: bool, first: bool) -> Any:
     if isinstance(items, Columns):
         ctx.conflict(cell)
         return assembled(ctx, cell, items, [_taken(ctx, x.cell, at, last, first) for x in items.lists])
+    if isinstance(items, tuple):
+        raise ctx.error("JG221", what="an item of a list of tuples some parts of which are known one by one")
     taken = g.list_get(items, at)
     if has_places(cell):
         require_alone(ctx, cell)

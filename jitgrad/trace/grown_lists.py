@@ -22,6 +22,7 @@ from jitgrad.trace.columns import ROWS, Structure, content_of, leaves_of_list, m
 from jitgrad.trace.context import Context
 from jitgrad.trace.extents import total
 from jitgrad.trace.frame import looking_at
+from jitgrad.trace.inspection import cells_of
 from jitgrad.trace.keys import basic_box
 from jitgrad.trace.places import has_places, require_alone
 
@@ -143,6 +144,10 @@ def copied_list(ctx: Context, cell: Cell) -> ListRef:
     """Return another list of the same items, of a list that grows."""
     if isinstance(ctx.heap[cell], Columns):
         return _each_column(ctx, partial(copied_list, ctx), cell)
+    if isinstance(ctx.heap[cell], tuple):
+        made = ListRef(Cell("list"))
+        ctx.heap[made.cell] = ctx.heap[cell]
+        return made
     return _grown_from(ctx, ctx.heap[cell], ctx.list_kinds.get(cell, "array"), cell)
 
 
@@ -170,6 +175,8 @@ def _rows(ctx: Context, array: Value, along: Span) -> Value:
 
 
 def _array(ctx: Context, items: Value) -> Value:
+    if isinstance(items, tuple):
+        raise ctx.error("JG221", what="a list of tuples some parts of which are known one by one")
     made: Value = ctx.g.list_to_array(items, ctx.g.list_length(items))
     return made
 
@@ -220,21 +227,22 @@ def extend_list(ctx: Context, x: Cell, y: Cell) -> bool:
     if made is None:
         return False
     ctx.conflict(x)
-    take_over(ctx, x, made)
+    take_over(ctx, x, made.cell)
     return True
 
 
-def take_over(ctx: Context, x: Cell, made: ListRef) -> None:
+def take_over(ctx: Context, x: Cell, new: Cell) -> None:
     """Let a list hold what a new one does."""
-    form = form_of_list(ctx, ctx.heap[made.cell], made.cell)
-    assert form is not None
-    grow(ctx, x, form)
-    if made.cell.arrays is not None:
-        ctx.hold(x, ListRef(made.cell.arrays))
-    for mine, new in zip(*(leaves_of_list(ctx, ListRef(c)) for c in (x, made.cell)), strict=True):
-        ctx.heap[mine.cell], ctx.list_kinds[mine.cell] = ctx.heap[new.cell], ctx.list_kinds[new.cell]
-        if new.cell.arrays is not None:
-            ctx.hold(mine.cell, ListRef(new.cell.arrays))
+    held = ctx.heap[new]
+    if isinstance(held, Columns):
+        if not isinstance(ctx.heap[x], Columns):
+            ctx.heap[x] = ()
+        for mine, part in zip(cells_of(split(ctx, x, (held.cls, held.names))), cells_of(held), strict=True):
+            take_over(ctx, mine, part)
+    else:
+        ctx.heap[x], ctx.list_kinds[x] = held, ctx.list_kinds.get(new, "array")
+    if new.arrays is not None:
+        ctx.hold(x, ListRef(new.arrays))
 
 
 def reverse_list(ctx: Context, cell: Cell) -> None:
