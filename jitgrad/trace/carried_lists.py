@@ -175,7 +175,7 @@ class CarriedLists:
         if isinstance(held, Value) and isinstance(held.type, ListType):
             with looking_at(ev, self.entry.heap):
                 form = joined_form(ev, known, (ev.list_kinds.get(cell, "array"), held.type.element))
-        elif held:
+        elif isinstance(held, tuple) and held:
             with looking_at(ev, back.heap):
                 form = joined_form(ev, held)
         if form is not None:

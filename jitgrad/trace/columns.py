@@ -106,6 +106,8 @@ def made_of(ctx: Context, like: Columns, lists: Sequence[ListRef], rows: ListRef
 def content_of(ctx: Context, cell: Cell) -> Any:
     """Return what a list holds: its items if they are known one by one, else a value, or columns."""
     held = ctx.heap[cell]
+    if isinstance(held, Poison):
+        ctx.refuse(held, cell.name or "a list")
     if not isinstance(held, Columns):
         return held
     inner = [content_of(ctx, x.cell) for x in held.lists]
