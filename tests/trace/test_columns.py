@@ -232,7 +232,10 @@ def _texts_or_ints(x: np.ndarray, n: int) -> Any:
         for i in range(n):
             if x[i % 4] > 0.0:
                 found.append("a")
-    return found[0]
+    count = 0
+    for v in found:
+        count += v == "a"
+    return count
 
 
 def _lists_that_are_still_empty(x: np.ndarray, n: int) -> Any:
