@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -37,11 +38,13 @@ from jitgrad.pytree import (
     rebuild_object,
 )
 from jitgrad.trace.abstract import Reshape
+from jitgrad.trace.context import PACKED
 from jitgrad.trace.guards import look_up
 from jitgrad.trace.results import (
     ArgumentResult,
     ChoiceResult,
     DictResult,
+    GrownResult,
     LeafResult,
     ListResult,
     Nth,
@@ -351,6 +354,8 @@ class _Results:
             return form.TupleResult(children) if tree.cls is tuple else form.CallResult(tree.cls, children)
         if isinstance(tree, ListResult):
             return form.ListResult(children)
+        if isinstance(tree, GrownResult):
+            return form.CallResult(partial(_items_of, tree), children)
         if isinstance(tree, DictResult):
             return form.DictResult(tree.keys, children)
         assert isinstance(tree, ObjectResult)
@@ -405,6 +410,22 @@ def _slice(start: int, step: int, length: int) -> slice:
     return slice(start, None if stop < 0 else stop, step) if length else slice(0, 0)
 
 
+def _items_of(tree: GrownResult, *parts: Any) -> list[Any]:
+    """Return a list whose length is known only now, given its rows, or the items of the lists of its parts."""
+    if isinstance(tree.of, type):
+        made = zip(*parts, strict=True)
+        return list(made) if tree.of is tuple else [tree.of(*values) for values in made]
+    (rows,) = parts
+    if isinstance(tree.of, tuple):
+        return [tree.of[k] for (k,) in rows.tolist()]
+    if tree.of in PACKED:
+        make = [{"float": float, "numpy": np.float64, "int": int}[name] for name in PACKED[tree.of]]
+        return [make[int(code)](value) for value, code in rows.tolist()]
+    if tree.of == "array":
+        return [np.array(row) for row in rows]
+    return list(rows) if tree.of == "numpy" else rows.tolist()
+
+
 def build_result(tree: Any, values: Sequence[Any], leaves: Sequence[Any]) -> Any:
     """Return the object that a result tree describes."""
     if isinstance(tree, LeafResult):
@@ -426,6 +447,8 @@ def build_result(tree: Any, values: Sequence[Any], leaves: Sequence[Any]) -> Any
         return tuple(children) if tree.cls is tuple else tree.cls(*children)
     if isinstance(tree, ListResult):
         return children
+    if isinstance(tree, GrownResult):
+        return _items_of(tree, *children)
     if isinstance(tree, DictResult):
         return dict(zip(tree.keys, children, strict=True))
     assert isinstance(tree, ObjectResult)

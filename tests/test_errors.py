@@ -184,8 +184,8 @@ def global_store(x):
 @refused("JG225", X, 3, at="return xs")
 def grown_list_returned(x, n):
     xs = []
-    for k in range(n):
-        xs.append(x[k])
+    for _ in range(n):
+        xs.append(x)
     return xs
 
 
@@ -285,7 +285,7 @@ def one_of_two_lists(x):
 def used_with_two_lengths(x):
     y = ["a"]
     if x > 0.0:
-        y.append("b")
+        y.append(2)
     return len(y)
 
 

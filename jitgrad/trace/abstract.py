@@ -18,7 +18,7 @@ from jitgrad.graph.ops.memory import Entry, Pick, Span
 from jitgrad.graph.types import Dim
 
 __all__ = [
-    "UNBOUND", "Abstract", "AnyOf", "BoundMethod", "Box", "Cell", "DictRef", "External", "Formatted", "Func",
+    "UNBOUND", "Abstract", "AnyOf", "BoundMethod", "Box", "Cell", "Columns", "DictRef", "External", "Formatted", "Func",
     "IndexRange", "IterRange", "IterRows", "IterSequence", "Link", "ListRef", "Maybe", "OneOf", "Poison", "Read",
     "Record", "Ref", "Reshape", "Scalar", "SliceOf", "SuperOf", "TaggedRef", "Text", "View", "Watched", "compose",
     "whole",
@@ -108,11 +108,13 @@ class Cell:
         own cell where each item is an array of which nobody else has a copy: a reference to it is a view of the list.
     site : hashable or None
         For a list: what names the place of the program that made it, stably over restarts.
+    columns : list of Cell or None
+        For a list that may be taken apart: the lists of the parts of its items, as far as there have been any.
     any_length : bool
         Whether its options may be of other lengths than it.
     """
 
-    __slots__ = ("any_length", "argument", "arrays", "like", "name", "options", "site", "which")
+    __slots__ = ("any_length", "argument", "arrays", "columns", "like", "name", "options", "site", "which")
 
     def __init__(self, name: str = "", argument: int | None = None, like: int | None = None) -> None:
         self.name = name
@@ -122,6 +124,7 @@ class Cell:
         self.which: Cell | None = None
         self.arrays: Cell | None = None
         self.site: Any = None
+        self.columns: list[Cell] | None = None
         self.any_length = False
 
     def __repr__(self) -> str:
@@ -195,6 +198,29 @@ class ListRef(Abstract):
     """A Python list; its items, a tuple of abstract values, are in the heap. A `Value` there is a growable list."""
 
     cell: Cell
+
+
+@dataclass(frozen=True, slots=True)
+class Columns(Abstract):
+    """What a list of tuples, or of other things of one structure, holds: a list for each part of the items.
+
+    Attributes
+    ----------
+    cls : type
+        What the items are: tuples, lists, dicts, objects, arrays.
+    names : tuple
+        Keys or attributes; of tuples and lists the positions.
+    lists : tuple of ListRef
+        They have one length.
+    rows : ListRef or None
+        For lists and arrays of any length: the items of all of them, of which `lists` have the first position of each
+        and the one behind its last.
+    """
+
+    cls: type
+    names: tuple[Any, ...]
+    lists: tuple[ListRef, ...]
+    rows: ListRef | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ not known here: it is done once for each alternative (`Context.by_choice`).
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -14,8 +15,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from jitgrad.graph.ir import Value
+from jitgrad.graph.ops.shape import broadcast_to, reshape_to
 from jitgrad.graph.types import BOOL, ArrayType
-from jitgrad.trace.abstract import AnyOf, Cell, Scalar
+from jitgrad.trace.abstract import AnyOf, Cell, OneOf, Scalar
 from jitgrad.trace.arrays import array_type, as_array, describe, dtype_of, is_array, is_number, kind, scalar_value
 from jitgrad.trace.context import PACKED, Context, kind_of_python
 from jitgrad.trace.python_arithmetic import mixed_dtype, numpy_flag
@@ -23,7 +25,7 @@ from jitgrad.trace.python_arithmetic import mixed_dtype, numpy_flag
 __all__ = [
     "NumberPart", "NumberType", "apart", "as_item", "chosen", "convertible", "given_part", "is_any_number", "item_form",
     "joined_bounds", "joined_form", "joined_type", "narrowed", "number_of", "number_parts", "number_type",
-    "packed_item", "single_choices",
+    "packed_item", "repacked", "single_choices",
 ]  # fmt: skip
 
 NumberType: TypeAlias = tuple[tuple[str, np.dtype], ...]
@@ -194,6 +196,8 @@ def single_choices(ctx: Context, x: Any) -> Iterator[tuple[Value | None, str, Va
 # --- items of lists that grow
 
 _PACKED_ITEM = ArrayType(np.dtype(np.float64), (2,))
+# Of no list of ints, so that one path's places are never taken for another's numbers.
+_OBJECT_ITEM = ArrayType(np.dtype(np.int64), (1,))
 _EXACT = 2**53
 
 
@@ -202,21 +206,64 @@ def item_form(ctx: Context, x: Any) -> tuple[str, ArrayType] | None:
     if is_array(x):
         return "array", array_type(ctx, x)
     if not is_any_number(x):
-        return None
+        return ("object", _OBJECT_ITEM) if all(map(_is_plain_object, _ways(x))) else None
     if isinstance(x, AnyOf) or kind(x) == "mixed":
         kinds = [name for name in ("either", "number") if _packs(ctx, x, name)]
         return (kinds[0], _PACKED_ITEM) if kinds else None
     return kind(x), array_type(ctx, x)
 
 
-def joined_form(ctx: Context, items: Sequence[Any]) -> tuple[str, ArrayType] | None:
-    """Return the form of the items of a list, None where they have not one."""
-    forms = {item_form(ctx, x) for x in items}
-    if len(forms) == 1:
-        return forms.pop()
-    packed = {form[0] for form in forms if form is not None and form[0] in PACKED}
-    names = [name for name in ("either", "number") if packed and all(_packs(ctx, x, name) for x in items)]
-    return (names[0], _PACKED_ITEM) if names else None
+def _ways(x: Any) -> tuple[Any, ...]:
+    return x.choices if isinstance(x, OneOf) else (x,)
+
+
+def _is_plain_object(x: Any) -> bool:
+    """Whether x is a known thing of which a list that grows has the place in a table."""
+    return x is None or isinstance(x, str | bytes | enum.Enum)
+
+
+def _object_item(ctx: Context, x: Any) -> Value:
+    """Return the place of a known thing in the table, of one of several that of the one which it is."""
+    places = [ctx.place_of(choice) for choice in _ways(x)]
+    made = ctx.constant(places[-1], np.int64)
+    for flag, place in reversed(list(zip(getattr(x, "flags", ()), places, strict=False))):
+        made = ctx.g.select(flag, ctx.constant(place, np.int64), made)
+    return reshape_to(ctx.g, made, (1,))
+
+
+def joined_form(
+    ctx: Context, items: Sequence[Any], *forms: tuple[str, ArrayType] | None
+) -> tuple[str, ArrayType] | None:
+    """Return the form of the items of a list, others of which have forms; None where they have not one."""
+    if len(found := {*forms, *(item_form(ctx, x) for x in items)}) == 1:
+        return found.pop()
+    for name in PACKED:
+        alike = all(form is not None and (name, form[0]) in _PACKING and _is_double(form) for form in forms)
+        if alike and all(_packs(ctx, x, name) for x in items):
+            return name, _PACKED_ITEM
+    return None
+
+
+# Packed kinds, each with those of lists that can become one.
+_PACKING = {(name, of) for name in PACKED for of in (name, "either", "float", "numpy")}
+
+
+def _is_double(form: tuple[str, ArrayType]) -> bool:
+    return form[1] == (_PACKED_ITEM if form[0] in PACKED else ArrayType(np.dtype(np.float64)))
+
+
+def repacked(ctx: Context, items: Value, before: str, after: str) -> Value:
+    """Return a list of numbers of one kind as one of a packed kind, or of the same kind as it is."""
+    if before == after or before in PACKED:
+        # The places of the kinds are the same in all that are packed.
+        return items
+    g = ctx.g
+    count = g.list_length(items)
+    numbers = g.list_to_array(items, count)
+    codes = broadcast_to(g, ctx.constant(float(PACKED[after].index(before)), np.float64), numbers.shape)
+    parts = [reshape_to(g, v, (numbers.shape[0], 1)) for v in (numbers, codes)]
+    made: Value = g.list_from_array(g.concatenate(*parts, axis=1))
+    return made
 
 
 def _packs(ctx: Context, x: Any, name: str) -> bool:
@@ -238,13 +285,13 @@ def as_item(ctx: Context, x: Any, name: str, element: ArrayType) -> Value | None
     if name in PACKED:
         return _pack(ctx, x) if _packs(ctx, x, name) else None
     form = item_form(ctx, x)
-    if form is None or form[0] in PACKED:
+    if form is None or form[0] in PACKED or (form[0] == "object") != (name == "object"):
         return None
-    return as_array(ctx, x, element.dtype)
+    return _object_item(ctx, x) if name == "object" else as_array(ctx, x, element.dtype)
 
 
 def packed_item(ctx: Context, cell: Cell, x: Any) -> Value:
-    """Return what a list of a packed kind holds for an item.
+    """Return what a list of a packed kind, or of known things, holds for an item.
 
     Raises
     ------
@@ -254,7 +301,8 @@ def packed_item(ctx: Context, cell: Cell, x: Any) -> Value:
     name = ctx.list_kinds[cell]
     made = as_item(ctx, x, name, _PACKED_ITEM)
     if made is None:
-        raise ctx.error("JG221", what=f"appending {describe(x)} to a list of {' and '.join(PACKED[name])} numbers")
+        of = f"{' and '.join(PACKED[name])} numbers" if name in PACKED else "texts, None and the like"
+        raise ctx.error("JG221", what=f"appending {describe(x)} to a list of {of}")
     return made
 
 

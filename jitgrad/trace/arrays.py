@@ -18,7 +18,7 @@ from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.memory import Pick, Span, load, store
 from jitgrad.graph.ops.shape import broadcast_to, reshape_to
 from jitgrad.graph.types import ArrayType, Dim, GraphTypeError, broadcast_shapes
-from jitgrad.trace.abstract import AnyOf, DictRef, Link, ListRef, OneOf, Record, Ref, Scalar, TaggedRef, whole
+from jitgrad.trace.abstract import AnyOf, Columns, DictRef, Link, ListRef, OneOf, Record, Ref, Scalar, TaggedRef, whole
 from jitgrad.trace.algorithms.containers import Deque
 from jitgrad.trace.context import PACKED, PYTHON_DTYPES, Context, kind_of_python
 from jitgrad.trace.extents import canonical_shape, renamed, unify
@@ -34,8 +34,6 @@ __all__ = [
 
 _I64 = np.iinfo(np.int64)
 _WRITERS = frozenset({"store", "addto", "scatter", "scatter_add"})
-
-# --- what a value is
 
 
 def is_array(x: Any) -> bool:
@@ -57,8 +55,7 @@ def kind(x: Any) -> str:
     """Return the kind of a number, or "array"."""
     if isinstance(x, Scalar):
         return x.kind
-    found = kind_of_python(x)
-    return "array" if found is None else found
+    return kind_of_python(x) or "array"
 
 
 def shape_of(ctx: Context, x: Any) -> tuple[Dim, ...]:
@@ -267,20 +264,12 @@ def as_array(ctx: Context, x: Any, dtype: np.dtype | type | None = None) -> Valu
         value = scalar_value(ctx, x, dtype if isinstance(x, AnyOf) else None)
     elif isinstance(x, np.ndarray):
         value = ctx.constant(x)
+    elif isinstance(x, ListRef) and not isinstance(ctx.heap[x.cell], tuple):
+        value = _listed(ctx, x, dtype)
     elif isinstance(x, tuple | ListRef):
         items = x if isinstance(x, tuple) else ctx.heap[x.cell]
-        if isinstance(items, Value):
-            value = ctx.g.list_to_array(items, length_of(ctx, items))
-            packed = PACKED.get(ctx.list_kinds.get(x.cell, "")) if isinstance(x, ListRef) else None
-            if packed is not None:
-                if dtype is None and "int" in packed:
-                    raise _undecided(ctx, x, ["int", "float"])  # type: ignore[arg-type]
-                value = load(ctx.g, value, [Span(0, 1, value.shape[0]), Pick(0)])
-            value = renamed(ctx, value, canonical_shape(ctx, value.shape))
-        else:
-            common = common_dtype(ctx, items)
-            parts = [as_array(ctx, item, common if isinstance(item, AnyOf) else None) for item in items]
-            value = _stack(ctx, parts, common)
+        common = common_dtype(ctx, items)
+        value = _stack(ctx, [as_array(ctx, v, common if isinstance(v, AnyOf) else None) for v in items], common)
     elif isinstance(x, Record) and x.cls is Deque:
         return as_array(ctx, ctx.call(getattr, [x, "_items"]), dtype)
     else:
@@ -291,6 +280,28 @@ def as_array(ctx: Context, x: Any, dtype: np.dtype | type | None = None) -> Valu
 _INHOMOGENEOUS = (
     "setting an array element with a sequence. The requested array has an inhomogeneous shape after {} dimensions."
 )
+
+
+def _listed(ctx: Context, x: ListRef, dtype: np.dtype | type | None, count: Value | None = None) -> Value:
+    """Return what NumPy makes of a list that grows, whose length may be known by another name."""
+    items = ctx.heap[x.cell]
+    if isinstance(items, Columns):
+        columns: list[Value] = []
+        for part in items.lists if issubclass(items.cls, tuple | list) and items.rows is None else ():
+            columns.append(_listed(ctx, part, dtype, ctx.dim(columns[0].shape[0]) if columns else count))
+        if len({c.shape[1:] for c in columns}) != 1:
+            raise ctx.error("JG211", what=f"the items are {items.cls.__name__}s of different shapes")
+        common, shape = np.result_type(*(c.array.dtype for c in columns)), columns[0].shape
+        columns = [reshape_to(ctx.g, cast(ctx, c, common), (shape[0], 1, *shape[1:])) for c in columns]
+        return columns[0] if len(columns) == 1 else ctx.g.concatenate(*columns, axis=1)
+    value = ctx.g.list_to_array(items, length_of(ctx, items) if count is None else count)
+    if (name := ctx.list_kinds.get(x.cell, "")) == "object":
+        raise ctx.error("JG210", what="a list of texts or other things is used as an array")
+    packed = PACKED.get(name, ())
+    if "int" in packed and dtype is None:
+        raise _undecided(ctx, x, ["int", "float"])
+    value = load(ctx.g, value, [Span(0, 1, value.shape[0]), Pick(0)]) if packed else value
+    return renamed(ctx, value, canonical_shape(ctx, value.shape))
 
 
 def _stack(ctx: Context, parts: list[Value], dtype: np.dtype) -> Value:
@@ -367,8 +378,7 @@ def float_to_int(ctx: Context, value: Value) -> Scalar:
     """Return a float64 value truncated to a Python int, with Python's exceptions as checks."""
     g = ctx.g
     ctx.check(g.equal(value, value), ValueError, "cannot convert float NaN to integer")
-    finite = g.not_equal(g.absolute(value), math.inf)
-    ctx.check(finite, OverflowError, "cannot convert float infinity to integer")
+    ctx.check(g.not_equal(g.absolute(value), math.inf), OverflowError, "cannot convert float infinity to integer")
     inside = g.logical_and(g.greater_equal(value, -(2.0**63)), g.less(value, 2.0**63))
     ctx.check(inside, OverflowError, "a Python int of more than 64 bits")
     return Scalar(cast(ctx, value, np.int64), "int")

@@ -11,7 +11,6 @@ from functools import partial
 from typing import Any
 
 from jitgrad.errors import JitgradError
-from jitgrad.graph.ir import Value
 from jitgrad.trace.abstract import (
     Abstract,
     BoundMethod,
@@ -27,6 +26,7 @@ from jitgrad.trace.algorithms.containers import STANDS_FOR, Set, in_set_order
 from jitgrad.trace.alternatives import apart
 from jitgrad.trace.attributes import attribute, delete_attribute, opened, put_attribute, set_attribute
 from jitgrad.trace.calls import PURE, Native, class_of, handles, is_known
+from jitgrad.trace.columns import is_grown
 from jitgrad.trace.context import Context
 from jitgrad.trace.grown_lists import copied_list
 from jitgrad.trace.iteration import in_any_order, sequence_of
@@ -166,8 +166,8 @@ def _tuple(ctx: Context, iterable: Any = ()) -> tuple[Any, ...]:
 
 @handles(list)
 def _list(ctx: Context, iterable: Any = ()) -> ListRef:
-    if isinstance(iterable, ListRef) and isinstance(ctx.heap[iterable.cell], Value):
-        return copied_list(ctx, iterable)
+    if is_grown(ctx, iterable):
+        return copied_list(ctx, iterable.cell)
     return new_list(ctx, sequence_of(ctx, iterable))
 
 

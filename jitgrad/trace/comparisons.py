@@ -27,10 +27,11 @@ from jitgrad.trace.abstract import (
     TaggedRef,
     Text,
 )
-from jitgrad.trace.algorithms import counting
+from jitgrad.trace.algorithms import counting, ordering
 from jitgrad.trace.arithmetic import PYTHON_BINARY
 from jitgrad.trace.arrays import as_array, is_array, is_number, is_numeric, shape_of, truth
 from jitgrad.trace.calls import class_of, is_known
+from jitgrad.trace.columns import is_grown, leaves_of_list
 from jitgrad.trace.context import Context, kind_of_python
 from jitgrad.trace.loop_signals import NeedUnroll
 from jitgrad.trace.objects import (
@@ -72,6 +73,10 @@ def compare_op(ctx: Context, op: str, x: Any, y: Any) -> Any:
     a, b = sequence_items(ctx, x), sequence_items(ctx, y)
     if a is not None and b is not None and isinstance(x, tuple) == isinstance(y, tuple):
         return _compare_sequences(ctx, op, a, b)
+    if isinstance(x, ListRef) and isinstance(y, ListRef) and x.cell is not y.cell:
+        if op not in ("==", "!=") or (() not in (a, b) and any(_may_hold_nan(ctx, v) for v in (x, y))):
+            raise ctx.error("JG220", what="a comparison of lists that grew in a loop")
+        return negated(ctx, ctx.call(ordering.equal, [x, y]), op == "!=")
     if isinstance(x, DictRef) and isinstance(y, DictRef) and op in ("==", "!="):
         return negated(ctx, _equal_dicts(ctx, x, y), op == "!=")
     if isinstance(x, Text) or isinstance(y, Text):
@@ -201,6 +206,8 @@ def contains_op(ctx: Context, x: Any, y: Any) -> Any:
         return any(k == key for k, _ in ctx.heap[y.cell])
     if (isinstance(y, range | IndexRange) and isinstance(x, Scalar)) or isinstance(y, IndexRange):
         return _in_range(ctx, x, y)
+    if is_grown(ctx, y) and not _may_hold_nan(ctx, y):
+        return ctx.call(ordering.contains, [y, x])
     items = sequence_items(ctx, y)
     if items is None and isinstance(y, frozenset):
         items = tuple(y)
@@ -216,6 +223,12 @@ def contains_op(ctx: Context, x: Any, y: Any) -> Any:
     if is_number(y) or y is None:
         raise TypeError(f"argument of type '{type_name(ctx, y)}' is not iterable")
     raise ctx.error("JG220", what=f"`in` of a {type_name(ctx, y)}")
+
+
+def _may_hold_nan(ctx: Context, x: ListRef) -> bool:
+    """Whether an item of a list that grows may differ from itself, so that it matters which object it is."""
+    kinds = {ctx.list_kinds.get(leaf.cell, "array") for leaf in leaves_of_list(ctx, x) if is_grown(ctx, leaf)}
+    return not kinds <= {"int", "bool", "object"}
 
 
 def _in_range(ctx: Context, x: Any, y: Any) -> Any:

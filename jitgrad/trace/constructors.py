@@ -17,23 +17,22 @@ from jitgrad.trace.abstract import (
     Poison,
 )
 from jitgrad.trace.algorithms.containers import Set
-from jitgrad.trace.alternatives import packed_item
-from jitgrad.trace.arrays import as_array
+from jitgrad.trace.arrays import kind
 from jitgrad.trace.attributes import attribute
 from jitgrad.trace.builtins import mapping_of
 from jitgrad.trace.bytecode import NULL
 from jitgrad.trace.calls import Native
 from jitgrad.trace.context import PACKED, Context
 from jitgrad.trace.frame import Frame
-from jitgrad.trace.generators import refuse_items
+from jitgrad.trace.generators import GENERATOR, refuse_items, unroll_around
+from jitgrad.trace.grown_items import append_item
 from jitgrad.trace.instructions import step_of
 from jitgrad.trace.iteration import iterate, sequence_of
 from jitgrad.trace.objects import type_name
-from jitgrad.trace.places import has_places, move_in
 from jitgrad.trace.subscripts import dict_key, new_list
 from jitgrad.trace.texts import format_value, join_texts
 
-__all__ = ["append_to"]
+__all__: list[str] = []
 
 
 # --- building
@@ -78,7 +77,7 @@ def _accum(ctx: Context, frame: Frame, arg: tuple[str, int]) -> None:
     value = frame.pop()
     target = frame.stack[-depth]
     if kind == "list_append":
-        append_to(ctx, target.cell, value)
+        _append(ctx, target.cell, value)
     elif kind == "list_extend":
         ctx.heap[target.cell] = (*ctx.heap[target.cell], *sequence_of(ctx, value))
     elif kind in ("set_add", "set_update"):
@@ -99,24 +98,16 @@ def _accum(ctx: Context, frame: Frame, arg: tuple[str, int]) -> None:
         ctx.heap[target.cell] = tuple((pairs | added).items())
 
 
-def append_to(ctx: Context, cell: Cell, value: Any) -> None:
-    """Append to a list: of known length, or one that grows in a loop."""
-    items = ctx.heap[cell]
-    if isinstance(items, Value):
-        element = items.type.element  # type: ignore[union-attr]
-        packed = ctx.list_kinds.get(cell) in PACKED
-        made = packed_item(ctx, cell, value) if packed else as_array(ctx, value)
-        if made.type != element:
-            raise ctx.error("JG221", what=f"appending {made.type} to a list of {element}")
-        if has_places(cell):
-            move_in(ctx, cell, value)
-            return
-        ctx.hold(cell, value)
-        ctx.heap[cell] = ctx.g.list_push(items, made)
-    elif isinstance(items, Poison):
-        refuse_items(ctx, items, cell.name or "a list")
-    else:
-        ctx.heap[cell] = (*items, value)
+def _append(ctx: Context, cell: Cell, value: Any) -> None:
+    """Append to a list that is made here."""
+    held = ctx.heap[cell]
+    if isinstance(held, Poison):
+        refuse_items(ctx, held, cell.name or "a list")
+    of = ctx.list_kinds.get(cell)
+    if isinstance(held, Value) and cell.name == GENERATOR and of not in PACKED and kind(value) != of:
+        # One list has no items of two kinds.
+        unroll_around(ctx, "a generator yields Python's numbers and NumPy's")
+    append_item(ctx, cell, value)
 
 
 @step_of("totuple")
@@ -251,7 +242,7 @@ def _yield(ctx: Context, frame: Frame, arg: Any) -> None:
     value = frame.pop()
     if frame.yielded is None:
         raise ctx.error("JG203", what="a `yield` here")
-    append_to(ctx, frame.yielded, value)
+    _append(ctx, frame.yielded, value)
     frame.push(None)
 
 

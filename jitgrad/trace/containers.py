@@ -10,43 +10,34 @@ from collections.abc import Callable
 from string import Formatter
 from typing import Any
 
-import numpy as np
-
-from jitgrad.graph.ir import Value
-from jitgrad.graph.ops.memory import Span, load
-from jitgrad.graph.ops.shape import join
-from jitgrad.graph.types import Dim
 from jitgrad.trace.abstract import DictRef, External, Formatted, ListRef, Text
 from jitgrad.trace.algorithms.containers import Items, Keys, Values
-from jitgrad.trace.alternatives import packed_item
-from jitgrad.trace.arrays import as_array, kind
 from jitgrad.trace.attributes import opened
 from jitgrad.trace.builtins import new_dict, pairs_of
 from jitgrad.trace.calls import OWNERS, handles, is_known, method
+from jitgrad.trace.columns import content_of, is_grown, leaves_of_list
 from jitgrad.trace.comparisons import equal_objects
-from jitgrad.trace.context import PACKED, Context
-from jitgrad.trace.extents import total
-from jitgrad.trace.grown_lists import backwards, copied_list, joined_lists
+from jitgrad.trace.context import Context
+from jitgrad.trace.grown_items import append_item, insert_first, take_out
+from jitgrad.trace.grown_lists import clear_list, copied_list, extend_list, reverse_list, take_over
 from jitgrad.trace.iteration import sequence_of
-from jitgrad.trace.keys import index_int
-from jitgrad.trace.places import has_places, move_in, require_alone
+from jitgrad.trace.places import has_places, require_alone
 from jitgrad.trace.python_iterators import sorted_list
 from jitgrad.trace.sizes import static_int
 from jitgrad.trace.subscripts import dict_key, new_list
 from jitgrad.trace.texts import join_texts
 
-__all__ = ["list_items", "set_items", "take_out"]
+__all__ = ["list_items", "set_items"]
 
 _MISSING = object()
 
 
 def list_items(ctx: Context, x: ListRef, what: str) -> tuple[Any, ...]:
     """Return the items of a list of known length."""
-    items = ctx.heap[x.cell]
-    if isinstance(items, Value):
+    items = content_of(ctx, x.cell)
+    if not isinstance(items, tuple):
         raise ctx.error("JG221", what=f"{what} of a list that grew in a loop")
-    found: tuple[Any, ...] = items
-    return found
+    return items
 
 
 def set_items(ctx: Context, x: Any, items: Any) -> None:
@@ -60,107 +51,42 @@ def set_items(ctx: Context, x: Any, items: Any) -> None:
 
 @method("list", "append")
 def _append(ctx: Context, x: ListRef, item: Any) -> None:
-    items = ctx.heap[x.cell]
-    if not isinstance(items, Value):
-        set_items(ctx, x, (*items, item))
-        return
-    element = items.type.element  # type: ignore[union-attr]
-    of = ctx.list_kinds.get(x.cell, "array")
-    if of in PACKED:
-        ctx.conflict(x.cell)
-        ctx.heap[x.cell] = ctx.g.list_push(items, packed_item(ctx, x.cell, item))
-        return
-    made = as_array(ctx, item)
-    if made.type != element or ("array" in (of, kind(item)) and kind(item) != of):
-        raise ctx.error("JG221", what=f"appending {made.type} ({kind(item)}) to a list of {element} ({of})")
-    if kind(item) != of:
-        # Python's and NumPy's numbers together: one array can be made of them, but no item can be taken.
-        ctx.list_kinds[x.cell] = "mixed"
-    if has_places(x.cell):
-        move_in(ctx, x.cell, item)
-        return
-    ctx.conflict(x.cell)
-    ctx.hold(x.cell, item)
-    ctx.heap[x.cell] = ctx.g.list_push(items, made)
+    append_item(ctx, x.cell, item)
 
 
 @method("list", "extend")
 def _extend(ctx: Context, x: ListRef, iterable: Any) -> None:
-    other = iterable if isinstance(iterable, ListRef) and isinstance(ctx.heap[iterable.cell], Value) else None
-    made = None if other is None or has_places(x.cell) else joined_lists(ctx, x.cell, other.cell)
-    if made is not None:
-        ctx.conflict(x.cell)
-        ctx.heap[x.cell], ctx.list_kinds[x.cell] = ctx.heap[made.cell], ctx.list_kinds[made.cell]
-        if made.cell.arrays is not None:
-            ctx.hold(x.cell, ListRef(made.cell.arrays))
+    if is_grown(ctx, iterable) and not _any_places(ctx, x) and extend_list(ctx, x.cell, iterable.cell):
         return
     items = sequence_of(ctx, iterable)
-    if isinstance(ctx.heap[x.cell], Value):
+    if is_grown(ctx, x):
         for item in items:
-            _append(ctx, x, item)
+            append_item(ctx, x.cell, item)
         return
     set_items(ctx, x, (*ctx.heap[x.cell], *items))
 
 
-def _rows(ctx: Context, array: Value, start: Dim, count: Dim) -> Value:
-    """Return consecutive rows of an array."""
-    return load(ctx.g, array, [Span(start, 1, count), *(Span(0, 1, d) for d in array.shape[1:])])
+def _any_places(ctx: Context, x: ListRef) -> bool:
+    return any(has_places(leaf.cell) for leaf in leaves_of_list(ctx, x))
 
 
 @method("list", "insert")
 def _insert(ctx: Context, x: ListRef, index: Any, item: Any) -> None:
-    items, at = ctx.heap[x.cell], static_int(ctx, index, "the index of a list")
-    if isinstance(items, Value) and at == 0:
-        # Pushed behind, which checks it, and moved to the front.
-        g = ctx.g
-        _append(ctx, x, item)
-        if has_places(x.cell):
-            require_alone(ctx, x.cell)
-        rows = g.list_to_array(ctx.heap[x.cell], g.add(g.list_length(items), 1))
-        rest = g.list_length(items)
-        parts = [_rows(ctx, rows, rest, 1), _rows(ctx, rows, 0, rest)]
-        ctx.heap[x.cell] = g.list_from_array(as_array(ctx, ctx.call(np.concatenate, [tuple(map(ctx.fresh, parts))])))
+    at = static_int(ctx, index, "the index of a list")
+    if is_grown(ctx, x) and at == 0:
+        insert_first(ctx, x.cell, item)
         return
     known = list(list_items(ctx, x, "insert"))
     known.insert(at, item)
     set_items(ctx, x, known)
 
 
-def take_out(ctx: Context, x: ListRef, index: Any, empty: str, outside: str) -> Any:
-    """Take an item out of a list that grows and return it; the texts are those of Python's IndexErrors."""
-    g, items = ctx.g, ctx.heap[x.cell]
-    count = g.list_length(items)
-    ctx.check(g.greater(count, 0), IndexError, empty)
-    rest = g.subtract(count, 1)
-    last = type(index) is int and index == -1
-    at = rest if last else ctx.dim(index_int(ctx, index, count, 0, outside))
-    taken = g.list_get(items, at)
-    if has_places(x.cell):
-        require_alone(ctx, x.cell)
-        item: Any = ctx.fresh(taken)
-    else:
-        item = ctx.list_item(x.cell, taken)
-    ctx.conflict(x.cell)
-    if last:
-        ctx.heap[x.cell] = g.list_pop(items)
-        return item
-    rows = g.list_to_array(items, count)
-    if type(index) is int and index == 0:
-        ctx.heap[x.cell] = g.list_from_array(_rows(ctx, rows, 1, rest))
-        return item
-    behind = total(ctx, (1, rest), (-1, at))
-    parts = [_rows(ctx, rows, 0, at), _rows(ctx, rows, total(ctx, (1, at), (1, 1)), behind)]
-    ctx.heap[x.cell] = g.list_from_array(join(g, parts, 0, rest))
-    return item
-
-
 @method("list", "pop")
 def _pop(ctx: Context, x: ListRef, index: Any = -1) -> Any:
-    items = ctx.heap[x.cell]
-    if isinstance(items, Value):
+    if is_grown(ctx, x):
         return take_out(ctx, x, index, "pop from empty list", "pop index out of range")
     at = static_int(ctx, index, "the index of a list")
-    left = list(items)
+    left = list(ctx.heap[x.cell])
     found = left.pop(at)
     set_items(ctx, x, left)
     return found
@@ -207,37 +133,36 @@ def _count_items(ctx: Context, items: tuple[Any, ...], item: Any) -> int:
 
 @method("list", "copy", "__copy__")
 def _copy(ctx: Context, x: ListRef) -> ListRef:
-    return copied_list(ctx, x) if isinstance(ctx.heap[x.cell], Value) else new_list(ctx, ctx.heap[x.cell])
+    return copied_list(ctx, x.cell) if is_grown(ctx, x) else new_list(ctx, ctx.heap[x.cell])
 
 
 @method("list", "clear")
 def _clear(ctx: Context, x: ListRef) -> None:
-    items = ctx.heap[x.cell]
-    if not isinstance(items, Value):
+    if is_grown(ctx, x):
+        clear_list(ctx, x.cell)
+    else:
         set_items(ctx, x, ())
-        return
-    if has_places(x.cell):
-        require_alone(ctx, x.cell)
-    ctx.conflict(x.cell)
-    ctx.heap[x.cell] = ctx.g.list_empty(type=items.type)
 
 
 @method("list", "reverse")
 def _reverse(ctx: Context, x: ListRef) -> None:
-    items = ctx.heap[x.cell]
-    if not isinstance(items, Value):
-        set_items(ctx, x, items[::-1])
-        return
-    if has_places(x.cell):
-        require_alone(ctx, x.cell)
-    ctx.conflict(x.cell)
-    ctx.heap[x.cell] = backwards(ctx, items)
+    if is_grown(ctx, x):
+        reverse_list(ctx, x.cell)
+    else:
+        set_items(ctx, x, ctx.heap[x.cell][::-1])
 
 
 @method("list", "sort")
 def _sort(ctx: Context, x: ListRef, *, key: Any = None, reverse: Any = False) -> None:
     made = sorted_list(ctx, x, key=key, reverse=reverse)
-    set_items(ctx, x, ctx.heap[made.cell])
+    if not is_grown(ctx, x):
+        set_items(ctx, x, ctx.heap[made.cell])
+        return
+    for leaf in leaves_of_list(ctx, x):
+        if has_places(leaf.cell):
+            require_alone(ctx, leaf.cell)
+    ctx.conflict(x.cell)
+    take_over(ctx, x.cell, made.cell)
 
 
 # --- dicts

@@ -31,6 +31,8 @@ PYTHON_DTYPES: dict[str, np.dtype] = {
 }
 
 
+# Known things in lists that grow: what uses an item is traced for each.
+_MANY_OBJECTS = 8
 # Kinds of lists that grow whose items hold numbers of several kinds, with the place of each.
 PACKED: dict[str, tuple[str, ...]] = {"either": ("float", "numpy"), "number": ("float", "numpy", "int")}
 
@@ -130,6 +132,8 @@ class Context:
         self.accepted: Collection[tuple[str, str]] = ()
         # Kinds of the numbers in lists that grow: their cells hold one graph value, which knows no kind.
         self.list_kinds: dict[Cell, str] = {}
+        # The known things that lists of kind "object" hold, which have their places.
+        self.objects: list[Any] = []
 
     # --- places and errors
 
@@ -325,6 +329,8 @@ class Context:
         kind = self.list_kinds.get(cell, "array")
         if kind in PACKED:
             return self._unpacked(value, kind)
+        if kind == "object":
+            return self._object(load(self.g, value, [Pick(0)]))
         if kind == "mixed":
             raise self.error("JG221", what="an item of a list that holds Python's numbers and NumPy's")
         if kind != "array":
@@ -332,6 +338,21 @@ class Context:
         made = self.fresh(value)
         self.take(cell, made.cell)
         return made
+
+    def place_of(self, thing: Any) -> int:
+        """Return the place in `objects` of a known thing: text, None, a member of an enumeration."""
+        for k, known in enumerate(self.objects):
+            if known is thing or (type(known) is type(thing) and known == thing):
+                return k
+        self.objects.append(thing)
+        return len(self.objects) - 1
+
+    def _object(self, place: Value) -> Any:
+        """Return the known thing at a place: any of those that there are."""
+        if len(self.objects) > _MANY_OBJECTS:
+            raise self.error("JG221", what=f"an item of a list of more than {_MANY_OBJECTS} texts or the like")
+        flags = [self.g.equal(place, self.constant(k, np.int64)) for k in range(len(self.objects) - 1)]
+        return OneOf(tuple(flags), tuple(self.objects)) if flags else self.objects[0]
 
     def _unpacked(self, item: Value, kind: str) -> Any:
         """Return an item of a list of numbers of several kinds: its value, then the place of its kind."""

@@ -76,6 +76,8 @@ class Evaluator(Branches):
         Indices of the loops being traced.
     counted_loops : dict of Op to loop key
         Finished loops whose trip count is known.
+    taken_apart : set of loop keys
+        Loops for which lists were taken apart, which might do without if they were unrolled.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class Evaluator(Branches):
         self.unrolled = set() if unrolled is None else unrolled
         self.counters: dict[Value, Any] = {}
         self.counted_loops: dict[Any, Any] = {}
+        self.taken_apart: set[Any] = set()
         self.closure_cells: dict[int, tuple[types.CellType, Cell]] = {}
         self.results: dict[Any, Any] = {}
 
@@ -208,6 +211,7 @@ class Evaluator(Branches):
         frame.scope = len(self.scopes)
         if code.co_flags & 0x20:
             frame.yielded = Cell(GENERATOR)
+            frame.yielded.columns = []
             self.heap[frame.yielded] = ()
         before = self.heap
         self.frames.append(frame)

@@ -32,19 +32,19 @@ from jitgrad.trace.abstract import (
     Scalar,
     TaggedRef,
 )
-from jitgrad.trace.alternatives import NumberType, convertible, is_any_number, joined_form, joined_type, number_type
+from jitgrad.trace.alternatives import NumberType, convertible, is_any_number, joined_type, number_type
 from jitgrad.trace.arrays import array_type, describe, dtype_of, is_number, kind
+from jitgrad.trace.carried_lists import CarriedLists
 from jitgrad.trace.frame import State, looking_at
-from jitgrad.trace.grown_lists import common_form
 from jitgrad.trace.identity import joined_options, known_option, options_of
 from jitgrad.trace.inspection import cells_of, same, undefined, values_in
-from jitgrad.trace.loop_signals import NeedPeel, NeedUnroll
+from jitgrad.trace.loop_signals import NeedPeel
 from jitgrad.trace.moving import Window, alike, same_structure, window_of
-from jitgrad.trace.paths import Get
+from jitgrad.trace.paths import Part
 from jitgrad.trace.resizing import Resized, resized
 from jitgrad.trace.ways import MANY_WAYS, choices_of, sort_of
 
-__all__ = ["PEELS", "Fitting", "Part", "Ways"]
+__all__ = ["PEELS", "Fitting", "Ways"]
 
 
 # First trips that are traced by themselves, where they change the types of what is carried.
@@ -62,18 +62,7 @@ class Ways:
     sorts: list[Any]
 
 
-@dataclass(slots=True)
-class Part:
-    """A place in the header state, and how to find the same place in another state."""
-
-    path: Any
-    get: Get
-    head: Any
-    name: str
-    slot: bool
-
-
-class Fitting:
+class Fitting(CarriedLists):
     """The part of a header that compares it with the back edge; see `header.Header` for what the names mean."""
 
     ev: Any
@@ -111,6 +100,7 @@ class Fitting:
     def fits(self, back: State) -> bool:
         """Whether the state at the back edge fits the header; if not, `widen` has grown."""
         changed = False
+        self.split_alike(back)
         for part in list(self.parts):
             found = part.get(back)
             if not self._fits(part, found, back):
@@ -253,12 +243,6 @@ class Fitting:
         self.widen[path] = Ways(sorts)
         self._new_ways(path, found, back)
         return isinstance(self.widen[path], Ways)
-
-    def _same_kinds(self, path: Any) -> bool:
-        """Whether the body was traced knowing of which kinds the items of a growing list are."""
-        known = self.kinds.get(path)
-        self.kinds[path] = self.ev.list_kinds.get(path[1])
-        return bool(known == self.kinds[path])
 
     def _widen(self, part: Part, found: Any, back: State) -> bool:
         head, path = part.head, part.path
@@ -420,28 +404,6 @@ class Fitting:
         """The values in views that are known to exist outside of the loop."""
         return {v for p in self.parts if isinstance(p.head, Ref) for o in p.head.cell.options for v in values_in(o)}
 
-    def _items_fit(self, part: Part, head: tuple[Any, ...], found: Any, back: State) -> bool:
-        if isinstance(found, tuple) and len(found) == len(head):
-            return True
-        if isinstance(found, tuple) and len(found) > len(head):
-            with looking_at(self.ev, back.heap):
-                form = joined_form(self.ev, found)
-            if form is not None:
-                name, element = form
-                self.widen[part.path] = "grow"
-                self.element[part.path] = element
-                self.ev.list_kinds[part.path[1]] = name
-                return False
-        if isinstance(found, Value) and isinstance(found.type, ListType):
-            of = self.ev.list_kinds.get(part.path[1], "array")
-            with looking_at(self.ev, self.heap):
-                fitting = not head or joined_form(self.ev, head) == (of, found.type.element)
-            if fitting:
-                self.widen[part.path] = "grow"
-                self.element[part.path] = found.type.element
-                return False
-        raise NeedUnroll(self.key, "a list or dict changes its length in the loop")
-
     def _object_fits(self, part: Part, head: Any, found: Any, back: State) -> bool:
         if type(found) is type(head) and same_structure(head, found, self.heap[head.cell], back.heap.get(found.cell)):
             return not self._relate(head.cell, found, back)
@@ -450,11 +412,6 @@ class Fitting:
             return not self._relate(head.cell, found, back)
         self.widen[part.path] = decision or self._other_object()
         return False
-
-    def _numbers(self, part: Part, found: Any, back: State) -> Any:
-        """Return the decision that a variable is another list of numbers in each trip, with the form of its items."""
-        form = common_form(self.ev, (self.entry_value(part), self.entry.heap), (found, back.heap))
-        return None if form is None or form[0] == "array" else ("numbers", form)
 
     def _other_object(self) -> Poison:
         """Return what stands for a variable that is another object after a trip."""

@@ -20,6 +20,7 @@ from jitgrad.graph.ir import Op
 from jitgrad.trace.abstract import (
     BoundMethod,
     Cell,
+    Columns,
     DictRef,
     Func,
     IterRows,
@@ -38,7 +39,7 @@ from jitgrad.trace.iteration import Once, iterate, once
 from jitgrad.trace.loop_signals import NeedUnroll
 from jitgrad.trace.storage import is_same
 
-__all__ = ["GENERATOR", "generator", "items_of", "refuse_items"]
+__all__ = ["GENERATOR", "generator", "items_of", "refuse_items", "unroll_around"]
 
 # What the list of the items that a generator yields is called.
 GENERATOR = "generator"
@@ -100,12 +101,17 @@ def refuse_items(ctx: Any, found: Poison, name: str) -> None:
     UnsupportedError
         JG240 where there is none.
     """
+    unroll_around(ctx, f"{name} has other items on each path")
+    ctx.refuse(found, name)
+
+
+def unroll_around(ctx: Any, why: str) -> None:
+    """Raise NeedUnroll for the innermost loop around that is traced as one, if there is one."""
     for scope in reversed(ctx.scopes):
         keys = (ctx.counters.get(v) for v in scope.block.args)
         key = next((k for k in keys if k is not None and k not in ctx.unrolled), None)
         if key is not None:
-            raise NeedUnroll(key, f"{name} has other items on each path")
-    ctx.refuse(found, name)
+            raise NeedUnroll(key, why)
 
 
 def _read(ctx: Context, func: Func, args: tuple[Any, ...]) -> list[Read]:
@@ -133,6 +139,8 @@ def _read(ctx: Context, func: Func, args: tuple[Any, ...]) -> list[Read]:
             todo += [*x.over, *(w.container for w in x.watched)]
         elif isinstance(x, BoundMethod):
             todo += [x.self, x.function]
+        elif isinstance(x, Columns):
+            todo += x.lists if x.rows is None else (*x.lists, x.rows)
         elif isinstance(x, tuple):
             todo += x
         else:

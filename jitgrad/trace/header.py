@@ -16,7 +16,7 @@ import numpy as np
 
 from jitgrad.graph.ir import Block, Value
 from jitgrad.graph.ops.memory import Span
-from jitgrad.graph.types import BOOL, INT64, ArrayType, ListType, Type
+from jitgrad.graph.types import BOOL, INT64, ArrayType, Type
 from jitgrad.location import Location
 from jitgrad.trace.abstract import (
     UNBOUND,
@@ -39,7 +39,6 @@ from jitgrad.trace.abstract import (
 from jitgrad.trace.alternatives import (
     NumberPart,
     NumberType,
-    as_item,
     given_part,
     is_any_number,
     number_of,
@@ -49,14 +48,12 @@ from jitgrad.trace.alternatives import (
 from jitgrad.trace.arrays import array_type, boxed, read, scalar_value, shape_of
 from jitgrad.trace.carried import Carried
 from jitgrad.trace.context import kind_of_python
-from jitgrad.trace.fitting import Part, Ways
+from jitgrad.trace.fitting import Ways
 from jitgrad.trace.frame import State, looking_at
-from jitgrad.trace.grown_lists import value_of_list
 from jitgrad.trace.identity import identify, joined_options, option_of, options_of
-from jitgrad.trace.inspection import cells_of, reachable, undefined
+from jitgrad.trace.inspection import reachable, undefined
 from jitgrad.trace.moving import Window
-from jitgrad.trace.paths import Get, item_of, local_of, stack_of, value_of
-from jitgrad.trace.places import give_up, wants_places
+from jitgrad.trace.paths import Get, Part, item_of, local_of, stack_of, value_of
 from jitgrad.trace.resizing import Resized
 from jitgrad.trace.ways import choices_of, each_choice, flag_of, way_of
 
@@ -93,6 +90,8 @@ class Header(Carried):
         self.phis: dict[Any, Cell] = {}
         self.after: dict[Any, NumberType] = {}
         self.kinds: dict[Any, Any] = {}
+        # Lists that are taken apart at entry, with what they hold there.
+        self.apart = {}
         self.options: dict[Any, tuple[Ref, ...]] = {}
         self.which_after: dict[Cell, int] = {}
         # Arrays at entry that nobody reads, for variables that are arrays only after a trip.
@@ -183,39 +182,6 @@ class Header(Carried):
             return items
         return self._value((*path, "v"), content, get, name, False)
 
-    def _grown(self, path: Any, content: tuple[Any, ...], get: Get, name: str) -> Value:
-        ev = self.ev
-        element = self.element[path]
-        t = ListType(element)
-        if wants_places(ev, path[1]):
-            if content:
-                raise give_up(path[1])
-            path[1].arrays = path[1]
-
-        def init() -> Value:
-            made: Value = ev.g.list_empty(type=t)
-            for item in content:
-                held = as_item(ev, item, ev.list_kinds.get(path[1], "array"), element)
-                if held is None:
-                    raise ev.error("JG221", what="items of different kinds in a list that grows in a loop")
-                ev.obligations.hold(path[1], cells_of(item))
-                made = ev.g.list_push(made, held)
-            return made
-
-        def value(s: State) -> Value:
-            found: Value = get(s)
-            return found
-
-        made = self._slot(t, init, value, name)
-        self.parts.append(Part(path, get, made, name, True))
-        return made
-
-    @property
-    def element(self) -> dict[Any, ArrayType]:
-        """Element types of the lists that grow."""
-        found: dict[Any, ArrayType] = self.widen.setdefault("elements", {})
-        return found
-
     def _value(self, path: Any, v: Any, get: Get, name: str, force: bool) -> Any:
         decision = self.widen.get(path)
         if isinstance(decision, Poison):
@@ -234,7 +200,8 @@ class Header(Carried):
             return self._moving_view(path, v, get, name, frozenset())
         if isinstance(v, Ref) and isinstance(decision, Window):
             return self._moving_view(path, v, get, name, decision.lengths)
-        if isinstance(v, ListRef | DictRef | Record) and decision == "object":
+        known = isinstance(v, ListRef | DictRef | Record) and isinstance(self.entry.heap[v.cell], tuple)
+        if known and decision == "object":
             return self._object(path, v, get, name)
         if isinstance(v, ListRef) and isinstance(decision, tuple) and decision[0] == "numbers":
             return self._numbers_of_list(path, v, get, name, decision[1])
@@ -438,21 +405,6 @@ class Header(Carried):
         self.heap[cell] = tuple(made)
         self._relate(cell, v)
         return head
-
-    def _numbers_of_list(self, path: Any, v: ListRef, get: Get, name: str, form: Any) -> ListRef:
-        """Return a list of numbers that is another one, of another length, in each trip."""
-        ev = self.ev
-        cell = self.phis.setdefault(path, Cell(name))
-        ev.list_kinds[cell] = form[0]
-        self.heap[cell] = self._slot(
-            ListType(form[1]),
-            lambda: value_of_list(ev, self.entry.heap[v.cell], form),
-            lambda s: value_of_list(ev, s.heap[get(s).cell], form),
-            name,
-        )
-        self._relate(cell, v)
-        self.parts.append(Part(path, get, ListRef(cell), name, True))
-        return ListRef(cell)
 
     def _moving_view(self, path: Any, v: Ref, get: Get, name: str, lengths: frozenset[tuple[int, int]]) -> Ref:
         """Return a view whose numbers are others in each trip; of its lengths, those that are named."""

@@ -21,6 +21,7 @@ from jitgrad.trace.abstract import (
     BoundMethod,
     Box,
     Cell,
+    Columns,
     DictRef,
     Func,
     IterRows,
@@ -79,6 +80,8 @@ def cells_of(value: Any) -> list[Cell]:
         return [r.cell for r in value.choices]
     if isinstance(value, OneOf):
         return cells_of(value.choices)
+    if isinstance(value, Columns):
+        return cells_of(value.lists if value.rows is None else (*value.lists, value.rows))
     if isinstance(value, tuple):
         return [c for v in value for c in cells_of(v)]
     if isinstance(value, Func):

@@ -13,10 +13,10 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from jitgrad.graph.ir import Value
 from jitgrad.trace.abstract import (
     UNBOUND,
     Cell,
+    Columns,
     DictRef,
     ListRef,
     Maybe,
@@ -30,10 +30,12 @@ from jitgrad.trace.abstract import (
 from jitgrad.trace.attributes import attribute, delete_attribute, set_attribute
 from jitgrad.trace.bytecode import NULL, Instr, effect
 from jitgrad.trace.calls import is_known, outside_of, super_attribute
+from jitgrad.trace.columns import is_grown
 from jitgrad.trace.comparisons import compare_op, contains_op, is_op
 from jitgrad.trace.containers import take_out
 from jitgrad.trace.context import Context, Unified
 from jitgrad.trace.frame import Frame
+from jitgrad.trace.inspection import cells_of
 from jitgrad.trace.objects import is_object, special_method, type_name
 from jitgrad.trace.operators import binary_op, get_item_op, set_item_op, unary_op
 from jitgrad.trace.subscripts import dict_key, static_key
@@ -135,6 +137,10 @@ def refuse_poison(ctx: Context, value: Any, name: str) -> None:
     found = value
     if isinstance(value, ListRef | DictRef | Record | Ref):
         found = ctx.heap.get(value.cell)
+    while isinstance(found, Columns):
+        # A part that could not be joined is refused with the whole.
+        parts = [ctx.heap.get(cell) for cell in cells_of(found)]
+        found = next((p for p in parts if isinstance(p, Poison | Columns)), None)
     if isinstance(found, Poison):
         ctx.refuse(found, name)
 
@@ -372,7 +378,7 @@ def _delitem(ctx: Context, frame: Frame, arg: Any) -> None:
             raise TypeError(f"'{type_name(ctx, x)}' object does not support item deletion")
         ctx.call(found, [key])
         return
-    grown = isinstance(x, ListRef) and isinstance(ctx.heap[x.cell], Value)
+    grown = is_grown(ctx, x)
     if grown and isinstance(key, Scalar | int):
         outside = "list assignment index out of range"
         take_out(ctx, x, key, outside, outside)

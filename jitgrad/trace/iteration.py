@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from jitgrad.errors import UnsupportedError
-from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.memory import Entry, Pick, Span
 from jitgrad.trace.abstract import (
     Box,
@@ -42,12 +41,13 @@ from jitgrad.trace.arithmetic import binary
 from jitgrad.trace.arrays import as_array, read, scalar_value, shape_of
 from jitgrad.trace.attributes import opened
 from jitgrad.trace.calls import class_of, handles
+from jitgrad.trace.columns import grown_length, is_grown, leaves_of_list
 from jitgrad.trace.context import Context
 from jitgrad.trace.extents import surely
+from jitgrad.trace.grown_items import item_in_range
 from jitgrad.trace.keys import view_of
 from jitgrad.trace.loop_signals import NeedUnroll
 from jitgrad.trace.objects import special_method, type_name
-from jitgrad.trace.places import item_in_range
 from jitgrad.trace.sizes import dim_scalar, static_int
 from jitgrad.trace.watching import CHANGED, acts, of_pairs, one_by_one, up_to_date, watched_from
 
@@ -92,10 +92,9 @@ def iterate(ctx: Context, x: Any) -> Any:
     if isinstance(x, tuple):
         return IterSequence(x)
     if isinstance(x, ListRef):
+        if is_grown(ctx, x):
+            return IterRows(_list_item(x), (x, *leaves_of_list(ctx, x)), Scalar(grown_length(ctx, x), "int", 0, None))
         items = ctx.heap[x.cell]
-        if isinstance(items, Value):
-            count = Scalar(ctx.g.list_length(items), "int", 0, None)
-            return IterRows(_list_item(x), (x,), count)
         return IterSequence(items, watched=(Watched(x, items),), live=True)
     if isinstance(x, DictRef):
         pairs = ctx.heap[x.cell]
@@ -201,9 +200,8 @@ def _row_of(x: Any) -> Callable[[Context, Any], Any]:
 
 def _list_item(x: ListRef) -> Callable[[Context, Any], Any]:
     def make(ctx: Context, k: Any) -> Any:
-        items = ctx.heap[x.cell]
-        if not isinstance(items, Value):
-            return items[static_int(ctx, k, "the index of a list")]
+        if not is_grown(ctx, x):
+            return ctx.heap[x.cell][static_int(ctx, k, "the index of a list")]
         return item_in_range(ctx, x.cell, k.value if isinstance(k, Scalar) else k)
 
     return make

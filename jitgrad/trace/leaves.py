@@ -15,7 +15,19 @@ import numpy as np
 
 from jitgrad.errors import DifferentiationError, check_text
 from jitgrad.graph.ir import Value
-from jitgrad.trace.abstract import AnyOf, Cell, DictRef, External, ListRef, OneOf, Record, Ref, Scalar, TaggedRef
+from jitgrad.trace.abstract import (
+    AnyOf,
+    Cell,
+    Columns,
+    DictRef,
+    External,
+    ListRef,
+    OneOf,
+    Record,
+    Ref,
+    Scalar,
+    TaggedRef,
+)
 from jitgrad.trace.alternatives import is_any_number, number_type
 from jitgrad.trace.arrays import (
     array_type,
@@ -29,6 +41,7 @@ from jitgrad.trace.arrays import (
     shape_of,
 )
 from jitgrad.trace.attributes import attribute, opened
+from jitgrad.trace.columns import made_of
 from jitgrad.trace.context import Context, kind_of_python
 from jitgrad.trace.resizing import Resized, resized
 from jitgrad.trace.views import laid_as
@@ -61,7 +74,8 @@ def map_leaves(ctx: Context, x: Any, function: Callable[[Any], Any], ways: bool 
     """Return an abstract value of the same structure with `function` applied to every number and array.
 
     Containers are made anew, so that the result shares no storage with x. With `ways`, one of several values, as data
-    decide, is mapped as all of them and the flags that say which it is; else it is refused, unless it holds no number.
+    decide, is mapped as all of them and the flags that say which it is, and so are lists that grew, as such; else they
+    are refused.
     """
     if isinstance(x, Ref | TaggedRef | np.ndarray) or is_any_number(x):
         return function(x)
@@ -81,8 +95,12 @@ def map_leaves(ctx: Context, x: Any, function: Callable[[Any], Any], ways: bool 
             return x
     if isinstance(x, ListRef | DictRef | Record):
         content = ctx.heap[x.cell]
-        if isinstance(content, Value):
+        if isinstance(content, Value | Columns) and (not ways or getattr(content, "rows", None) is not None):
             raise ctx.error("JG113", what="a list that grew in a loop")
+        if isinstance(content, Value):
+            return function(x)
+        if isinstance(content, Columns):
+            return made_of(ctx, content, [map_leaves(ctx, part, function, ways) for part in content.lists])
         made = replace(x, cell=Cell(x.cell.name))
         if isinstance(x, ListRef):
             ctx.heap[made.cell] = tuple(map_leaves(ctx, v, function, ways) for v in content)

@@ -12,6 +12,7 @@ from typing import Any
 from jitgrad.trace import (
     builtins,
     containers,
+    grown_order,
     math_calls,
     numpy_calls,
     numpy_create,
@@ -43,6 +44,7 @@ __all__ = ["ROOMS", "by_name", "known_names"]
 ROOMS = (
     builtins,
     containers,
+    grown_order,
     math_calls,
     numpy_calls,
     numpy_create,

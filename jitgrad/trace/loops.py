@@ -231,6 +231,7 @@ def _unrolled(ev: Any, node: LoopNode, frame: Frame, key: Any) -> Outcome:
 def _symbolic(ev: Any, node: LoopNode, frame: Frame, key: Any, start: State, peeled: int) -> Outcome:
     flow = frame.tree.flow
     head = node.body
+    start = start.copy()  # in which the header may take lists apart
     header = Header(ev, key, start, flow.stored[node.header], flow.blocks[node.header].location)
     header.wanted = flow.live_in[node.header]
     header.may_peel = peeled < PEELS
@@ -245,6 +246,7 @@ def _symbolic(ev: Any, node: LoopNode, frame: Frame, key: Any, start: State, pee
     for form in forms:
         for _ in range(25):
             frame.place = place
+            header.take_apart()
             ev.enter(frame, start)
             try:
                 made = form(ev, node, frame, key, header)

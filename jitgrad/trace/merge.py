@@ -18,6 +18,7 @@ from jitgrad.trace.abstract import (
     UNBOUND,
     BoundMethod,
     Cell,
+    Columns,
     DictRef,
     Func,
     IterRange,
@@ -42,8 +43,10 @@ from jitgrad.trace.alternatives import (
     number_of,
     number_parts,
     number_type,
+    repacked,
 )
 from jitgrad.trace.arrays import kind
+from jitgrad.trace.columns import Structure, split, structure_of
 from jitgrad.trace.frame import State
 from jitgrad.trace.inspection import cells_of, same
 from jitgrad.trace.joining import Joining, name_of
@@ -108,6 +111,8 @@ class Merger(Joining):
         """Join what a cell holds on several edges."""
         if any(isinstance(c, Poison) for c in contents):
             return next(c for c in contents if isinstance(c, Poison))
+        if any(isinstance(c, Columns) for c in contents):
+            return self._columns(path, contents, ks)
         lengths = {len(c) if isinstance(c, tuple) else -1 for c in contents}
         if path[0] == "H" and len(path) == 2 and len(lengths) > 1:
             return self._grown_list(path, contents, ks)
@@ -143,15 +148,23 @@ class Merger(Joining):
         ctx, cell = self.ctx, path[1]
         if has_places(cell):
             raise give_up(cell)
+        if cell.columns is not None and any(self._structure(c, k) for k, c in zip(ks, contents, strict=True)):
+            return self._columns(path, contents, ks)
+        known: list[Any] = []
         types: set[Any] = set()
+        before = ctx.list_kinds.get(cell, "array")
         for k, content in zip(ks, contents, strict=True):
             if isinstance(content, Value):
                 if not isinstance(content.type, ListType):
                     return Poison("an array, or something else")
-                types.add((ctx.list_kinds.get(cell, "array"), content.type.element))
+                types.add((before, content.type.element))
                 continue
+            known += content
             with self.on(k):
                 types |= {joined_form(ctx, content)} if content else set()
+        if len(types) > 1 and all(map(is_any_number, known)):
+            lists = [c.type for c in contents if isinstance(c, Value)]
+            types = {joined_form(ctx, known, *((before, t.element) for t in lists if isinstance(t, ListType)))}
         if len(types) != 1 or None in types or any(name == "mixed" for name, _ in types):
             return Poison("a list or dict of another length on each path, whose items are not numbers of one type")
         ((name, element),) = types
@@ -161,8 +174,37 @@ class Merger(Joining):
         given = {}
         for k, content in zip(ks, contents, strict=True):
             with self.on(k):
-                given[k] = content if isinstance(content, Value) else self._listed(cell, content, name, element)
+                if isinstance(content, Value):
+                    given[k] = repacked(ctx, content, before, name)
+                else:
+                    given[k] = self._listed(cell, content, name, element)
         return self.slot(ListType(element), given, cell.name)
+
+    def _structure(self, held: Any, k: int) -> Structure | None:
+        with self.on(k):
+            return structure_of(self.ctx, held)
+
+    def _columns(self, path: Any, contents: list[Any], ks: list[int]) -> Any:
+        """Join lists that were taken apart, or whose lengths differ: column by column."""
+        structures = {self._structure(c, k) for k, c in zip(ks, contents, strict=True) if c != ()}
+        structure = structures.pop() if len(structures) == 1 else None
+        if structure is None:
+            return Poison("a list or dict of another length on each path, whose items are of different structures")
+        if len(path) > 2 or path[0] != "H":
+            if not all(isinstance(c, Columns) for c in contents):
+                return Poison("a list that grows on one path only")
+            columns = zip(*(c.lists for c in contents), strict=True)
+            lists = [self.value((*path, i), list(parts), ks) for i, parts in enumerate(columns)]
+            rows = None
+            if contents[0].rows is not None:
+                rows = self.value((*path, "rows"), [c.rows for c in contents], ks)
+                lists.append(rows)
+            poison = next((x for x in lists if not isinstance(x, ListRef)), None)
+            return Columns(*structure, tuple(lists[: len(structure[1])]), rows) if poison is None else poison
+        for k in ks:
+            with self.on(k):
+                made = split(self.ctx, path[1], structure)
+        return made
 
     def _listed(self, cell: Cell, items: tuple[Any, ...], name: str, element: ArrayType) -> Value:
         made: Value = self.ctx.g.list_empty(type=ListType(element))

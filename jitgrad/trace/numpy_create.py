@@ -23,6 +23,7 @@ from jitgrad.trace.algorithms import grids
 from jitgrad.trace.alternatives import chosen
 from jitgrad.trace.arrays import as_array, broadcast_value, cast, dtype_of, is_array, new_array, shape_of, write
 from jitgrad.trace.calls import HANDLERS, handles, method
+from jitgrad.trace.columns import is_grown
 from jitgrad.trace.context import PYTHON_DTYPES, Context, kind_of_python
 from jitgrad.trace.extents import extremum, total
 from jitgrad.trace.iteration import range_count, row
@@ -183,7 +184,7 @@ def _sequence(ctx: Context, x: Any) -> Any:
     x = _opened(ctx, x)
     if isinstance(x, tuple):
         return tuple(_sequence(ctx, v) for v in x)
-    if isinstance(x, ListRef) and not isinstance(ctx.heap[x.cell], Value):
+    if isinstance(x, ListRef) and not is_grown(ctx, x):
         return new_list(ctx, [_sequence(ctx, v) for v in ctx.heap[x.cell]])
     return x
 

@@ -18,6 +18,7 @@ from jitgrad.graph.types import Dim
 from jitgrad.trace.abstract import Box, External, ListRef, Scalar, SliceOf
 from jitgrad.trace.arrays import as_array, cast, is_array, shape_of
 from jitgrad.trace.calls import handles
+from jitgrad.trace.columns import is_grown
 from jitgrad.trace.context import Context
 from jitgrad.trace.extents import difference, extremum, quotient, surely, total
 from jitgrad.trace.iteration import sequence_of
@@ -73,7 +74,7 @@ def joined_values(ctx: Context, values: Sequence[Value], axis: int) -> Value:
 def _rows(ctx: Context, arrays: Any, verb: str) -> Value | None:
     """Return a sequence whose length is known only at run time as one array, its items in order; None for others."""
     if isinstance(arrays, ListRef):
-        if not isinstance(ctx.heap[arrays.cell], Value):
+        if not is_grown(ctx, arrays):
             return None
     elif not is_array(arrays) or isinstance((*shape_of(ctx, arrays), 0)[0], int):
         return None

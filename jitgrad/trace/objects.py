@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from jitgrad.graph.ir import Value
 from jitgrad.trace.abstract import (
     BoundMethod,
     External,
@@ -23,6 +22,7 @@ from jitgrad.trace.algorithms.containers import STANDS_FOR
 from jitgrad.trace.arrays import as_array, is_array, is_number, is_numeric, kind
 from jitgrad.trace.attributes import attribute, opened
 from jitgrad.trace.calls import class_of
+from jitgrad.trace.columns import is_grown
 from jitgrad.trace.context import Context
 
 __all__ = [
@@ -92,7 +92,7 @@ def sequence_items(ctx: Context, x: Any) -> tuple[Any, ...] | None:
     """Return the items of a tuple or a list of known length, None for anything else."""
     if isinstance(x, tuple):
         return x
-    if isinstance(x, ListRef) and not isinstance(ctx.heap[x.cell], Value):
+    if isinstance(x, ListRef) and not is_grown(ctx, x):
         items: tuple[Any, ...] = ctx.heap[x.cell]
         return items
     return None

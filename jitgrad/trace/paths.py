@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from jitgrad.trace.abstract import UNBOUND
 from jitgrad.trace.frame import State
 
-__all__ = ["Get", "item_of", "local_of", "stack_of", "value_of"]
+__all__ = ["Get", "Part", "item_of", "local_of", "stack_of", "value_of"]
 
 Get = Callable[[State], Any]
+
+
+@dataclass(slots=True)
+class Part:
+    """A place in the header state, and how to find the same place in another state."""
+
+    path: Any
+    get: Get
+    head: Any
+    name: str
+    slot: bool
 
 
 def _item(container: Any, i: int) -> Any:

@@ -90,7 +90,7 @@ def _item(ctx: Any, cell: Cell, position: Dim) -> Ref:
 
 
 def item_of_list(ctx: Any, cell: Cell, key: Any) -> Any:
-    """Return an item of a list that grows, of which the key is no slice.
+    """Return an item of a list of numbers or arrays that grows, of which the key is no slice.
 
     Raises
     ------

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from jitgrad.graph.ir import Value
-from jitgrad.trace.abstract import IterRows, IterSequence, Ref, Scalar, TaggedRef
+from jitgrad.trace.abstract import Columns, IterRows, IterSequence, ListRef, Ref, Scalar, TaggedRef
+from jitgrad.trace.algorithms import ordering
 from jitgrad.trace.alternatives import (
     NumberPart,
     NumberType,
@@ -70,7 +71,7 @@ def _flag(ctx: Context, x: Any) -> Any:
     return x if isinstance(x, bool) else truth_value(ctx, x)
 
 
-def _extremum(op: str, name: str) -> Callable[..., Any]:
+def _extremum(op: str, name: str, program: Callable[..., Any]) -> Callable[..., Any]:
     def better(ctx: Context, a: Any, b: Any) -> Any:
         return _flag(ctx, compare_op(ctx, op, a, b))
 
@@ -105,6 +106,8 @@ def _extremum(op: str, name: str) -> Callable[..., Any]:
                 )
             positive = ctx.g.greater(count.value, ctx.constant(0, np.int64))
             ctx.check(positive, ValueError, f"{name}() {_EMPTY}")
+        if isinstance(args[0], ListRef) and isinstance(ctx.heap[args[0].cell], Columns):
+            return ctx.call(program, [args[0], key])
         it = _taken(ctx, it)
         if key is not None and _acts(ctx, mapped(it, key, lambda c, f, item: c.call(f, [item]))):
             return ctx.call(_extreme, [it, key, Native(better)])
@@ -129,8 +132,8 @@ def _extreme(items: Any, key: Any, better: Any) -> Any:
     return best
 
 
-HANDLERS[max] = _extremum(">", "max")
-HANDLERS[min] = _extremum("<", "min")
+HANDLERS[max] = _extremum(">", "max", ordering.greatest)
+HANDLERS[min] = _extremum("<", "min", ordering.least)
 
 
 # --- folds

@@ -31,6 +31,7 @@ from jitgrad.trace.calls import (
 )
 from jitgrad.trace.comparisons import both, either
 from jitgrad.trace.context import Context
+from jitgrad.trace.grown_order import as_grown_list, sorted_grown
 from jitgrad.trace.iteration import (
     Held,
     Once,
@@ -196,11 +197,14 @@ def _truth_of_all(
 @handles(sorted)
 def sorted_list(ctx: Context, iterable: Any, *, key: Any = None, reverse: Any = False) -> Any:
     """Return `sorted(iterable)`: by known keys, or by run-time numbers, or tuples of such."""
-    items = in_any_order(ctx, iterable) if key is None else sequence_of(ctx, iterable)
-    keys = [item if key is None else ctx.call(key, [item]) for item in items]
     backwards = truth_value(ctx, reverse)
     if not isinstance(backwards, bool):
         raise ctx.error("JG236", what="the argument reverse of sorted()")
+    grown = as_grown_list(ctx, iterable)
+    if grown is not None:
+        return sorted_grown(ctx, grown, key, backwards)
+    items = in_any_order(ctx, iterable) if key is None else sequence_of(ctx, iterable)
+    keys = [item if key is None else ctx.call(key, [item]) for item in items]
     names = [k[0] for k in keys if isinstance(k, tuple) and k and is_known(k[0])]
     if len(names) == len(keys) and all(a != b for k, a in enumerate(names) for b in names[:k]):
         keys = names  # what decides

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from jitgrad.graph.ir import Value
 from jitgrad.trace import arithmetic, arrays, promotion
 from jitgrad.trace.abstract import AnyOf, DictRef, External, IndexRange, ListRef, OneOf, Record, Scalar, Text
 from jitgrad.trace.alternatives import apart
@@ -31,6 +30,7 @@ from jitgrad.trace.arrays import (
 )
 from jitgrad.trace.attributes import opened
 from jitgrad.trace.calls import class_of, handles, method
+from jitgrad.trace.columns import grown_length, is_grown
 from jitgrad.trace.context import Context, kind_of_python
 from jitgrad.trace.iteration import range_count
 from jitgrad.trace.objects import is_object, special_method, type_name
@@ -82,9 +82,10 @@ def length(ctx: Context, x: Any) -> Any:
         if not shape:
             raise TypeError("len() of unsized object")
         return dim_scalar(ctx, shape[0])
+    if isinstance(x, ListRef) and is_grown(ctx, x):
+        return Scalar(grown_length(ctx, x), "int", 0, None)
     if isinstance(x, ListRef | DictRef):
-        items = ctx.heap[x.cell]
-        return Scalar(ctx.g.list_length(items), "int", 0, None) if isinstance(items, Value) else len(items)
+        return len(ctx.heap[x.cell])
     if isinstance(x, IndexRange):
         return range_count(ctx, x)
     if isinstance(x, Record | External):

@@ -12,8 +12,8 @@ from typing import Any, TypeAlias
 from jitgrad.trace.abstract import Link, Reshape, View
 
 __all__ = [
-    "ArgumentResult", "ChoiceResult", "DictResult", "LeafResult", "ListResult", "Nth", "ObjectResult", "ResultTree",
-    "StaticResult", "TupleResult", "ViewResult", "with_numbers",
+    "ArgumentResult", "ChoiceResult", "DictResult", "GrownResult", "LeafResult", "ListResult", "Nth", "ObjectResult",
+    "ResultTree", "StaticResult", "TupleResult", "ViewResult", "with_numbers",
 ]  # fmt: skip
 
 
@@ -93,6 +93,23 @@ class ListResult:
 
 
 @dataclass(frozen=True, slots=True)
+class GrownResult:
+    """A list of a length known only at run time.
+
+    Attributes
+    ----------
+    of : str or tuple or type
+        The kind of its numbers or arrays, as of lists that grow, which are the rows of one array; or the known things
+        among which the array has the places of its items; or the class of the tuples that are its items, each made of
+        one item of each child.
+    children : tuple of LeafResult or GrownResult
+    """
+
+    of: str | tuple[Any, ...] | type
+    children: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class DictResult:
     """A dict."""
 
@@ -111,7 +128,7 @@ class ObjectResult:
 
 ResultTree: TypeAlias = (
     LeafResult | ChoiceResult | ArgumentResult | ViewResult | StaticResult
-    | TupleResult | ListResult | DictResult | ObjectResult
+    | TupleResult | ListResult | GrownResult | DictResult | ObjectResult
 )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from jitgrad.graph.types import Dim
 from jitgrad.trace.abstract import External, IndexRange, ListRef, Ref, Scalar, TaggedRef
 from jitgrad.trace.arrays import as_array, cast, dtype_of, is_numeric, kind, scalar_value
 from jitgrad.trace.attributes import opened
+from jitgrad.trace.columns import content_of
 from jitgrad.trace.context import Context
 from jitgrad.trace.extents import least, product, surely, total, unify
 
@@ -65,10 +66,10 @@ def items_of(ctx: Context, x: Any, why: str) -> tuple[Any, ...]:
     if isinstance(x, tuple):
         return x
     if isinstance(x, ListRef):
-        found = ctx.heap[x.cell]
-        if isinstance(found, Value):
+        found = content_of(ctx, x.cell)
+        if not isinstance(found, tuple):
             raise ctx.error("JG221", what=f"{why}, given as a list that grew in a loop")
-        return tuple(found)
+        return found
     if isinstance(x, range):
         return tuple(x)
     if isinstance(x, Ref | TaggedRef):

@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 
-from jitgrad.graph.ir import Value
 from jitgrad.trace.abstract import BoundMethod, Cell, DictRef, External, IterSequence, ListRef, Record, Ref, TaggedRef
 from jitgrad.trace.algorithms import iterators
 from jitgrad.trace.algorithms.containers import DefaultDict, Deque, Ordered
@@ -30,6 +29,7 @@ from jitgrad.trace.arrays import as_array
 from jitgrad.trace.attributes import attribute, opened
 from jitgrad.trace.builtins import new_dict, pairs_of
 from jitgrad.trace.calls import HANDLERS, PURE, Native, class_of, handles, is_known
+from jitgrad.trace.columns import content_of, is_grown, leaves_of_list
 from jitgrad.trace.comparisons import compare_op, contains_op, is_op
 from jitgrad.trace.context import Context
 from jitgrad.trace.grown_lists import copied_list
@@ -290,18 +290,19 @@ def _copy_into(ctx: Context, x: Any, deep: bool, memo: dict[Any, Any], key: Any)
     if isinstance(x, Ref | TaggedRef):
         memo[key] = ctx.fresh(as_array(ctx, x))
         return
-    content = ctx.heap[x.cell]
-    if isinstance(content, Value):
-        memo[key] = copied_list(ctx, ListRef(x.cell))
+    content = content_of(ctx, x.cell) if isinstance(x, ListRef) else ctx.heap[x.cell]
+    if not isinstance(content, tuple):
+        made = memo[key] = copied_list(ctx, x.cell)
         if deep:
-            memo[key].cell.arrays = None
+            for leaf in (made, *leaves_of_list(ctx, made)):
+                leaf.cell.arrays = None
         return
     if isinstance(x, ListRef):
         memo[key] = new_list(ctx, [])
     else:
         memo[key] = new_dict(ctx, {}) if isinstance(x, DictRef) else Record(Cell(x.cls.__name__), x.cls)
-    made = tuple(inner(v) if isinstance(x, ListRef) else (v[0], inner(v[1])) for v in content)
-    ctx.heap[memo[key].cell] = made
+    items = tuple(inner(v) if isinstance(x, ListRef) else (v[0], inner(v[1])) for v in content)
+    ctx.heap[memo[key].cell] = items
 
 
 @handles(copy.copy)
@@ -355,7 +356,7 @@ def _astuple(ctx: Context, obj: Any) -> Any:
 def _plain(ctx: Context, x: Any) -> Any:
     if isinstance(x, Record) and dataclasses.is_dataclass(x.cls):
         return _asdict(ctx, x)
-    if isinstance(x, ListRef) and not isinstance(ctx.heap[x.cell], Value):
+    if isinstance(x, ListRef) and not is_grown(ctx, x):
         return new_list(ctx, [_plain(ctx, v) for v in ctx.heap[x.cell]])
     if isinstance(x, tuple):
         return tuple(_plain(ctx, v) for v in x)

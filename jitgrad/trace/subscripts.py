@@ -16,7 +16,6 @@ from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.shape import broadcast_to, move_axes, reshape_to
 from jitgrad.graph.types import Dim
 from jitgrad.trace.abstract import Box, Cell, DictRef, External, ListRef, OneOf, Record, Ref, Scalar, SliceOf, TaggedRef
-from jitgrad.trace.alternatives import as_item, item_form
 from jitgrad.trace.arrays import (
     array_type,
     as_array,
@@ -31,8 +30,10 @@ from jitgrad.trace.arrays import (
     shape_of,
     write,
 )
-from jitgrad.trace.context import PACKED, Context
-from jitgrad.trace.grown_lists import as_grown, part_of_list
+from jitgrad.trace.columns import content_of, is_grown
+from jitgrad.trace.context import Context
+from jitgrad.trace.grown_items import item_of_list, set_item_of_list
+from jitgrad.trace.grown_lists import Forms, as_grown, form_of_list, grow, holds_arrays, part_of_list
 from jitgrad.trace.keys import (
     basic_box,
     box_view,
@@ -46,7 +47,6 @@ from jitgrad.trace.keys import (
 from jitgrad.trace.loop_signals import NeedUnroll
 from jitgrad.trace.masks import true_positions
 from jitgrad.trace.objects import type_name
-from jitgrad.trace.places import has_places, item_of_list, replace_item
 from jitgrad.trace.sizes import same_dim
 from jitgrad.trace.texts import known_text
 from jitgrad.trace.ways import MANY_WAYS
@@ -311,9 +311,9 @@ def get_item(ctx: Context, x: Any, key: Any) -> Any:
     if isinstance(x, Ref | TaggedRef):
         return _array_get(ctx, x, key)
     if isinstance(x, ListRef):
-        items = ctx.heap[x.cell]
-        if isinstance(items, Value):
+        if is_grown(ctx, x):
             return _grown_get(ctx, x.cell, key)
+        items = ctx.heap[x.cell]
         try:
             key = static_key(ctx, key, "the index of a list")
         except (UnsupportedError, NeedUnroll) as refused:
@@ -353,11 +353,15 @@ def get_item(ctx: Context, x: Any, key: Any) -> Any:
     raise ctx.error("JG220", what=f"subscripting {describe(x)}")
 
 
-def _rather_grown(ctx: Context, items: Any, refused: Exception) -> ListRef | None:
-    """Return items known one by one as a list that is indexed at run time, None where the index should be known."""
+def _form_if_grown(ctx: Context, items: Any, refused: Exception) -> Any:
+    """Return the form of items known one by one in a list that is indexed at run time, None if it should be known.
+
+    What is taken out of arrays, lists and objects would be copies: those are choices rather.
+    """
     if isinstance(refused, NeedUnroll) and not ctx.indexes_at_run_time(refused.key):
         return None
-    return as_grown(ctx, items)
+    form = form_of_list(ctx, items)
+    return None if isinstance(form, Forms) and holds_arrays(form) else form
 
 
 def _item_at_run_time(ctx: Context, items: tuple[Any, ...], key: Any, refused: Exception, message: str) -> Any:
@@ -365,9 +369,9 @@ def _item_at_run_time(ctx: Context, items: tuple[Any, ...], key: Any, refused: E
     arrays = all(isinstance(v, Ref) for v in items) and len({array_type(ctx, v) for v in items}) == 1
     if isinstance(refused, UnsupportedError) and isinstance(key, Scalar) and arrays and len(items) <= _MANY_ARRAYS:
         return TaggedRef(_known_position(ctx, len(items), key, message), items)
-    grown = _rather_grown(ctx, items, refused)
-    if grown is not None:
-        return _grown_get(ctx, grown.cell, key)
+    form = _form_if_grown(ctx, items, refused)
+    if form is not None:
+        return _grown_get(ctx, as_grown(ctx, items, form).cell, key)
     if isinstance(refused, UnsupportedError) and isinstance(key, Scalar) and 1 < len(items) <= MANY_WAYS:
         at = ctx.dim(index_int(ctx, key, len(items), 0, message))
         return OneOf(tuple(ctx.g.equal(at, ctx.dim(k)) for k in range(len(items) - 1)), items)
@@ -402,8 +406,8 @@ def _stored_at_run_time(
 
 def items_assigned(ctx: Context, v: Any) -> tuple[Any, ...]:
     """Return the items that are stored into a slice of a list."""
-    if isinstance(v, ListRef) and not isinstance(ctx.heap[v.cell], Value):
-        v = ctx.heap[v.cell]
+    if isinstance(v, ListRef):
+        v = content_of(ctx, v.cell)
     if not isinstance(v, tuple):
         raise ctx.error("JG221", what=f"a store of {describe(v)} into a slice of a list")
     return v
@@ -413,6 +417,7 @@ def new_list(ctx: Context, items: Sequence[Any]) -> ListRef:
     """Return a new list."""
     made = ListRef(Cell("list"))
     made.cell.site = ctx.site()
+    made.cell.columns = []
     ctx.heap[made.cell] = tuple(items)
     return made
 
@@ -423,25 +428,10 @@ def _grown_get(ctx: Context, cell: Cell, key: Any) -> Any:
     return item_of_list(ctx, cell, key)
 
 
-def _grown_set(ctx: Context, cell: Cell, items: Value, key: Any, v: Any) -> None:
+def _grown_set(ctx: Context, cell: Cell, key: Any, v: Any) -> None:
     if isinstance(key, slice | SliceOf):
         raise ctx.error("JG221", what="a store into a slice of a list that grew in a loop")
-    name, element = ctx.list_kinds.get(cell, "array"), items.type.element  # type: ignore[union-attr]
-    made, form = as_item(ctx, v, name, element), item_form(ctx, v)
-    alike = made is not None and made.type == element and form is not None
-    if name not in PACKED and alike and form is not None and form[0] != name:
-        # Python's and NumPy's numbers together: one array can be made of them, but no item can be taken.
-        alike = "array" not in (name, form[0]) and form[1] == element
-        ctx.list_kinds[cell] = "mixed" if alike else name
-    if not alike:
-        raise ctx.error("JG221", what=f"a store of {describe(v)} into a list of {element} ({name})")
-    if has_places(cell):
-        replace_item(ctx, cell, key, v)
-        return
-    at = index_int(ctx, key, ctx.g.list_length(items), 0, "list assignment index out of range")
-    ctx.conflict(cell)
-    ctx.hold(cell, v)
-    ctx.heap[cell] = ctx.g.list_set(items, ctx.dim(at), made)
+    set_item_of_list(ctx, cell, key, v)
 
 
 def set_item(ctx: Context, x: Any, key: Any, v: Any) -> None:
@@ -450,10 +440,10 @@ def set_item(ctx: Context, x: Any, key: Any, v: Any) -> None:
         _array_set(ctx, x, key, v)
         return
     if isinstance(x, ListRef):
-        items = ctx.heap[x.cell]
-        if isinstance(items, Value):
-            _grown_set(ctx, x.cell, items, key, v)
+        if is_grown(ctx, x):
+            _grown_set(ctx, x.cell, key, v)
             return
+        items = ctx.heap[x.cell]
         changed = list(items)
         try:
             key = static_key(ctx, key, "the index of a list")
@@ -463,12 +453,12 @@ def set_item(ctx: Context, x: Any, key: Any, v: Any) -> None:
                 ctx.conflict(x.cell)
                 ctx.heap[x.cell] = stored
                 return
-            grown = None if isinstance(key, SliceOf) else _rather_grown(ctx, items, refused)
-            if grown is None or grown.cell.arrays is not None:
+            form = None if isinstance(key, SliceOf) else _form_if_grown(ctx, items, refused)
+            if form is None or holds_arrays(form):
                 raise
             ctx.conflict(x.cell)
-            ctx.heap[x.cell], ctx.list_kinds[x.cell] = ctx.heap[grown.cell], ctx.list_kinds[grown.cell]
-            _grown_set(ctx, x.cell, ctx.heap[x.cell], key, v)
+            grow(ctx, x.cell, form)
+            set_item_of_list(ctx, x.cell, key, v)
             return
         changed[key] = items_assigned(ctx, v) if isinstance(key, slice) else v
         ctx.conflict(x.cell)

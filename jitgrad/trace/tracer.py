@@ -29,49 +29,24 @@ from jitgrad.pytree import (
     TupleSpec,
 )
 from jitgrad.trace.abstract import (
-    Abstract,
-    AnyOf,
-    BoundMethod,
     Cell,
     DictRef,
-    External,
-    Func,
     ListRef,
-    Maybe,
-    OneOf,
-    Poison,
     Record,
     Ref,
     Scalar,
-    TaggedRef,
-    Text,
 )
-from jitgrad.trace.algorithms.containers import STANDS_FOR
-from jitgrad.trace.alternatives import single_choices
-from jitgrad.trace.arrays import as_array, read
 from jitgrad.trace.branches import DeadEnd, is_of_the_program
 from jitgrad.trace.calls import parameter_names
 from jitgrad.trace.context import NeedStatic
 from jitgrad.trace.evaluator import Evaluator
-from jitgrad.trace.identity import UNKNOWN, known_option, option_of, options_of
 from jitgrad.trace.inspection import same
-from jitgrad.trace.instructions import bound_value, refuse_poison
-from jitgrad.trace.iteration import Held, Once
 from jitgrad.trace.loop_signals import LoopSignal, NeedUnroll
 from jitgrad.trace.obligations import Obligations, Restart
 from jitgrad.trace.results import (
-    ArgumentResult,
-    ChoiceResult,
-    DictResult,
-    LeafResult,
-    ListResult,
-    Nth,
-    ObjectResult,
     StaticResult,
-    TupleResult,
-    ViewResult,
-    with_numbers,
 )
+from jitgrad.trace.returned import Returned
 from jitgrad.trace.traced import Traced
 from jitgrad.trace.transforms import apply_transform
 from jitgrad.transform import Transform
@@ -110,6 +85,7 @@ def trace(
     known: set[Size] = set()
     unrolled: set[Any] = set()
     notes: list[str] = []
+    first: UnsupportedError | None = None
     for _ in range(200):
         try:
             attempt = _Trace(transform, obligations, statics, known, unrolled, values, notes)
@@ -134,6 +110,15 @@ def trace(
                 raise error("JG228", attempt.ctx.location, why=need.why) from None
             unrolled.add(need.key)
             notes.append(f"traced again: a loop is unrolled: {need.why}")
+        except UnsupportedError as refused:
+            # Where each item is known by itself, more can be done with it.
+            loops = attempt.ctx.taken_apart - unrolled
+            if first is not None or not loops:
+                raise first or refused from None
+            first = refused
+            obligations.forget()
+            unrolled |= loops
+            notes.append("traced again: loops in which lists grow are unrolled")
         except (JitgradError, GraphTypeError, LoopSignal, AssertionError, RecursionError):
             raise
         except Exception as exception:
@@ -168,11 +153,7 @@ class _Trace:
         self.leaves: list[int] = []
         self.cells: list[tuple[Cell, Value]] = []
         self.containers: list[tuple[Cell, Any]] = []
-        self.yields: list[Value] = []
-        self.orders: dict[int, int] = {}
-        self.rank_0: set[int] = set()
-        self.shared: set[Cell] = set()
-        self.choices: dict[int, ChoiceResult] = {}  # by identity of the abstract values, which the trace keeps
+        self.results = Returned(self.ctx)
 
     def run(self, args: Sequence[Spec], kwargs: dict[str, Spec]) -> Traced:
         names = parameter_names(self.transform.function, len(args))
@@ -191,9 +172,9 @@ class _Trace:
             for cell, initial in [*self.cells, *ctx.outside.initial.items()]:
                 content = ctx.heap.get(cell, initial)
                 if content is not initial or initial.index in committed:
-                    writes.append((initial.index, len(self.yields)))
-                    self.yields.append(content)
-        self.graph.yields = self.yields
+                    writes.append((initial.index, len(self.results.yields)))
+                    self.results.yields.append(content)
+        self.graph.yields = self.results.yields
         for value, _ in self.sizes.values():
             value.index = len(self.graph.args)
             self.graph.args.append(value)
@@ -207,8 +188,8 @@ class _Trace:
             tree,
             writes,
             list(self.notes),
-            self.orders,
-            self.rank_0,
+            self.results.orders,
+            self.results.rank_0,
             {ctx.visible[c].index for c in ctx.refused_stores},
             {size: place for size, (_, place) in self.sizes.items()},
         )
@@ -218,9 +199,8 @@ class _Trace:
         ctx = self.ctx
         try:
             made = apply_transform(ctx, self.transform, given, named)
-            if self.transform.kind == "jit":
-                self.find_shared(made)
-            return self.result(made)
+            self.results.look_at(made, self.transform.kind == "jit")
+            return self.results.result(made)
         except DeadEnd:
             return StaticResult(None)
         except Exception as exception:
@@ -278,6 +258,7 @@ class _Trace:
             return tuple(items) if spec.cls is tuple else spec.cls(*items)
         if isinstance(spec, ListSpec):
             made = ListRef(Cell(name))
+            made.cell.columns = []
             ctx.heap[made.cell] = tuple(self.abstract(c, f"{name}{k}") for k, c in enumerate(spec.children))
             self.containers.append((made.cell, ctx.heap[made.cell]))
             return made
@@ -325,151 +306,3 @@ class _Trace:
         value = Value(INT64, self.graph, -1, str(size))
         self.sizes[size] = value, (argument, axis)
         return value
-
-    # --- results
-
-    def find_shared(self, x: Any) -> None:
-        """Note the new arrays of which several views are returned: those share memory."""
-        seen: dict[Cell, set[Ref]] = {}
-        todo = [x]
-        visited: set[Cell] = set()
-        while todo:
-            x = todo.pop()
-            if isinstance(x, Ref):
-                seen.setdefault(x.cell, set()).add(x)
-            elif isinstance(x, tuple):
-                todo.extend(x)
-            elif isinstance(x, ListRef | DictRef | Record) and x.cell not in visited:
-                visited.add(x.cell)
-                todo.append(self.ctx.heap[x.cell])
-        self.shared = {cell for cell, refs in seen.items() if len(refs) > 1 and cell.arrays is None}
-
-    def result(self, x: Any) -> Any:
-        """Return how to rebuild a result; its leaves become yields of the graph."""
-        ctx = self.ctx
-        x = bound_value(ctx, "the result", x) if isinstance(x, Maybe | Poison) else x
-        refuse_poison(ctx, x, "the result")
-        if isinstance(x, Scalar | AnyOf):
-            return self._number(x)
-        if isinstance(x, OneOf):
-            return self._one_of(x)
-        if isinstance(x, Ref | TaggedRef):
-            return self._array(x)
-        if isinstance(x, tuple) and not _plain(x):
-            return TupleResult(type(x), tuple(self.result(v) for v in x))
-        if isinstance(x, ListRef):
-            items = ctx.heap[x.cell]
-            if isinstance(items, Value):
-                # Its length must be known; a loop of known length unrolls.
-                try:
-                    ctx.note_static(Scalar(ctx.g.list_length(items), "int"), "the length of a list that is returned")
-                except UnsupportedError:
-                    raise ctx.error("JG225", what="a list that grew in a loop") from None
-            return ListResult(tuple(self.result(v) for v in items))
-        if isinstance(x, DictRef):
-            pairs = ctx.heap[x.cell]
-            return DictResult(tuple(k for k, _ in pairs), tuple(self.result(v) for _, v in pairs))
-        if isinstance(x, Record):
-            if x.cls in STANDS_FOR:
-                raise ctx.error("JG225", what=f"a {STANDS_FOR[x.cls].__name__}")
-            if x.cls in (Held, Once):
-                raise ctx.error("JG225", what="an iterator")
-            pairs = ctx.heap[x.cell]
-            return ObjectResult(x.cls, tuple(k for k, _ in pairs), tuple(self.result(v) for _, v in pairs))
-        if isinstance(x, External):
-            return StaticResult(x.thing)
-        if isinstance(x, np.ndarray):
-            return self._leaf(as_array(ctx, x), "array")
-        if isinstance(x, Abstract):
-            inside = "a function made inside"
-            names = {BoundMethod: inside, Func: inside, Text: "a text with parts known only at run time"}
-            raise ctx.error("JG225", what=names.get(type(x), "a " + type(x).__name__))
-        return StaticResult(x)
-
-    def _one_of(self, x: OneOf) -> ChoiceResult:
-        """Return how to rebuild one of several values: what one of them holds is no other result's."""
-        if id(x) not in self.choices:
-            tag = self._tag(x.flags)
-            children = []
-            for choice in x.choices:
-                results, self.ctx.results = self.ctx.results, {}
-                choices, self.choices = self.choices, {}
-                children.append(self.result(choice))
-                self.ctx.results, self.choices = results, choices
-            self.choices[id(x)] = ChoiceResult(tag.index, tuple(children))
-        return self.choices[id(x)]
-
-    def _number(self, x: Scalar | AnyOf) -> Any:
-        flags, kinds, values = zip(*single_choices(self.ctx, x), strict=True)
-        if len(kinds) == 1:
-            return self._leaf(values[0], kinds[0])
-        tag = self._tag(flags[:-1])
-        return ChoiceResult(tag.index, tuple(self._leaf(v, k) for v, k in zip(values, kinds, strict=True)))
-
-    def _tag(self, flags: Sequence[Value]) -> LeafResult:
-        """Return which of some choices is made, the last having no flag."""
-        which = self.ctx.constant(len(flags), np.int64)
-        for k, flag in reversed(list(enumerate(flags))):
-            which = self.ctx.g.select(flag, self.ctx.constant(k, np.int64), which)
-        return self._leaf(which, "int")
-
-    def _leaf(self, value: Value, kind: str) -> LeafResult:
-        index = len(self.yields)
-        self.yields.append(value)
-        if kind == "array" and not value.shape:
-            self.rank_0.add(index)
-        late = any(isinstance(d, Value) and d not in self.ctx.least_sizes for d in value.shape)
-        if late:
-            # The entry learns the size from the body.
-            self.yields += [self.ctx.dim(d) for d in value.shape]
-        return LeafResult(index, kind, late)
-
-    def _array(self, x: Any) -> Any:
-        ctx = self.ctx
-        seen = ctx.results.get(x)
-        if seen is None:
-            options = options_of(ctx, x)
-            known = known_option(ctx, x, options)
-            if known is not None:
-                seen = self._new_array(x) if known == len(options) else self._of_argument(options[known])
-            else:
-                if UNKNOWN in options:
-                    raise ctx.error("JG225", what="an array that is a view of an argument or not, as data decide,")
-                tag = self._leaf(option_of(ctx, x, options), "int")
-                children = (*(self._of_argument(o) for o in options), self._new_array(x))
-                seen = ChoiceResult(tag.index, children)
-            ctx.results[x] = seen
-        return seen
-
-    def _new_array(self, x: Any) -> Any:
-        if isinstance(x, Ref) and x.view and x.cell in self.shared:
-            whole = self._array(Ref(x.cell))
-            if isinstance(whole, LeafResult):
-                return self._view(whole, x)
-        made = self._leaf(read(self.ctx, x), "array")
-        if isinstance(x, Ref) and x.cell.like is not None:
-            self.orders[made.index] = x.cell.like
-        return made
-
-    def _of_argument(self, x: Ref) -> Any:
-        """Return how to get an argument, or a view of it."""
-        leaf = x.cell.argument
-        assert leaf is not None
-        return self._view(leaf, x) if x.view else ArgumentResult(leaf)
-
-    def _view(self, base: int | LeafResult, x: Ref) -> ViewResult:
-        if x in self.ctx.unsure:
-            raise self.ctx.error("JG225", what="an array or a view of it, as data decide,")
-        numbers: list[LeafResult] = []
-
-        def fixed(number: Any) -> Any:
-            if not isinstance(number, Value):
-                return number
-            numbers.append(self._leaf(number, "int"))
-            return Nth(len(numbers) - 1)
-
-        return ViewResult(base, tuple(with_numbers(link, fixed) for link in x.view), tuple(numbers))
-
-
-def _plain(x: tuple[Any, ...]) -> bool:
-    return all(not isinstance(v, Abstract | np.ndarray) and (not isinstance(v, tuple) or _plain(v)) for v in x)

@@ -21,6 +21,8 @@ from jitgrad.graph.types import ArrayType, Type
 from jitgrad.trace.abstract import (
     Abstract,
     AnyOf,
+    Cell,
+    ListRef,
     Ref,
     Scalar,
     TaggedRef,
@@ -33,6 +35,7 @@ from jitgrad.trace.context import Context, kind_of_python
 from jitgrad.trace.inspection import cells_of, values_in
 from jitgrad.trace.iteration import sequence_of
 from jitgrad.trace.leaves import AUX, all_leaves, float_leaves, map_leaves, settled, with_floats_as, with_leaves
+from jitgrad.trace.places import has_places
 from jitgrad.trace.views import laid_as
 from jitgrad.transform import Transform, argument_positions
 
@@ -181,6 +184,9 @@ def _exported(ctx: Context, traced: _Traced, x: Any, yields: list[Value]) -> Cal
         if isinstance(leaf, Ref | TaggedRef):
             inner.append(traced.read(leaf))
             yields.append(inner[-1])
+        if isinstance(leaf, ListRef):
+            inner.append(ctx.heap[leaf.cell])
+            yields.append(inner[-1])
         yields.extend(values_in(leaf) if isinstance(leaf, Scalar | AnyOf) else ())
         return leaf
 
@@ -195,6 +201,8 @@ def _exported(ctx: Context, traced: _Traced, x: Any, yields: list[Value]) -> Cal
         def put(leaf: Any) -> Any:
             if isinstance(leaf, Ref | TaggedRef):
                 return ctx.fresh(mapping[next(supply)])
+            if isinstance(leaf, ListRef):
+                return _put_list(ctx, leaf, mapping[next(supply)])
             return _put_through(leaf, mapping)
 
         keep = ctx.heap
@@ -211,6 +219,18 @@ def _exported(ctx: Context, traced: _Traced, x: Any, yields: list[Value]) -> Cal
         return made
 
     return rebuild
+
+
+def _put_list(ctx: Context, x: ListRef, items: Value) -> ListRef:
+    """Return a list that grew inside with its value outside; its arrays are at home in it if they were."""
+    made = ListRef(Cell(x.cell.name))
+    made.cell.site = x.cell.site
+    ctx.heap[made.cell], ctx.list_kinds[made.cell] = items, ctx.list_kinds.get(x.cell, "array")
+    if has_places(x.cell):
+        made.cell.arrays = made.cell
+    elif x.cell.arrays is not None:
+        ctx.hold(made.cell, ListRef(x.cell.arrays))
+    return made
 
 
 # --- reverse mode

@@ -44,6 +44,18 @@ TRACE = (
         "            made.append(g.logical_not(cond))\n",
     ),
     Mutant(
+        "the lists of a list all begin with its first item",
+        "trace/columns.py",
+        "g.list_get(items, g.add(first, k))",
+        "g.list_get(items, k)",
+    ),
+    Mutant(
+        "what is taken of a list of objects may be stored to",
+        "trace/columns.py",
+        "    ctx.take(cell, made.cell)\n    return made\n",
+        "    return made\n",
+    ),
+    Mutant(
         "a reshape forgets how the caller's array lies in memory",
         "trace/views.py",
         "    if not x.view:\n        return _layout(ctx, x.cell)\n",
