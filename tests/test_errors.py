@@ -124,10 +124,6 @@ def array_of_texts(x):
     return np.zeros(3, "U3")
 
 
-def shift_or_double(x):
-    return x << 1 if isinstance(x, int) else x * 2.0
-
-
 @refused("JG217", 2.0, at="(x * 1j) // 2.0")
 def floor_of_complex(x):
     return (x * 1j) // 2.0

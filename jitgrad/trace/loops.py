@@ -257,7 +257,8 @@ def _symbolic(ev: Any, node: LoopNode, frame: Frame, key: Any, start: State, pee
                 return made
             _reset(ev, block, mark, location, depth, frames)
         else:
-            raise ev.error("JG900", what="a loop's state does not settle")
+            # Names that are exchanged for views of each other: trip by trip each is known.
+            raise NeedUnroll(key, "what its variables are differs from trip to trip")
     raise ev.error("JG900", what="no form fits a loop")
 
 

@@ -160,3 +160,19 @@ def test_variables_of_closures_are_carried_where_they_change(function: Callable[
     compiled = jitgrad.jit(function)
     for k in (1, 3):
         np.testing.assert_allclose(compiled(X, k), function(X, k), rtol=1e-12)
+
+
+def _exchanged_for_views(x: np.ndarray, y: np.ndarray, n: int) -> Any:
+    z, total = x * 2.0, 0.0
+    for i in range(n):
+        z, x, y = x, y, z
+        y = y[:]
+        total += x[i % 3] * z[0]
+    return total, x.copy(), y.copy(), z.copy()
+
+
+def test_names_that_are_exchanged_for_views_of_each_other() -> None:
+    compiled = jitgrad.jit(_exchanged_for_views)
+    for n in (2, 0, 5):
+        for got, want in zip(compiled(X, X + 1.0, n), _exchanged_for_views(X, X + 1.0, n), strict=True):
+            np.testing.assert_array_equal(got, want)

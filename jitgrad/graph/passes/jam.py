@@ -188,7 +188,7 @@ class _Group:
         """Whether such sums are a good part of what a loop does."""
         if not all(op.name in _QUICK | _PLACED for op in body.ops):
             return False
-        work = sum(_SUM if op.name == "addto" else op.name != "constant" for op in body.ops)
+        work = sum(_SUM if op.name == "addto" else op.result.type != INT64 for op in body.ops)
         return _SUM * len(self._sums(body)) >= _SHARE * work
 
     def _place(self, op: Op) -> list[Sum]:
