@@ -45,11 +45,7 @@ def dead_stores(graph: Graph) -> bool:
                     _drop(Dependence(r, carried), carried, behind[result], replaced)
     if not replaced:
         return False
-    for block in blocks:
-        replaced.in_block(block)
-        for op in block.ops:
-            replaced.in_op(op)
-        block.yields = replaced.in_values(block.yields)
+    replaced.everywhere(graph)
     return True
 
 

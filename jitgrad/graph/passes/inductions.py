@@ -31,11 +31,7 @@ def sums_of_indices(graph: Graph) -> bool:
                 drop_positions(loop, set(steps))
     if not replaced:
         return False
-    for block in blocks:
-        replaced.in_block(block)
-        for op in block.ops:
-            replaced.in_op(op)
-        block.yields = replaced.in_values(block.yields)
+    replaced.everywhere(graph)
     return True
 
 

@@ -62,11 +62,7 @@ def jam_loops(graph: Graph) -> bool:
             _jam(block, group, replaced)
     if not replaced:
         return False
-    for block in blocks_within(graph):
-        replaced.in_block(block)
-        for op in block.ops:
-            replaced.in_op(op)
-        block.yields = replaced.in_values(block.yields)
+    replaced.everywhere(graph)
     return True
 
 

@@ -6,7 +6,7 @@ nothing about what is worth rewriting.
 
 from __future__ import annotations
 
-from jitgrad.graph.ir import Block, Op, Value, substitute_attrs, substitute_type
+from jitgrad.graph.ir import Block, Graph, Op, Value, substitute_attrs, substitute_type
 
 __all__ = [
     "FREEDOMS",
@@ -96,6 +96,14 @@ class Replacements:
             if result.type.run_time:
                 result.type = substitute_type(result.type, mapping)
                 op.attrs = substitute_attrs(op.attrs, mapping)
+
+    def everywhere(self, graph: Graph) -> None:
+        """Replace in all of a graph."""
+        for block in blocks_within(graph):
+            self.in_block(block)
+            for op in block.ops:
+                self.in_op(op)
+            block.yields = self.in_values(block.yields)
 
 
 def drop_positions(op: Op, dead: set[int]) -> None:

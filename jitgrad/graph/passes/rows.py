@@ -84,11 +84,7 @@ def _rewrite(graph: Graph, block: Block, loop: ParallelLoop) -> list[Op]:
     replaced = Replacements()
     for old, new in zip(op.results, results, strict=True):
         replaced.add(old, new)
-    for inner in blocks_within(graph):
-        replaced.in_block(inner)
-        for o in inner.ops:
-            replaced.in_op(o)
-        inner.yields = replaced.in_values(inner.yields)
+    replaced.everywhere(graph)
     return [o for o in g.block.ops if o.name in ("store", "addto") and any(isinstance(e, Span) for e in index_of(o))]
 
 

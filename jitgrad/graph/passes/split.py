@@ -43,11 +43,7 @@ def split_loops(graph: Graph) -> bool:
             _split(block, loop, place, replaced)
     if not replaced:
         return False
-    for block in blocks_within(graph):
-        replaced.in_block(block)
-        for op in block.ops:
-            replaced.in_op(op)
-        block.yields = replaced.in_values(block.yields)
+    replaced.everywhere(graph)
     return True
 
 
