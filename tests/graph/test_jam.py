@@ -102,6 +102,41 @@ def test_rows_that_need_each_other_stay_one_by_one(monkeypatch: pytest.MonkeyPat
     assert np.sum(gradient(a, x) * t) == pytest.approx(quotient, rel=1e-7)
 
 
+def blend(a: np.ndarray) -> Any:
+    # Row k is among the rows that it is added to.
+    a, s = a.copy(), 0.0
+    for k in range(0, len(a), 3):
+        for i in range(len(a)):
+            for j in range(len(a)):
+                a[i, j] -= 0.14 * a[k, len(a) - 1 - j]
+            s += a[i, -1]
+    return np.sum(a * a) + s
+
+
+def hand_on(a: np.ndarray) -> Any:
+    # Each row begins with what one of the three before ended with.
+    a = a.copy()
+    for k in range(3):
+        for i in range(3, len(a)):
+            c = 0.1 * a[i - 1 - i % 3, 0]
+            for j in range(k + 1, len(a)):
+                a[i, j] -= c * a[0, len(a) - j]
+            a[i, 0] += c
+    return np.sum(a * a)
+
+
+@pytest.mark.parametrize(("f", "jammed"), [(blend, 1), (hand_on, 0)])
+def test_rows_that_others_need_are_done_before_or_after_them(
+    f: Callable[[np.ndarray], Any], jammed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(2)
+    a, t, h = rng.normal(size=(N, N)), rng.normal(size=(N, N)), 1e-6
+    gradient = jitgrad.grad(f)
+    assert jams(monkeypatch, lambda: gradient(a)) == jammed
+    quotient = (f(a + h * t) - f(a - h * t)) / (2 * h)
+    assert np.sum(gradient(a) * t) == pytest.approx(quotient, rel=1e-7)
+
+
 class _Program:
     """Source of a program `f(a)` with loops over elements of rows, some of which are read by all rows."""
 

@@ -127,6 +127,27 @@ def f(a):
     assert np.sum(jitgrad.grad(f)(a) * t) == pytest.approx(quotient, rel=1e-7)
 
 
+@pytest.mark.parametrize("first", [1, 0])
+def test_a_number_is_read_where_it_was_stored_unless_a_loop_overwrites_it(first: int) -> None:
+    source = f"""
+def f(x):
+    a, b = np.zeros((len(x), len(x))), x.copy()
+    for i in range(len(x)):
+        for k in range(len(x) - 1):
+            t = b[k]
+            a[i, k] = t
+            for j in range(k + {first}, len(x)):
+                a[i, j] = 0.5 * a[i, j] + t * x[j]
+            b[k] = a[i, -1]
+    return np.sum(a * a)
+"""
+    f = function_of(source, f"<factors, then from {first}>")
+    x, t, h = np.linspace(0.5, 1.5, 5), np.cos(np.arange(5.0)), 1e-6
+    assert ("undef" in jitgrad.grad(f).adjoint(x)) == (first == 0)
+    quotient = (f(x + h * t) - f(x - h * t)) / (2 * h)
+    assert np.sum(jitgrad.grad(f)(x) * t) == pytest.approx(quotient, rel=1e-7)
+
+
 def test_the_state_before_a_step_is_not_read_from_that_behind_it() -> None:
     def f(u: np.ndarray) -> float:
         u = u.copy()
