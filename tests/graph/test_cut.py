@@ -53,7 +53,8 @@ def values_of(graph: Graph) -> dict[str, Value]:
 def test_differences_need_their_points() -> None:
     graph = read(_DIFFERENCES)
     v = values_of(graph)
-    plan = choose(Nest(graph), [v["xy"], v["yz"], v["xz"], v["both"]], set())
+    asked = [v["xy"], v["yz"], v["xz"], v["both"]]
+    plan = choose(Nest(graph), asked, asked, set(), set())
     assert plan is not None
     assert plan.saved == {v["x"], v["y"], v["z"]}
     assert plan.again == {v["xy"], v["yz"], v["xz"], v["both"]}
@@ -62,7 +63,7 @@ def test_differences_need_their_points() -> None:
 def test_a_value_of_an_outer_loop_is_saved_less_often() -> None:
     graph = read(_NESTED)
     v = values_of(graph)
-    plan = choose(Nest(graph), [v["u"], v["v"]], set())
+    plan = choose(Nest(graph), [v["u"], v["v"]], [v["u"], v["v"]], set(), set())
     assert plan is not None
     assert plan.saved == {v["p"], v["q"]}
 
@@ -70,4 +71,5 @@ def test_a_value_of_an_outer_loop_is_saved_less_often() -> None:
 def test_a_plan_must_save_much() -> None:
     graph = read(_DIFFERENCES)
     v = values_of(graph)
-    assert choose(Nest(graph), [v["xy"], v["yz"], v["z"]], set()) is None
+    asked = [v["xy"], v["yz"], v["z"]]
+    assert choose(Nest(graph), asked, asked, set(), set()) is None

@@ -165,6 +165,12 @@ DERIVATIVES = (
         "return write.result",
     ),
     Mutant(
+        "the cut begins at what others are made from",
+        "graph/diff/adjoint.py",
+        "if inner not in repeated:",
+        "if inner in repeated:",
+    ),
+    Mutant(
         "what was stored is read again behind a loop that overwrites it",
         "graph/diff/later.py",
         "if any(dependence.may_touch(store, place) for store in carried.stores):",

@@ -212,6 +212,18 @@ PASSES = (
         'op.name == "for"',
     ),
     Mutant(
+        "the bits of a byte are read in another order than they were written",
+        "graph/passes/packing.py",
+        "g.constant(1 << k, _BYTE), zero)",
+        "g.constant(1 << (len(group) - 1 - k), _BYTE), zero)",
+    ),
+    Mutant(
+        "a bool of a byte is stored before it is computed",
+        "graph/passes/packing.py",
+        "last = max(group,",
+        "last = min(group,",
+    ),
+    Mutant(
         "rows that meet a row of all are taken with others at once",
         "graph/passes/jam.py",
         "for m in group.meetings:",

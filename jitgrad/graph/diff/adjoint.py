@@ -8,7 +8,7 @@ overwritten in loops both ways of having old contents are built, and the one tha
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from jitgrad.errors import error
 from jitgrad.graph.builder import Builder
@@ -158,7 +158,7 @@ class _Adjoint:
         dce(self.graph)
         if dead_stores(self.graph):
             dce(self.graph)
-        own = set(primal)
+        self._primal = own = set(primal)
         for op in self.graph.ops:
             if op not in own and op.regions:
                 mark_sums(op)
@@ -167,11 +167,34 @@ class _Adjoint:
 
     def better_plan(self, source: Graph) -> Plan | None:
         """Return what had better be saved than what was, None if that is good enough."""
-        origin = self._origin
-        asked = [origin[v] for v in self._saved if v in origin]
-        if len(asked) < 2:
+        origin, residuals = self._origin, self.reverse.residuals
+        saved = [origin[v] for v in self._saved if v in origin]
+        if not saved:
             return None
-        return choose(Nest(source), asked, {origin[v] for v in self.reverse.residuals.reread if v in origin})
+        held = {origin[v] for v in residuals.held if v in origin}
+        reread = {origin[v] for v in residuals.reread if v in origin}
+        asked = [origin[v] for v in self._asked() if v in origin]
+        return choose(Nest(source), saved, asked, reread, held)
+
+    def _asked(self) -> list[Value]:
+        """Return the values of the primal that reverse code uses for more than to make others of them again."""
+        primal_of, repeated = self.reverse.residuals.primal, self.reverse.residuals.repeated
+        found: dict[Value, None] = {}
+
+        def see(values: Iterable[Value]) -> None:
+            found.update((primal_of[v], None) for v in values if v in primal_of)
+
+        for op in self.graph.ops:
+            if op in self._primal:
+                continue
+            for inner in (op, *(o for region in op.regions for o in region.walk())):
+                if inner not in repeated:
+                    see(inner.operands)
+                    for region in inner.regions:
+                        see(region.yields)
+                for result in inner.results:
+                    see(result.type.run_time)
+        return list(found)
 
     def _measure(self) -> None:
         self.costs: dict[int, float] = {}

@@ -1,13 +1,13 @@
 """Which values to save so that all that the reverse program asks for can be made again: a smallest cut.
 
-The residuals of a first construction (`residuals.py`) were chosen one by one, as they were asked for. Here all of them
-are looked at together: from what they were computed by cheap ops, back to values that cannot be made again (what loops
-carry, the results of regions and of costly functions). Of all sets of values that separate the two, the one of the
-fewest bytes is saved, and what lies behind it is computed a second time. Four differences of three coordinates need
+The residuals of a first construction (`residuals.py`) were chosen one by one, as they were asked for. Here all that was
+asked for is looked at together: from what it was computed by cheap ops, back to values that cannot be made again (what
+loops carry, the results of regions and of costly functions). Of all sets of values that separate the two, the one of
+the fewest bytes is saved, and what lies behind it is computed a second time. Four differences of three coordinates need
 three numbers, not four; a comparison needs a byte; the distances of n bodies need n positions and not n^2 differences.
 
-In: the regions of a primal and the values that were saved. Out: a `Plan`, or None if it would not save much. The cut is
-a maximal flow by Dinic's algorithm (Soviet Math. Doklady 11, 1970). This room emits nothing.
+In: the regions of a primal, the values that are needed, and those that were saved. Out: a `Plan`, or None if it would
+not save much. The cut is a maximal flow by Dinic's algorithm (Soviet Math. Doklady 11, 1970). This room emits nothing.
 """
 
 from __future__ import annotations
@@ -60,21 +60,27 @@ class Plan:
     again: frozenset[Value] = frozenset()
 
 
-def choose(nest: Nest, asked: Iterable[Value], reread: set[Value]) -> Plan | None:
+def choose(
+    nest: Nest, saved: Iterable[Value], asked: Iterable[Value], reread: set[Value], held: set[Value]
+) -> Plan | None:
     """Return the cheapest way to have all of some values again.
 
     Parameters
     ----------
     nest : Nest
         Of the primal.
-    asked : iterable of Value
+    saved : iterable of Value
         What has been saved so far.
+    asked : iterable of Value
+        What the reverse program needs.
     reread : set of Value
         Loads whose array is at hand in the reverse program when they are needed.
+    held : set of Value
+        What lies in arrays that are at hand then.
     """
     wanted = list(dict.fromkeys(asked))
-    network = _Network(nest, reread)
-    before = sum(network.cost(v) for v in wanted)
+    network = _Network(nest, reread, held)
+    before = sum(network.cost(v) for v in set(saved))
     if math.isinf(before):
         return None
     for v in wanted:
@@ -92,9 +98,10 @@ NO_PLAN = Plan()
 class _Network:
     """Values as nodes: each has an entry and an exit, and the edge between them costs its bytes."""
 
-    def __init__(self, nest: Nest, reread: set[Value]) -> None:
+    def __init__(self, nest: Nest, reread: set[Value], held: set[Value]) -> None:
         self.nest = nest
         self.reread = reread
+        self.held = held
         self.number: dict[Value, int] = {}
         # Edges as (target, capacity left); the reverse of edge k is k ^ 1.
         self.target: list[int] = []
@@ -122,7 +129,7 @@ class _Network:
     def is_free(self, v: Value) -> bool:
         """Whether a value is at hand everywhere, or comes from the number of the iteration."""
         home = self.nest.home.get(v)
-        if home is None:
+        if home is None or v in self.held:
             return True
         return v.owner is home and v.index == 0 and self.nest.enclosing[home][0].name == "for"
 

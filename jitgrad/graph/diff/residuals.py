@@ -76,9 +76,14 @@ class Residuals:
     kept : set of Value
         What is to be saved itself if it is asked for (`predicates.py`).
     reread : set of Value
-        Loads among what saved values were computed from, whose arrays were at hand when the value was asked for.
+        Loads that were repeated, or could have been instead of saving what was computed from them: their arrays were at
+        hand when the value was asked for.
+    held : set of Value
+        What was read where it had been stored.
     repeated : set of Op
         Ops of the reverse code that compute again what the primal has computed.
+    primal : dict of Value to Value
+        For what has been made in the reverse code, the value of the primal that it equals.
     """
 
     def __init__(self, nest: Nest, g: Builder, plan: Plan = NO_PLAN) -> None:
@@ -89,7 +94,9 @@ class Residuals:
         self.reread: set[Value] = set()
         self.frames: dict[Block, Frame] = {}
         self.sites: list[Site] = []
+        self.held: set[Value] = set()
         self.repeated: set[Op] = set()
+        self.primal: dict[Value, Value] = {}
         self._later = Later(nest.graph)
         self._dear: dict[Block, dict[tuple[str, tuple[Value, ...]], Op]] = {}
         self._counts: dict[Op, Dim | None] = {}
@@ -202,14 +209,19 @@ class Residuals:
             if op is None or saved or (x not in self.plan.again and self._is_leaf(frame, x, op)):
                 held = None if saved else self._held(frame, x)
                 if held is None:
-                    frame.memo[x] = self._save(frame, x)
+                    made = frame.memo[x] = self._save(frame, x)
+                    self.primal[made] = x
                     continue
                 missing = [v for v in held[1].operands[2:] if self.at_hand(frame, v) is None]
                 stack.extend(missing)
                 if not missing:
-                    frame.memo[x] = self._read_where_stored(frame, x, *held)
+                    made = frame.memo[x] = self._read_where_stored(frame, x, *held)
+                    self.primal[made] = x
+                    self.held.add(x)
                 continue
             base = self._readable(frame, op) if op.name in _READS else None
+            if base is not None:
+                self.reread.add(x)
             inputs = op.operands if base is None else [base, *op.operands[1:]]
             needs = [*inputs, *(d for d in x.shape if isinstance(d, Value))]
             missing = [v for v in needs if self.at_hand(frame, v) is None]
@@ -225,9 +237,10 @@ class Residuals:
             frame.block.ops.append(again)
             for old, new in zip(op.results, again.results, strict=True):
                 frame.memo[old] = new
-        made = self.at_hand(self.frames[home[value]], value)
-        assert made is not None
-        return made
+                self.primal[new] = old
+        found = self.at_hand(self.frames[home[value]], value)
+        assert found is not None
+        return found
 
     def _is_leaf(self, frame: Frame, value: Value, op: Op) -> bool:
         """Whether a value is not to be computed again, but saved or read where it was stored."""

@@ -4,7 +4,8 @@
           -> record_states_once -> again -> sums_of_indices -> again -> loops_to_rows -> again -> gather_sums -> once
           -> take_apart -> once -> batch_products -> once -> store_into_fresh -> once -> split_loops -> once
           -> carry_elements -> once -> round_for_marks -> shorten_recurrences -> once -> run_upwards -> once
-          -> loops_to_rows -> once -> jam_loops -> once -> again -> turn_arrays -> again -> exchange_buffers -> graph
+          -> loops_to_rows -> once -> pack_bools -> once -> jam_loops -> once -> again -> turn_arrays -> again
+          -> exchange_buffers -> graph
 
 In: a graph that verifies. Out: the same graph object, which computes the same bits and raises the same errors with
 fewer ops; the passes from `loops_to_rows` on may take sums in another order. A pass is a function `name(graph) -> bool`
@@ -30,6 +31,7 @@ from jitgrad.graph.passes.inductions import sums_of_indices
 from jitgrad.graph.passes.jam import jam_loops
 from jitgrad.graph.passes.layout import turn_arrays
 from jitgrad.graph.passes.licm import licm, licm_integers
+from jitgrad.graph.passes.packing import pack_bools
 from jitgrad.graph.passes.promote import promote
 from jitgrad.graph.passes.recurrences import shorten_recurrences
 from jitgrad.graph.passes.rotate import carry_elements
@@ -54,6 +56,7 @@ __all__ = [
     "licm",
     "loops_to_rows",
     "optimise",
+    "pack_bools",
     "prepare",
     "promote",
     "record_states_once",
@@ -129,6 +132,7 @@ def optimise(graph: Graph) -> None:
         run_upwards,
         # Of what has been split or turned round.
         loops_to_rows,
+        pack_bools,
         # Last: it makes larger loops.
         jam_loops,
     )

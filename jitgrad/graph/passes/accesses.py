@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from jitgrad.graph.ir import Block, Op, Value
 from jitgrad.graph.passes.rewriting import blocks_within
 
-__all__ = ["Access", "Carried", "carried_array"]
+__all__ = ["Access", "Carried", "Loads", "carried_array", "loads_of"]
 
 
 @dataclass(eq=False)
@@ -52,6 +53,26 @@ class Carried:
     stores: list[Access] = field(default_factory=list)
     versions: set[Value] = field(default_factory=set)
     bodies: set[Block] = field(default_factory=set)
+
+
+# Of arrays, with the regions they are in.
+Loads: TypeAlias = dict[Value, list[tuple[Block, Op]] | None]
+
+
+def loads_of(blocks: list[Block]) -> Loads:
+    """Return the loads of each array, None for one that is used in another way."""
+    found: Loads = {}
+    for block in blocks:
+        for op in block.ops:
+            for n, v in enumerate(op.operands):
+                known = found.setdefault(v, [])
+                if op.name != "load" or n:
+                    found[v] = None
+                elif known is not None:
+                    known.append((block, op))
+        for v in block.yields:
+            found[v] = None
+    return found
 
 
 def carried_array(loop: Op, position: int) -> Carried | None:

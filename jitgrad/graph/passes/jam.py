@@ -40,8 +40,9 @@ _MEETINGS = 2
 _PLACED = frozenset({"addto", "load", "store"})
 # What takes no longer than memory does; beside a division or a logarithm a store is for nothing.
 _QUICK = frozenset(
-    {"absolute", "add", "cast", "constant", "equal", "greater", "greater_equal", "less", "less_equal", "logical_and",
-     "logical_not", "logical_or", "maximum", "minimum", "multiply", "negative", "not_equal", "select", "subtract"}
+    {"absolute", "add", "bitwise_and", "bitwise_or", "cast", "constant", "equal", "greater", "greater_equal", "less",
+     "less_equal", "logical_and", "logical_not", "logical_or", "maximum", "minimum", "multiply", "negative",
+     "not_equal", "select", "subtract"}
 )  # fmt: skip
 # A sum is a read, an addition and a store; it must be so much of all.
 _SUM, _SHARE = 3, 0.25

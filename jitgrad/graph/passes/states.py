@@ -13,19 +13,17 @@ from jitgrad.graph.builder import Builder
 from jitgrad.graph.ir import Block, Graph, Op, Value
 from jitgrad.graph.ops.index import Entry, Pick, Span, index_of, load, store
 from jitgrad.graph.ops.shape import split_shape
-from jitgrad.graph.passes.accesses import carried_array
+from jitgrad.graph.passes.accesses import Loads, carried_array, loads_of
 from jitgrad.graph.passes.rewriting import Replacements, blocks_within
 from jitgrad.graph.types import INT64, ArrayType, Dim
 
 __all__ = ["record_states_once"]
 
-_Loads = dict[Value, list[tuple[Block, Op]] | None]
-
 
 def record_states_once(graph: Graph) -> bool:
     """Let one record of a loop's states serve for those before and those after each iteration."""
     blocks = blocks_within(graph)
-    reads: _Loads | None = None
+    reads: Loads | None = None
     changed = False
     for block in blocks:
         for loop in [op for op in block.ops if op.name == "for"]:
@@ -33,12 +31,12 @@ def record_states_once(graph: Graph) -> bool:
             if len(records) < 2:
                 continue
             if reads is None:
-                reads = _reads(blocks)
+                reads = loads_of(blocks)
             joined: set[int] = set()
             for before, after, state in _pairs(loop, records):
                 mine, others = reads.get(loop.results[before]), reads.get(loop.results[after])
                 # What is known of the reads of a record ends when it is joined.
-                if mine and others and joined.isdisjoint((before, after)):
+                if mine and others and _by_rows(*mine, *others) and joined.isdisjoint((before, after)):
                     joined |= {before, after}
                     _join(block, loop, before, state, mine, others)
                     changed = True
@@ -90,20 +88,8 @@ def _pairs(loop: Op, records: list[int]) -> list[tuple[int, int, int]]:
     return found
 
 
-def _reads(blocks: list[Block]) -> _Loads:
-    """Return the loads of rows of each array, None for one that is used in another way."""
-    found: _Loads = {}
-    for block in blocks:
-        for op in block.ops:
-            for n, v in enumerate(op.operands):
-                known = found.setdefault(v, [])
-                if op.name != "load" or n or not isinstance(index_of(op)[0], Pick):
-                    found[v] = None
-                elif known is not None:
-                    known.append((block, op))
-        for v in block.yields:
-            found[v] = None
-    return found
+def _by_rows(*reads: tuple[Block, Op]) -> bool:
+    return all(isinstance(index_of(op)[0], Pick) for _, op in reads)
 
 
 def _join(
