@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from jitgrad.backend import blas, form
+from jitgrad.backend import blas, emit_systems, form
 from jitgrad.backend.engine import host
 from jitgrad.backend.lower import Body, Site, Target, lower
 from jitgrad.backend.specialisation import Specialisation as NativeCode
@@ -56,7 +56,16 @@ from jitgrad.trace.results import (
 )
 from jitgrad.trace.traced import Traced
 
-__all__ = ["Executable", "Interpreted", "Native", "build_result", "check_overlap", "make_executable", "view_of"]
+__all__ = [
+    "Executable",
+    "Interpreted",
+    "Native",
+    "build_result",
+    "check_overlap",
+    "has_lapack",
+    "make_executable",
+    "view_of",
+]
 
 _PYTHON = {"bool": bool, "int": int, "float": float, "complex": complex}
 
@@ -150,6 +159,11 @@ def _plain(x: np.ndarray) -> np.ndarray:
     if x.dtype.isnative and x.flags.aligned and whole and type(x) is np.ndarray:
         return x
     return np.array(x, x.dtype.newbyteorder("="), order="C", subok=False)
+
+
+def has_lapack() -> bool:
+    """Whether what runs a graph can factorise matrices."""
+    return OPTIONS.interpret or emit_systems.is_to_be_had()
 
 
 def make_executable(traced: Traced, spec: Any, times: dict[str, float]) -> Executable:

@@ -18,7 +18,7 @@ import numpy as np
 
 from jitgrad.collection import rare_collections
 from jitgrad.errors import ArgumentError, JitgradError, error
-from jitgrad.execute import Executable, make_executable
+from jitgrad.execute import Executable, has_lapack, make_executable
 from jitgrad.graph.interpret import interpret
 from jitgrad.graph.ir import Graph
 from jitgrad.graph.passes import PASSES, optimise
@@ -158,7 +158,10 @@ def specialise(
     with rare_collections():
         # Derivatives are taken here too: a transform is applied where its function is traced.
         traced = _stage(
-            "trace", times, lambda: trace(transform, args.children, named, leaves, accepted), lambda t: t.graph
+            "trace",
+            times,
+            lambda: trace(transform, args.children, named, leaves, accepted, has_lapack()),
+            lambda t: t.graph,
         )
         with _faults_are_ours():
             # Before lowering: what simplification exposes (dead primal code, equal reads) must not be compiled.

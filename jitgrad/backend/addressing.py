@@ -74,13 +74,15 @@ class Addressing:
         return op.name == "reshape" and not unit_reshape(op)
 
     def blas_ready(self, value: Value) -> bool:
-        """Whether a value can be an operand of a matrix product as it lies, once its base is stored."""
+        """Whether BLAS can read a matrix as it lies once its base is stored, or a vector lies in one piece."""
         base = self.base(value)
         if base in self.fused and not (base.op is not None and self._moves(base.op)):
             return False
         if self._is_odd(base):
             return False
         strides = self._strides(value)[-2:]
+        if len(strides) == 1:
+            return strides[0] == 1
         rows, columns = value.shape[-2:]
         plain = (strides[1] == 1 or columns == 1) and strides[0] not in (None, 0)
         return plain or ((strides[0] == 1 or rows == 1) and strides[1] not in (None, 0))

@@ -21,7 +21,7 @@ from jitgrad.backend.buffers import Buffer, LoopPlan, Plan, Slot, allocate
 from jitgrad.backend.lifetimes import Lifetimes
 from jitgrad.backend.schedule import Schedule
 from jitgrad.backend.steps import Step
-from jitgrad.backend.structure import CONSUMERS, is_scalar, same_map
+from jitgrad.backend.structure import CONSUMERS, OF_ROUTINES, is_scalar, same_map
 from jitgrad.graph.ir import Block, Op, Value
 from jitgrad.graph.types import ArrayType, ListType
 
@@ -119,7 +119,7 @@ class _Bufferiser:
         for step in self.schedule.steps[block]:
             when = self.times.at[step]
             for op in step.ops:
-                if op.name in ("matmul", "matmul_into"):
+                if op.name in OF_ROUTINES:
                     self._scratch(op, when)
                 if op.name in CONSUMERS and not is_scalar(op.result):
                     self._consumer(op, when)
@@ -216,10 +216,9 @@ class _Bufferiser:
         return one if one is other else None
 
     def _scratch(self, op: Op, when: int) -> None:
-        """Give memory to operands of a matrix product that BLAS cannot read as they lie."""
-        for i, v in enumerate(op.operands):
-            if op.name == "matmul_into" and i not in (1, 2):
-                continue
+        """Give memory to operands that BLAS and LAPACK cannot read as they lie."""
+        for i in OF_ROUTINES[op.name]:
+            v = op.operands[i]
             stored = v not in self.schedule.fused and self._plain(self.plan.place[v])
             if not stored and not self.schedule.views.blas_ready(v):
                 self.plan.scratch[op, i] = self._fresh(v.type, when)

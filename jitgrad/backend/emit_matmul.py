@@ -18,7 +18,7 @@ from jitgrad.backend.loops import HERE, MULTIPLY, Coord, Expressions, Node, Outp
 from jitgrad.backend.text import Sym, element_type, literal
 from jitgrad.graph.ir import Op
 
-__all__ = ["blas_for", "is_small"]
+__all__ = ["PLAIN", "ROW_MAJOR", "TRANSPOSED", "blas_for", "is_small", "layout_of", "operand_view"]
 
 SMALL = 8 * 8 * 8  # products below this many multiplications are loops of our own
 ROW_MAJOR, PLAIN, TRANSPOSED = 101, 111, 112
@@ -40,7 +40,7 @@ def blas_for(dtype: np.dtype) -> tuple[Routine, Routine] | None:
 @lowers("matmul")
 def op_matmul(e: Emitter, op: Op) -> None:
     """Write a matrix product."""
-    x, y = (_operand(e, op, i) for i in range(2))
+    x, y = (operand_view(e, op, i) for i in range(2))
     e.define(op.result)
     out = e.view(op.result)
     shape = e.shape(op.result)
@@ -78,7 +78,7 @@ def op_matmul_into(e: Emitter, op: Op) -> None:
     if routines is None:
         _loops_into(e, op, (m, k, n))
         return
-    x, y = (_operand(e, op, i) for i in (1, 2))
+    x, y = (operand_view(e, op, i) for i in (1, 2))
     e.pace.array((m, n, k))
     built = Expressions(e, e.text, (m, n))
     place = built.access(e.owned(op), e.part(op, built, built.identity))
@@ -102,8 +102,8 @@ def op_matmul_into(e: Emitter, op: Op) -> None:
     e.text.start(done)
 
 
-def _operand(e: Emitter, op: Op, i: int) -> View:
-    """Return an operand in memory that BLAS can read."""
+def operand_view(e: Emitter, op: Op, i: int) -> View:
+    """Return an operand of an op in memory that BLAS can read."""
     value = op.operands[i]
     buffer = e.plan.scratch.get((op, i))
     if buffer is None:
@@ -152,7 +152,7 @@ def _batches(e: Emitter, op: Op, views: Sequence[View], one: Callable[[str, str,
     level(0, [v.offset for v in views])
 
 
-def _layout(view: View, rows: Sym, columns: Sym) -> tuple[int, Sym]:
+def layout_of(view: View, rows: Sym, columns: Sym) -> tuple[int, Sym]:
     """Return how a matrix lies (PLAIN or TRANSPOSED) and its leading dimension."""
     down, along = view.strides[-2:]
     if along == 1 or columns == 1:
@@ -194,9 +194,9 @@ def _gemm(
     scale: tuple[int, int],
 ) -> None:
     m, n, k = sizes
-    trans_x, ld_x = _layout(x[0], x[2], x[3])
-    trans_y, ld_y = _layout(y[0], y[2], y[3])
-    _, ld_out = _layout(out[0], m, n)
+    trans_x, ld_x = layout_of(x[0], x[2], x[3])
+    trans_y, ld_y = layout_of(y[0], y[2], y[3])
+    _, ld_out = layout_of(out[0], m, n)
     number = element_type(out[0].dtype)
     alpha, beta = (literal(v, out[0].dtype) for v in scale)
     integer = f"i{routine.integer_bits}"
@@ -223,7 +223,7 @@ def _gemv(
     scale: tuple[int, int],
 ) -> None:
     view, pointer, rows, columns = matrix
-    trans, ld = _layout(view, rows, columns)
+    trans, ld = layout_of(view, rows, columns)
     if trans == TRANSPOSED:
         rows, columns = columns, rows
     number = element_type(view.dtype)

@@ -21,6 +21,7 @@ from jitgrad.backend.precedence import Precedence
 from jitgrad.backend.steps import EXPENSIVE, Step, in_order, reduced_axes, shared_axes
 from jitgrad.backend.structure import (
     CONSUMERS,
+    OF_ROUTINES,
     Captures,
     consumed,
     dims_of,
@@ -306,7 +307,7 @@ class _BlockPlan:
             return False
         if op.name in CONSUMERS and position == 0:
             return v in self.local and not self._lends(v)  # in the nest of what else it is made with
-        if op.name in ("matmul", "matmul_into"):
+        if position in OF_ROUTINES.get(op.name, ()):
             if op.name == "matmul_into" and touches(v, op.operands[0], self.forced):
                 return True
             if not self.schedule.views.blas_ready(v):

@@ -107,9 +107,12 @@ class Context:
         Views that may be the very array instead, as data decide.
     arm_start : dict of Cell to contents
         The heap at the beginning of the innermost arm of a branch.
+    lapack : bool
+        Whether what runs the graph has LAPACK.
     """
 
     observe_arguments = False
+    lapack = True
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph

@@ -1,7 +1,7 @@
 """`np.linalg.solve`, `inv`, `det`, `slogdet`, `cholesky` as callables, of one matrix or of stacks of them.
 
 In: abstract arrays and arguments. Out: new arrays or NumPy scalars. Dtypes, shapes and exceptions are settled here; the
-numbers are made by the plain programs of `algorithms`, which are traced.
+numbers are made by the plain programs of `algorithms`, which are traced, and the ops that they call.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from jitgrad.graph.ir import Value
+from jitgrad.graph.ops import systems
 from jitgrad.graph.ops.memory import Span, load
 from jitgrad.graph.ops.shape import broadcast_to, reshape_to
 from jitgrad.graph.types import Dim
@@ -79,6 +80,46 @@ def _made(ctx: Context, function: Callable[..., Any], shape: tuple[Dim, ...], *p
     target = ctx.fresh(broadcast_to(ctx.g, ctx.constant(0, first.array.dtype), (count, *rest)))
     made = ctx.call(linear.each, [function, target, *(ctx.fresh(s) for s in stacks)])
     return reshape_to(ctx.g, as_array(ctx, made), (*lead, *rest))
+
+
+# --- what the programs call
+
+
+@handles(linear.by_loops)
+def _by_loops(ctx: Context) -> bool:
+    return not ctx.lapack
+
+
+@handles(systems.factorise)
+def _factorise(ctx: Context, a: Any) -> Any:
+    factors, *rest = ctx.g.lu(as_array(ctx, a))
+    return (ctx.fresh(factors), *(ctx.result(v) for v in rest))
+
+
+@handles(systems.solve_by_factors)
+def _solve_by_factors(ctx: Context, a: Any, factors: Any, pivots: Any, b: Any, transposed: bool) -> Any:
+    operands = [as_array(ctx, v) for v in (a, factors, pivots, b)]
+    return ctx.fresh(ctx.g.lu_solve(*operands, transposed=transposed))
+
+
+@handles(systems.change_of_log_det)
+def _change_of_log_det(ctx: Context, *operands: Any) -> Any:
+    return ctx.result(ctx.g.log_det_change(*(as_array(ctx, v) for v in operands)))
+
+
+@handles(systems.factorise_positive)
+def _factorise_positive(ctx: Context, a: Any) -> Any:
+    factor, wrong = ctx.g.cholesky(as_array(ctx, a))
+    return ctx.fresh(factor), ctx.result(wrong)
+
+
+@handles(systems.substitute)
+def _substitute(ctx: Context, a: Any, b: Any, transposed: bool, lower: bool, unit: bool) -> Any:
+    operands = [as_array(ctx, v) for v in (a, b)]
+    return ctx.fresh(ctx.g.triangular_solve(*operands, transposed=transposed, lower=lower, unit=unit))
+
+
+# --- NumPy's functions
 
 
 @handles(np.linalg.solve)

@@ -60,6 +60,7 @@ def trace(
     kwargs: dict[str, Spec],
     values: Sequence[Any],
     accepted: Collection[tuple[str, str]] = (),
+    lapack: bool = True,
 ) -> Traced:
     """Trace a call.
 
@@ -72,6 +73,8 @@ def trace(
         The leaves' values in this call, for those that must become static.
     accepted : collection of (str, str)
         Checks that may refuse a call at run time, see `Context`.
+    lapack : bool
+        Whether what runs the graph has LAPACK.
 
     Raises
     ------
@@ -89,7 +92,7 @@ def trace(
     for _ in range(200):
         try:
             attempt = _Trace(transform, obligations, statics, known, unrolled, values, notes)
-            attempt.ctx.accepted = accepted
+            attempt.ctx.accepted, attempt.ctx.lapack = accepted, lapack
             return attempt.run(args, kwargs)
         except Restart as restart:
             obligations.forget()

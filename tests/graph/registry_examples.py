@@ -9,7 +9,8 @@ from __future__ import annotations
 from tests.graph.registry_arrays import CONVERSIONS, MEMORY, REDUCE
 from tests.graph.registry_base import Example
 from tests.graph.registry_structure import CONTROL, LINALG, LISTS, SHAPE
+from tests.graph.registry_systems import SYSTEMS
 
 __all__ = ["EXAMPLES", "Example"]
 
-EXAMPLES: dict[str, list[Example]] = CONTROL | SHAPE | LINALG | LISTS | MEMORY | REDUCE | CONVERSIONS
+EXAMPLES: dict[str, list[Example]] = CONTROL | SHAPE | LINALG | SYSTEMS | LISTS | MEMORY | REDUCE | CONVERSIONS

@@ -153,7 +153,10 @@ class ReverseOps:
 
     def op(self, frame: Frame, op: Op, cots: list[Cot | None]) -> None:
         """Hand the cotangents of an op's results on to its operands."""
-        if op.results and op.result in self.parted:
+        if len(op.results) > 1:
+            given = zip(op.results, cots, strict=True)
+            cots = [unmark(self.g, c.value) if c is not None and r in self.parted else c for r, c in given]
+        elif op.results and op.result in self.parted:
             assert cots[0] is not None
             if op.primitive.name in _PARTS:
                 self._part(frame, op, cots[0].value)

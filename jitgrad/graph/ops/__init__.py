@@ -13,6 +13,7 @@ from jitgrad.graph.ops import (
     reduce,
     scan,
     shape,
+    systems,
     trigonometric,
 )
 
@@ -29,5 +30,6 @@ __all__ = [
     "reduce",
     "scan",
     "shape",
+    "systems",
     "trigonometric",
 ]

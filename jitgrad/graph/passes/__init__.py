@@ -1,8 +1,8 @@
 """The passes over graphs, and the order they run in.
 
-    graph -> dce -> (simplify -> cse -> licm -> promote -> dce) until nothing changes -> drop_marks -> again
-          -> record_states_once -> again -> sums_of_indices -> again -> loops_to_rows -> again -> gather_sums -> once
-          -> take_apart -> once -> batch_products -> once -> store_into_fresh -> once -> split_loops -> once
+    graph -> drop_slopes -> dce -> (simplify -> cse -> licm -> promote -> dce) until nothing changes -> drop_marks
+          -> again -> record_states_once -> again -> sums_of_indices -> again -> loops_to_rows -> again -> gather_sums
+          -> once -> take_apart -> once -> batch_products -> once -> store_into_fresh -> once -> split_loops -> once
           -> carry_elements -> once -> round_for_marks -> shorten_recurrences -> once -> run_upwards -> once
           -> loops_to_rows -> once -> pack_bools -> once -> jam_loops -> once -> again -> turn_arrays -> again
           -> exchange_buffers -> graph
@@ -38,6 +38,7 @@ from jitgrad.graph.passes.rotate import carry_elements
 from jitgrad.graph.passes.rows import loops_to_rows
 from jitgrad.graph.passes.scalars import small_arrays_to_scalars
 from jitgrad.graph.passes.simplify import simplify, simplify_integers
+from jitgrad.graph.passes.slopes import drop_slopes
 from jitgrad.graph.passes.split import split_loops
 from jitgrad.graph.passes.states import record_states_once
 from jitgrad.graph.passes.unmarked import drop_marks
@@ -50,6 +51,7 @@ __all__ = [
     "cse",
     "dce",
     "drop_marks",
+    "drop_slopes",
     "exchange_buffers",
     "gather_sums",
     "jam_loops",
@@ -97,6 +99,7 @@ _ROUNDS = 8
 def optimise(graph: Graph) -> None:
     """Run the passes to a fixpoint."""
     # First of all: front ends and derivatives build far more than the results need.
+    drop_slopes(graph)
     dce(graph)
     _until_quiet(graph)
     # After what loops only hand on has been taken out: an array that is an argument must stay that very value.

@@ -1,7 +1,8 @@
-"""Linear systems, determinants and factors of one matrix, by loops.
+"""Linear systems, determinants and factors of one matrix: by LAPACK, or by loops where there is none.
 
-In: arrays of floats, of the sizes that the function takes, checked by the caller. Out: new arrays. Derivatives follow
-from the loops. What is overwritten is written once for each element, so that reverse mode keeps O(n^2) numbers.
+In: arrays of floats, of the sizes that the function takes, checked by the caller. Out: new arrays. Derivatives are
+those of LAPACK's factors (`graph/ops/systems.py`), or follow from the loops. What loops overwrite is written once for
+each element, so that reverse mode keeps O(n^2) numbers.
 """
 
 from __future__ import annotations
@@ -10,12 +11,25 @@ from typing import Any
 
 import numpy as np
 
+from jitgrad.graph.ops.systems import (
+    change_of_log_det,
+    factorise,
+    factorise_positive,
+    solve_by_factors,
+    substitute,
+)
+
 __all__ = [
-    "backward", "by_traces", "cholesky", "det", "each", "forward", "inv", "lu", "singular_det", "slogdet", "solve",
-    "solve_triangular",
+    "backward", "by_loops", "by_traces", "cholesky", "det", "each", "forward", "inv", "lu", "singular_det", "slogdet",
+    "solve", "solve_triangular",
 ]  # fmt: skip
 
 Array = np.ndarray
+
+
+def by_loops() -> bool:
+    """Return whether there is no LAPACK; known when a program is traced."""
+    return False
 
 
 def lu(a: Array) -> Any:
@@ -47,6 +61,13 @@ def lu(a: Array) -> Any:
 
 def solve(a: Array, b: Array, singular: str = "Singular matrix") -> Array:
     """Return the solution of a x = b, for a vector or the columns of a matrix b."""
+    if not by_loops():
+        factors, order, _, zero = factorise(a)
+        if zero:
+            raise np.linalg.LinAlgError(singular)
+        if b.ndim == 1:
+            return solve_by_factors(a, factors, order, b[None, :], False)[0]
+        return solve_by_factors(a, factors, order, b.T, False).T
     a = a.copy()
     order, _ = lu(a)
     for k in range(len(a)):
@@ -77,35 +98,50 @@ def backward(a: Array, b: Array, unit: bool) -> Array:
 
 def inv(a: Array, singular: str = "Singular matrix") -> Array:
     """Return the inverse of a matrix."""
+    if not by_loops():
+        factors, order, _, zero = factorise(a)
+        if zero:
+            raise np.linalg.LinAlgError(singular)
+        return solve_by_factors(a, factors, order, np.eye(len(a), dtype=a.dtype), True)
     return solve(a, np.eye(len(a), dtype=a.dtype), singular)
 
 
 def slogdet(a: Array) -> Any:
     """Return the sign of a determinant and the logarithm of its size."""
-    a = a.copy()
-    _, sign = lu(a)
+    change = a.dtype.type(0.0)
+    if by_loops():
+        factors = a.copy()
+        _, sign = lu(factors)
+    else:
+        factors, order, sign, _ = factorise(a)
+        change = change_of_log_det(a, factors, order)
     total = a.dtype.type(0.0)
     for k in range(len(a)):
-        if a[k, k] < 0.0:
+        if factors[k, k] < 0.0:
             sign = -sign
-        elif a[k, k] == 0.0:
-            sign = 0.0
-        total += np.log(np.abs(a[k, k]))
-    return a.dtype.type(sign), total
+        elif factors[k, k] == 0.0:
+            sign = 0.0 * sign
+        total += np.log(np.abs(factors[k, k]))
+    return a.dtype.type(sign), total + change
 
 
 def det(a: Array) -> Any:
     """Return the determinant of a matrix."""
-    factors = a.copy()
-    _, sign = lu(factors)
+    if by_loops():
+        factors = a.copy()
+        order, sign = lu(factors)
+        ended = np.any(np.diagonal(factors)[:-1] == 0.0)
+    else:
+        factors, order, sign, zero = factorise(a)
+        ended = zero > 0
+    if ended:
+        # Factors that end early have not the derivatives of the determinant, which need not be 0.
+        return singular_det(a)
     pivots = np.diagonal(factors)
     made = a.dtype.type(sign)
     for pivot in pivots:
         made *= pivot
-    if np.any(pivots[:-1] == 0.0):
-        # Factors that end early have not the derivatives of the determinant, which need not be 0.
-        made = singular_det(a)
-    elif made == 0.0 or not np.isfinite(made):
+    if made == 0.0 or not np.isfinite(made):
         # A part of the product may be out of range where the whole is not.
         total = a.dtype.type(0.0)
         for pivot in pivots:
@@ -113,6 +149,9 @@ def det(a: Array) -> Any:
             total += np.log(np.abs(pivot))
         if np.isfinite(total):
             made = sign * np.exp(total)
+    if not by_loops():
+        # The product is a number; it changes as its logarithm does.
+        made = made * np.exp(change_of_log_det(a, factors, order))
     return made
 
 
@@ -153,6 +192,11 @@ def cholesky(a: Array, text: Any = "Matrix is not positive definite") -> Array:
 
     `text` is that of the exception where it is not; None stands for SciPy's, which names the row.
     """
+    if not by_loops():
+        factor, wrong = factorise_positive(a)
+        if wrong:
+            raise np.linalg.LinAlgError(text or f"{wrong}-th leading minor of the array is not positive definite")
+        return factor
     made = np.zeros_like(a)
     for k in range(len(a)):
         pivot = a[k, k] - made[k, :k] @ made[k, :k]
@@ -169,6 +213,10 @@ def solve_triangular(a: Array, b: Array, trans: int, lower: bool, unit: bool) ->
         for k in range(len(a)):
             if a[k, k] == 0.0:
                 raise np.linalg.LinAlgError(f"singular matrix: resolution failed at diagonal {k}")
+    if not by_loops():
+        if b.ndim == 1:
+            return substitute(a, b[None, :], bool(trans), lower, unit)[0]
+        return substitute(a, b.T, bool(trans), lower, unit).T
     if trans:
         return backward(a.T, b, unit) if lower else forward(a.T, b, unit)
     return forward(a, b, unit) if lower else backward(a, b, unit)
