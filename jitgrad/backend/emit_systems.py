@@ -28,7 +28,7 @@ _UPPER, _LOWER, _NON_UNIT, _UNIT, _RIGHT = 121, 122, 131, 132, 142
 
 def is_to_be_had() -> bool:
     """Whether the routines for all dtypes are in the process."""
-    names = [letter + name for letter in "ds" for name in ("getrf", "getrs", "potrf", "trsm", "trsv")]
+    names = [letter + name for letter in "ds" for name in ("getrf", "getrs", "potrf", "geqrf", "orgqr", "trsm", "trsv")]
     return all(find(name) is not None for name in names)
 
 
@@ -182,6 +182,46 @@ def op_cholesky(e: Emitter, op: Op) -> None:
     size, least = _word(e, routine, n), _word(e, routine, e.text.most(n, 1))
     _call(e, routine, ("U",), *(f"@ptr {x}" for x in (size, view.pointer, least, result)), tail=1)
     e.handles[wrong] = Handle(_widened(e, routine, result), _INT64)
+
+
+# Columns that LAPACK turns at once.
+_BLOCK = 64
+
+
+@lowers("lq")
+def op_lq(e: Emitter, op: Op) -> None:
+    """Make rows orthonormal."""
+    (a,), (low, rows) = op.operands, op.results
+    turn, gather = _routine(op, "geqrf"), _routine(op, "orgqr")
+    e.define(low)
+    e.define(rows)
+    into, view = e.view(low), e.view(rows)
+    e.fill(view, a)
+    n, m = e.shape(a)
+    e.pace.array((m, n, n))
+    number, size = element_type(view.dtype), view.dtype.itemsize
+    weights = e.reserve(op, e.text.mul(e.text.mul(n, _BLOCK + 1), size))
+    work = e.text.address(weights, number, n)
+    result = e.text.alloca(f"i{turn.integer_bits}")
+    words = (m, n, e.text.most(m, 1), e.text.most(e.text.mul(n, _BLOCK), 1))
+    rows_, columns, lead, room = (_word(e, turn, x) for x in words)
+    _call(e, turn, *(f"@ptr {x}" for x in (rows_, columns, view.pointer, lead, weights, work, room, result)))
+
+    def copy(j: Sym) -> None:
+        source = e.text.address(view.pointer, number, e.text.mul(j, m))
+        target = e.text.address(into.pointer, number, e.text.mul(j, n))
+
+        def element(i: Sym) -> None:
+            found = e.text.emit(f"load {number}, ptr {e.text.address(source, number, i)}")
+            kept = e.text.emit(f"icmp sle i64 {i}, {j}")
+            value = e.text.emit(f"select i1 {kept}, {number} {found}, {number} {literal(0, view.dtype)}")
+            e.text.do(f"store {number} {value}, ptr {e.text.address(target, number, i)}")
+
+        e.text.counted(n, element)
+
+    e.text.counted(n, copy)
+    places = (rows_, columns, columns, view.pointer, lead, weights, work, room, result)
+    _call(e, gather, *(f"@ptr {x}" for x in places))
 
 
 @lowers("triangular_solve")

@@ -113,6 +113,11 @@ def _factorise_positive(ctx: Context, a: Any) -> Any:
     return ctx.fresh(factor), ctx.result(wrong)
 
 
+@handles(systems.factorise_orthogonal)
+def _factorise_orthogonal(ctx: Context, a: Any) -> Any:
+    return tuple(ctx.fresh(v) for v in ctx.g.lq(as_array(ctx, a)))
+
+
 @handles(systems.substitute)
 def _substitute(ctx: Context, a: Any, b: Any, transposed: bool, lower: bool, unit: bool) -> Any:
     operands = [as_array(ctx, v) for v in (a, b)]

@@ -85,6 +85,17 @@ def factor(g: Builder, a: Value) -> Value:
     return made
 
 
+def wide(dtype: str, n: int, m: int) -> np.ndarray:
+    """Return a matrix of independent rows."""
+    return np.asarray(np.cos(np.arange(n * m)).reshape(n, m) + 2 * np.eye(n, m), dtype)
+
+
+def part(a: np.ndarray, k: int) -> np.ndarray:
+    """Return one of the factors that NumPy makes."""
+    q, r = np.linalg.qr(a.T)
+    return (r if k == 0 else q).T
+
+
 FLAGS = [(t, low, u) for t in (False, True) for low in (False, True) for u in (False, True)]
 
 SYSTEMS = {
@@ -104,6 +115,13 @@ SYSTEMS = {
     "log_det_change": [Example([matrix(d, n)], determinant, np.linalg.det) for d in FLOATS for n in SIZES],
     "cholesky": [
         Example([positive(d, n)], factor, lambda a: np.linalg.cholesky(symmetric(a))) for d in FLOATS for n in SIZES
+    ],
+    "lq": [
+        Example([turned(wide(d, n, m))], lambda g, a, k=k: g.lq(a)[k], partial(part, k=k))
+        for d in FLOATS
+        for n, m in [(0, 0), (0, 2), (1, 1), (1, 3), (3, 3), (2, 5)]
+        for k in (0, 1)
+        for turned in (np.asarray, np.asfortranarray)
     ],
     "triangular_solve": [
         Example(

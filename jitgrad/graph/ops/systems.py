@@ -8,6 +8,8 @@
 `cholesky(a)`                        the lower factor of a, of which the lower triangle is read, and the size of the
                                      first minor that is not positive (0 if all are).
 `triangular_solve(a, b)`             as `lu_solve`, for the triangle of a that the attributes `lower` and `unit` name.
+`lq(a)`                              a lower triangle and rows that are orthonormal, whose product is a, which has no
+                                     fewer columns than rows: the factors of QR, turned.
 
 What is computed from factors alone is a constant to derivatives; `det a` is `d * exp(log_det_change(...))`, where d is
 the product of pivots, to every order. When nothing is differentiated any more, `passes/slopes.py` lets go of what only
@@ -34,6 +36,7 @@ from jitgrad.graph.types import INT64, ArrayType, Dim, GraphTypeError, Type
 __all__ = [
     "change_of_log_det",
     "factorise",
+    "factorise_orthogonal",
     "factorise_positive",
     "identity_matrix",
     "solve_by_factors",
@@ -83,17 +86,19 @@ def triangle(g: Builder, a: Value, lower: bool = True, diagonal: float = 1.0) ->
     return g.select(compare(row, column), a, zero)
 
 
-def _whole(g: Builder, cot: Cot, *values: Value) -> list[Cot]:
-    """Return cotangents that are zero where all of the result's is.
+def _whole(g: Builder, cots: Sequence[Cot | None], value: Value) -> Cot:
+    """Return a cotangent that is zero where all of those of the results are.
 
     Where nothing of a solution is used, its matrix may be one that has no inverse.
     """
-    if cot.mask is None:
-        return [Cot(v) for v in values]
-    mask = cot.mask
-    if mask.array.rank:
-        mask = g.reduce_or(mask, axes=tuple(range(mask.array.rank)))
-    return [Cot(g.select(mask, v, g.constant(0, v.array.dtype)), mask) for v in values]
+    used: Value | None = None
+    for mask in [cot.mask for cot in cots if cot is not None]:
+        if mask is None:
+            return Cot(value)
+        any = g.reduce_or(mask, axes=tuple(range(mask.array.rank))) if mask.array.rank else mask
+        used = any if used is None else g.logical_or(used, any)
+    assert used is not None
+    return Cot(g.select(used, value, g.constant(0, value.array.dtype)), used)
 
 
 # --- systems by general factors
@@ -156,12 +161,11 @@ def _vjp_lu_solve(g: Builder, op: Op, cts: Sequence[Cot | None], needed: set[int
         return [None] * 4
     turned = op.attrs["transposed"]
     down = g.lu_solve(a, factors, pivots, cot.value, transposed=not turned)
-    (of_b,) = _whole(g, cot, down)
+    of_b = _whole(g, cts, down)
     if 0 not in needed:
         return [None, None, None, of_b]
     left, right = (op.result, down) if turned else (down, op.result)
-    (of_a,) = _whole(g, cot, g.negative(g.matmul(swap_last(g, left), right)))
-    return [of_a, None, None, of_b]
+    return [_whole(g, cts, g.negative(g.matmul(swap_last(g, left), right))), None, None, of_b]
 
 
 def _jvp_lu_solve(g: Builder, op: Op, tangents: Sequence[Value | None]) -> list[Value | None]:
@@ -197,8 +201,7 @@ def _vjp_log_det(g: Builder, op: Op, cts: Sequence[Cot | None], needed: set[int]
     zero = g.constant(0, cot.value.array.dtype)
     # Where the logarithm is not used, the matrix may be singular.
     slope = g.select(g.equal(cot.value, zero), zero, g.multiply(cot.value, _inverse_transposed(g, op)))
-    (of_a,) = _whole(g, cot, slope)
-    return [of_a, None, None]
+    return [_whole(g, cts, slope), None, None]
 
 
 def _jvp_log_det(g: Builder, op: Op, tangents: Sequence[Value | None]) -> list[Value | None]:
@@ -242,13 +245,12 @@ def _vjp_triangular(g: Builder, op: Op, cts: Sequence[Cot | None], needed: set[i
         return [None, None]
     turned, lower, unit = (op.attrs[name] for name in ("transposed", "lower", "unit"))
     down = g.triangular_solve(a, cot.value, transposed=not turned, lower=lower, unit=unit)
-    (of_b,) = _whole(g, cot, down)
+    of_b = _whole(g, cts, down)
     if 0 not in needed:
         return [None, of_b]
     left, right = (op.result, down) if turned else (down, op.result)
     product = triangle(g, g.negative(g.matmul(swap_last(g, left), right)), lower, 0.0 if unit else 1.0)
-    (of_a,) = _whole(g, cot, product)
-    return [of_a, of_b]
+    return [_whole(g, cts, product), of_b]
 
 
 def _jvp_triangular(g: Builder, op: Op, tangents: Sequence[Value | None]) -> list[Value | None]:
@@ -295,8 +297,7 @@ def _vjp_cholesky(g: Builder, op: Op, cts: Sequence[Cot | None], needed: set[int
         return [None]
     half = triangle(g, g.matmul(swap_last(g, factor), cot.value), diagonal=0.5)
     made = _divided(g, factor, half, transposed=True)
-    (of_a,) = _whole(g, cot, triangle(g, g.add(made, swap_last(g, made)), diagonal=0.5))
-    return [of_a]
+    return [_whole(g, cts, triangle(g, g.add(made, swap_last(g, made)), diagonal=0.5))]
 
 
 def _jvp_cholesky(g: Builder, op: Op, tangents: Sequence[Value | None]) -> list[Value | None]:
@@ -321,4 +322,58 @@ cholesky = primitive(
     type_rule=lambda attrs, a: [_square("cholesky", a), INT64],
     evaluate=lambda attrs, a: factorise_positive(a),
     derivative=Rules(_vjp_cholesky, _jvp_cholesky),
+)
+
+
+# --- orthogonal factors
+
+
+def factorise_orthogonal(a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return a lower triangle and orthonormal rows: what `lq` means."""
+    q, r = np.linalg.qr(a.T)
+    return np.ascontiguousarray(r.T), np.ascontiguousarray(q.T)
+
+
+def _lq_rule(attrs: dict[str, Any], a: Value) -> list[Type]:
+    type = a.array
+    if type.rank != 2 or not type.is_float:
+        raise GraphTypeError(f"lq of {type}")
+    return [type.with_shape((type.shape[0], type.shape[0])), type]
+
+
+def _vjp_lq(g: Builder, op: Op, cts: Sequence[Cot | None], needed: set[int]) -> list[Cot | None]:
+    (of_low, of_rows), (low, rows) = cts, op.results
+    if of_low is None and of_rows is None:
+        return [None]
+    # With q = rows.T and r = low.T: r_ct @ r.T - q.T @ q_ct, whose upper triangle counts for both.
+    moved = None if of_low is None else g.matmul(swap_last(g, of_low.value), low)
+    if of_rows is not None:
+        turned = g.matmul(rows, swap_last(g, of_rows.value))
+        moved = g.negative(turned) if moved is None else g.subtract(moved, turned)
+    assert moved is not None
+    above = triangle(g, moved, lower=False)
+    both = g.add(above, swap_last(g, triangle(g, moved, lower=False, diagonal=0.0)))
+    made = g.matmul(both, rows)
+    if of_rows is not None:
+        made = g.add(of_rows.value, made)
+    columns = g.triangular_solve(low, swap_last(g, made), transposed=True, lower=True, unit=False)
+    return [_whole(g, cts, swap_last(g, columns))]
+
+
+def _jvp_lq(g: Builder, op: Op, tangents: Sequence[Value | None]) -> list[Value | None]:
+    (of_a,), (low, rows) = tangents, op.results
+    if of_a is None:
+        return [None, None]
+    x = g.triangular_solve(low, swap_last(g, of_a), transposed=False, lower=True, unit=False)
+    s = g.matmul(rows, x)
+    below = triangle(g, s, diagonal=0.0)
+    kept = swap_last(g, g.add(g.subtract(s, below), swap_last(g, below)))
+    return [g.matmul(low, kept), g.subtract(swap_last(g, x), g.matmul(kept, rows))]
+
+
+lq = primitive(
+    "lq",
+    type_rule=_lq_rule,
+    evaluate=lambda attrs, a: factorise_orthogonal(a),
+    derivative=Rules(_vjp_lq, _jvp_lq),
 )

@@ -1,4 +1,4 @@
-"""Orthogonal factors and least squares of one matrix, by Householder's reflections.
+"""Orthogonal factors and least squares of one matrix: by LAPACK, or by reflections where there is none.
 
 In: arrays of floats. Out: new arrays. A column is turned by all earlier reflections before its own is made, so that
 each element is written once.
@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from jitgrad.trace.algorithms.linear import backward
+from jitgrad.graph.ops.systems import factorise_orthogonal, substitute
+from jitgrad.trace.algorithms.linear import backward, by_loops
 
 __all__ = ["lstsq", "polyfit", "qr", "reflections"]
 
@@ -58,6 +59,10 @@ def reflections(a: Array, size: int) -> Any:
 
 def qr(a: Array) -> Any:
     """Return the orthogonal and the triangular factor of a matrix."""
+    if not by_loops():
+        n = min(a.shape)
+        low, rows = factorise_orthogonal(a[:, :n].T)
+        return rows.T, np.concatenate([low.T, rows @ a[:, n:]], axis=1)
     vectors, weights, upper, signs = reflections(a, min(a.shape))
     m, size = vectors.shape
     made = np.eye(m, size, dtype=a.dtype)
@@ -78,6 +83,11 @@ def lstsq(a: Array, b: Array) -> Any:
         Elements of the diagonal of the triangular factor, in size.
     """
     n = a.shape[1]
+    if not by_loops():
+        low, rows = factorise_orthogonal(a.T)
+        diagonal = np.abs(np.diagonal(low))
+        x = substitute(low, (rows @ b).T, True, True, False).T
+        return x, ((b - a @ x) ** 2).sum(axis=0), diagonal.min(), diagonal.max()
     vectors, weights, upper, _ = reflections(a, n)
     rest = b.copy()
     for i in range(n):
