@@ -67,7 +67,15 @@ def in_branches(x: np.ndarray, a: np.ndarray) -> Any:
     return s * s + np.sum(x)
 
 
-PROGRAMS = {minima: 1, limiter: 1, elements: 1, in_branches: 1}
+def in_two_loops(x: np.ndarray, a: np.ndarray) -> Any:
+    for i in range(len(a)):
+        x = np.minimum(x, a[i] * x + 0.2)
+        for j in range(len(a)):
+            x = np.maximum(x, 0.5 * a[j] * x - 0.1)
+    return np.sum(x * x)
+
+
+PROGRAMS = {minima: 1, limiter: 1, elements: 1, in_branches: 1, in_two_loops: 2}
 
 
 @pytest.mark.parametrize("f", PROGRAMS, ids=lambda f: f.__name__)

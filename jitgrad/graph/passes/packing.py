@@ -20,7 +20,7 @@ from jitgrad.graph.builder import Builder
 from jitgrad.graph.ir import Block, Graph, Op, Value
 from jitgrad.graph.ops.index import index_of, load
 from jitgrad.graph.ops.shape import split_shape
-from jitgrad.graph.passes.accesses import Access, Loads, carried_array, loads_of
+from jitgrad.graph.passes.accesses import Loads, carried_array, loads_of
 from jitgrad.graph.passes.rewriting import Replacements, blocks_within
 from jitgrad.graph.types import BOOL, ArrayType
 
@@ -53,10 +53,15 @@ def pack_bools(graph: Graph) -> bool:
 
 
 class _Record(NamedTuple):
-    """The one store that is all that a loop does to an array, and the array's position among those it carries."""
+    """The one store that is all that a loop does to an array, the array's position among those it carries.
+
+    Besides, the region of the store and the loops and branches around it.
+    """
 
     position: int
-    store: Access
+    store: Op
+    block: Block
+    around: list[Op]
 
 
 def _alike(loop: Op) -> Iterable[list[_Record]]:
@@ -68,11 +73,13 @@ def _alike(loop: Op) -> Iterable[list[_Record]]:
             carried = carried_array(loop, k)
             if carried is None or carried.loads or len(carried.stores) != 1:
                 continue
-            access = carried.stores[0]
-            op, (block, _) = access.op, access.path[-1]
+            op, path = carried.stores[0].op, carried.stores[0].path
+            block = path[-1][0]
             if op.name == "store" and not op.attrs.get("visible") and _is_bool(op.operands[1]):
                 place = op.attrs["index"], tuple(op.operands[2:])
-                found[block, place, result.type, op.operands[1].type].append(_Record(k, access))
+                found[block, place, result.type, op.operands[1].type].append(
+                    _Record(k, op, block, [outer.ops[n] for outer, n in path[:-1]])
+                )
     return found.values()
 
 
@@ -82,14 +89,14 @@ def _is_bool(value: Value) -> bool:
 
 def _pack(home: Block, loop: Op, group: list[_Record], reads: Loads, replaced: Replacements) -> None:
     """Store the bools of a group with the last one of them, and read them from there."""
-    block = group[0].store.path[-1][0]
-    last = max(group, key=lambda record: block.ops.index(record.store.op))
-    store, position = last.store.op, last.position
+    block = group[0].block
+    last = max(group, key=lambda record: block.ops.index(record.store))
+    store, position = last.store, last.position
     g = Builder(Block(), store.location)
     zero = g.constant(0, _BYTE)
     byte: Value | None = None
     for k, record in enumerate(group):
-        bit = g.select(record.store.op.operands[1], g.constant(1 << k, _BYTE), zero)
+        bit = g.select(record.store.operands[1], g.constant(1 << k, _BYTE), zero)
         byte = bit if byte is None else g.bitwise_or(byte, bit)
     assert byte is not None
     store.operands[1] = byte
@@ -116,13 +123,12 @@ def _pack(home: Block, loop: Op, group: list[_Record], reads: Loads, replaced: R
 
 def _versions(loop: Op, record: _Record) -> set[Value]:
     """Return all that an array is called which a loop hands to a store and back."""
-    path = record.store.path
-    ops = [loop, *(block.ops[n] for block, n in path[:-1])]
+    ops = [loop, *record.around]
     known = {loop.operands[record.position + 1]}
     for op in ops:
         if op.name == "for":
             known.update(arg for arg, v in zip(op.regions[0].args[1:], op.operands[1:], strict=True) if v in known)
-    known.add(record.store.op.result)
+    known.add(record.store.result)
     for op in reversed(ops):
         for region in op.regions:
             known.update(result for result, v in zip(op.results, region.yields, strict=True) if v in known)
