@@ -256,6 +256,14 @@ def before_a_division(a, k, x):
     return a[k]
 
 
+@case((ramp(4), 1.0), (ramp(4), -1.0))
+def by_an_assertion_that_is_certain(a, x):
+    a[2] = 7.0
+    if not (x > 0 and len(a) == 3):
+        raise AssertionError("a condition")  # pytest rewrites `assert`
+    return x
+
+
 @case((2,), (7,))
 def of_an_array_read_from_outside(k):
     SHARED[0] += 1.0
@@ -270,7 +278,7 @@ def outcome(f: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Any, list[np.
     given = [a.copy() if isinstance(a, np.ndarray) else a for a in args]
     try:
         made = f(*given)
-    except (ArithmeticError, IndexError, RuntimeError, ValueError) as e:
+    except (ArithmeticError, AssertionError, IndexError, RuntimeError, ValueError) as e:
         made = (type(e), str(e).split(" with")[0])
     return made, [a for a in (*given, SHARED.copy()) if isinstance(a, np.ndarray)]
 
