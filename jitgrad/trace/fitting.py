@@ -95,16 +95,27 @@ class Fitting(CarriedLists):
     def _after_trip(self, cell: Cell, back: State) -> list[Cell]:
         raise NotImplementedError
 
+    def _forget_homes(self, path: Any) -> None:
+        raise NotImplementedError
+
     # --- comparing with the back edge
+
+    def _stays_an_array(self, part: Part, found: Any) -> bool:
+        return isinstance(found, Ref | TaggedRef) and not isinstance(self.widen.get(part.path), Poison)
 
     def fits(self, back: State) -> bool:
         """Whether the state at the back edge fits the header; if not, `widen` has grown."""
         changed = False
+        others: list[Any] = []
         self.split_alike(back)
         for part in list(self.parts):
             found = part.get(back)
             if not self._fits(part, found, back):
                 changed = True
+                if part.path in self.chosen and not self._stays_an_array(part, found):
+                    others.append(part.path)
+        for path in others:
+            self._forget_homes(path)
         if not changed and self._tell_apart(back):
             # The stores of the body were traced without knowing it.
             changed = True

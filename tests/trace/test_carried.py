@@ -176,3 +176,25 @@ def test_names_that_are_exchanged_for_views_of_each_other() -> None:
     for n in (2, 0, 5):
         for got, want in zip(compiled(X, X + 1.0, n), _exchanged_for_views(X, X + 1.0, n), strict=True):
             np.testing.assert_array_equal(got, want)
+
+
+def test_an_array_that_becomes_one_of_several_values_is_no_choice_of_others() -> None:
+    """Names are exchanged, and one is then an array of another type: where arrays lie between trips changes."""
+
+    def f(u: np.ndarray, x: float, n: int) -> Any:
+        v, w, h = u, np.ones(3), np.ones(3, np.float32)
+        for i in range(n):
+            h += v
+            v[0] *= 0.5
+            if i != x:
+                v, w = w, v
+                w = h
+        return u.copy(), v.copy(), w.copy(), h.copy()
+
+    compiled = jitgrad.jit(f)
+    for x in (0.0, 1.0, 7.0):
+        for n in range(4):
+            mine, its = X.copy(), X.copy()
+            for got, want in zip((*compiled(mine, x, n), mine), (*f(its, x, n), its), strict=True):
+                assert got.dtype == want.dtype
+                np.testing.assert_array_equal(got, want)
