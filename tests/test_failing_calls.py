@@ -264,6 +264,40 @@ def by_an_assertion_that_is_certain(a, x):
     return x
 
 
+@case((ramp(4), 1.0), (ramp(4), 9.0), (ramp(4), -1.0))
+def on_a_path_that_always_fails(a, x):
+    a[0:2] = x
+    if a[3] > x:
+        a[1] = 4.0
+    else:
+        a[3] *= 2.0
+        if a[2] < x - 5.0:
+            raise ValueError("y")
+        raise RuntimeError("x")
+    return a[1] / math.sqrt(x)
+
+
+@case((ramp(4)[::-1], 9.0, 2), (ramp(4)[::-1], -9.0, 4), (ramp(4), 3.5, 4), (ramp(4), 3.5, 1))
+def on_a_path_in_a_loop_that_always_fails(a, x, n):
+    v = a[::-1]
+    for i in range(n):
+        v[i] += x
+        if a[i] > 4.0 + i:
+            for j in range(n):
+                v[j] -= 1.0
+                if a[j] < i:
+                    a[0] = 3.0
+                    if i > 1:
+                        raise ValueError("A")
+                    raise RuntimeError("B")
+        elif a[1] < -3.0:
+            v[1:] = a[0]
+            raise ValueError(int(a[9 - n]))
+        else:
+            a[1] += 1.0
+    return n
+
+
 @case((2,), (7,))
 def of_an_array_read_from_outside(k):
     SHARED[0] += 1.0
