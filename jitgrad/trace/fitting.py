@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from jitgrad.graph.ir import Value
+from jitgrad.graph.ir import Block, Value
 from jitgrad.graph.types import ArrayType, ListType
 from jitgrad.location import Location
 from jitgrad.trace.abstract import (
@@ -35,6 +35,7 @@ from jitgrad.trace.abstract import (
 from jitgrad.trace.alternatives import NumberType, convertible, is_any_number, joined_type, number_type
 from jitgrad.trace.arrays import array_type, describe, dtype_of, is_number, kind
 from jitgrad.trace.carried_lists import CarriedLists
+from jitgrad.trace.conversions import are_rounded_first
 from jitgrad.trace.frame import State, looking_at
 from jitgrad.trace.identity import joined_options, known_option, options_of
 from jitgrad.trace.inspection import cells_of, same, undefined, values_in
@@ -67,6 +68,7 @@ class Fitting(CarriedLists):
 
     ev: Any
     key: Any
+    body: Block
     entry: State
     heap: dict[Cell, Any]
     parts: list[Part]
@@ -126,7 +128,16 @@ class Fitting(CarriedLists):
             if name not in self.entry.locals and path not in self.widen and name in self.wanted:
                 self._first_bound(path, back.locals[name], back)
                 changed = True
+        if not changed:
+            self._require_same_first_trip()
         return not changed
+
+    def _require_same_first_trip(self) -> None:
+        """Have the first trip traced by itself if it computes with more digits than the others."""
+        heads = {part.name: part.head.value for part in self.parts if part.path in self.converted}
+        short = {k: v for k, v in heads.items() if v.array.dtype.itemsize < 8}
+        if short and not are_rounded_first(short.values(), self.body):
+            raise NeedPeel(next(iter(short)), "it is a number of Python's, computed with as such, and another after it")
 
     wanted: frozenset[str] = frozenset()
     may_peel = False

@@ -198,3 +198,76 @@ def test_an_array_that_becomes_one_of_several_values_is_no_choice_of_others() ->
             for got, want in zip((*compiled(mine, x, n), mine), (*f(its, x, n), its), strict=True):
                 assert got.dtype == want.dtype
                 np.testing.assert_array_equal(got, want)
+
+
+def _smoothed(a: np.ndarray, n: int) -> Any:
+    s = 3.0
+    for i in range(n):
+        s = 0.9 * s + 0.1 * a[i]
+    return s
+
+
+def _not_exact(a: np.ndarray, n: int) -> Any:
+    s = 0.1
+    for i in range(n):
+        s = 0.8 * s + a[i]
+    return s
+
+
+def _one_after_the_other(a: np.ndarray, n: int) -> Any:
+    s, t = 0.1, 0.3
+    for i in range(n):
+        s = 0.8 * s + t
+        t = a[: i + 1].max()
+    return s, t
+
+
+def _moved(a: np.ndarray, n: int) -> Any:
+    s, i = 0.0, 0
+    while i < n:
+        s = (s + 0.1) * 3.0 + a[i]
+        i += 1
+    return s
+
+
+def _in_a_loop_within(a: np.ndarray, n: int) -> Any:
+    s = 5.0
+    for i in range(n):
+        for j in range(i):
+            s = s / 3.0 - 0.7 * s + a[i] * a[j]
+    return s
+
+
+def _both(a: np.ndarray, n: int) -> Any:
+    s, t = 3.0, 0.5
+    for i in range(n):
+        s, t = s * t / 0.3 + a[i], t * a[i]
+    return s, t
+
+
+def _summed(a: np.ndarray, n: int) -> Any:
+    s, t, best = 0.0, 1.0, 0.0
+    for i in range(n):
+        for j in range(n):
+            s += a[i] * a[j]
+        t *= a[i]
+        best = max(best, a[i])
+    return s, t, best
+
+
+@pytest.mark.parametrize(
+    "function", [_smoothed, _not_exact, _one_after_the_other, _moved, _in_a_loop_within, _both, _summed]
+)
+def test_numbers_that_meet_an_array_of_32_bits(function: Callable[..., Any]) -> None:
+    """Python's numbers have 64 bits until they meet a number of the array's: in the first trip, or the second."""
+    compiled = jitgrad.jit(function)
+    rng = np.random.default_rng(0)
+    for n in range(5):
+        for _ in range(20):
+            a = rng.normal(size=5).astype(np.float32)
+            assert repr(compiled(a, n)) == repr(function(a, n))
+
+
+def test_a_sum_of_32_bits_is_one_loop() -> None:
+    """No trip is traced by itself where that is the same."""
+    assert jitgrad.jit(_summed).graph(np.ones(5, np.float32), 3).count(" = for ") == 2
