@@ -39,7 +39,7 @@ from jitgrad.trace.conversions import are_rounded_first
 from jitgrad.trace.frame import State, looking_at
 from jitgrad.trace.identity import joined_options, known_option, options_of
 from jitgrad.trace.inspection import cells_of, same, undefined, values_in
-from jitgrad.trace.loop_signals import NeedPeel
+from jitgrad.trace.loop_signals import NeedPeel, NeedUnroll
 from jitgrad.trace.moving import Window, alike, same_structure, window_of
 from jitgrad.trace.paths import Part
 from jitgrad.trace.resizing import Resized, resized
@@ -152,6 +152,14 @@ class Fitting(CarriedLists):
         cells = {*heap, *(c.arrays for c in heap if c.arrays is not None)}
         return {(a, b) for a in cells for b in self.ev.obligations.near(a) if b in cells}
 
+    def _length_fits(self, part: Part, head: tuple[Any, ...], found: Any) -> bool:
+        """Whether a tuple has as many items after a trip; the items are compared one by one."""
+        if not isinstance(found, tuple) or (len(found) == len(head) and type(found) is type(head)):
+            return True
+        if self.may_peel:
+            raise NeedPeel(part.name, f"it is a tuple of {len(head)}, and one of {len(found)} after a trip")
+        raise NeedUnroll(self.key, f"{part.name or 'a tuple'} changes its length in the loop")
+
     def _first_bound(self, path: Any, value: Any, back: State) -> None:
         if isinstance(value, Maybe):
             value = value.value
@@ -216,6 +224,8 @@ class Fitting(CarriedLists):
             return self._object_fits(part, head, found, back)
         if path[0] == "H" and len(path) == 2 and isinstance(head, tuple):
             return self._items_fit(part, head, found, back)
+        if isinstance(head, tuple) and head:
+            return self._length_fits(part, head, found)
         if same(head, found):
             return True
         return self._widen(part, found, back)

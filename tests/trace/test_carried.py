@@ -271,3 +271,70 @@ def test_numbers_that_meet_an_array_of_32_bits(function: Callable[..., Any]) -> 
 def test_a_sum_of_32_bits_is_one_loop() -> None:
     """No trip is traced by itself where that is the same."""
     assert jitgrad.jit(_summed).graph(np.ones(5, np.float32), 3).count(" = for ") == 2
+
+
+def _grown_tuple(a: np.ndarray, n: int) -> Any:
+    t = ()
+    for i in range(n):
+        t = (*t, a[i % 3])
+    return sum(t), len(t)
+
+
+def _grown_from_one(a: np.ndarray, n: int) -> Any:
+    t = (1.0,)
+    for i in range(n):
+        t += (a[i % 3], 2.0)
+    return t[-1] * t[0], len(t)
+
+
+def _shrunk_tuple(a: np.ndarray, n: int) -> Any:
+    t = (a[0], a[1], a[2], 4.0)
+    for _ in range(n):
+        t = t[1:]
+    return t[0] * 2.0, len(t)
+
+
+def _of_another_length(a: np.ndarray, n: int) -> Any:
+    t = (a[0], a[1])
+    for i in range(n):
+        t = (a[i % 3] * t[0],)
+    return sum(t), len(t)
+
+
+def _in_a_list(a: np.ndarray, n: int) -> Any:
+    paths = [(a[0],), (a[1],)]
+    for i in range(n):
+        paths[i % 2] += (a[i % 3],)
+    return sum(paths[0]) - 2.0 * sum(paths[1]), len(paths[0])
+
+
+def _moved_window(a: np.ndarray, n: int) -> Any:
+    t = (a[0], a[1])
+    for i in range(n):
+        t = (*t[1:], a[i % 3] * t[0])
+    return t[0] - t[1], len(t)
+
+
+@pytest.mark.parametrize(
+    "function", [_grown_tuple, _grown_from_one, _shrunk_tuple, _of_another_length, _in_a_list, _moved_window]
+)
+def test_tuples_that_change_their_length(function: Callable[..., Any]) -> None:
+    compiled = jitgrad.jit(function)
+    for n in (0, 1, 2, 3):
+        assert compiled(X, n) == function(X, n)
+    gradient = jitgrad.grad(lambda a: function(a, 3)[0])(X)
+    h, t = 1e-6, np.array([0.3, -0.5, 0.7])
+    quotient = (function(X + h * t, 3)[0] - function(X - h * t, 3)[0]) / (2.0 * h)
+    assert gradient @ t == pytest.approx(quotient, rel=1e-6, abs=1e-9)
+
+
+def test_a_tuple_that_grows_until_data_say_so_is_refused() -> None:
+    def f(a: np.ndarray) -> Any:
+        t, s = (), 0.0
+        while s < a[2]:
+            t = (*t, s)
+            s += 0.5
+        return len(t) * a[0]
+
+    with pytest.raises(UnsupportedError):
+        jitgrad.jit(f)(X)
