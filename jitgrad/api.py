@@ -14,7 +14,7 @@ import numpy as np
 
 from jitgrad.backend.runtime import callable_type, install
 from jitgrad.cache import Cache
-from jitgrad.errors import JitgradError, error
+from jitgrad.errors import JitgradError, error, raised_at
 from jitgrad.options import OPTIONS
 from jitgrad.pytree import flatten, unflatten
 from jitgrad.transform import MAKERS, Transform
@@ -56,6 +56,11 @@ class Transformed:
             if OPTIONS.debug:
                 raise
             raise refused.with_traceback(None) from None
+        except Exception as exception:
+            entry = raised_at(exception)
+            if entry is not None and not OPTIONS.debug:
+                exception.__traceback__ = entry.tb_next
+            raise
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function under its transform."""
@@ -292,8 +297,11 @@ def jvp(function: Callable[..., Any], primals: Any, tangents: Any, has_aux: bool
     Raises
     ------
     ArgumentError
-        JG106 if the tangents do not fit the primals.
+        JG106 if the tangents do not fit the primals; JG109 if either are no tuple or list.
     """
+    for what, given in (("primals", primals), ("tangents", tangents)):
+        if not isinstance(given, tuple | list):
+            raise error("JG109", what=what, kind=type(given).__name__)
     return _shared("push", function, has_aux)(tuple(primals), tuple(tangents))
 
 

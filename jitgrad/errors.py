@@ -33,6 +33,7 @@ __all__ = [
     "error",
     "located",
     "raise_at",
+    "raised_at",
 ]
 
 
@@ -96,6 +97,11 @@ TABLE: dict[str, Row] = {
         ArgumentError,
         "{first}, which the function stores into, shares memory with {second}",
         "pass a copy of one of them",
+    ),
+    "JG109": Row(
+        ArgumentError,
+        "the {what} of jvp are {kind}, not a tuple of one for each argument",
+        "write jvp(f, (x,), (t,)) for one argument",
     ),
     "JG111": Row(
         DifferentiationError,
@@ -161,7 +167,9 @@ TABLE: dict[str, Row] = {
     "JG226": Row(UnsupportedError, "calls nest deeper than {limit}, in {name}", "use a loop instead of recursion"),
     "JG227": Row(UnsupportedError, "raising {name}, an exception class of your own", "raise a built-in exception"),
     "JG228": Row(
-        UnsupportedError, "{why} must be known when the function is compiled, and depends on data", "use a plain int"
+        UnsupportedError,
+        "{why} must be known when the function is compiled, and depends on data",
+        "use a plain int; what data name may be a position in an array or list instead of a key",
     ),
     "JG229": Row(
         UnsupportedError,
@@ -329,3 +337,11 @@ def raise_at(location: Location | None, exception: BaseException, *, as_it_is: b
         text = "_inner()"
     scope["_inner"]()
     raise AssertionError("the call above raises")
+
+
+def raised_at(exception: BaseException) -> types.TracebackType | None:
+    """Return the entry of `raise_at` in a traceback, behind which are the user's lines; None where it did not raise."""
+    entry = exception.__traceback__
+    while entry is not None and entry.tb_frame.f_code is not raise_at.__code__:
+        entry = entry.tb_next
+    return entry

@@ -256,6 +256,48 @@ def before_a_division(a, k, x):
     return a[k]
 
 
+@case((ramp(4), 1.0), (ramp(4), -1.0))
+def by_an_assertion_that_is_certain(a, x):
+    a[2] = 7.0
+    if not (x > 0 and len(a) == 3):
+        raise AssertionError("a condition")  # pytest rewrites `assert`
+    return x
+
+
+@case((ramp(4), 1.0), (ramp(4), 9.0), (ramp(4), -1.0))
+def on_a_path_that_always_fails(a, x):
+    a[0:2] = x
+    if a[3] > x:
+        a[1] = 4.0
+    else:
+        a[3] *= 2.0
+        if a[2] < x - 5.0:
+            raise ValueError("y")
+        raise RuntimeError("x")
+    return a[1] / math.sqrt(x)
+
+
+@case((ramp(4)[::-1], 9.0, 2), (ramp(4)[::-1], -9.0, 4), (ramp(4), 3.5, 4), (ramp(4), 3.5, 1))
+def on_a_path_in_a_loop_that_always_fails(a, x, n):
+    v = a[::-1]
+    for i in range(n):
+        v[i] += x
+        if a[i] > 4.0 + i:
+            for j in range(n):
+                v[j] -= 1.0
+                if a[j] < i:
+                    a[0] = 3.0
+                    if i > 1:
+                        raise ValueError("A")
+                    raise RuntimeError("B")
+        elif a[1] < -3.0:
+            v[1:] = a[0]
+            raise ValueError(int(a[9 - n]))
+        else:
+            a[1] += 1.0
+    return n
+
+
 @case((2,), (7,))
 def of_an_array_read_from_outside(k):
     SHARED[0] += 1.0
@@ -270,7 +312,7 @@ def outcome(f: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Any, list[np.
     given = [a.copy() if isinstance(a, np.ndarray) else a for a in args]
     try:
         made = f(*given)
-    except (ArithmeticError, IndexError, RuntimeError, ValueError) as e:
+    except (ArithmeticError, AssertionError, IndexError, RuntimeError, ValueError) as e:
         made = (type(e), str(e).split(" with")[0])
     return made, [a for a in (*given, SHARED.copy()) if isinstance(a, np.ndarray)]
 

@@ -500,6 +500,36 @@ def test_a_function_that_always_raises(transform: str) -> None:
         TRANSFORMS[transform](in_both_arms)(-2.5)
 
 
+class Unfit(AssertionError):
+    """Of the user's own, of a class that the tracer raises too."""
+
+
+def of_a_wrong_shape(x: np.ndarray) -> Any:
+    if x.shape != (3,):
+        raise AssertionError(f"a shape of {x.shape}")  # pytest rewrites `assert`
+    return x.sum()
+
+
+def of_a_wrong_rank(x: np.ndarray) -> Any:
+    y = 2.0 * x
+    if y.ndim != 2:
+        raise Unfit("a rank", y.ndim)
+    return y.sum()
+
+
+def too_deep(x: np.ndarray) -> Any:
+    raise RecursionError(len(x))
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS)
+@pytest.mark.parametrize("f", [of_a_wrong_shape, of_a_wrong_rank, too_deep])
+def test_what_the_tracer_raises_too_is_raised_at_the_users_line(f: Callable[..., Any], transform: str) -> None:
+    x = np.ones(4)
+    want, got = outcome(lambda: f(x)), outcome(lambda: TRANSFORMS[transform](f)(x))
+    assert got[:2] == want[:2]
+    assert got[3][-1:] == want[3][-1:]
+
+
 def test_a_program_that_always_raises_raises_what_python_does() -> None:
     def either(x, flag):
         if x > 0 or flag:

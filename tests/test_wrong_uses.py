@@ -107,3 +107,39 @@ def test_mistakes_raise_what_python_raises(function: Callable[..., Any], argumen
 def test_wrong_arguments_are_said_of_the_function_that_was_called(function: Callable[..., Any]) -> None:
     with pytest.raises(TypeError, match=r"^(sum|dot)\(\) (got an unexpected|missing|too many)"):
         jitgrad.jit(function)(V)
+
+
+def test_tracebacks_show_the_call_and_the_users_lines() -> None:
+    def part(x: np.ndarray, k: int) -> Any:
+        return x[k]
+
+    def f(x: np.ndarray, k: int) -> Any:
+        return part(2.0 * x, k)
+
+    for call in (lambda: jitgrad.grad(f)(V, 9), lambda: jitgrad.jit(lambda x: part(x, len(x)))(V)):
+        with pytest.raises(IndexError) as found:
+            call()
+        names = [entry.name for entry in found.traceback]
+        assert names[-1] == "part" and len(names) <= 5
+    with pytest.raises(TypeError, match=r"missing 1 required positional argument: 'k'") as wrong:
+        jitgrad.grad(f)(V)
+    assert len(wrong.traceback) <= 2
+
+
+def test_the_primals_of_jvp_are_a_tuple() -> None:
+    for primals, tangents in ((V, V), ((V,), V), (2.0, 1.0)):
+        with pytest.raises(jitgrad.JitgradError, match=r"JG109.*one for each argument"):
+            jitgrad.jvp(lambda x: x * 2.0, primals, tangents)
+
+
+def test_a_reshape_of_a_size_that_data_decide_names_the_shape() -> None:
+    def f(x: np.ndarray, n: int) -> Any:
+        return x[:n].reshape(2, n - 1)
+
+    compiled = jitgrad.jit(f)
+    assert compiled(V, 2).shape == f(V, 2).shape
+    with pytest.raises(ValueError) as want:
+        f(V, 3)
+    with pytest.raises(ValueError) as found:
+        compiled(V, 3)
+    assert str(found.value) == str(want.value)

@@ -191,7 +191,7 @@ class _Bufferiser:
         for k, r in enumerate(op.results):
             if is_scalar(r):
                 continue
-            same = self._same([region.yields[k] for region in op.regions])
+            same = self._same([region.yields[k] for region in op.regions], op in self.schedule.visible)
             if same is not None:
                 self._put(r, same)
                 continue
@@ -210,9 +210,15 @@ class _Bufferiser:
             writable = one.writable and other.writable
             self._put(r, Buffer("chosen", one.atoms | other.atoms, one.slots | other.slots, writable))
 
-    def _same(self, values: Sequence[Value]) -> Buffer | None:
-        """Return the memory that all of some values lie in, in whatever order, None if it is not one."""
+    def _same(self, values: Sequence[Value], visible: bool) -> Buffer | None:
+        """Return the memory that all of some values lie in, in whatever order, None if it is not one.
+
+        What the caller sees stays in its memory beside an arm that hands on nothing: it has raised an exception.
+        """
         one, other = (None if v in self.schedule.fused else self.plan.place.get(v) for v in values)
+        for v, buffer in zip(values, (other, one), strict=True):
+            if visible and _is_empty(v) and buffer is not None and buffer.kind in ("argument", "carried"):
+                return buffer
         return one if one is other else None
 
     def _scratch(self, op: Op, when: int) -> None:
@@ -433,7 +439,8 @@ def _chain_root(value: Value) -> Value | None:
         elif op.name == "while":
             value = op.operands[value.index]
         elif op.name == "if":
-            roots = {_chain_root(r.yields[value.index]) for r in op.regions}
+            ends = [r.yields[value.index] for r in op.regions]
+            roots = {_chain_root(end) for end in ends if not _is_empty(end)}
             if len(roots) != 1:
                 return None
             (root,) = roots

@@ -91,12 +91,13 @@ class _Entry(Checks):
         self._keywords()
         for k, argument in enumerate(form.arguments):
             self._walk(argument, t.load("ptr", "%args", 8 * k), True)
-        self._pairs()
         for fact in form.facts:
             self._fact(fact)
         for hidden in form.hidden:
             needed = isinstance(hidden.leaf, ArrayLeaf) or self.leaf in self.returned
             self._walk(hidden.leaf, self._find(hidden.source, needed), True)
+        # Once all leaves are known, those that were read from outside too.
+        self._pairs()
         result = self._finish()
         self._release()
         t.do(f"ret ptr {result}")

@@ -332,5 +332,6 @@ def convertible(entry: Any, before: tuple[str, Any], after: tuple[str, Any]) -> 
         return False
     if kind_of_python(entry) is not None:
         with np.errstate(all="ignore"):
-            return bool(np.asarray(entry).astype(after[1]) == entry)
+            # Beside an array Python's number would be rounded to its type.
+            return bool(np.asarray(entry).astype(after[1]).item() == entry)
     return before[1].kind in "bi" and after[1] == np.float64

@@ -28,6 +28,8 @@ from jitgrad.trace.obligations import Obligations, Restart
 from jitgrad.trace.texts import message_of
 from jitgrad.trace.ways import narrow, narrowed, occurs, packed_ways, put
 
+_UNIFIED_LIMIT = 64  # pairs of sizes that one operation compares
+
 __all__ = ["Branches", "DeadEnd", "is_of_the_program", "shared_variables"]
 
 
@@ -235,7 +237,8 @@ class Branches(Context):
         key = ("choice", above and above.path, above and above.place, k)
 
         def of(number: Callable[[], Any]) -> Outcome:
-            hand.stack.append(number())
+            # Sizes that are found to be one are so in this branch: what comes before it need not be evaluated again.
+            hand.stack.append(self.with_sizes_known(number))
             return Outcome({0: self.state(hand)})
 
         then, other = partial(run, x.choices[k]), partial(self._decide, x, k + 1, run)
@@ -247,6 +250,21 @@ class Branches(Context):
         if isinstance(made, Poison):
             self.refuse(made, "this value")
         return made
+
+    def with_sizes_known(self, run: Callable[[], Any], frame: Frame | None = None) -> Any:
+        """Return `run()`, done again as long as it finds sizes to be one; a frame in which it goes on is put back."""
+        heap, above = dict(self.heap), frame or (self.frames[-1] if self.frames else None)
+        stack, calls = list(frame.stack) if frame else [], above.calls if above else 0
+        for _ in range(_UNIFIED_LIMIT):
+            try:
+                return run()
+            except Unified:
+                self.heap = dict(heap)
+                if frame:
+                    frame.stack[:] = stack
+                if above:
+                    above.calls = calls
+        raise self.error("JG900", what="sizes are compared without end")
 
     def each_way(self, frame: Frame, x: OneOf, run: Callable[[], None]) -> None:
         """Do `run()`, which goes on in a frame, once for each value that x may be, known as such in the frame."""

@@ -141,6 +141,13 @@ class Carried(Fitting):
                 self.ev.layouts[home] = None
         return self.homes[path, t]
 
+    def _forget_homes(self, path: Any) -> None:
+        """Forget where the arrays of a variable lie that may be no array now: no other variable is one of them."""
+        gone = {self.homes.pop(key) for key in list(self.homes) if key[0] == path}
+        for known in self.choices.values():
+            known[:] = [c for c in known if c.cell not in gone]
+        del self.choices[path]
+
     # --- what a variable is at the head, after a trip
 
     def _targets(self, path: Any, r: Ref, s: State) -> list[tuple[Any, list[int] | None, Cell]]:

@@ -247,6 +247,10 @@ class Context:
         """
         raise NotImplementedError
 
+    def with_sizes_known(self, run: Callable[[], Any], frame: Any = None) -> Any:
+        """Return `run()`, done again as long as it finds sizes to be one; a frame in which it goes on is put back."""
+        raise NotImplementedError
+
     def each_way(self, frame: Any, x: OneOf, run: Callable[[], None]) -> None:
         """Do `run()`, which goes on in a frame, once for each value that x may be, known as such in the frame."""
         raise NotImplementedError

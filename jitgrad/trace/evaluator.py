@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import sys
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -313,9 +313,9 @@ class Evaluator(Branches):
         return value if positive else self.g.logical_not(value)
 
     def _step_iterator(self, node: BlockNode, frame: Frame) -> Outcome:
-        """A `for` outside of its loop's head: a loop that never repeats."""
+        """A `for` outside of its loop's head: a trip that is traced by itself, or a loop that never repeats."""
         iterator = frame.stack[-1]
-        more, advance = self.next_item(iterator)
+        more, advance = next_of(self, iterator, ends=node.block.number not in frame.tree.flow.loops)
 
         def go() -> Outcome:
             frame.stack[-1], item = advance()
@@ -330,10 +330,6 @@ class Evaluator(Branches):
             return go() if more else stop()
         return self.branch(more, (frame.path, frame.tree.code.co_name, node.block.number), frame, go, stop)
 
-    def next_item(self, iterator: Any) -> tuple[bool | Value, Callable[[], tuple[Any, Any]]]:
-        """Return whether an iterator has a next item, and how to take it: (advanced iterator, item)."""
-        return next_of(self, iterator)
-
     def do_raise(self, args: list[Any]) -> Outcome:
         """Raise the user's exception: now if it is certain, else where the check fails at run time."""
         if not args:
@@ -346,7 +342,8 @@ class Evaluator(Branches):
         if not isinstance(found, BaseException):
             raise TypeError("exceptions must derive from BaseException")
         message, operands, arguments = message_of(self, found)
-        if self.depth == 0 and not operands:
+        # These would be taken for the tracer's own.
+        if self.depth == 0 and not operands and not isinstance(found, AssertionError | RecursionError):
             raise found
         self.fail(type(found), message, *operands, arguments=arguments)
         return Outcome({})

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from jitgrad.graph.ir import Value
+from jitgrad.graph.ir import Block, Value
 from jitgrad.graph.types import ArrayType, ListType
 from jitgrad.location import Location
 from jitgrad.trace.abstract import (
@@ -35,10 +35,11 @@ from jitgrad.trace.abstract import (
 from jitgrad.trace.alternatives import NumberType, convertible, is_any_number, joined_type, number_type
 from jitgrad.trace.arrays import array_type, describe, dtype_of, is_number, kind
 from jitgrad.trace.carried_lists import CarriedLists
+from jitgrad.trace.conversions import are_rounded_first
 from jitgrad.trace.frame import State, looking_at
 from jitgrad.trace.identity import joined_options, known_option, options_of
 from jitgrad.trace.inspection import cells_of, same, undefined, values_in
-from jitgrad.trace.loop_signals import NeedPeel
+from jitgrad.trace.loop_signals import NeedPeel, NeedUnroll
 from jitgrad.trace.moving import Window, alike, same_structure, window_of
 from jitgrad.trace.paths import Part
 from jitgrad.trace.resizing import Resized, resized
@@ -67,6 +68,7 @@ class Fitting(CarriedLists):
 
     ev: Any
     key: Any
+    body: Block
     entry: State
     heap: dict[Cell, Any]
     parts: list[Part]
@@ -95,16 +97,27 @@ class Fitting(CarriedLists):
     def _after_trip(self, cell: Cell, back: State) -> list[Cell]:
         raise NotImplementedError
 
+    def _forget_homes(self, path: Any) -> None:
+        raise NotImplementedError
+
     # --- comparing with the back edge
+
+    def _stays_an_array(self, part: Part, found: Any) -> bool:
+        return isinstance(found, Ref | TaggedRef) and not isinstance(self.widen.get(part.path), Poison)
 
     def fits(self, back: State) -> bool:
         """Whether the state at the back edge fits the header; if not, `widen` has grown."""
         changed = False
+        others: list[Any] = []
         self.split_alike(back)
         for part in list(self.parts):
             found = part.get(back)
             if not self._fits(part, found, back):
                 changed = True
+                if part.path in self.chosen and not self._stays_an_array(part, found):
+                    others.append(part.path)
+        for path in others:
+            self._forget_homes(path)
         if not changed and self._tell_apart(back):
             # The stores of the body were traced without knowing it.
             changed = True
@@ -115,7 +128,16 @@ class Fitting(CarriedLists):
             if name not in self.entry.locals and path not in self.widen and name in self.wanted:
                 self._first_bound(path, back.locals[name], back)
                 changed = True
+        if not changed:
+            self._require_same_first_trip()
         return not changed
+
+    def _require_same_first_trip(self) -> None:
+        """Have the first trip traced by itself if it computes with more digits than the others."""
+        heads = {part.name: part.head.value for part in self.parts if part.path in self.converted}
+        short = {k: v for k, v in heads.items() if v.array.dtype.itemsize < 8}
+        if short and not are_rounded_first(short.values(), self.body):
+            raise NeedPeel(next(iter(short)), "it is a number of Python's, computed with as such, and another after it")
 
     wanted: frozenset[str] = frozenset()
     may_peel = False
@@ -129,6 +151,14 @@ class Fitting(CarriedLists):
         """Return which cells of a heap, with the arrays that lists hold, may be one array as far as is known."""
         cells = {*heap, *(c.arrays for c in heap if c.arrays is not None)}
         return {(a, b) for a in cells for b in self.ev.obligations.near(a) if b in cells}
+
+    def _length_fits(self, part: Part, head: tuple[Any, ...], found: Any) -> bool:
+        """Whether a tuple has as many items after a trip; the items are compared one by one."""
+        if not isinstance(found, tuple) or (len(found) == len(head) and type(found) is type(head)):
+            return True
+        if self.may_peel:
+            raise NeedPeel(part.name, f"it is a tuple of {len(head)}, and one of {len(found)} after a trip")
+        raise NeedUnroll(self.key, f"{part.name or 'a tuple'} changes its length in the loop")
 
     def _first_bound(self, path: Any, value: Any, back: State) -> None:
         if isinstance(value, Maybe):
@@ -194,6 +224,8 @@ class Fitting(CarriedLists):
             return self._object_fits(part, head, found, back)
         if path[0] == "H" and len(path) == 2 and isinstance(head, tuple):
             return self._items_fit(part, head, found, back)
+        if isinstance(head, tuple) and head:
+            return self._length_fits(part, head, found)
         if same(head, found):
             return True
         return self._widen(part, found, back)

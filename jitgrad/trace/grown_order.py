@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from jitgrad.errors import UnsupportedError, check_text
 from jitgrad.graph.ir import Value
 from jitgrad.trace.abstract import Cell, Columns, IndexRange, ListRef
 from jitgrad.trace.algorithms import ordering
@@ -24,7 +25,7 @@ from jitgrad.trace.grown_lists import part_of_list, rearranged
 from jitgrad.trace.sizes import static_int
 from jitgrad.trace.subscripts import get_item
 
-__all__ = ["as_grown_list", "sorted_grown"]
+__all__ = ["as_grown_list", "require_numbers", "sorted_grown"]
 
 
 def as_grown_list(ctx: Context, x: Any) -> ListRef | None:
@@ -36,13 +37,22 @@ def as_grown_list(ctx: Context, x: Any) -> ListRef | None:
     return made if is_grown(ctx, made) else None
 
 
+def require_numbers(ctx: Context, keys: Value) -> None:
+    """Refuse the call if a key is NaN: of what is less than nothing Python's order hangs on how it sorts."""
+    if keys.array.dtype.kind == "f":
+        g = ctx.g
+        unordered = g.reduce_or(g.not_equal(keys, keys), axes=tuple(range(keys.array.rank)))
+        refused = ctx.error("JG236", what="the place of NaN in what sorted() puts in order")
+        ctx.check(g.logical_not(unordered), UnsupportedError, check_text(refused))
+
+
 def sorted_grown(ctx: Context, x: ListRef, key: Any, backwards: bool) -> ListRef:
     """Return a new list of the items of a list that grows, in order.
 
     Raises
     ------
     UnsupportedError
-        JG236 if what is compared are no numbers, or tuples of numbers.
+        JG236 if what is compared are no numbers, or tuples of numbers; when it is called, if one is NaN.
     """
     keys = x if key is None else ctx.call(ordering.keys_of, [x, key])
     if backwards:
@@ -66,6 +76,7 @@ def _compared(ctx: Context, keys: Any) -> list[Value]:
         value = as_array(ctx, leaf, np.float64 if packed else None)
         if value.array.rank > 1 or value.array.dtype.kind == "c":
             raise ctx.error("JG236", what="the keys of sorted()")
+        require_numbers(ctx, value)
         found.append(value)
     return found
 

@@ -206,6 +206,8 @@ class Header(Carried):
         if isinstance(v, ListRef) and isinstance(decision, tuple) and decision[0] == "numbers":
             return self._numbers_of_list(path, v, get, name, decision[1])
         if isinstance(v, tuple) and v:
+            # For its length: what its items are is said by parts of their own.
+            self.parts.append(Part(path, get, v, name, False))
             items = [self._value((*path, i), x, item_of(get, i), name, force) for i, x in enumerate(v)]
             return tuple(items) if type(v) is tuple else type(v)(*items)
         if isinstance(v, IterRange | IterRows) and decision == "number":

@@ -33,7 +33,7 @@ from jitgrad.trace.calls import is_known, outside_of, super_attribute
 from jitgrad.trace.columns import is_grown
 from jitgrad.trace.comparisons import compare_op, contains_op, is_op
 from jitgrad.trace.containers import take_out
-from jitgrad.trace.context import Context, Unified
+from jitgrad.trace.context import Context
 from jitgrad.trace.frame import Frame
 from jitgrad.trace.inspection import cells_of
 from jitgrad.trace.objects import is_object, special_method, type_name
@@ -46,7 +46,6 @@ __all__ = ["STEPS", "Step", "bound_value", "refuse_poison", "step", "step_of", "
 Step = Callable[[Context, Frame, Any], None]
 
 STEPS: dict[str, Step] = {}
-_UNIFIED_LIMIT = 64  # pairs of sizes that one instruction compares
 
 
 def step_of(*names: str) -> Callable[[Step], Step]:
@@ -74,15 +73,7 @@ def step(ctx: Context, frame: Frame, instr: Instr) -> None:
             frame.pop_many(_used(instr))
             frame.push(flag)
         return
-    stack, heap, calls = list(frame.stack), dict(ctx.heap), frame.calls
-    for _ in range(_UNIFIED_LIMIT):
-        try:
-            found(ctx, frame, instr.arg)
-            break
-        except Unified:
-            frame.stack[:], ctx.heap, frame.calls = stack, dict(heap), calls
-    else:
-        raise ctx.error("JG900", what=f"the sizes in {instr.op} are compared without end")
+    ctx.with_sizes_known(partial(found, ctx, frame, instr.arg), frame)
     if frame.stack:
         refuse_poison(ctx, frame.stack[-1], instr.arg if isinstance(instr.arg, str) else "this value")
 

@@ -36,7 +36,7 @@ from jitgrad.trace.abstract import (
     Watched,
 )
 from jitgrad.trace.algorithms.containers import Items, Keys, Set, Values
-from jitgrad.trace.algorithms.iterators import each
+from jitgrad.trace.algorithms.iterators import each, first_of
 from jitgrad.trace.arithmetic import binary
 from jitgrad.trace.arrays import as_array, read, scalar_value, shape_of
 from jitgrad.trace.attributes import opened
@@ -325,6 +325,19 @@ def _each(ctx: Context, items: Any) -> Any:
     return IterSequence(
         made, watched=watched_from(ctx, it), acts=acts(it), checks=() if isinstance(it, IterRange) else it.checks
     )
+
+
+@handles(first_of)
+def _first_of(ctx: Context, items: Any, most: Any) -> Any:
+    """Return an iterator over the first items; what would raise behind them refuses the call."""
+    it = iterate(ctx, items)
+    if most is None:
+        return it
+    it = one_by_one(ctx, it, ends=True)
+    count = least(ctx, [count_of(ctx, it), most])
+    if isinstance(it, IterSequence):
+        return replace(it, items=it.items[: it.position + count])
+    return replace(it, count=_plain(ctx, "add", it.position, count))
 
 
 def sequence_of(ctx: Context, x: Any) -> tuple[Any, ...]:

@@ -49,9 +49,9 @@ _DECIDED_BY_SIZES = 3
 # --- iterators
 
 
-def next_of(ev: Any, iterator: Any) -> tuple[Any, Callable[[], tuple[Any, Any]]]:
-    """Return whether an iterator has a next item (known, or a bool value), and how to take it."""
-    one_by_one(ev, iterator)
+def next_of(ev: Any, iterator: Any, *, ends: bool) -> tuple[Any, Callable[[], tuple[Any, Any]]]:
+    """Return whether an iterator has a next item (known, or a bool value), and how to take it: perhaps the last."""
+    one_by_one(ev, iterator, ends=ends)
     if isinstance(iterator, IterSequence):
         iterator = up_to_date(ev, iterator)
         at = iterator.position

@@ -23,7 +23,7 @@ from jitgrad.trace.abstract import (
     TaggedRef,
 )
 from jitgrad.trace.algorithms import iterators
-from jitgrad.trace.arrays import is_numeric, shape_of
+from jitgrad.trace.arrays import as_array, is_numeric, shape_of
 from jitgrad.trace.calls import (
     class_of,
     handles,
@@ -31,7 +31,7 @@ from jitgrad.trace.calls import (
 )
 from jitgrad.trace.comparisons import both, either
 from jitgrad.trace.context import Context
-from jitgrad.trace.grown_order import as_grown_list, sorted_grown
+from jitgrad.trace.grown_order import as_grown_list, require_numbers, sorted_grown
 from jitgrad.trace.iteration import (
     Held,
     Once,
@@ -94,7 +94,7 @@ def _iter(ctx: Context, x: Any, *sentinel: Any) -> Any:
     if sentinel:
         raise ctx.error("JG235", name="iter", argument="a sentinel")
     it = iterate(ctx, x)
-    return held(ctx, it) if isinstance(it, IterSequence) else it
+    return held(ctx, it) if isinstance(it, IterSequence) else once(ctx, it)
 
 
 @handles(next)
@@ -212,7 +212,7 @@ def sorted_list(ctx: Context, iterable: Any, *, key: Any = None, reverse: Any = 
         order = sorted(range(len(items)), key=keys.__getitem__, reverse=backwards)
         return new_list(ctx, [items[k] for k in order])
     if key is None and _is_column(ctx, items):
-        made = _column(ctx, ctx.call(np.sort, [new_list(ctx, items)]), items)
+        made = _column(ctx, ctx.call(np.sort, [_numbers(ctx, items)]), items)
         return new_list(ctx, made[::-1] if backwards else made)
     # Of equal keys the first stays the first, also backwards.
     turn = -1 if backwards else 1
@@ -224,6 +224,14 @@ def _is_column(ctx: Context, items: Sequence[Any]) -> bool:
     """Whether items are numbers of one class."""
     kinds = {class_of(ctx, item) for item in items}
     return len(kinds) == 1 and is_numeric(items[0]) and not any(shape_of(ctx, item) for item in items)
+
+
+def _numbers(ctx: Context, column: Sequence[Any]) -> Any:
+    """Return numbers that decide an order as an array."""
+    made = ctx.call(np.array, [new_list(ctx, list(column))])
+    if len(column) > 1:
+        require_numbers(ctx, as_array(ctx, made))
+    return made
 
 
 def _column(ctx: Context, array: Any, like: Sequence[Any]) -> list[Any]:
@@ -242,7 +250,7 @@ def _order(ctx: Context, keys: Sequence[Any]) -> Any:
         raise ctx.error("JG236", what="the keys of sorted()")
     order: Any = None
     for column in reversed(columns):
-        numbers = new_list(ctx, list(column))
+        numbers = _numbers(ctx, column)
         if order is None:
             order = ctx.call(np.argsort, [numbers])
         else:

@@ -133,10 +133,17 @@ def static_shape(ctx: Context, shape: Sequence[Dim], why: str) -> tuple[int, ...
     return tuple(static_dim(ctx, d, why) for d in shape)
 
 
-def same_dim(ctx: Context, a: Dim, b: Dim, message: str, exception: type[BaseException] = ValueError) -> bool:
+def same_dim(
+    ctx: Context,
+    a: Dim,
+    b: Dim,
+    message: str,
+    exception: type[BaseException] = ValueError,
+    operands: Sequence[Value] | None = None,
+) -> bool:
     """Whether two dimensions are equal; where that is known only at run time, a check makes sure.
 
-    `message` is that of the exception, in which {0} and {1} stand for the two.
+    `message` is that of the exception, in which {0} and {1} stand for the two, or {k} for the k-th of `operands`.
 
     Raises
     ------
@@ -146,7 +153,8 @@ def same_dim(ctx: Context, a: Dim, b: Dim, message: str, exception: type[BaseExc
     a, b = (d if isinstance(d, int) else ctx.canonical(d) for d in (a, b))
     if a is b or (isinstance(a, int) and isinstance(b, int)):
         return a == b
-    unify(ctx, a, b, message, ctx.dim(a), ctx.dim(b), exception=exception)
+    given = [ctx.dim(a), ctx.dim(b)] if operands is None else operands
+    unify(ctx, a, b, message, *given, exception=exception)
     raise AssertionError
 
 

@@ -128,6 +128,8 @@ def trace(
             # Raised on every path of the user's program, whatever its data: theirs, at their line.
             if OPTIONS.debug:
                 raise
+            if not is_of_the_program(exception):
+                raise error("JG900", attempt.ctx.location, what=f"there is no {exception}") from None
             raise_at(getattr(exception, "raised_at", attempt.ctx.location), exception)
     raise error("JG900", what="a trace was begun again 200 times")
 

@@ -25,8 +25,6 @@ from jitgrad.trace.sizes import rehearse, same_dim, size_of, static_dim
 
 __all__ = ["fitted", "is_contiguous", "laid_as", "memory_order", "permuted", "read_only", "reordered", "reshaped"]
 
-_RESHAPE = "cannot reshape an array of {0} elements into one of {1}"
-
 
 def reordered(ctx: Context, x: Any, order: Sequence[int | None]) -> Any:
     """Return the view whose axis k is axis `order[k]` of x, None being a new axis; axes left out have length 1."""
@@ -228,8 +226,11 @@ def fitted(ctx: Context, x: Any, shape: Sequence[Dim]) -> tuple[Dim, ...]:
         if found is not None:
             made[free[0]] = found
             return tuple(made)
-    elif tuple(old) == tuple(made) or same_dim(ctx, size_of(ctx, old), size_of(ctx, made), _RESHAPE):
-        return tuple(made)
+    else:
+        text, values = _misfit(shape)
+        sizes = size_of(ctx, old), size_of(ctx, made)
+        if tuple(old) == tuple(made) or same_dim(ctx, *sizes, text, operands=[ctx.dim(sizes[0]), *values]):
+            return tuple(made)
     known = [d if isinstance(d, int) else static_dim(ctx, d, "a size in a reshape") for d in shape]
     rehearse(lambda dummy: np.reshape(dummy, known), [read(ctx, x)])
     raise ValueError(f"cannot reshape an array into shape {tuple(known)}")

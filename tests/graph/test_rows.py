@@ -155,6 +155,36 @@ def f(a, b):
         np.testing.assert_array_equal(x, y)
 
 
+def _once_seen(a: np.ndarray, b: np.ndarray) -> Any:
+    seen, c = False, np.zeros(len(a))
+    for i in range(1, len(a) - 1):
+        if seen:
+            if b[i] > 0.0:
+                c[i] = a[i + 1] * a[i]
+            else:
+                c[i] = -a[i - 1] * a[i]
+        seen = seen | bool(b[i] > 1.0)
+    return c
+
+
+def _until_seen(a: np.ndarray, b: np.ndarray) -> Any:
+    seen, c = False, np.zeros(len(a))
+    for i in range(1, len(a) - 1):
+        seen = seen or b[i] > 1.0
+        if not seen:
+            c[i - 1] += a[i] / (2.0 + b[i] ** 2)
+            c[i + 1] -= a[i]
+    return c
+
+
+@pytest.mark.parametrize("f", [_once_seen, _until_seen])
+def test_branches_that_iterations_before_decide(f: Callable[..., Any]) -> None:
+    a, b = (np.random.default_rng(s).normal(size=N) for s in (0, 1))
+    for given in (b, -b, 0.1 * b):
+        np.testing.assert_array_equal(jitgrad.jit(f)(a, given), f(a, given))
+        check(lambda a, b: np.sum(np.tanh(f(a, b))), a, given)
+
+
 class _Program:
     """Source of a program `f(a, b)` with a loop over elements at several offsets, and branches."""
 
@@ -172,7 +202,9 @@ class _Program:
             )
 
         def statement() -> str:
-            target = pick([element("c"), element("c"), element("c"), element("c"), element("a"), "s", "t", "t"])
+            target = pick([element("c"), element("c"), element("c"), element("c"), element("a"), "s", "t", "t", "seen"])
+            if target == "seen":
+                return f"seen = seen {pick(['or', '|'])} bool({element('b')} > 0.5)"
             if target == "s":
                 return f"s += 0.1 * ({number()})"
             return f"{target} {pick(['=', '=', '+='])} {number()}" if target != "t" else f"t = {number()}"
@@ -180,7 +212,8 @@ class _Program:
         lines = ["t = 0.3"]
         for _ in range(pick([1, 2, 3])):
             if pick([True, False]):
-                lines += [f"if {element('a')} > {element('b')}:", f"    {statement()}"]
+                cond = pick([f"{element('a')} > {element('b')}"] * 3 + ["seen", "not seen"])
+                lines += [f"if {cond}:", f"    {statement()}"]
                 lines += pick([[], ["else:", f"    {statement()}"]])
             else:
                 lines.append(statement())
@@ -192,6 +225,7 @@ class _Program:
             "def f(a, b):",
             "    a, n, s = a.copy(), len(a), 0.0",
             "    c = np.zeros(n)",
+            "    seen = False",
             f"    for k in range({pick([1, 3])}):",
             f"        for i in {loop}:",
             *(f"            {line}" for line in lines),

@@ -214,6 +214,26 @@ def test_list_that_grows() -> None:
     compare(clipped, *[(a, n) for a in ARRAYS for n in (0, 2, 4)])
 
 
+@pytest.mark.parametrize("bad", [False, True])
+def test_sizes_that_meet_where_a_type_is_chosen(bad: bool) -> None:
+    """A sum of items that data count may be an int: the call is done for either, and finds its sizes to be one."""
+
+    def f(a: np.ndarray, u: np.ndarray) -> Any:
+        v = a * 1.0
+        for i in range(3):
+            if a[i] > 0.0:
+                v = np.where(u > 0.0, sum([e + 1.0 for e in v]), np.array([e * 2.0 for e in v]))
+        return v
+
+    a, u = np.array([0.5, -1.0, 2.0, 0.3]), np.array([1.0, -1.0, 2.0, -2.0])[: 3 if bad else 4]
+    if bad:
+        with pytest.raises(ValueError, match="could not be broadcast together with shapes"):
+            jitgrad.jit(f)(a, u)
+    else:
+        np.testing.assert_array_equal(jitgrad.jit(f)(a, u), f(a, u))
+        np.testing.assert_array_equal(jitgrad.jit(f)(-a, u), f(-a, u))
+
+
 def test_no_loop_is_unrolled_for_it() -> None:
     def total(a: np.ndarray) -> Any:
         return sum(max(0, v) for v in a)

@@ -85,3 +85,25 @@ def test_what_a_generator_reads_before_it_is_stored_to() -> None:
 
     with pytest.raises(UnsupportedError, match="JG247"):
         jitgrad.jit(f)(1.0)
+
+
+@pytest.mark.parametrize("transform", ["jit", "vjp"])
+def test_an_argument_is_stored_to_beside_an_array_from_outside(transform: str) -> None:
+    outside = np.arange(4.0)
+
+    def f(x: np.ndarray, y: np.ndarray) -> Any:
+        x[0] = 2.0
+        y += outside * x
+        return x @ outside
+
+    call = jitgrad.jit(f) if transform == "jit" else lambda x, y: jitgrad.vjp(f, x, y)[0]
+    for change in (0.0, 1.0, 5.0):
+        outside += change
+        mine, its = (np.ones(4), np.full(4, 3.0)), (np.ones(4), np.full(4, 3.0))
+        assert call(*mine) == f(*its)
+        if transform == "jit":
+            np.testing.assert_array_equal(mine, its)
+            with pytest.raises(jitgrad.JitgradError, match=r"JG108.*shares memory"):
+                call(np.ones(4), outside)
+            with pytest.raises(jitgrad.JitgradError, match=r"JG108.*shares memory"):
+                call(outside[::-1], np.ones(4))

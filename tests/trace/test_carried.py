@@ -176,3 +176,165 @@ def test_names_that_are_exchanged_for_views_of_each_other() -> None:
     for n in (2, 0, 5):
         for got, want in zip(compiled(X, X + 1.0, n), _exchanged_for_views(X, X + 1.0, n), strict=True):
             np.testing.assert_array_equal(got, want)
+
+
+def test_an_array_that_becomes_one_of_several_values_is_no_choice_of_others() -> None:
+    """Names are exchanged, and one is then an array of another type: where arrays lie between trips changes."""
+
+    def f(u: np.ndarray, x: float, n: int) -> Any:
+        v, w, h = u, np.ones(3), np.ones(3, np.float32)
+        for i in range(n):
+            h += v
+            v[0] *= 0.5
+            if i != x:
+                v, w = w, v
+                w = h
+        return u.copy(), v.copy(), w.copy(), h.copy()
+
+    compiled = jitgrad.jit(f)
+    for x in (0.0, 1.0, 7.0):
+        for n in range(4):
+            mine, its = X.copy(), X.copy()
+            for got, want in zip((*compiled(mine, x, n), mine), (*f(its, x, n), its), strict=True):
+                assert got.dtype == want.dtype
+                np.testing.assert_array_equal(got, want)
+
+
+def _smoothed(a: np.ndarray, n: int) -> Any:
+    s = 3.0
+    for i in range(n):
+        s = 0.9 * s + 0.1 * a[i]
+    return s
+
+
+def _not_exact(a: np.ndarray, n: int) -> Any:
+    s = 0.1
+    for i in range(n):
+        s = 0.8 * s + a[i]
+    return s
+
+
+def _one_after_the_other(a: np.ndarray, n: int) -> Any:
+    s, t = 0.1, 0.3
+    for i in range(n):
+        s = 0.8 * s + t
+        t = a[: i + 1].max()
+    return s, t
+
+
+def _moved(a: np.ndarray, n: int) -> Any:
+    s, i = 0.0, 0
+    while i < n:
+        s = (s + 0.1) * 3.0 + a[i]
+        i += 1
+    return s
+
+
+def _in_a_loop_within(a: np.ndarray, n: int) -> Any:
+    s = 5.0
+    for i in range(n):
+        for j in range(i):
+            s = s / 3.0 - 0.7 * s + a[i] * a[j]
+    return s
+
+
+def _both(a: np.ndarray, n: int) -> Any:
+    s, t = 3.0, 0.5
+    for i in range(n):
+        s, t = s * t / 0.3 + a[i], t * a[i]
+    return s, t
+
+
+def _summed(a: np.ndarray, n: int) -> Any:
+    s, t, best = 0.0, 1.0, 0.0
+    for i in range(n):
+        for j in range(n):
+            s += a[i] * a[j]
+        t *= a[i]
+        best = max(best, a[i])
+    return s, t, best
+
+
+@pytest.mark.parametrize(
+    "function", [_smoothed, _not_exact, _one_after_the_other, _moved, _in_a_loop_within, _both, _summed]
+)
+def test_numbers_that_meet_an_array_of_32_bits(function: Callable[..., Any]) -> None:
+    """Python's numbers have 64 bits until they meet a number of the array's: in the first trip, or the second."""
+    compiled = jitgrad.jit(function)
+    rng = np.random.default_rng(0)
+    for n in range(5):
+        for _ in range(20):
+            a = rng.normal(size=5).astype(np.float32)
+            assert repr(compiled(a, n)) == repr(function(a, n))
+
+
+def test_a_sum_of_32_bits_is_one_loop() -> None:
+    """No trip is traced by itself where that is the same."""
+    assert jitgrad.jit(_summed).graph(np.ones(5, np.float32), 3).count(" = for ") == 2
+
+
+def _grown_tuple(a: np.ndarray, n: int) -> Any:
+    t = ()
+    for i in range(n):
+        t = (*t, a[i % 3])
+    return sum(t), len(t)
+
+
+def _grown_from_one(a: np.ndarray, n: int) -> Any:
+    t = (1.0,)
+    for i in range(n):
+        t += (a[i % 3], 2.0)
+    return t[-1] * t[0], len(t)
+
+
+def _shrunk_tuple(a: np.ndarray, n: int) -> Any:
+    t = (a[0], a[1], a[2], 4.0)
+    for _ in range(n):
+        t = t[1:]
+    return t[0] * 2.0, len(t)
+
+
+def _of_another_length(a: np.ndarray, n: int) -> Any:
+    t = (a[0], a[1])
+    for i in range(n):
+        t = (a[i % 3] * t[0],)
+    return sum(t), len(t)
+
+
+def _in_a_list(a: np.ndarray, n: int) -> Any:
+    paths = [(a[0],), (a[1],)]
+    for i in range(n):
+        paths[i % 2] += (a[i % 3],)
+    return sum(paths[0]) - 2.0 * sum(paths[1]), len(paths[0])
+
+
+def _moved_window(a: np.ndarray, n: int) -> Any:
+    t = (a[0], a[1])
+    for i in range(n):
+        t = (*t[1:], a[i % 3] * t[0])
+    return t[0] - t[1], len(t)
+
+
+@pytest.mark.parametrize(
+    "function", [_grown_tuple, _grown_from_one, _shrunk_tuple, _of_another_length, _in_a_list, _moved_window]
+)
+def test_tuples_that_change_their_length(function: Callable[..., Any]) -> None:
+    compiled = jitgrad.jit(function)
+    for n in (0, 1, 2, 3):
+        assert compiled(X, n) == function(X, n)
+    gradient = jitgrad.grad(lambda a: function(a, 3)[0])(X)
+    h, t = 1e-6, np.array([0.3, -0.5, 0.7])
+    quotient = (function(X + h * t, 3)[0] - function(X - h * t, 3)[0]) / (2.0 * h)
+    assert gradient @ t == pytest.approx(quotient, rel=1e-6, abs=1e-9)
+
+
+def test_a_tuple_that_grows_until_data_say_so_is_refused() -> None:
+    def f(a: np.ndarray) -> Any:
+        t, s = (), 0.0
+        while s < a[2]:
+            t = (*t, s)
+            s += 0.5
+        return len(t) * a[0]
+
+    with pytest.raises(UnsupportedError):
+        jitgrad.jit(f)(X)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable
 from typing import Any
 
@@ -301,3 +302,23 @@ def test_lists_that_exchange_their_names_in_a_branch() -> None:
     compiled = jitgrad.jit(function)
     for x in (X, -X):
         np.testing.assert_allclose(compiled(x.copy(), 3), function(x.copy(), 3), rtol=1e-12)
+
+
+SORTED: list[Callable[..., Any]] = [
+    lambda x: sorted(x),
+    lambda x: sorted([x[0], x[1], x[2]], key=lambda v: -v),
+    lambda x: [k for _, k in sorted([(x[0], 1), (x[1], 2)])],
+    lambda x: sorted([v for v in x if v > 0.0 or v != v]),
+    lambda x: [p[1] for p in sorted([(v, 2.0 * v) for v in x if v != 1.5], key=lambda p: p[0], reverse=True)],
+    lambda x: heapq.nsmallest(2, x),
+]
+
+
+@pytest.mark.parametrize("function", SORTED)
+def test_nan_has_no_place_in_an_order(function: Callable[..., Any]) -> None:
+    """Where Python puts what is less than nothing hangs on how it sorts."""
+    compiled = jitgrad.jit(function)
+    assert compiled(X) == function(X)
+    with pytest.raises(UnsupportedError) as found:
+        compiled(np.array([0.5, np.nan, -0.75, 2.25]))
+    assert found.value.code == "JG236"

@@ -9,6 +9,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
 import jitgrad
@@ -42,6 +43,16 @@ def ended(x: float) -> Any:
     return next(rest), next(rest), next(rest, 7.0), list(rest), list(pairs), list(pairs)
 
 
+def rows_in_a_variable(x: float, n: int) -> Any:
+    values, numbers = iter(x * np.ones(4)), iter(range(n))
+    t = 0.0
+    for v in values:
+        t += v
+    for k in numbers:
+        t += k * x
+    return t, list(zip(iter(x * np.ones(n)), iter(range(n)), strict=True))[1][0]
+
+
 def rows_that_grew(x: float, n: int) -> Any:
     xs = [x * k for k in range(n)]
     pairs = zip(xs, xs[1:], strict=False)
@@ -56,7 +67,7 @@ def test_as_in_python(function: Callable[..., Any]) -> None:
     check(function, (1.5,))
 
 
-@pytest.mark.parametrize("function", [made_in_each_trip, rows_that_grew])
+@pytest.mark.parametrize("function", [made_in_each_trip, rows_in_a_variable, rows_that_grew])
 def test_in_loops(function: Callable[..., Any]) -> None:
     check(function, (1.5, 4))
 
@@ -81,6 +92,21 @@ def left_by_a_loop(x: float) -> Any:
     return next(rest)
 
 
+def pairs_of_rows(x: float) -> Any:
+    rest = iter(np.array([x, 2 * x, 3 * x, 4 * x]))
+    return sum(u * v for u, v in zip(rest, rest, strict=False))
+
+
+def rows_left_by_a_loop(x: float) -> Any:
+    rest = iter(x * np.ones(5))
+    t = 0.0
+    for v in rest:
+        t += v
+        if t > 2.0:
+            break
+    return t, [2 * v for v in rest]
+
+
 @pytest.mark.parametrize(
     "function",
     [
@@ -92,8 +118,14 @@ def left_by_a_loop(x: float) -> Any:
         twice(lambda x: itertools.chain([x], [1.0])),
         twice(lambda x: itertools.accumulate([x, 1.0])),
         twice(lambda x: iter([x, 1.0])),
+        twice(lambda x: iter(np.array([x, 1.0]))),
+        twice(lambda x: iter(iter(np.array([x, 1.0])))),
+        twice(lambda x: iter(range(3))),
+        twice(lambda x: iter(range(int(x)))),
         pairs,
+        pairs_of_rows,
         left_by_a_loop,
+        rows_left_by_a_loop,
     ],
 )
 def test_used_again(function: Callable[..., Any]) -> None:

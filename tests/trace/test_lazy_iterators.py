@@ -11,6 +11,7 @@ from __future__ import annotations
 import collections
 import functools
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -389,3 +390,53 @@ def test_exceptions_where_all_items_are_taken() -> None:
     check(f, (1.5, np.ones(9)))
     check(lambda x: any(v > 2 for v in [x, 3.0]), (1.5,))
     check(lambda x: any(map(lambda v: 1.0 / float(v) > 0.4, np.array([x, 0.0]))), (1.5,))
+
+
+def failing(x: float) -> Iterator[Any]:
+    yield x
+    yield 2 * x
+    yield math.sqrt(1.0 - x)
+
+
+def first_by_a_return(x: float) -> Any:
+    for v in failing(x):
+        return v
+    return 0.0
+
+
+def first_by_a_break(x: float) -> Any:
+    for u, v in itertools.pairwise(failing(x)):
+        t = u * v
+        break
+    return t
+
+
+def first_two(x: float) -> Any:
+    return sum(itertools.islice(failing(x), 2))
+
+
+def first_of_a_branch(x: float) -> Any:
+    if x > 0.0:
+        for v in failing(x):
+            return v
+    return -1.0
+
+
+@pytest.mark.parametrize("function", [first_by_a_return, first_by_a_break, first_two, first_of_a_branch])
+def test_a_generator_that_raises_behind_what_is_asked_for(function: Callable[..., Any]) -> None:
+    compiled = jitgrad.jit(function)
+    assert compiled(0.5) == function(0.5)
+    with pytest.raises(UnsupportedError) as found:
+        compiled(1.5)
+    assert found.value.code == "JG249"
+
+
+def test_no_more_items_are_made_than_are_asked_for() -> None:
+    def f(a: np.ndarray, n: int) -> Any:
+        few = sum(itertools.islice(map(lambda v: math.sqrt(v), a), 2))
+        return few + sum(itertools.islice(a[:n], 1, 3)) + sum(itertools.islice(range(n), 1, None, 2))
+
+    compiled = jitgrad.jit(f)
+    a = np.array([1.0, 2.0, -1.0, 3.0])
+    for n in (4, 2, 1, 0):
+        assert compiled(a, n) == f(a, n)

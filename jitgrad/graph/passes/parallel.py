@@ -205,6 +205,8 @@ class ParallelLoop:
         return "any_order" in op.attrs and (op.name == "add" or (op.name == "subtract" and first))
 
     def _follow_branch(self, op: Op, guards: Guards) -> bool:
+        if op.operands[0] in self.totals:
+            return False  # what iterations before have found decides
         start, ends = list(self.now), []
         for region, side in zip(op.regions, (True, False), strict=True):
             self.now = list(start)
@@ -235,7 +237,7 @@ class ParallelLoop:
             return True
         if guards and op.name not in _QUICK | PLACED:
             return False
-        if any(v in self.inside for result in op.results for v in result.type.run_time):
+        if any(v in self.inside or v is self.index for result in op.results for v in result.type.run_time):
             return False
         if op.name not in PLACED:
             return op.primitive.is_elementwise or op.name in (

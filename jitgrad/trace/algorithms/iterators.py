@@ -15,7 +15,7 @@ from typing import Any
 
 __all__ = [
     "accumulated", "all_of", "any_of", "chained", "compressed", "dropped_while", "each", "filtered", "filtered_out",
-    "mapped", "pairs", "pieces", "spread", "taken_while", "zipped_longest",
+    "first_of", "mapped", "pairs", "pieces", "spread", "taken_while", "zipped_longest",
 ]  # fmt: skip
 
 
@@ -38,6 +38,11 @@ def all_of(items: Iterable[Any]) -> bool:
 def each(items: Iterable[Any]) -> Iterable[Any]:
     """Return items that are gone over one by one, each known by itself where there are few; the tracer's meaning."""
     return items
+
+
+def first_of(items: Iterable[Any], most: int | None) -> Iterable[Any]:
+    """Return the first of some items, of which no more are asked for; the tracer's meaning."""
+    return items if most is None else list(items)[:most]
 
 
 def mapped(function: Callable[..., Any], items: Iterable[Any]) -> Iterator[Any]:
@@ -127,7 +132,7 @@ def pairs(items: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
 def pieces(items: Iterable[Any], bounds: slice) -> Iterator[Any]:
     """Stand for `itertools.islice`."""
     kept = []
-    for item in each(items):
+    for item in each(first_of(items, bounds.stop)):
         kept.append(item)
     for item in kept[bounds]:
         yield item
