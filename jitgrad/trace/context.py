@@ -134,6 +134,8 @@ class Context:
         self.list_kinds: dict[Cell, str] = {}
         # The known things that lists of kind "object" hold, which have their places.
         self.objects: list[Any] = []
+        # Where arrays of a type lie that are items of lists, if they may be so in several places.
+        self.pools: dict[ArrayType, Cell] = {}
 
     # --- places and errors
 
