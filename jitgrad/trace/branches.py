@@ -101,8 +101,12 @@ class Branches(Context):
     @property
     def kept(self) -> list[Any]:
         """What is alive throughout the current call, whatever its variables are."""
-        pools = [ListRef(pool) for pool in self.pools.values()]
-        return [*pools, *self.roots, *(values for _, values in self.held)]
+        return [*self.memories(), *self.roots, *(values for _, values in self.held)]
+
+    def memories(self) -> list[ListRef]:
+        """What is alive throughout the trace: pools, caches."""
+        cells = [*self.pools.values(), *([] if self.memory is None else [self.memory])]
+        return [ListRef(cell) for cell in cells]
 
     def state(self, frame: Any) -> State:
         """Return a copy of the current state."""

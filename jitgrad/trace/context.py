@@ -136,6 +136,8 @@ class Context:
         self.objects: list[Any] = []
         # Where arrays of a type lie that are items of lists, if they may be so in several places.
         self.pools: dict[ArrayType, Cell] = {}
+        # Stands for all that caches of functions hold (`cached_calls.py`), if there are any.
+        self.memory: Cell | None = None
 
     # --- places and errors
 

@@ -432,7 +432,7 @@ class Evaluator(Branches):
             found += [v for k, v in frame.locals.items() if k in live]
             found += frame.stack
             found.append(shared_variables(frame))
-        found += map(ListRef, self.pools.values())
+        found += self.memories()
         if self.observe_arguments:
             found += self.roots
         return [*found, *(values for frames, values in self.held if frames < len(self.frames))]

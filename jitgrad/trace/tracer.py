@@ -37,6 +37,7 @@ from jitgrad.trace.abstract import (
     Scalar,
 )
 from jitgrad.trace.branches import DeadEnd, is_of_the_program
+from jitgrad.trace.cached_calls import make_memory
 from jitgrad.trace.calls import parameter_names
 from jitgrad.trace.context import NeedStatic
 from jitgrad.trace.evaluator import Evaluator
@@ -167,6 +168,7 @@ class _Trace:
         ctx = self.ctx
         ctx.roots = [*given, *named.values()]
         make_pools(ctx)
+        make_memory(ctx)
         for array, source in ctx.obligations.early:
             ctx.outside.read(array, source)
         tree = self.outcome(given, named)

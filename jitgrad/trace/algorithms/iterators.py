@@ -4,7 +4,7 @@ Each is what Python's documentation says of it. The tracer treats them as any ge
 them runs before somebody asks, and what they read is watched.
 """
 
-# The tracer knows no `yield from`, and `tuple(items)` does not ask one by one.
+# Items are asked for one by one, as `tuple(items)` does not.
 # ruff: noqa: UP028
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 __all__ = [
     "accumulated", "all_of", "any_of", "chained", "compressed", "dropped_while", "each", "filtered", "filtered_out",
-    "mapped", "pairs", "pieces", "spread", "taken_while", "zipped_longest",
+    "first_of", "mapped", "pairs", "pieces", "put_each", "spread", "taken_while", "zipped_longest",
 ]  # fmt: skip
 
 
@@ -38,6 +38,21 @@ def all_of(items: Iterable[Any]) -> bool:
 def each(items: Iterable[Any]) -> Iterable[Any]:
     """Return items that are gone over one by one, each known by itself where there are few; the tracer's meaning."""
     return items
+
+
+def first_of(items: Iterable[Any], *default: Any) -> Any:
+    """Stand for `next` of a generator."""
+    for item in each(items):
+        return item
+    if default:
+        return default[0]
+    raise StopIteration
+
+
+def put_each(put: Callable[[Any], Any], items: Iterable[Any]) -> None:
+    """Hand each item to a function."""
+    for item in each(items):
+        put(item)
 
 
 def mapped(function: Callable[..., Any], items: Iterable[Any]) -> Iterator[Any]:
