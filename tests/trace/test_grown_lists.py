@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import jitgrad
+from tests.trace.calling import assert_same
 
 X = np.array([0.5, 1.5, -0.75, 2.25])
 
@@ -301,3 +302,38 @@ def test_lists_that_exchange_their_names_in_a_branch() -> None:
     compiled = jitgrad.jit(function)
     for x in (X, -X):
         np.testing.assert_allclose(compiled(x.copy(), 3), function(x.copy(), 3), rtol=1e-12)
+
+
+def _zipped(x: np.ndarray, n: int) -> Any:
+    a, b = [], []
+    for v in x:
+        if v > 0.0:
+            a.append(v)
+            b.append(v * n)
+    pairs = list(zip(a, b, strict=True))
+    return pairs, sum(u * w for u, w in pairs), len(pairs)
+
+
+def _numbered_backwards(x: np.ndarray, n: int) -> Any:
+    a = [v for v in x if v > 0.0]
+    return list(enumerate(a, n)), list(reversed(a)), list(map(np.square, a))
+
+
+def _ranges(x: np.ndarray, n: int) -> Any:
+    left = list(range(n))
+    left.append(7)
+    left.reverse()
+    return left, [k * x[0] for k in left[1:]]
+
+
+def _yielded(x: np.ndarray, n: int) -> Any:
+    squares = (v * v for v in x if v > 0.0)
+    return list(squares), list(squares)
+
+
+@pytest.mark.parametrize("function", [_zipped, _numbered_backwards, _ranges, _yielded])
+def test_lists_of_iterators_of_any_length(function: Callable[..., Any]) -> None:
+    compiled = jitgrad.jit(function)
+    for x, n in [(X, 3), (-X, 2), (0.0 * X, 1), (X, 5), (2.0 * X, 4)]:
+        assert_same(compiled(x, n), function(x, n), 1e-13)
+    assert compiled.stats()["compiled"] == 1
