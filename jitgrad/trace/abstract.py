@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from jitgrad.graph.ir import Op, Value
 from jitgrad.graph.ops.memory import Entry, Pick, Span
-from jitgrad.graph.types import Dim
+from jitgrad.graph.types import ArrayType, Dim
 
 __all__ = [
     "UNBOUND", "Abstract", "AnyOf", "BoundMethod", "Box", "Cell", "Columns", "DictRef", "External", "Formatted", "Func",
@@ -112,7 +112,7 @@ class Cell:
         For a list that may be taken apart: the lists of the parts of its items, as far as there have been any.
     any_length : bool
         Whether its options may be of other lengths than it.
-    pool : bool
+    pool : ArrayType or None
     """
 
     __slots__ = ("any_length", "argument", "arrays", "columns", "like", "name", "options", "pool", "site", "which")
@@ -127,7 +127,7 @@ class Cell:
         self.site: Any = None
         self.columns: list[Cell] | None = None
         self.any_length = False
-        self.pool = False
+        self.pool: ArrayType | None = None
 
     def __repr__(self) -> str:
         return f"<cell {self.name}>"

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from jitgrad.graph.ir import Value
-from jitgrad.graph.ops.memory import Pick, Span, load
+from jitgrad.graph.ops.memory import Pick, load
 from jitgrad.graph.types import ArrayType, ListType
 from jitgrad.trace.abstract import Box, Cell, Columns, DictRef, ListRef, Poison, Record, Ref, Scalar, TaggedRef
 from jitgrad.trace.alternatives import as_item, is_any_number, joined_form
@@ -54,10 +54,9 @@ def _parts(ctx: Context, x: Any) -> tuple[Structure, tuple[Any, ...]] | None:
 
 def pool_item(x: Any) -> Cell | None:
     """Return the pool of which x is an array, None for others."""
-    if not isinstance(x, Ref) or not x.cell.pool or len(x.view) != 1 or not isinstance(box := x.view[0], Box):
+    if not isinstance(x, Ref) or x.cell.pool is None or len(x.view) != 1 or not isinstance(box := x.view[0], Box):
         return None
-    whole = all(isinstance(e, Span) and e.start == 0 and e.step == 1 for e in box.entries[1:])
-    return x.cell if whole and box.order == tuple(range(len(box.entries) - 1)) else None
+    return x.cell if box == item_box(box.entries[0][0], x.cell.pool) else None  # type: ignore[arg-type]
 
 
 def pool_position(x: Ref) -> Any:

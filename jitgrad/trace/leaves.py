@@ -103,7 +103,7 @@ def map_leaves(ctx: Context, x: Any, function: Callable[[Any], Any], ways: bool 
         if (pool := pool_of(content)) is not None:
             # The arrays go with the list.
             own = function(ListRef(pool)).cell
-            own.pool, own.arrays = True, own
+            own.pool, own.arrays = pool.pool, own
             content = replace(content, names=(own,))
         if isinstance(content, Columns):
             return made_of(ctx, content, [map_leaves(ctx, part, function, ways) for part in content.lists])

@@ -37,7 +37,7 @@ def make_pools(ctx: Any) -> None:
     for key in sorted((k for k in tagged if k[0] == ("pool",)), key=str):
         if (("no pool",), key[1]) not in tagged:
             cell = Cell("arrays")
-            cell.arrays, cell.pool = cell, True
+            cell.arrays, cell.pool = cell, key[1]
             ctx.heap[cell], ctx.list_kinds[cell] = ctx.g.list_empty(type=ListType(key[1])), "array"
             ctx.pools[key[1]] = cell
 

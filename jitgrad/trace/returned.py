@@ -100,7 +100,7 @@ class Returned:
                 todo.extend(x)
             elif isinstance(x, OneOf | TaggedRef):
                 self.returned |= set(cells_of(x))
-                self.parts |= {c for c in cells_of(x) if c.pool}
+                self.parts |= {c for c in cells_of(x) if c.pool is not None}
             elif isinstance(x, ListRef | DictRef | Record) and x.cell not in visited:
                 visited.add(x.cell)
                 todo.append(self.ctx.heap[x.cell])
@@ -109,7 +109,7 @@ class Returned:
                 todo.extend(part for part in x.lists if isinstance(self.ctx.heap[part.cell], Columns))
         self.returned |= set(seen)
         self.pools |= {c for c, refs in seen.items() if len(refs) > 1 and all(map(pool_item, refs))}
-        self.parts |= {c for c, refs in seen.items() if c.pool and not all(map(pool_item, refs))}
+        self.parts |= {c for c, refs in seen.items() if c.pool is not None and not all(map(pool_item, refs))}
         if sharing:
             self.shared = {cell for cell, refs in seen.items() if len(refs) > 1 and cell.arrays is None}
 

@@ -146,7 +146,60 @@ def compared(x: np.ndarray, n: int) -> Any:
     return count, (np.array(out) if out else x).sum()
 
 
+def a_queue_that_breeds(x: np.ndarray, n: int) -> Any:
+    queue, seen = [x * 1.0], []
+    while queue and len(seen) < n + 2:
+        u = queue.pop(0)
+        seen.append(u)
+        u *= 0.9
+        if u[0] > 0.2:
+            queue.append(u)
+            queue.append(u * 0.5)
+    return seen, queue
+
+
+def of_two_types(x: np.ndarray, n: int) -> Any:
+    a, b = [], []
+    u, m = x * 1.0, np.outer(x, x)
+    for t in range(n):
+        a.append(u)
+        b.append(m)
+        u += m[t % 3]
+        m *= 0.5
+        a.append(u)
+    return a, b
+
+
+def put_in_and_taken_out(x: np.ndarray, n: int) -> Any:
+    a = []
+    for t in range(n + 1):
+        u = x * t
+        a.insert(0, u)
+        a.append(u)
+        u[0] = t
+    del a[0]
+    a[0][1] = 9.0 * x[0]
+    b = []
+    b.extend(a)
+    b += a
+    b[-1][2] += x[1]
+    return a, b
+
+
+def beside_a_number(x: np.ndarray, n: int) -> Any:
+    best, log = (0.0, x * 1.0), []
+    for _ in range(n):
+        c = best[1] * 1.1
+        f = (c * c).sum()
+        log.append((f, c))
+        if f > 1.0:
+            best = (f, c)
+        c[0] *= 0.5
+    return log, best[0] + best[1].sum()
+
+
 PROGRAMS = [
+    a_queue_that_breeds, of_two_types, put_in_and_taken_out, beside_a_number,
     the_same_in_each_trip, another_in_some_trips, in_two_lists, those_that_are_left, the_best_of_them,
     through_copies_of_the_list, one_in_all_places, of_tuples, of_attributes, compared,
 ]  # fmt: skip
@@ -235,7 +288,28 @@ def _the_callers_own(x: np.ndarray, n: int) -> Any:
     return sum(row.sum() for row in out)
 
 
-@pytest.mark.parametrize("function", [_views_of_a_matrix, _the_callers_own])
+def _views_of_items(x: np.ndarray, n: int) -> Any:
+    rows, heads = [], []
+    for t in range(n):
+        u = x * (t + 1.0)
+        rows.append(u)
+        rows.append(u)
+        heads.append(u[:2])
+    rows[0][0] += 2.0
+    return sum(h.sum() for h in heads) + sum(r.sum() for r in rows)
+
+
+def _turned_items(x: np.ndarray, n: int) -> Any:
+    rows = []
+    for t in range(n):
+        u = x * (t + 1.0)
+        rows.append(u)
+        rows.append(u[::-1])
+        u[0] += 1.0
+    return sum(r[0] for r in rows)
+
+
+@pytest.mark.parametrize("function", [_views_of_a_matrix, _the_callers_own, _views_of_items, _turned_items])
 def test_what_cannot_move_is_refused(function: Callable[..., Any]) -> None:
     with pytest.raises(UnsupportedError, match="JG241"):
         jitgrad.jit(function)(X.copy(), 3)
