@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 import time
+import weakref
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -424,11 +425,15 @@ def _slice(start: int, step: int, length: int) -> slice:
     return slice(start, None if stop < 0 else stop, step) if length else slice(0, 0)
 
 
-def _items_of(tree: GrownResult, *parts: Any) -> list[Any]:
+def _items_of(tree: GrownResult, *parts: Any) -> Any:
     """Return a list whose length is known only now, given its rows, or the items of the lists of its parts."""
     if isinstance(tree.of, type):
-        made = zip(*parts, strict=True)
-        return list(made) if tree.of is tuple else [tree.of(*values) for values in made]
+        tuples = zip(*parts, strict=True)
+        return list(tuples) if tree.of is tuple else [tree.of(*values) for values in tuples]
+    if tree.of in ("pooled", "pool item"):
+        rows, places = parts
+        made = [_row_of(rows, k) for k in ([places] if tree.of == "pool item" else places.tolist())]
+        return made[0] if tree.of == "pool item" else made
     (rows,) = parts
     if isinstance(tree.of, tuple):
         return [tree.of[k] for (k,) in rows.tolist()]
@@ -438,6 +443,18 @@ def _items_of(tree: GrownResult, *parts: Any) -> list[Any]:
     if tree.of == "array":
         return [np.array(row) for row in rows]
     return list(rows) if tree.of == "numpy" else rows.tolist()
+
+
+# The arrays that rows of others have become in a result: of each row, one.
+_ROWS: dict[int, tuple[weakref.ref[np.ndarray], dict[int, np.ndarray]]] = {}
+
+
+def _row_of(rows: np.ndarray, k: int) -> np.ndarray:
+    key = id(rows)
+    if key not in _ROWS:
+        _ROWS[key] = weakref.ref(rows, lambda _: _ROWS.pop(key, None)), {}
+    own = _ROWS[key][1]
+    return own.setdefault(k, own[k] if k in own else np.array(rows[k]))
 
 
 def build_result(tree: Any, values: Sequence[Any], leaves: Sequence[Any]) -> Any:

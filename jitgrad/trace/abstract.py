@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from jitgrad.graph.ir import Op, Value
 from jitgrad.graph.ops.memory import Entry, Pick, Span
-from jitgrad.graph.types import Dim
+from jitgrad.graph.types import ArrayType, Dim
 
 __all__ = [
     "UNBOUND", "Abstract", "AnyOf", "BoundMethod", "Box", "Cell", "Columns", "DictRef", "External", "Formatted", "Func",
@@ -112,9 +112,10 @@ class Cell:
         For a list that may be taken apart: the lists of the parts of its items, as far as there have been any.
     any_length : bool
         Whether its options may be of other lengths than it.
+    pool : ArrayType or None
     """
 
-    __slots__ = ("any_length", "argument", "arrays", "columns", "like", "name", "options", "site", "which")
+    __slots__ = ("any_length", "argument", "arrays", "columns", "like", "name", "options", "pool", "site", "which")
 
     def __init__(self, name: str = "", argument: int | None = None, like: int | None = None) -> None:
         self.name = name
@@ -126,6 +127,7 @@ class Cell:
         self.site: Any = None
         self.columns: list[Cell] | None = None
         self.any_length = False
+        self.pool: ArrayType | None = None
 
     def __repr__(self) -> str:
         return f"<cell {self.name}>"

@@ -1,8 +1,7 @@
 """Numbers and arrays: reading and writing references, operators, ufuncs, promotion.
 
-In: abstract values. Out: abstract values, with graph ops emitted through the context. NumPy's meaning is followed
-exactly: dtypes come from `ufunc.resolve_dtypes` with weak Python scalars, Python numbers keep Python's arithmetic and
-its exceptions. This room knows no bytecode and no calling convention.
+In: abstract values. Out: the same, with graph ops emitted through the context. NumPy's meaning is followed exactly:
+dtypes come from `ufunc.resolve_dtypes` with weak Python scalars. This room knows no bytecode.
 """
 
 from __future__ import annotations
@@ -23,8 +22,8 @@ from jitgrad.trace.algorithms.containers import Deque
 from jitgrad.trace.context import PACKED, PYTHON_DTYPES, Context, kind_of_python
 from jitgrad.trace.extents import canonical_shape, renamed, unify
 from jitgrad.trace.identity import followers, spread
-from jitgrad.trace.inspection import cells_of
-from jitgrad.trace.storage import base_shape, held_type, length_of, put_back, seen
+from jitgrad.trace.inspection import cells_of, pool_of
+from jitgrad.trace.storage import all_items, base_shape, held_type, length_of, put_back, seen
 
 __all__ = [
     "another", "array_type", "as_array", "as_float", "as_int", "boxed", "broadcast_dims", "broadcast_value", "cast",
@@ -277,14 +276,16 @@ def as_array(ctx: Context, x: Any, dtype: np.dtype | type | None = None) -> Valu
     return value if dtype is None else cast(ctx, value, dtype)
 
 
-_INHOMOGENEOUS = (
-    "setting an array element with a sequence. The requested array has an inhomogeneous shape after {} dimensions."
-)
+_ELEMENT = "setting an array element with a sequence."
+_INHOMOGENEOUS = _ELEMENT + " The requested array has an inhomogeneous shape after {} dimensions."
 
 
 def _listed(ctx: Context, x: ListRef, dtype: np.dtype | type | None, count: Value | None = None) -> Value:
     """Return what NumPy makes of a list that grows, whose length may be known by another name."""
     items = ctx.heap[x.cell]
+    if (pool := pool_of(items)) is not None:
+        rows = ctx.g.gather(all_items(ctx, ctx.heap[pool]), _listed(ctx, items.lists[0], None, count))
+        return cast(ctx, rows, dtype or rows.array.dtype)
     if isinstance(items, Columns):
         columns: list[Value] = []
         for part in items.lists if issubclass(items.cls, tuple | list) and items.rows is None else ():

@@ -6,6 +6,7 @@ input where it is read from outside. Properties are called; what a class defines
 
 from __future__ import annotations
 
+import functools
 import inspect
 import types
 from typing import Any
@@ -81,6 +82,8 @@ def _bound(ctx: Context, x: Any, cls: type, found: Any, owner: type, name: str) 
             outside.guard(("object", owner, ("attr", name)), "is", found)
             outside.guard(("object", owner, ("attr", name), ("attr", "__code__")), "is", found.__code__)
         return BoundMethod(found, x)
+    if type(found) is functools._lru_cache_wrapper:
+        return BoundMethod(outside.read(found, ("object", owner, ("attr", name))), x)
     getter = _written(found, "__get__")
     if getter is not None:
         return ctx.call(getter, [outside.read(found, ("object", owner, ("attr", name))), x, cls])

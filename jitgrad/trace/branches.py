@@ -25,6 +25,7 @@ from jitgrad.trace.joining import Edge
 from jitgrad.trace.loop_signals import LoopSignal
 from jitgrad.trace.merge import Merger
 from jitgrad.trace.obligations import Obligations, Restart
+from jitgrad.trace.pools import meet_in_pools
 from jitgrad.trace.texts import message_of
 from jitgrad.trace.ways import narrow, narrowed, occurs, packed_ways, put
 
@@ -102,7 +103,12 @@ class Branches(Context):
     @property
     def kept(self) -> list[Any]:
         """What is alive throughout the current call, whatever its variables are."""
-        return [*self.roots, *(values for _, values in self.held)]
+        return [*self.memories(), *self.roots, *(values for _, values in self.held)]
+
+    def memories(self) -> list[ListRef]:
+        """What is alive throughout the trace: pools, caches."""
+        cells = [*self.pools.values(), *([] if self.memory is None else [self.memory])]
+        return [ListRef(cell) for cell in cells]
 
     def state(self, frame: Any) -> State:
         """Return a copy of the current state."""
@@ -355,6 +361,7 @@ class Branches(Context):
         base = dict(start.heap) if isinstance(frame, _Hand) else self.alive_cells(frame, start, outcomes)
         for target in targets:
             reaching = {k: o.states[target] for k, o in enumerate(outcomes) if target in o.states}
+            meet_in_pools(self, frame, blocks, reaching)
             states[target] = merger.merge(reaching, base)
         selector = None
         if len(targets) > 1:

@@ -18,18 +18,24 @@ from jitgrad.trace.abstract import (
     DictRef,
     External,
     Func,
+    IterSequence,
     ListRef,
     Record,
+    Ref,
+    Scalar,
     SliceOf,
+    TaggedRef,
 )
+from jitgrad.trace.algorithms import ordering
 from jitgrad.trace.algorithms.containers import STANDS_FOR, Set, in_set_order
 from jitgrad.trace.alternatives import apart
+from jitgrad.trace.arrays import shape_of
 from jitgrad.trace.attributes import attribute, delete_attribute, opened, put_attribute, set_attribute
 from jitgrad.trace.calls import PURE, Native, class_of, handles, is_known
 from jitgrad.trace.columns import is_grown
 from jitgrad.trace.context import Context
 from jitgrad.trace.grown_lists import copied_list
-from jitgrad.trace.iteration import in_any_order, sequence_of
+from jitgrad.trace.iteration import Held, Once, count_of, in_any_order, iterate, sequence_of
 from jitgrad.trace.objects import is_object, special_method
 from jitgrad.trace.operators import get_item_op
 from jitgrad.trace.subscripts import dict_key, new_list
@@ -168,7 +174,13 @@ def _tuple(ctx: Context, iterable: Any = ()) -> tuple[Any, ...]:
 def _list(ctx: Context, iterable: Any = ()) -> ListRef:
     if is_grown(ctx, iterable):
         return copied_list(ctx, iterable.cell)
-    return new_list(ctx, sequence_of(ctx, iterable))
+    it = iterate(ctx, iterable)
+    if isinstance(iterable, Record) and iterable.cls in (Held, Once):
+        ctx.heap[iterable.cell] = (("rest", IterSequence(())),)  # all are taken
+    rows = [x for x in getattr(it, "over", ()) if isinstance(x, Ref | TaggedRef) and len(shape_of(ctx, x)) > 1]
+    if isinstance(count_of(ctx, it), Scalar) and not rows:
+        return ctx.call(ordering.listed, [it])
+    return new_list(ctx, sequence_of(ctx, it))
 
 
 def new_dict(ctx: Context, pairs: dict[Any, Any]) -> DictRef:

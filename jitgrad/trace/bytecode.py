@@ -31,6 +31,7 @@ The instructions, as (pops → pushes); x is the argument:
     match_sequence, match_mapping, get_len 0→1; match_keys 0→1 (object, keys stay); match_class n 3→1 (object, class,
                                        names; a tuple or None)
     yield 1→1                          what is sent in is None
+    yield_all 1→1                      `yield from`, as a whole
     unsupported x                      an error when reached; x names the construct
     jump mark; branch (kind, mark) 1→0, taken if the value is true, false, none, notnone; return 1→0; raise n n→0
     for mark                           next: pushes the value; exhausted: pops the iterator and jumps
@@ -100,7 +101,7 @@ _NET: dict[str, tuple[int, int]] = {
     **dict.fromkeys(["importfrom", "get_len", "match_keys", "match_mapping", "match_sequence"], (0, 1)),
     **dict.fromkeys(["setlocal", "setcell", "setglobal", "pop", "delattr", "branch", "return"], (1, 0)),
     **dict.fromkeys(["dellocal", "delcell", "mkcell", "nop", "swap", "jump"], (0, 0)),
-    **dict.fromkeys(["attr", "unary", "truth", "totuple", "iter", "convert", "makefn", "yield"], (1, 1)),
+    **dict.fromkeys(["attr", "unary", "truth", "totuple", "iter", "convert", "makefn", "yield", "yield_all"], (1, 1)),
     **dict.fromkeys(["binary", "inplace", "compare", "is", "in", "getitem", "fnattr", "import"], (2, 1)),
     **dict.fromkeys(["setattr", "delitem"], (2, 0)),
     **dict.fromkeys(["superattr", "match_class"], (3, 1)),
@@ -195,9 +196,12 @@ def decode(code: types.CodeType) -> list[Instr | Mark | Guard]:
     file, function = code.co_filename, code.co_qualname
     at = Location(file, code.co_firstlineno, 0, None, None, function)
 
+    behind: set[Mark] = set()  # where `yield from` has a value
+    used = False
     for item in Bytecode.from_code(code):
         if isinstance(item, Label):
             made.append(marks.setdefault(item, Mark()))
+            used = used or made[-1] in behind
             continue
         if isinstance(item, TryBegin):
             assert isinstance(item.target, Label)
@@ -214,6 +218,12 @@ def decode(code: types.CodeType) -> list[Instr | Mark | Guard]:
         arg: Any = item.arg
         if isinstance(arg, Label):
             arg = marks.setdefault(arg, Mark())
+            if item.name == "SEND":
+                behind.add(arg)
+        if used and item.name != "END_SEND":
+            used = False
+            if item.name != "POP_TOP":
+                made.append(Instr("unsupported", "the value of a `yield from`", at))
         exact = True
         for op, value in lower_opcode(item.name, arg):
             if op == "kwnames":

@@ -17,14 +17,14 @@ from jitgrad.graph.types import ArrayType, ListType, Type
 from jitgrad.trace.abstract import Cell, Columns, IterRange, IterRows, ListRef, Ref, TaggedRef
 from jitgrad.trace.alternatives import as_item, joined_form
 from jitgrad.trace.arrays import array_type
-from jitgrad.trace.columns import ROWS, Structure, column_cells, split, structure_of
+from jitgrad.trace.columns import ROWS, Structure, column_cells, pool_position, split, structure_of
 from jitgrad.trace.context import PACKED
 from jitgrad.trace.frame import State, looking_at
 from jitgrad.trace.grown_lists import Form, Forms, common_form, holds_arrays, value_of_list
 from jitgrad.trace.inspection import cells_of, reachable
 from jitgrad.trace.loop_signals import NeedUnroll
 from jitgrad.trace.paths import Get, Part
-from jitgrad.trace.places import give_up, wants_places
+from jitgrad.trace.places import give_up, wants_places, with_a_pool
 
 __all__ = ["CarriedLists"]
 
@@ -54,9 +54,9 @@ class CarriedLists:
         ev = self.ev
         element = self.element[path]
         t = ListType(element)
-        if wants_places(ev, path[1]):
+        if wants_places(ev, path[1]) and element not in ev.pools:
             if content:
-                raise give_up(path[1])
+                raise give_up(ev, path[1], element)
             path[1].arrays = path[1]
 
         def init() -> Value:
@@ -110,7 +110,9 @@ class CarriedLists:
     def _column(held: Callable[[State], tuple[Any, dict[Cell, Any]]], k: int, s: State) -> tuple[Any, dict[Cell, Any]]:
         """Return what the k-th parts are of a list of tuples in a state."""
         items, heap = held(s)
-        return heap[items.lists[k].cell] if isinstance(items, Columns) else tuple(item[k] for item in items), heap
+        if isinstance(items, Columns):
+            return heap[items.lists[k].cell], heap
+        return tuple(pool_position(v) if isinstance(v, Ref) else v[k] for v in items), heap
 
     # --- comparing with the back edge
 
@@ -220,4 +222,6 @@ class CarriedLists:
     def _numbers(self, part: Part, found: Any, back: State) -> Any:
         """Return the decision that a variable is another list of numbers in each trip, with the form of its items."""
         form = common_form(self.ev, (self.entry_value(part), self.entry.heap), (found, back.heap))
+        if isinstance(form, tuple) and form[0] == "array" and (again := with_a_pool(self.ev, form[1])) is not None:
+            raise again
         return None if form is None or holds_arrays(form) else ("numbers", form)

@@ -15,16 +15,21 @@ import numpy as np
 from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.memory import Pick, load
 from jitgrad.graph.types import ArrayType, ListType
-from jitgrad.trace.abstract import Cell, Columns, DictRef, ListRef, Poison, Record, Ref, Scalar, TaggedRef
+from jitgrad.trace.abstract import Box, Cell, Columns, DictRef, ListRef, Poison, Record, Ref, Scalar, TaggedRef
 from jitgrad.trace.alternatives import as_item, is_any_number, joined_form
 from jitgrad.trace.arrays import array_type, read
 from jitgrad.trace.context import PACKED, Context
-from jitgrad.trace.storage import length_of
+from jitgrad.trace.storage import held_type, item_box, length_of
 
 __all__ = [
-    "ROWS", "Structure", "assembled", "column_cells", "content_of", "grown_length", "hold_item",
-    "is_grown", "leaves_of_list", "made_of", "parts_for", "split", "structure_of",
+    "ROWS", "Pooled", "Structure", "assembled", "column_cells", "content_of", "grown_length", "hold_item",
+    "is_grown", "leaves_of_list", "made_of", "parts_for", "pool_item", "pool_position", "split", "structure_of",
 ]  # fmt: skip
+
+
+class Pooled:
+    """What items of a list are that lie in a pool (`pools.py`), which is the name of their one part: a position."""
+
 
 # What items are and the names of their parts.
 Structure: TypeAlias = tuple[type, tuple[Any, ...]]
@@ -36,6 +41,8 @@ def _parts(ctx: Context, x: Any) -> tuple[Structure, tuple[Any, ...]] | None:
     """Return the structure of a thing that can be taken apart and its parts, None for others."""
     if isinstance(x, tuple):
         return ((type(x), tuple(range(len(x)))), tuple(x)) if x else None
+    if isinstance(x, Ref) and (pool := pool_item(x)) is not None:
+        return (Pooled, (pool,)), (pool_position(x),)
     held = ctx.heap.get(x.cell) if isinstance(x, ListRef | DictRef | Record) else None
     if not isinstance(held, tuple) or not held:
         return None
@@ -43,6 +50,19 @@ def _parts(ctx: Context, x: Any) -> tuple[Structure, tuple[Any, ...]] | None:
         return (list, tuple(range(len(held)))), held
     names, parts = zip(*held, strict=True)
     return (x.cls if isinstance(x, Record) else dict, names), parts
+
+
+def pool_item(x: Any) -> Cell | None:
+    """Return the pool of which x is an array, None for others."""
+    if not isinstance(x, Ref) or x.cell.pool is None or len(x.view) != 1 or not isinstance(box := x.view[0], Box):
+        return None
+    return x.cell if box == item_box(box.entries[0][0], x.cell.pool) else None  # type: ignore[arg-type]
+
+
+def pool_position(x: Ref) -> Any:
+    """Return where in its pool an array lies, as an int of the program."""
+    at: Any = x.view[0].entries[0][0]  # type: ignore[union-attr]
+    return Scalar(at, "int", 0) if isinstance(at, Value) else at
 
 
 def structure_of(ctx: Context, held: Any) -> Structure | None:
@@ -143,6 +163,9 @@ def assembled(ctx: Context, cell: Cell, like: Columns, parts: Sequence[Any]) -> 
     """Return the item of a list that some parts are."""
     if issubclass(like.cls, tuple):
         return tuple.__new__(like.cls, parts)
+    if like.cls is Pooled:
+        ((pool,), (at,)) = like.names, parts
+        return Ref(pool, (item_box(at.value if isinstance(at, Scalar) else at, held_type(ctx.heap[pool])),))
     if like.rows is not None:
         row = _row(ctx, like, *parts)
         ctx.take(cell, row.cell)
@@ -242,5 +265,5 @@ def _row(ctx: Context, like: Columns, first: Any, behind: Any) -> Any:
 
 def hold_item(ctx: Context, cell: Cell, item: Any) -> None:
     """Note that a list that was taken apart has a copy of a thing that it holds."""
-    if not isinstance(item, tuple):
+    if not isinstance(item, tuple) and pool_item(item) is None:
         ctx.hold(cell, item)

@@ -16,6 +16,7 @@ from jitgrad.trace.abstract import (
     Func,
     Poison,
 )
+from jitgrad.trace.algorithms import iterators
 from jitgrad.trace.algorithms.containers import Set
 from jitgrad.trace.arrays import kind
 from jitgrad.trace.attributes import attribute
@@ -243,6 +244,16 @@ def _yield(ctx: Context, frame: Frame, arg: Any) -> None:
     if frame.yielded is None:
         raise ctx.error("JG203", what="a `yield` here")
     _append(ctx, frame.yielded, value)
+    frame.push(None)
+
+
+@step_of("yield_all")
+def _yield_all(ctx: Context, frame: Frame, arg: Any) -> None:
+    items, made = frame.pop(), frame.yielded
+    if made is None:
+        raise ctx.error("JG203", what="a `yield from` here")
+    put = Native(lambda ctx, item: _append(ctx, made, item))
+    ctx.call(iterators.put_each, [put, items])
     frame.push(None)
 
 

@@ -137,6 +137,10 @@ class Context:
         self.list_kinds: dict[Cell, str] = {}
         # The known things that lists of kind "object" hold, which have their places.
         self.objects: list[Any] = []
+        # Where arrays of a type lie that are items of lists, if they may be so in several places.
+        self.pools: dict[ArrayType, Cell] = {}
+        # Stands for all that caches of functions hold (`cached_calls.py`), if there are any.
+        self.memory: Cell | None = None
 
     # --- places and errors
 

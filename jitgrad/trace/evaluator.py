@@ -52,6 +52,7 @@ from jitgrad.trace.loop_signals import NeedUnroll
 from jitgrad.trace.loops import next_of, run_loop
 from jitgrad.trace.objects import type_name
 from jitgrad.trace.obligations import Obligations, Restart
+from jitgrad.trace.pools import needs_pools
 from jitgrad.trace.regions import RETURN, BlockNode, Goto, structure
 from jitgrad.trace.texts import message_of
 from jitgrad.trace.transforms import Lifted, apply_transform, make_transform
@@ -376,9 +377,7 @@ class Evaluator(Branches):
         near = self.obligations.near(cell)
         if not near:
             return
-        alive = set(reachable(self.heap, self.live_values()))
-        if cell not in alive:
-            alive.add(cell)
+        alive = {cell, *reachable(self.heap, self.live_values())}
         hit = {c: keys for c, keys in near.items() if c in alive and c is not cell}
         if not hit:
             return
@@ -390,7 +389,8 @@ class Evaluator(Branches):
                 return
             if not fresh:
                 names = " and ".join(sorted({c.name or "an array" for c in (cell, *hit)}))
-                raise self.error("JG241", names=names, where=self.obligations.lines(cell, hit))
+                refused = self.error("JG241", names=names, where=self.obligations.lines(cell, hit))
+                raise needs_pools(self, (cell, *hit)) or refused
         raise Restart(fresh, f"a store to {cell.name or 'an array'} may be seen through another name")
 
     def refuse(self, found: Poison, name: str) -> None:
@@ -429,6 +429,7 @@ class Evaluator(Branches):
             found += [v for k, v in frame.locals.items() if k in live]
             found += frame.stack
             found.append(shared_variables(frame))
+        found += self.memories()
         if self.observe_arguments:
             found += self.roots
         return [*found, *(values for frames, values in self.held if frames < len(self.frames))]

@@ -35,6 +35,7 @@ from jitgrad.trace.abstract import (
 from jitgrad.trace.alternatives import NumberType, convertible, is_any_number, joined_type, number_type
 from jitgrad.trace.arrays import array_type, describe, dtype_of, is_number, kind
 from jitgrad.trace.carried_lists import CarriedLists
+from jitgrad.trace.columns import pool_item
 from jitgrad.trace.conversions import are_rounded_first
 from jitgrad.trace.frame import State, looking_at
 from jitgrad.trace.identity import joined_options, known_option, options_of
@@ -283,7 +284,7 @@ class Fitting(CarriedLists):
         elif isinstance(head, IterRange | IterRows) and type(found) is type(head):
             self.widen[path] = "number"
         elif isinstance(head, Ref) and isinstance(found, Ref) and head.cell is found.cell and alike(head, found):
-            self.widen[path] = "ints"
+            self.widen[path] = "ints" if pool_item(head) is None or pool_item(found) is None else "item"
         elif isinstance(head, Ref | TaggedRef) and isinstance(found, Ref | TaggedRef):
             with looking_at(self.ev, back.heap):
                 after = array_type(self.ev, found)
@@ -393,9 +394,12 @@ class Fitting(CarriedLists):
         if not all(isinstance(c, Ref | TaggedRef) for c in choices):
             self._other_sort(part, self.entry_value(part), found, back)
             return False
-        if decision == "ints":
+        if decision in ("item", "ints"):
             if isinstance(found, Ref) and found.cell is head.cell and alike(head, found):
-                return True
+                if decision == "ints" or pool_item(found) is not None:
+                    return True
+                self.widen[part.path] = "ints"
+                return False
             self.widen[part.path] = "phi"
             return False
         if isinstance(decision, Window):

@@ -39,7 +39,7 @@ from jitgrad.trace.iteration import Once, iterate, once
 from jitgrad.trace.loop_signals import NeedUnroll
 from jitgrad.trace.storage import is_same
 
-__all__ = ["GENERATOR", "generator", "items_of", "refuse_items", "unroll_around"]
+__all__ = ["GENERATOR", "generator", "items_of", "refuse_items", "unroll_around", "what_it_reads"]
 
 # What the list of the items that a generator yields is called.
 GENERATOR = "generator"
@@ -56,7 +56,7 @@ def generator(ctx: Context, func: Func, args: Sequence[Any], kwargs: dict[str, A
 def items_of(ctx: Context, func: Func, args: tuple[Any, ...], kwargs: tuple[tuple[str, Any], ...]) -> Any:
     """Return an iterator over what a generator yields, which runs to its end now."""
     before = dict(ctx.heap)
-    read = _read(ctx, func, (*args, *(v for _, v in kwargs)))
+    read = what_it_reads(ctx, func, (*args, *(v for _, v in kwargs)))
     block, mark = ctx.g.block, len(ctx.g.block.ops)
     try:
         yielded = ctx.run_generator(func, args, dict(kwargs))
@@ -114,7 +114,7 @@ def unroll_around(ctx: Any, why: str) -> None:
             raise NeedUnroll(key, why)
 
 
-def _read(ctx: Context, func: Func, args: tuple[Any, ...]) -> list[Read]:
+def what_it_reads(ctx: Context, func: Func, args: tuple[Any, ...]) -> list[Read]:
     """Return what a function may read: its variables from outside, arguments, attributes that it names."""
     found: dict[Read, None] = dict.fromkeys(Read(c) for c in func.closure)
     names = _named(ctx, func, args)

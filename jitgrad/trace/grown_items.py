@@ -23,12 +23,14 @@ from jitgrad.trace.context import PACKED, Context
 from jitgrad.trace.extents import total
 from jitgrad.trace.keys import index_int
 from jitgrad.trace.places import has_places, move_in, replace_item, require_alone
+from jitgrad.trace.pools import at_home
 
 __all__ = ["append_item", "insert_first", "item_in_range", "item_of_list", "set_item_of_list", "take_out"]
 
 
 def append_item(ctx: Context, cell: Cell, item: Any) -> None:
     """Append to a list: of known length, or one that grows."""
+    item = at_home(ctx, item)
     items = content_of(ctx, cell)
     if isinstance(items, tuple):
         ctx.conflict(cell)
@@ -111,6 +113,7 @@ def item_in_range(ctx: Context, cell: Cell, position: Dim) -> Any:
 
 def set_item_of_list(ctx: Context, cell: Cell, key: Any, v: Any) -> None:
     """Replace an item of a list that grows, of which the key is no slice."""
+    v = at_home(ctx, v)
     items = ctx.heap[cell]
     if not isinstance(items, Columns):
         _replace(ctx, cell, items, key, v)
@@ -148,6 +151,7 @@ def _rows(ctx: Context, array: Value, start: Dim, count: Dim) -> Value:
 
 def insert_first(ctx: Context, cell: Cell, item: Any) -> None:
     """Insert an item in front of a list that grows."""
+    item = at_home(ctx, item)
     g, items = ctx.g, ctx.heap[cell]
     if isinstance(items, Columns):
         parts = _parts(ctx, cell, items, item, "inserting {} into a list of {}".format)

@@ -18,7 +18,17 @@ from jitgrad.graph.ops.shape import join
 from jitgrad.graph.types import ArrayType, Dim, ListType
 from jitgrad.trace.abstract import Cell, Columns, ListRef
 from jitgrad.trace.alternatives import as_item, joined_form
-from jitgrad.trace.columns import ROWS, Structure, content_of, leaves_of_list, made_of, split, structure_of
+from jitgrad.trace.columns import (
+    ROWS,
+    Pooled,
+    Structure,
+    content_of,
+    leaves_of_list,
+    made_of,
+    pool_position,
+    split,
+    structure_of,
+)
 from jitgrad.trace.context import Context
 from jitgrad.trace.extents import total
 from jitgrad.trace.frame import looking_at
@@ -67,6 +77,8 @@ def _rows_of(ctx: Context, items: Sequence[Any], structure: Structure) -> list[t
     """Return the parts of items that have a structure."""
     if issubclass(structure[0], tuple):
         return list(items)
+    if structure[0] is Pooled:
+        return [(pool_position(x),) for x in items]
     held = [ctx.heap[x.cell] for x in items]
     return held if structure[0] is list else [tuple(v for _, v in pairs) for pairs in held]
 
@@ -74,7 +86,9 @@ def _rows_of(ctx: Context, items: Sequence[Any], structure: Structure) -> list[t
 def holds_arrays(form: Form) -> bool:
     """Whether a list of items of a form has copies of what the program may store into."""
     if isinstance(form, Forms):
-        return not issubclass(form.structure[0], tuple) or any(map(holds_arrays, form.parts))
+        return (form.structure[0] is not Pooled and not issubclass(form.structure[0], tuple)) or any(
+            map(holds_arrays, form.parts)
+        )
     return form[0] == "array"
 
 

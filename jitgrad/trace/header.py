@@ -66,7 +66,7 @@ class Header(Carried):
     Attributes
     ----------
     widen : dict
-        Path to a decision of earlier traces: ("number", its type), "phi", "ints", "maybe", "grow", or a Poison.
+        Path to a decision of earlier traces: ("number", its type), "phi", "ints", "item", "maybe", "grow", or a Poison.
     inits : list of Value
         What each slot holds at entry.
     getters : list
@@ -196,8 +196,8 @@ class Header(Carried):
             return self._phi(path, v, get, name, decision)
         if isinstance(v, Ref | TaggedRef) and (decision == "phi" or self._is_made_up(v)):
             return self._carried(path, v, get, name) if self.by_choice else self._phi(path, v, get, name)
-        if isinstance(v, Ref) and decision == "ints":
-            return self._moving_view(path, v, get, name, frozenset())
+        if isinstance(v, Ref) and decision in ("item", "ints"):
+            return self._moving_view(path, v, get, name, frozenset(), decision == "item")
         if isinstance(v, Ref) and isinstance(decision, Window):
             return self._moving_view(path, v, get, name, decision.lengths)
         known = isinstance(v, ListRef | DictRef | Record) and isinstance(self.entry.heap[v.cell], tuple)
@@ -408,8 +408,13 @@ class Header(Carried):
         self._relate(cell, v)
         return head
 
-    def _moving_view(self, path: Any, v: Ref, get: Get, name: str, lengths: frozenset[tuple[int, int]]) -> Ref:
-        """Return a view whose numbers are others in each trip; of its lengths, those that are named."""
+    def _moving_view(
+        self, path: Any, v: Ref, get: Get, name: str, lengths: frozenset[tuple[int, int]], item: bool = False
+    ) -> Ref:
+        """Return a view whose numbers are others in each trip; of its lengths, those that are named.
+
+        Of an item of a pool, which stays such, the position alone.
+        """
         links: list[Any] = []
         unsure = not v.view or v in self.ev.unsure
         with looking_at(self.ev, self.entry.heap):
@@ -422,7 +427,7 @@ class Header(Carried):
             for j, e in enumerate(link.entries):
                 numbers: list[Any] = []
                 for field_, number in enumerate(e):
-                    if isinstance(e, Span) and field_ == 2 and (i, j) not in lengths:
+                    if isinstance(e, Span) and (item or (field_ == 2 and (i, j) not in lengths)):
                         numbers.append(number)
                         continue
                     numbers.append(self._view_number(number, get, (i, j, field_)))

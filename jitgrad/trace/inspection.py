@@ -36,7 +36,7 @@ from jitgrad.trace.abstract import (
 )
 from jitgrad.trace.context import Context
 
-__all__ = ["cells_of", "form_of", "reachable", "same", "undefined", "values_in"]
+__all__ = ["cells_of", "form_of", "pool_of", "reachable", "same", "undefined", "values_in"]
 
 
 def undefined(ctx: Context, t: Type) -> Value:
@@ -81,7 +81,8 @@ def cells_of(value: Any) -> list[Cell]:
     if isinstance(value, OneOf):
         return cells_of(value.choices)
     if isinstance(value, Columns):
-        return cells_of(value.lists if value.rows is None else (*value.lists, value.rows))
+        pools = [n for n in value.names if isinstance(n, Cell)]
+        return pools + cells_of(value.lists if value.rows is None else (*value.lists, value.rows))
     if isinstance(value, tuple):
         return [c for v in value for c in cells_of(v)]
     if isinstance(value, Func):
@@ -94,6 +95,11 @@ def cells_of(value: Any) -> list[Cell]:
         return [c for v in value.over for c in cells_of(v)]
     items = getattr(value, "items", None)
     return cells_of(items) if isinstance(items, tuple) else []
+
+
+def pool_of(held: Any) -> Cell | None:
+    """Return the pool in which the items of a list lie (`pools.py`), given what it holds; None if they lie in none."""
+    return held.names[0] if isinstance(held, Columns) and isinstance(held.names[0], Cell) else None
 
 
 def reachable(heap: dict[Cell, Any], roots: Iterable[Any]) -> list[Cell]:

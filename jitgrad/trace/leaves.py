@@ -43,6 +43,7 @@ from jitgrad.trace.arrays import (
 from jitgrad.trace.attributes import attribute, opened
 from jitgrad.trace.columns import made_of
 from jitgrad.trace.context import Context, kind_of_python
+from jitgrad.trace.inspection import pool_of
 from jitgrad.trace.resizing import Resized, resized
 from jitgrad.trace.views import laid_as
 from jitgrad.trace.ways import each_choice, flag_of
@@ -99,6 +100,11 @@ def map_leaves(ctx: Context, x: Any, function: Callable[[Any], Any], ways: bool 
             raise ctx.error("JG113", what="a list that grew in a loop")
         if isinstance(content, Value):
             return function(x)
+        if (pool := pool_of(content)) is not None:
+            # The arrays go with the list.
+            own = function(ListRef(pool)).cell
+            own.pool, own.arrays = pool.pool, own
+            content = replace(content, names=(own,))
         if isinstance(content, Columns):
             return made_of(ctx, content, [map_leaves(ctx, part, function, ways) for part in content.lists])
         made = replace(x, cell=Cell(x.cell.name))

@@ -11,8 +11,10 @@ from typing import Any
 
 from jitgrad.trace import (
     builtins,
+    cached_calls,
     containers,
     grown_order,
+    itertools_calls,
     math_calls,
     numpy_calls,
     numpy_create,
@@ -36,15 +38,17 @@ from jitgrad.trace import (
 )
 from jitgrad.trace.calls import HANDLERS
 from jitgrad.trace.scipy_calls import scipy_handler
-from jitgrad.trace.stdlib_calls import random_method
+from jitgrad.trace.stdlib_calls import dispatcher, random_method
 
 __all__ = ["ROOMS", "by_name", "known_names"]
 
 # The rooms that register handlers.
 ROOMS = (
     builtins,
+    cached_calls,
     containers,
     grown_order,
+    itertools_calls,
     math_calls,
     numpy_calls,
     numpy_create,
@@ -70,7 +74,7 @@ ROOMS = (
 
 def by_name(function: Any) -> Callable[..., Any] | None:
     """Return the handler of a callable that is not in `HANDLERS`, None if there is none."""
-    found: Callable[..., Any] | None = scipy_handler(function) or random_method(function)
+    found: Callable[..., Any] | None = scipy_handler(function) or random_method(function) or dispatcher(function)
     return found
 
 

@@ -34,6 +34,7 @@ from jitgrad.trace.loop_signals import NeedPeel, NeedUnroll, NeverRepeats, NotTh
 from jitgrad.trace.merge import Merger
 from jitgrad.trace.obligations import Restart
 from jitgrad.trace.places import settle
+from jitgrad.trace.pools import bring_home, stay_in_pools
 from jitgrad.trace.regions import BlockNode, Continue, Goto, LoopNode
 from jitgrad.trace.storage import is_same, keeps_length
 from jitgrad.trace.watching import one_by_one, up_to_date
@@ -128,6 +129,7 @@ def _is_for(node: LoopNode) -> bool:
 
 def _loop(ev: Any, node: LoopNode, frame: Frame, key: Any, peeled: int) -> Outcome:
     if key not in ev.unrolled and not (_is_for(node) and isinstance(frame.stack[-1], IterSequence)):
+        bring_home(ev, key, frame)
         settle(ev)
     start = ev.state(frame)
     live = frame.tree.flow.live_in[node.header]
@@ -334,6 +336,7 @@ def _counted(ev: Any, node: LoopNode, frame: Frame, key: Any, header: Header) ->
     if not outcome.states:
         raise NotThisForm
     back = outcome.states[Continue(node.header)]
+    stay_in_pools(ev, key, frame, block, start, back)
     if not header.fits(back):
         return None
     _require_lengths(ev, iterator, header.entry, start, back)
@@ -416,10 +419,11 @@ def _tested(ev: Any, node: LoopNode, frame: Frame, key: Any, header: Header) -> 
             raise NotThisForm
         return outcome
 
-    _, outcome = _body(ev, header, block, frame, run)
+    start, outcome = _body(ev, header, block, frame, run)
     if not outcome.states:
         raise NotThisForm
     back = outcome.states[again]
+    stay_in_pools(ev, key, frame, block, start, back)
     if not header.fits(back):
         return None
     if header.converted:
@@ -440,6 +444,7 @@ def _general(ev: Any, node: LoopNode, frame: Frame, key: Any, header: Header) ->
     if again not in outcome.states:
         raise NeverRepeats
     back = outcome.states[again]
+    stay_in_pools(ev, key, frame, block, start, back)
     if not header.fits(back):
         return None
     if header.converted and header.may_peel:

@@ -147,7 +147,7 @@ class Merger(Joining):
         """Join a list that has another length on each edge: one that grows, if its items are of one type."""
         ctx, cell = self.ctx, path[1]
         if has_places(cell):
-            raise give_up(cell)
+            raise give_up(ctx, cell)
         if cell.columns is not None and any(self._structure(c, k) for k, c in zip(ks, contents, strict=True)):
             return self._columns(path, contents, ks)
         known: list[Any] = []
@@ -339,9 +339,12 @@ class Merger(Joining):
         shapes = {len(c) if isinstance(c, tuple) else None for c in contents}
         names = {tuple(n for n, _ in c) for c in contents} if not isinstance(first, ListRef) else {()}
         classes = {v.cls for v in values} if isinstance(first, Record) else {None}
-        if len(shapes) > 1 or len(names) > 1 or len(classes) > 1 or self.named(path) in self.obligations.tagged:
+        kinds = {self.ctx.list_kinds.get(v.cell) for v, c in zip(values, contents, strict=True) if isinstance(c, Value)}
+        alike = all(len(found) == 1 for found in (shapes, names, classes)) and len(kinds) < 2
+        if not alike or self.named(path) in self.obligations.tagged:
             return self.one_of(path, values, ks)
         cell = Cell(first.cell.name)
+        self.ctx.list_kinds.update((cell, kind) for kind in kinds if kind is not None)
         made = replace(first, cell=cell)
         self._phis[key] = made
         for v in values:

@@ -33,13 +33,11 @@ _CONSTRUCTS = {
     "BEFORE_ASYNC_WITH": "`async with`",
     "GET_AITER": "`async for`",
     "GET_AWAITABLE": "`await`",
-    "GET_YIELD_FROM_ITER": "`yield from`",
     "LOAD_BUILD_CLASS": "a class made inside",
     "LOAD_CLASSDEREF": "a class body",
     "LOAD_FROM_DICT_OR_DEREF": "a class body",
     "LOAD_LOCALS": "a class body",
     "LOAD_NAME": "a module or class body",
-    "SEND": "`yield from` or `await`",
     "STORE_NAME": "a module or class body",
 }
 
@@ -235,6 +233,9 @@ _BASE: dict[str, _Rule] = {
     "EXTENDED_ARG": lambda _: [],
     "RETURN_GENERATOR": lambda _: [("const", None)],
     "YIELD_VALUE": _fixed("yield"),
+    # All items at once: what asks for them one by one is gone over never, from `SEND` on.
+    "GET_YIELD_FROM_ITER": _fixed("yield_all"),
+    "SEND": lambda target: [("pop", None), ("jump", target)],
     "JUMP_IF_TRUE_OR_POP": _jump_or_pop("true"),
     "JUMP_IF_FALSE_OR_POP": _jump_or_pop("false"),
     **{
@@ -254,6 +255,8 @@ _SINCE: dict[tuple[int, int], dict[str, _Rule]] = {
         "RETURN_CONST": lambda arg: [("const", arg), ("return", None)],
         "CALL_INTRINSIC_1": _intrinsic,
         "END_FOR": lambda _: [],
+        "SEND": _jump,
+        "END_SEND": _fixed("pop"),
     },
     (3, 13): {
         "LOAD_GLOBAL": _global_above,

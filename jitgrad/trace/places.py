@@ -23,8 +23,9 @@ from jitgrad.trace.obligations import Restart
 from jitgrad.trace.storage import item_box, length_of
 
 __all__ = [
-    "give_up", "has_places", "item_in_range", "item_of_list", "move_in", "remember_items",
-    "replace_item", "require_alone", "same_item", "settle", "wants_places",
+    "can_move", "give_up", "has_places", "item_at", "item_in_range", "item_of_list", "let_names_follow", "move_in",
+    "remember_items", "replace_item", "require_alone", "rewritten", "same_item", "settle", "wants_places",
+    "with_a_pool",
 ]  # fmt: skip
 
 
@@ -39,9 +40,21 @@ def wants_places(ctx: Any, cell: Cell) -> bool:
     return cell.site is not None and (("places",), cell.site) in tagged and (("copies",), cell.site) not in tagged
 
 
-def give_up(cell: Cell) -> Restart:
-    """Return what begins the trace again with a list that has copies of arrays."""
-    return Restart({(("copies",), cell.site)}, "an array of a list may have another name or place")
+def give_up(ctx: Any, cell: Cell, element: ArrayType | None = None) -> Restart:
+    """Return what begins the trace again with the arrays of a list in a pool; with copies where there is none."""
+    held = ctx.heap.get(cell)
+    if element is None and isinstance(held, Value) and isinstance(held.type, ListType):
+        element = held.type.element
+    again = None if element is None else with_a_pool(ctx, element)
+    return again or Restart({(("copies",), cell.site)}, "an array of a list may have another name or place")
+
+
+def with_a_pool(ctx: Any, element: ArrayType) -> Restart | None:
+    """Return what begins the trace again with a pool for arrays of a type; None where that cannot help."""
+    key = (("pool",), element)
+    if not element.rank or not element.is_static or key in ctx.obligations.tagged:
+        return None
+    return Restart({key}, "arrays are in several places of lists")
 
 
 def settle(ctx: Any) -> None:
@@ -53,7 +66,7 @@ def settle(ctx: Any) -> None:
         if not isinstance(items, tuple) or not wants_places(ctx, cell):
             continue
         form = joined_form(ctx, items) if items else next(_known_forms(ctx, cell), None)
-        if form is None or form[0] != "array":
+        if form is None or form[0] != "array" or form[1] in ctx.pools:
             continue
         ctx.list_kinds[cell] = "array"
         ctx.heap[cell] = ctx.g.list_empty(type=ListType(form[1]))
@@ -85,7 +98,8 @@ def _position(ctx: Any, cell: Cell, key: Any, message: str) -> Value:
     return made
 
 
-def _item(ctx: Any, cell: Cell, position: Dim) -> Ref:
+def item_at(ctx: Any, cell: Cell, position: Dim) -> Ref:
+    """Return the array at home in a place of a list."""
     return Ref(cell, (item_box(position, ctx.heap[cell].type.element),))
 
 
@@ -99,7 +113,7 @@ def item_of_list(ctx: Any, cell: Cell, key: Any) -> Any:
     """
     message = "list index out of range"
     if has_places(cell):
-        return _item(ctx, cell, _position(ctx, cell, key, message))
+        return item_at(ctx, cell, _position(ctx, cell, key, message))
     items = ctx.heap[cell]
     at = index_int(ctx, key, ctx.g.list_length(items), 0, message)
     return ctx.list_item(cell, ctx.g.list_get(items, ctx.dim(at)))
@@ -108,13 +122,13 @@ def item_of_list(ctx: Any, cell: Cell, key: Any) -> Any:
 def item_in_range(ctx: Any, cell: Cell, position: Dim) -> Any:
     """Return an item of a list that grows, at a position counted from 0 that is in range."""
     if has_places(cell):
-        return _item(ctx, cell, position)
+        return item_at(ctx, cell, position)
     return ctx.list_item(cell, ctx.g.list_get(ctx.heap[cell], ctx.dim(position)))
 
 
 def same_item(ctx: Any, x: Ref, y: Ref) -> Any:
     """Return whether two views of a list are one object: items in one place; a bool, or a bool Scalar."""
-    item = _item(ctx, x.cell, 0)
+    item = item_at(ctx, x.cell, 0)
     if not form_of(item.view) == form_of(x.view) == form_of(y.view):
         return False
     boxes: list[Any] = [x.view[0], y.view[0]]
@@ -139,13 +153,13 @@ def move_in(ctx: Any, cell: Cell, item: Any) -> None:
     ctx.conflict(cell)
     at = length_of(ctx, items)
     ctx.heap[cell] = ctx.g.list_push(items, value)
-    _hand_over(ctx, cell, item.cell, at)
+    let_names_follow(ctx, cell, item.cell, at)
 
 
 def replace_item(ctx: Any, cell: Cell, key: Any, item: Any) -> None:
     """Put an array into a place of a list in which arrays are at home."""
     at = _position(ctx, cell, key, "list assignment index out of range")
-    if item == _item(ctx, cell, at):
+    if item == item_at(ctx, cell, at):
         return
     if isinstance(item, Ref) and item.cell is cell and _exchanges(ctx, cell, at, item):
         box: Any = item.view[0]
@@ -155,7 +169,7 @@ def replace_item(ctx: Any, cell: Cell, key: Any, item: Any) -> None:
     require_alone(ctx, cell)
     ctx.conflict(cell)
     ctx.heap[cell] = ctx.g.list_set(ctx.heap[cell], at, value)
-    _hand_over(ctx, cell, item.cell, at)
+    let_names_follow(ctx, cell, item.cell, at)
 
 
 # --- two items change their places
@@ -173,7 +187,7 @@ def _exchanges(ctx: Any, cell: Cell, at: Value, item: Ref) -> bool:
     if not isinstance(target, ListRef) or target.cell is not cell or not isinstance(key, Scalar | int):
         return False
     other = _position(ctx, cell, key, "list assignment index out of range")
-    return item == _item(ctx, cell, other) and bool(frame.stack) and frame.stack[-1] == _item(ctx, cell, at)
+    return item == item_at(ctx, cell, other) and bool(frame.stack) and frame.stack[-1] == item_at(ctx, cell, at)
 
 
 def _exchange(ctx: Any, cell: Cell, first: Value, second: Value) -> None:
@@ -205,23 +219,23 @@ def _rename(ctx: Any, cell: Cell, moved: Callable[[Ref], Ref]) -> None:
 
     for v in ctx.live_values():
         if isinstance(v, IterRows):
-            _with(v, cell, note)
+            rewritten(v, cell, note)
     for frame in ctx.frames:
         for v in (*frame.locals.values(), *frame.stack) if frame.scope != len(ctx.scopes) else ():
-            _with(v, cell, note)
+            rewritten(v, cell, note)
     if found:
-        raise give_up(cell)
+        raise give_up(ctx, cell)
     _change(ctx, cell, moved)
 
 
 def _change(ctx: Any, cell: Cell, moved: Callable[[Ref], Ref]) -> None:
     for frame in ctx.frames:
         if frame.scope == len(ctx.scopes):
-            frame.locals.update((k, _with(v, cell, moved)) for k, v in list(frame.locals.items()))
-            frame.stack[:] = [_with(v, cell, moved) for v in frame.stack]
+            frame.locals.update((k, rewritten(v, cell, moved)) for k, v in list(frame.locals.items()))
+            frame.stack[:] = [rewritten(v, cell, moved) for v in frame.stack]
     for other, content in list(ctx.heap.items()):
         if not isinstance(content, Value):
-            ctx.heap[other] = _with(content, cell, moved)
+            ctx.heap[other] = rewritten(content, cell, moved)
 
 
 # --- who else has an array
@@ -229,24 +243,36 @@ def _change(ctx: Any, cell: Cell, moved: Callable[[Ref], Ref]) -> None:
 
 def _own(ctx: Any, cell: Cell, item: Any) -> Value:
     """Return the value of an array of which nobody has a copy, and that is no part of another; else give up."""
-    if not isinstance(item, Ref) or item.view or item.cell.argument is not None or item.cell.options:
-        raise give_up(cell)
+    given = isinstance(item, Ref) and _is_given(ctx, item.cell)
+    if not isinstance(item, Ref) or item.view or given or item.cell.options:
+        raise give_up(ctx, cell)
     value = ctx.heap.get(item.cell)
     strange = not isinstance(value, Value) or value.type != ctx.heap[cell].type.element
     if strange or item.cell in ctx.visible or item.cell in ctx.read_only:
-        raise give_up(cell)
+        raise give_up(ctx, cell)
     alive = set(reachable(ctx.heap, ctx.live_values()))
     if not alive.isdisjoint(ctx.obligations.near(item.cell)):
-        raise give_up(cell)
+        raise give_up(ctx, cell)
     found: Value = value
     return found
 
 
-def _hand_over(ctx: Any, cell: Cell, old: Cell, position: Dim) -> None:
+def can_move(ctx: Any, cell: Cell, item: Ref) -> bool:
+    """Whether an array can move into a list without anybody being left behind."""
+    try:
+        _own(ctx, cell, item)
+    except Restart:
+        return False
+    outside = [v for f in ctx.frames if f.scope != len(ctx.scopes) for v in (*f.locals.values(), *f.stack)]
+    outside += [v for frames, values in ctx.held if frames < len(ctx.frames) for v in values]
+    return item.cell not in reachable({}, outside + (ctx.roots if ctx.observe_arguments else []))
+
+
+def let_names_follow(ctx: Any, cell: Cell, old: Cell, position: Dim) -> None:
     """Let all names of an array that moved into a list be views of that."""
 
     def moved(r: Ref) -> Ref:
-        made = _item(ctx, cell, position)
+        made = item_at(ctx, cell, position)
         for link in r.view:
             made = view_of(ctx, made, link)
         return made
@@ -254,7 +280,7 @@ def _hand_over(ctx: Any, cell: Cell, old: Cell, position: Dim) -> None:
     _change(ctx, old, moved)
     if old in reachable(ctx.heap, ctx.live_values()):
         # Something holds it that is not seen through, or that other paths see, too.
-        raise give_up(cell)
+        raise give_up(ctx, cell)
     del ctx.heap[old]
 
 
@@ -268,26 +294,31 @@ def require_alone(ctx: Any, cell: Cell) -> None:
 
     roots = ctx.live_values()
     for v in (*roots, *(ctx.heap.get(c) for c in reachable(ctx.heap, roots))):
-        _with(v, cell, note)
+        rewritten(v, cell, note)
     if found:
-        raise give_up(cell)
+        raise give_up(ctx, cell)
 
 
-def _with(v: Any, cell: Cell, change: Callable[[Ref], Ref]) -> Any:
+def rewritten(v: Any, cell: Cell, change: Callable[[Ref], Ref]) -> Any:
     """Return an abstract value with `change` applied to the references to a cell; those of an iterator stay."""
     if isinstance(v, Ref):
         return change(v) if v.cell is cell else v
     if isinstance(v, tuple):
-        items = [_with(x, cell, change) for x in v]
+        items = [rewritten(x, cell, change) for x in v]
         if all(a is b for a, b in zip(items, v, strict=True)):
             return v
         return tuple(items) if type(v) is tuple else type(v)(*items)
     if isinstance(v, TaggedRef | OneOf):
-        return replace(v, choices=_with(v.choices, cell, change))
+        return replace(v, choices=rewritten(v.choices, cell, change))
     if isinstance(v, Maybe):
-        return replace(v, value=_with(v.value, cell, change))
+        return replace(v, value=rewritten(v.value, cell, change))
     if isinstance(v, BoundMethod):
-        return replace(v, self=_with(v.self, cell, change))
+        return replace(v, self=rewritten(v.self, cell, change))
     if isinstance(v, IterRows):
-        _with(v.over, cell, change)
+        rewritten(v.over, cell, change)
     return v
+
+
+def _is_given(ctx: Any, cell: Cell) -> bool:
+    """Whether an array comes from outside of the call, or the caller sees what happens to it."""
+    return cell.argument is not None and (ctx.observe_arguments or cell.argument == -1)

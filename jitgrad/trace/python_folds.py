@@ -35,7 +35,6 @@ from jitgrad.trace.context import Context, kind_of_python
 from jitgrad.trace.extents import surely
 from jitgrad.trace.inspection import undefined
 from jitgrad.trace.iteration import count_of, item_at, iterate, mapped
-from jitgrad.trace.objects import type_name
 from jitgrad.trace.operators import binary_op
 from jitgrad.trace.python_numbers import truth_value
 from jitgrad.trace.sizes import static_int
@@ -53,13 +52,13 @@ _EMPTY = "iterable argument is empty" if sys.version_info >= (3, 12) else "arg i
 
 
 def choose(ctx: Context, cond: Any, x: Any, y: Any) -> Any:
-    """Return `x if cond else y` of two numbers, or of two arrays of one type."""
+    """Return `x if cond else y`."""
     if isinstance(cond, bool | np.bool_):
         return x if cond else y
     if is_any_number(x) and is_any_number(y):
         return chosen(ctx, cond.value, x, y)
     if not (is_array(x) and is_array(y)) or array_type(ctx, x) != array_type(ctx, y):
-        raise ctx.error("JG239", first=type_name(ctx, x), second=type_name(ctx, y))
+        return ctx.call(ordering.either, [cond, x, y])
     g = ctx.g
     choices = [v.choices if isinstance(v, TaggedRef) else (v,) for v in (x, y)]
     tags = [v.tag if isinstance(v, TaggedRef) else ctx.constant(0, np.int64) for v in (x, y)]

@@ -99,6 +99,9 @@ def _iter(ctx: Context, x: Any, *sentinel: Any) -> Any:
 
 @handles(next)
 def _next(ctx: Context, x: Any, default: Any = ...) -> Any:
+    if isinstance(x, Record) and x.cls is Once:
+        # It may not be used again.
+        return ctx.call(iterators.next_of, [x] if default is ... else [x, default])
     return next_held(ctx, x, default)
 
 

@@ -99,7 +99,9 @@ class GrownResult:
     Attributes
     ----------
     of : str or tuple or type
-        The kind of its numbers or arrays, as of lists that grow, which are the rows of one array; or the known things
+        The kind of its numbers or arrays, as of lists that grow, which are the rows of one array; "pooled" for the rows
+        of one array at the positions of another, each one array however often it is an item, and "pool item" for one
+        such row itself; or the known things
         among which the array has the places of its items; or the class of the tuples that are its items, each made of
         one item of each child.
     children : tuple of LeafResult or GrownResult

@@ -35,13 +35,14 @@ from jitgrad.trace.abstract import (
 from jitgrad.trace.algorithms.containers import STANDS_FOR
 from jitgrad.trace.alternatives import single_choices
 from jitgrad.trace.arrays import as_array, read
-from jitgrad.trace.columns import content_of, grown_length
+from jitgrad.trace.columns import content_of, grown_length, pool_item, pool_position
 from jitgrad.trace.identity import UNKNOWN, known_option, option_of, options_of
-from jitgrad.trace.inspection import cells_of, undefined
+from jitgrad.trace.inspection import cells_of, pool_of, undefined
 from jitgrad.trace.instructions import bound_value, refuse_poison
 from jitgrad.trace.iteration import Held, Once
 from jitgrad.trace.obligations import Restart
 from jitgrad.trace.places import has_places
+from jitgrad.trace.pools import needs_pools
 from jitgrad.trace.results import (
     ArgumentResult,
     ChoiceResult,
@@ -56,7 +57,7 @@ from jitgrad.trace.results import (
     ViewResult,
     with_numbers,
 )
-from jitgrad.trace.storage import length_of
+from jitgrad.trace.storage import all_items
 from jitgrad.trace.ways import flag_of
 
 __all__ = ["Returned"]
@@ -81,6 +82,9 @@ class Returned:
         self.rank_0: set[int] = set()
         self.shared: set[Cell] = set()
         self.returned: set[Cell] = set()  # the arrays among the results
+        self.pools: set[Cell] = set()  # those of which several arrays are results, or lists of such
+        self.parts: set[Cell] = set()  # those of which views of arrays are results
+        self.rows: dict[Cell, LeafResult] = {}
         self.choices: dict[int, ChoiceResult] = {}  # by identity of the abstract values, which the trace keeps
 
     def look_at(self, x: Any, sharing: bool) -> None:
@@ -96,10 +100,16 @@ class Returned:
                 todo.extend(x)
             elif isinstance(x, OneOf | TaggedRef):
                 self.returned |= set(cells_of(x))
+                self.parts |= {c for c in cells_of(x) if c.pool is not None}
             elif isinstance(x, ListRef | DictRef | Record) and x.cell not in visited:
                 visited.add(x.cell)
                 todo.append(self.ctx.heap[x.cell])
+            elif isinstance(x, Columns):
+                self.pools |= {c for c in (pool_of(x),) if c is not None}
+                todo.extend(part for part in x.lists if isinstance(self.ctx.heap[part.cell], Columns))
         self.returned |= set(seen)
+        self.pools |= {c for c, refs in seen.items() if len(refs) > 1 and all(map(pool_item, refs))}
+        self.parts |= {c for c, refs in seen.items() if c.pool is not None and not all(map(pool_item, refs))}
         if sharing:
             self.shared = {cell for cell, refs in seen.items() if len(refs) > 1 and cell.arrays is None}
 
@@ -149,18 +159,31 @@ class Returned:
             try:
                 ctx.note_static(Scalar(grown_length(ctx, x), "int"), "the length of a list that is returned")
             except UnsupportedError:
+                again = needs_pools(ctx, {x.cell.arrays})
+                if again is not None:
+                    raise again from None
                 raise ctx.error("JG225", what="a list that grew in a loop, of things that may be one") from None
         held = ctx.heap[x.cell]
+        if isinstance(held, Columns) and (pool := pool_of(held)) is not None:
+            return GrownResult("pooled", (self._rows(pool), self._leaf(as_array(ctx, held.lists[0]), "array")))
         if isinstance(held, Columns):
             return GrownResult(held.cls, tuple(map(self._grown, held.lists)))
-        rows = self._leaf(ctx.g.list_to_array(held, length_of(ctx, held)), "array")
+        rows = self._leaf(all_items(ctx, held), "array")
         name = ctx.list_kinds.get(x.cell, "array")
         return GrownResult(tuple(ctx.objects) if name == "object" else name, (rows,))
+
+    def _rows(self, pool: Cell) -> LeafResult:
+        """Return the arrays of a pool as rows of one array."""
+        if pool not in self.rows:
+            self.rows[pool] = self._leaf(all_items(self.ctx, self.ctx.heap[pool]), "array")
+        return self.rows[pool]
 
     def _apart(self, x: ListRef) -> bool:
         """Whether the items of a list that grew are surely things of their own, which nothing else returned is."""
         ctx = self.ctx
         held = ctx.heap[x.cell]
+        if (pool := pool_of(held)) is not None:
+            return pool not in self.parts
         if isinstance(held, Columns):
             return issubclass(held.cls, tuple) and all(map(self._apart, held.lists))
         kind = ctx.list_kinds.get(x.cell, "array")
@@ -224,6 +247,8 @@ class Returned:
     def _array(self, x: Any) -> Any:
         ctx = self.ctx
         seen = ctx.results.get(x)
+        if seen is None and pool_item(x) in self.pools:
+            return GrownResult("pool item", (self._rows(x.cell), self.result(pool_position(x))))
         if seen is None:
             options = options_of(ctx, x)
             known = known_option(ctx, x, options)

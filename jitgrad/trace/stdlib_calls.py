@@ -1,4 +1,4 @@
-"""Functions of `operator`, `functools`, `itertools`, `copy`, `dataclasses`, `typing`, `time` and `random`.
+"""Functions of `operator`, `functools`, `copy`, `dataclasses`, `typing`, `time` and `random`.
 
 In: abstract arguments. Out: abstract values. What reads a clock, a random generator or the environment is refused by
 name: it is never a constant.
@@ -10,7 +10,6 @@ import collections
 import copy
 import dataclasses
 import functools
-import itertools
 import operator
 import random
 import sys
@@ -22,24 +21,22 @@ from typing import Any
 
 import numpy as np
 
-from jitgrad.trace.abstract import BoundMethod, Cell, DictRef, External, IterSequence, ListRef, Record, Ref, TaggedRef
-from jitgrad.trace.algorithms import iterators
+from jitgrad.trace.abstract import BoundMethod, Cell, DictRef, External, ListRef, Record, Ref, TaggedRef
 from jitgrad.trace.algorithms.containers import DefaultDict, Deque, Ordered
 from jitgrad.trace.arrays import as_array
 from jitgrad.trace.attributes import attribute, opened
 from jitgrad.trace.builtins import new_dict, pairs_of
-from jitgrad.trace.calls import HANDLERS, PURE, Native, class_of, handles, is_known
+from jitgrad.trace.calls import HANDLERS, PURE, Native, class_of, handles, is_known, outside_of
 from jitgrad.trace.columns import content_of, is_grown, leaves_of_list
 from jitgrad.trace.comparisons import compare_op, contains_op, is_op
 from jitgrad.trace.context import Context
 from jitgrad.trace.grown_lists import copied_list
-from jitgrad.trace.iteration import asked, once, sequence_of, zipped
+from jitgrad.trace.iteration import sequence_of
 from jitgrad.trace.operators import binary_op, get_item_op, set_item_op, unary_op
 from jitgrad.trace.python_numbers import truth_value
-from jitgrad.trace.sizes import static_int
 from jitgrad.trace.subscripts import new_list
 
-__all__ = ["copied", "random_method"]
+__all__ = ["copied", "dispatcher", "random_method"]
 
 # --- operator
 
@@ -187,78 +184,23 @@ def _reduce(ctx: Context, function: Any, iterable: Any, *initial: Any) -> Any:
     return made
 
 
-# --- itertools: what needs all items takes them at once, the rest asks when it is asked
+_DISPATCHES = functools.singledispatch(len).__code__  # type: ignore[attr-defined]
 
 
-def _by_items(function: Callable[..., Any]) -> Callable[..., Any]:
+def dispatcher(function: Any) -> Callable[..., Any] | None:
+    """Return the meaning of a function under `functools.singledispatch`, None for others."""
+    if getattr(function, "__code__", None) is not _DISPATCHES:
+        return None
+
     def call(ctx: Context, *args: Any, **kwargs: Any) -> Any:
-        given = [
-            static_int(ctx, a, "a count of itertools") if isinstance(a, int) else sequence_of(ctx, a) for a in args
-        ]
-        return once(ctx, IterSequence(tuple(function(*given, **kwargs))))
+        if not args:
+            raise TypeError(f"{function.__name__} requires at least 1 positional argument")
+        chosen = function.dispatch(class_of(ctx, args[0]))
+        for cls, own in function.registry.items():
+            outside_of(ctx).guard(("object", function, ("attr", "registry"), ("item", cls)), "is", own)
+        return ctx.call(chosen, list(args), kwargs)
 
     return call
-
-
-for _name in ("product", "permutations", "combinations", "combinations_with_replacement"):
-    HANDLERS[getattr(itertools, _name)] = _by_items(getattr(itertools, _name))
-
-
-def _by_function(program: Callable[..., Any]) -> Callable[..., Any]:
-    def call(ctx: Context, function: Any, iterable: Any, /) -> Any:
-        return ctx.call(program, [function, asked(ctx, iterable)])
-
-    return call
-
-
-HANDLERS[itertools.starmap] = _by_function(iterators.spread)
-HANDLERS[itertools.filterfalse] = _by_function(iterators.filtered_out)
-HANDLERS[itertools.takewhile] = _by_function(iterators.taken_while)
-HANDLERS[itertools.dropwhile] = _by_function(iterators.dropped_while)
-
-
-@handles(itertools.chain)
-def _chain(ctx: Context, *iterables: Any) -> Any:
-    return ctx.call(iterators.chained, [iterables])
-
-
-@handles(itertools.chain.from_iterable)
-def _from_iterable(ctx: Context, iterable: Any, /) -> Any:
-    return ctx.call(iterators.chained, [asked(ctx, iterable)])
-
-
-@handles(itertools.compress)
-def _compress(ctx: Context, data: Any, selectors: Any) -> Any:
-    return ctx.call(iterators.compressed, [once(ctx, zipped(ctx, [data, selectors]))])
-
-
-@handles(itertools.pairwise)
-def _pairwise(ctx: Context, iterable: Any, /) -> Any:
-    return ctx.call(iterators.pairs, [asked(ctx, iterable)])
-
-
-@handles(itertools.zip_longest)
-def _zip_longest(ctx: Context, *iterables: Any, fillvalue: Any = None) -> Any:
-    return ctx.call(iterators.zipped_longest, [tuple(asked(ctx, x) for x in iterables), fillvalue])
-
-
-@handles(itertools.islice)
-def _islice(ctx: Context, iterable: Any, *bounds: Any) -> Any:
-    known = slice(*(None if b is None else static_int(ctx, b, "a bound of islice") for b in bounds))
-    # An iterator keeps what is not asked for: it may not be used again.
-    return ctx.call(iterators.pieces, [asked(ctx, iterable), known])
-
-
-@handles(itertools.repeat)
-def _repeat(ctx: Context, item: Any, times: Any = None) -> Any:
-    if times is None:
-        raise ctx.error("JG235", name="itertools.repeat", argument="no number of times")
-    return once(ctx, IterSequence((item,) * static_int(ctx, times, "how often an item is repeated")))
-
-
-@handles(itertools.accumulate)
-def _accumulate(ctx: Context, iterable: Any, func: Any = None, *, initial: Any = None) -> Any:
-    return ctx.call(iterators.accumulated, [asked(ctx, iterable), func, initial])
 
 
 # --- copies

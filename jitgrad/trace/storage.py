@@ -18,7 +18,17 @@ from jitgrad.trace.abstract import Abstract, Box, Link, Reshape
 from jitgrad.trace.context import Context
 from jitgrad.trace.extents import renamed
 
-__all__ = ["base_shape", "held_type", "is_same", "item_box", "keeps_length", "length_of", "put_back", "seen"]
+__all__ = [
+    "all_items",
+    "base_shape",
+    "held_type",
+    "is_same",
+    "item_box",
+    "keeps_length",
+    "length_of",
+    "put_back",
+    "seen",
+]
 
 
 def held_type(value: Value) -> ArrayType:
@@ -37,6 +47,12 @@ def length_of(ctx: Context, items: Value) -> Value:
         items = items.op.operands[0]
     found: Value = ctx.shared(("length", items), lambda: ctx.g.list_length(items))
     return found
+
+
+def all_items(ctx: Context, items: Value) -> Value:
+    """Return the items of a list as the rows of an array."""
+    made: Value = ctx.g.list_to_array(items, length_of(ctx, items))
+    return made
 
 
 def _keeps(now: Value, before: Value, through: Collection[str] = ()) -> bool:

@@ -47,6 +47,7 @@ from jitgrad.trace.keys import (
 from jitgrad.trace.loop_signals import NeedUnroll
 from jitgrad.trace.masks import true_positions
 from jitgrad.trace.objects import type_name
+from jitgrad.trace.pools import at_home
 from jitgrad.trace.sizes import same_dim
 from jitgrad.trace.texts import known_text
 from jitgrad.trace.ways import MANY_WAYS
@@ -418,7 +419,7 @@ def new_list(ctx: Context, items: Sequence[Any]) -> ListRef:
     made = ListRef(Cell("list"))
     made.cell.site = ctx.site()
     made.cell.columns = []
-    ctx.heap[made.cell] = tuple(items)
+    ctx.heap[made.cell] = at_home(ctx, tuple(items))
     return made
 
 
@@ -440,6 +441,7 @@ def set_item(ctx: Context, x: Any, key: Any, v: Any) -> None:
         _array_set(ctx, x, key, v)
         return
     if isinstance(x, ListRef):
+        v = at_home(ctx, v)
         if is_grown(ctx, x):
             _grown_set(ctx, x.cell, key, v)
             return

@@ -37,12 +37,14 @@ from jitgrad.trace.abstract import (
     Scalar,
 )
 from jitgrad.trace.branches import DeadEnd, is_of_the_program
+from jitgrad.trace.cached_calls import make_memory
 from jitgrad.trace.calls import parameter_names
 from jitgrad.trace.context import NeedStatic
 from jitgrad.trace.evaluator import Evaluator
 from jitgrad.trace.inspection import same
 from jitgrad.trace.loop_signals import LoopSignal, NeedUnroll
 from jitgrad.trace.obligations import Obligations, Restart
+from jitgrad.trace.pools import give_pools_up, make_pools
 from jitgrad.trace.results import (
     StaticResult,
 )
@@ -114,6 +116,10 @@ def trace(
             unrolled.add(need.key)
             notes.append(f"traced again: a loop is unrolled: {need.why}")
         except UnsupportedError as refused:
+            if give_pools_up(obligations, attempt.ctx.pools):
+                obligations.forget()
+                notes.append(f"traced again without pools: {refused}")
+                continue
             # Where each item is known by itself, more can be done with it.
             loops = attempt.ctx.taken_apart - unrolled
             if first is not None or not loops:
@@ -166,6 +172,8 @@ class _Trace:
         named = {k: self.abstract(spec, k) for k, spec in kwargs.items()}
         ctx = self.ctx
         ctx.roots = [*given, *named.values()]
+        make_pools(ctx)
+        make_memory(ctx)
         for array, source in ctx.obligations.early:
             ctx.outside.read(array, source)
         tree = self.outcome(given, named)

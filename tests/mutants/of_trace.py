@@ -124,8 +124,8 @@ TRACE = (
     Mutant(
         "a loop drops what a handler holds that called its function",
         "trace/branches.py",
-        "        return [*self.roots, *(values for _, values in self.held)]",
-        "        return self.roots",
+        "        return [*self.memories(), *self.roots, *(values for _, values in self.held)]",
+        "        return [*self.memories(), *self.roots]",
     ),
     Mutant(
         "what an operator holds is not put back behind a loop that its method ran",

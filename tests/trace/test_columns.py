@@ -161,8 +161,7 @@ def _an_array_of_a_list_of_parts(x: np.ndarray, n: int) -> Any:
 
 
 STORES = [
-    _stored_in_a_loop, _stored_by_name, _stored_into_a_dict, _stored_into_a_part, _a_row_that_grows_on,
-    _an_array_of_a_list_of_parts,
+    _stored_in_a_loop, _stored_by_name, _stored_into_a_dict, _a_row_that_grows_on, _an_array_of_a_list_of_parts,
 ]  # fmt: skip
 
 
@@ -171,6 +170,12 @@ def test_what_the_list_has_copies_of_is_not_stored_to(function: Callable[..., An
     for compiled in (jitgrad.jit(function), jitgrad.grad(function)):
         with pytest.raises(UnsupportedError, match=r"JG24[01]"):
             compiled(X, 4)
+
+
+def test_an_array_in_tuples_of_a_list_is_one_array() -> None:
+    compiled = jitgrad.jit(_stored_into_a_part)
+    for x, n in [(X, 4), (-X, 3), (2.0 * X, 1)]:
+        np.testing.assert_allclose(compiled(x, n), _stored_into_a_part(x, n), rtol=1e-13)
 
 
 def _arrays_of_their_own(x: np.ndarray, n: int) -> Any:
@@ -397,10 +402,18 @@ def _objects(x: np.ndarray, n: int) -> Any:
     return rows
 
 
-@pytest.mark.parametrize("function", [_one_array, _an_argument, _an_item_beside, _objects])
+@pytest.mark.parametrize("function", [_an_argument, _an_item_beside, _objects])
 def test_returned_lists_of_what_may_be_one_thing(function: Callable[..., Any]) -> None:
     with pytest.raises(UnsupportedError, match="JG225"):
         jitgrad.jit(function)(X, 4)
+
+
+def test_a_returned_list_of_one_array() -> None:
+    compiled = jitgrad.jit(_one_array)
+    for x in (X, -X, 0.0 * X):
+        made = compiled(x, 4)
+        assert_same(made, _one_array(x, 4), 0.0)
+        assert all(row is made[0] for row in made)
 
 
 def test_an_item_that_there_may_be() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import jitgrad
-from jitgrad import UnsupportedError
+from tests.trace.calling import assert_same
 
 X = np.array([0.5, 1.5, -0.75, 2.25])
 
@@ -220,9 +220,10 @@ def _copy(x: np.ndarray, n: int) -> Any:
 
 
 @pytest.mark.parametrize("function", [_slice, _sum_of_lists, _copy])
-def test_arrays_that_two_lists_hold_are_not_stored_to(function: Callable[..., Any]) -> None:
-    with pytest.raises(UnsupportedError, match="JG241"):
-        jitgrad.jit(function)(X, 3)
+def test_arrays_that_two_lists_hold_are_one(function: Callable[..., Any]) -> None:
+    compiled = jitgrad.jit(function)
+    for x, n in [(X, 3), (-X, 2), (2.0 * X, 4)]:
+        np.testing.assert_allclose(compiled(x, n), function(x, n), rtol=1e-13)
 
 
 def test_a_copy_of_a_list_of_numbers_holds_numbers() -> None:
@@ -322,3 +323,38 @@ def test_nan_has_no_place_in_an_order(function: Callable[..., Any]) -> None:
     with pytest.raises(UnsupportedError) as found:
         compiled(np.array([0.5, np.nan, -0.75, 2.25]))
     assert found.value.code == "JG236"
+
+
+def _zipped(x: np.ndarray, n: int) -> Any:
+    a, b = [], []
+    for v in x:
+        if v > 0.0:
+            a.append(v)
+            b.append(v * n)
+    pairs = list(zip(a, b, strict=True))
+    return pairs, sum(u * w for u, w in pairs), len(pairs)
+
+
+def _numbered_backwards(x: np.ndarray, n: int) -> Any:
+    a = [v for v in x if v > 0.0]
+    return list(enumerate(a, n)), list(reversed(a)), list(map(np.square, a))
+
+
+def _ranges(x: np.ndarray, n: int) -> Any:
+    left = list(range(n))
+    left.append(7)
+    left.reverse()
+    return left, [k * x[0] for k in left[1:]]
+
+
+def _yielded(x: np.ndarray, n: int) -> Any:
+    squares = (v * v for v in x if v > 0.0)
+    return list(squares), list(squares)
+
+
+@pytest.mark.parametrize("function", [_zipped, _numbered_backwards, _ranges, _yielded])
+def test_lists_of_iterators_of_any_length(function: Callable[..., Any]) -> None:
+    compiled = jitgrad.jit(function)
+    for x, n in [(X, 3), (-X, 2), (0.0 * X, 1), (X, 5), (2.0 * X, 4)]:
+        assert_same(compiled(x, n), function(x, n), 1e-13)
+    assert compiled.stats()["compiled"] == 1

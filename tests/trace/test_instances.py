@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import jitgrad
-from tests.trace.calling import assert_same, outcome
+from tests.trace.calling import assert_same, check, outcome
 
 
 class Point:
@@ -347,3 +347,41 @@ def test_what_a_program_does_at_an_exception_is_not_left_out(function: Callable[
         np.testing.assert_array_equal(a, b)
     with pytest.raises(jitgrad.UnsupportedError, match="JG245: IndexError"):
         call(np.zeros(3), 5)
+
+
+class Cell:
+    def __init__(self, x: Any) -> None:
+        self.x = x
+        self.hits = 0
+
+
+def _the_greatest_of_cells(x: np.ndarray, n: int) -> Any:
+    cells = [Cell(v) for v in x]
+    best = max(cells, key=lambda c: c.x)
+    best.x = 0.5 * x[0]
+    return sum(c.x**2 for c in cells), cells.index(best) if n == 0 else best is cells[0]
+
+
+def _the_least_again_and_again(x: np.ndarray, n: int) -> Any:
+    cells = [Cell(x[0]), Cell(x[1]), Cell(x[2])]
+    for _ in range(n):
+        worst = min(cells, key=lambda c: c.x)
+        worst.x += 1.0
+        worst.hits += 1
+    return [(c.x, c.hits) for c in cells]
+
+
+def _the_best_of_other_things(x: np.ndarray, n: int) -> Any:
+    table = {"a": x[0], "b": x[1], "c": x[2]}
+    name = max(table, key=table.get)  # type: ignore[arg-type]
+    table[min(table, key=lambda k: table[k])] += 1.0
+    rows = [[x[0], 1.0], [x[1], 2.0], [x[2], 3.0]]
+    max(rows, key=lambda row: row[0])[1] *= x[0]
+    shape = min([np.sin, np.cos, np.exp], key=lambda f: f(x[1]))
+    return table[name] ** 2, list(table.values()), rows, max((v, k) for k, v in enumerate(x)), shape(x[0])
+
+
+@pytest.mark.parametrize("function", [_the_greatest_of_cells, _the_least_again_and_again, _the_best_of_other_things])
+def test_what_data_choose_by_a_key(function: Any) -> None:
+    for x in ([0.5, 1.5, -0.75], [2.5, -1.0, 0.25], [-2.0, -1.0, 3.0], [1.0, 1.0, 0.5]):
+        check(function, (np.array(x), 3))

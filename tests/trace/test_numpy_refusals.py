@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+import zlib
 from typing import Any
 
 import numpy as np
@@ -13,14 +13,8 @@ from jitgrad.errors import UnsupportedError
 from tests.trace.calling import check, traced_call
 from tests.trace.operands import M, S, V, W
 
-
-@functools.lru_cache
-def _cached(n: int) -> int:
-    return n + 1
-
-
 REFUSED = [
-    (lambda x: _cached(3) * x, (0.5,), "JG223", "_cached has no meaning here"),
+    (lambda x: zlib.crc32(b"3") * x, (0.5,), "JG223", "zlib.crc32 has no meaning here"),
     (lambda x: abs(x * 1j), (0.5,), "JG216", "abs of complex"),
     (lambda x: np.random.rand(3) + x, (0.5,), "JG237", "np.random.rand"),
     (lambda x: np.unique(x, axis=0), (V,), "JG235", "np.unique"),

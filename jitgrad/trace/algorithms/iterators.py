@@ -4,7 +4,7 @@ Each is what Python's documentation says of it. The tracer treats them as any ge
 them runs before somebody asks, and what they read is watched.
 """
 
-# The tracer knows no `yield from`, and `tuple(items)` does not ask one by one.
+# Items are asked for one by one, as `tuple(items)` does not.
 # ruff: noqa: UP028
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 __all__ = [
     "accumulated", "all_of", "any_of", "chained", "compressed", "dropped_while", "each", "filtered", "filtered_out",
-    "first_of", "mapped", "pairs", "pieces", "spread", "taken_while", "zipped_longest",
+    "first_of", "mapped", "next_of", "pairs", "pieces", "put_each", "spread", "taken_while", "zipped_longest",
 ]  # fmt: skip
 
 
@@ -43,6 +43,21 @@ def each(items: Iterable[Any]) -> Iterable[Any]:
 def first_of(items: Iterable[Any], most: int | None) -> Iterable[Any]:
     """Return the first of some items, of which no more are asked for; the tracer's meaning."""
     return items if most is None else list(items)[:most]
+
+
+def next_of(items: Iterable[Any], *default: Any) -> Any:
+    """Stand for `next` of a generator."""
+    for item in each(items):
+        return item
+    if default:
+        return default[0]
+    raise StopIteration
+
+
+def put_each(put: Callable[[Any], Any], items: Iterable[Any]) -> None:
+    """Hand each item to a function."""
+    for item in each(items):
+        put(item)
 
 
 def mapped(function: Callable[..., Any], items: Iterable[Any]) -> Iterator[Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 __all__ = [
     "contains",
+    "either",
     "equal",
     "greatest",
     "heapify",
@@ -49,6 +50,11 @@ def equal(a: list[Any], b: list[Any]) -> bool:
         if a[k] != b[k]:
             return False
     return True
+
+
+def either(first: bool, x: Any, y: Any) -> Any:
+    """Return one of two things."""
+    return x if first else y
 
 
 def least(items: Iterable[Any], key: Callable[[Any], Any] | None) -> Any:
