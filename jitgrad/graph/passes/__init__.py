@@ -38,6 +38,7 @@ from jitgrad.graph.passes.scalars import small_arrays_to_scalars
 from jitgrad.graph.passes.simplify import simplify, simplify_integers
 from jitgrad.graph.passes.split import split_loops
 from jitgrad.graph.passes.states import record_states_once
+from jitgrad.graph.passes.survey import after_pass, keeping_surveys
 from jitgrad.graph.passes.unmarked import drop_marks
 from jitgrad.graph.passes.upward import run_upwards
 
@@ -93,21 +94,26 @@ _ROUNDS = 8
 
 def optimise(graph: Graph) -> None:
     """Run the passes to a fixpoint."""
+    with keeping_surveys(graph):
+        _optimise(graph)
+
+
+def _optimise(graph: Graph) -> None:
     # First of all: front ends and derivatives build far more than the results need.
-    dce(graph)
+    _run(dce, graph)
     _until_quiet(graph)
     # After what loops only hand on has been taken out: an array that is an argument must stay that very value.
-    if small_arrays_to_scalars(graph):
-        dce(graph)
+    if _run(small_arrays_to_scalars, graph):
+        _run(dce, graph)
         _until_quiet(graph)
     # After what is not marked has been simplified; whole sums and choices go with the marks.
-    if drop_marks(graph):
+    if _run(drop_marks, graph):
         _until_quiet(graph)
-    if record_states_once(graph):
+    if _run(record_states_once, graph):
         _until_quiet(graph)
-    if sums_of_indices(graph):
+    if _run(sums_of_indices, graph):
         _until_quiet(graph)
-    if loops_to_rows(graph):
+    if _run(loops_to_rows, graph):
         _until_quiet(graph)
     changed = _one_by_one(
         graph,
@@ -121,7 +127,7 @@ def optimise(graph: Graph) -> None:
         carry_elements,
     )
     # When it is settled which marks are left.
-    round_for_marks(graph)
+    _run(round_for_marks, graph)
     changed |= _one_by_one(
         graph,
         # After elements have become numbers that loops carry.
@@ -135,20 +141,26 @@ def optimise(graph: Graph) -> None:
     if changed:
         _until_quiet(graph)
     # After all that: it counts how often what is left touches memory.
-    if turn_arrays(graph):
+    if _run(turn_arrays, graph):
         _until_quiet(graph)
     # Last: for the passes before, an array that a loop carries is one array.
     exchange_buffers(graph)
+
+
+def _run(run: Pass, graph: Graph) -> bool:
+    changed = run(graph)
+    after_pass(graph, changed)
+    return changed
 
 
 def _one_by_one(graph: Graph, *passes: Pass) -> bool:
     """Run passes with one round behind each that changes something: what a second one would find is left for later."""
     changed = False
     for run in passes:
-        if run(graph):
+        if _run(run, graph):
             changed = True
             for follow in PASSES:
-                follow(graph)
+                _run(follow, graph)
     return changed
 
 
@@ -163,7 +175,7 @@ def _until_quiet(graph: Graph) -> None:
     for k in range(_ROUNDS * len(PASSES)):
         run = PASSES[k % len(PASSES)]
         if seen.get(run) != to_see(run):
-            changed = run(graph)
+            changed = _run(run, graph)
             changes += changed
             removals += changed and run is dce
             if not changed or run in _AT_ONCE:
