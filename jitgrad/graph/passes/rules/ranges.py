@@ -43,9 +43,18 @@ class Sum(NamedTuple):
         if not other.terms:
             return Sum(self.terms, self.constant + factor * other.constant)
         terms = dict(self.terms)
-        for v, k in other.terms.items():
-            terms[v] = terms.get(v, 0) + factor * k
-        return Sum({v: k for v, k in terms.items() if k}, self.constant + factor * other.constant)
+        _add(terms, other.terms, factor)
+        return Sum(terms, self.constant + factor * other.constant)
+
+
+def _add(terms: dict[Value, int], other: dict[Value, int], factor: int) -> None:
+    """Add so many times other terms to terms."""
+    for v, k in other.items():
+        total = terms.get(v, 0) + factor * k
+        if total:
+            terms[v] = total
+        else:
+            terms.pop(v, None)
 
 
 def range_of(r: Context, value: Value, depth: int = _DEPTH) -> _Range:
@@ -132,17 +141,23 @@ def bound(r: Context, given: Sum, side: int, depth: int = _DEPTH) -> int:
     The index of a loop is replaced by its own bound, which is a sum as well, innermost first: of `i + j` with `j` below
     `n - i` that gives `n - 1`, where bounds that are numbers would give twice as much.
     """
-    while depth > 0 and given.terms:
-        inner = max((v for v in given.terms if v in r.order), key=r.order.__getitem__, default=None)
+    terms, found = given.terms, given.constant
+    order = r.order
+    while depth > 0 and terms:
+        inner, place = None, -1
+        for v in terms:
+            at = order.get(v, -1)
+            if at > place:
+                inner, place = v, at
         if inner is None:
             break
-        factor = given.terms[inner]
-        last = Sum({}, 0)
+        terms = dict(terms)
+        factor = terms.pop(inner)
         if factor * side > 0:
             last = last_of(r, inner, depth - 1)
-        given = given.plus(Sum({inner: 1}), -factor).plus(last, factor)
-    found = given.constant
-    for v, factor in given.terms.items():
+            _add(terms, last.terms, factor)
+            found += factor * last.constant
+    for v, factor in terms.items():
         low, high = _range_of_term(r, v, max(depth - 1, 0))
         found += factor * (high if factor * side > 0 else low)
     return found
