@@ -1,10 +1,10 @@
 """The passes over graphs, and the order they run in.
 
     graph -> dce -> (simplify -> cse -> licm -> promote -> dce) until nothing changes -> drop_marks -> again
-          -> record_states_once -> again -> sums_of_indices -> again -> loops_to_rows -> again -> gather_sums -> once
-          -> take_apart -> once -> batch_products -> once -> store_into_fresh -> once -> split_loops -> once
-          -> carry_elements -> once -> round_for_marks -> shorten_recurrences -> once -> run_upwards -> once
-          -> loops_to_rows -> once -> jam_loops -> once -> again -> turn_arrays -> again -> exchange_buffers -> graph
+          -> record_states_once -> again -> sums_of_indices -> again -> loops_to_rows -> again -> gather_sums
+          -> take_apart -> batch_products -> store_into_fresh -> split_loops -> once -> carry_elements
+          -> round_for_marks -> shorten_recurrences -> run_upwards -> loops_to_rows -> jam_loops -> again
+          -> turn_arrays -> again -> exchange_buffers -> graph
 
 In: a graph that verifies. Out: the same graph object, which computes the same bits and raises the same errors with
 fewer ops; the passes from `loops_to_rows` on may take sums in another order. A pass is a function `name(graph) -> bool`
@@ -87,6 +87,9 @@ PASSES: tuple[Pass, ...] = (
 _AT_ONCE = (cse, dce)
 # Those that find nothing more where dead ops have been taken out.
 _BLIND = (cse, licm)
+# Those behind which there must be a round for the next one to find anything: conditions are decided in the parts of a
+# loop, and elements stay the same.
+_TIDIED = (split_loops,)
 # Each round finds what the last one uncovered; programs settle in two to four. The bound is for those that would
 # go on winning an op a round: stopping early is right at any time.
 _ROUNDS = 8
@@ -154,12 +157,12 @@ def _run(run: Pass, graph: Graph) -> bool:
 
 
 def _one_by_one(graph: Graph, *passes: Pass) -> bool:
-    """Run passes with one round behind each that changes something: what a second one would find is left for later."""
+    """Run passes one after another, without a round behind those that do not prepare what others look for."""
     changed = False
     for run in passes:
         if _run(run, graph):
             changed = True
-            for follow in PASSES:
+            for follow in PASSES if run in _TIDIED else (dce,):
                 _run(follow, graph)
     return changed
 
