@@ -81,9 +81,11 @@ class Op:
     results : list of Value
     location : Location or None
         The user's line; None says aloud that a pass made the op with no source.
+    settled : object
+        For passes that run again and again: what one of them saw when it last found nothing to do here.
     """
 
-    __slots__ = ("attrs", "location", "name", "operands", "primitive", "regions", "results")
+    __slots__ = ("attrs", "location", "name", "operands", "primitive", "regions", "results", "settled")
 
     def __init__(
         self,
@@ -101,11 +103,13 @@ class Op:
         self.regions = list(regions)
         self.location = location
         self.results = [Value(t, self, i) for i, t in enumerate(types)]
+        self.settled: Any = None
 
     def become(self, primitive: Primitive) -> None:
         """Make this an op of another primitive."""
         self.primitive = primitive
         self.name = primitive.name
+        self.settled = None
 
     @property
     def result(self) -> Value:

@@ -16,7 +16,7 @@ import pytest
 
 from jitgrad.graph.builder import Builder
 from jitgrad.graph.equality import structurally_equal
-from jitgrad.graph.ir import Graph
+from jitgrad.graph.ir import Graph, Op
 from jitgrad.graph.parser import parse
 from jitgrad.graph.passes import (
     PASSES,
@@ -33,6 +33,7 @@ from jitgrad.graph.passes import (
 )
 from jitgrad.graph.passes.dead_stores import dead_stores
 from jitgrad.graph.passes.scalars import small_arrays_to_scalars
+from jitgrad.graph.passes.simplify import _Sweep
 from jitgrad.graph.printer import print_graph
 from jitgrad.graph.types import FLOAT64, INT64
 from jitgrad.graph.verify import verify
@@ -164,6 +165,21 @@ def test_optimise_settles_and_keeps_every_bit(seed: int) -> None:
     other = random_graph(1000 + seed, size=40, depth=3)
     optimise(other)
     assert print_graph(other) == text, "two runs differ"
+    # Ops that are passed over, as all that they see is as it was, are those that no rule applies to.
+    another = random_graph(1000 + seed, size=40, depth=3)
+    _optimise_looking_at_everything(another)
+    assert print_graph(another) == text, "an op was passed over that had something to be done"
+
+
+def _optimise_looking_at_everything(graph: Graph) -> None:
+    """Optimise a graph as if nothing was known of the last time."""
+
+    def forgetful(self: _Sweep, op: Op) -> bool:
+        return False
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_Sweep, "is_settled", forgetful)
+        optimise(graph)
 
 
 # --- size

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import jitgrad
+from jitgrad.errors import UnsupportedError
 from tests.trace.calling import assert_same
 
 X = np.array([0.5, 1.5, -0.75, 2.25])

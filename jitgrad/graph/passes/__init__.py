@@ -1,11 +1,7 @@
 """The passes over graphs, and the order they run in.
 
-    graph -> drop_slopes -> dce -> (simplify -> cse -> licm -> promote -> dce) until nothing changes -> drop_marks
-          -> again -> record_states_once -> again -> sums_of_indices -> again -> loops_to_rows -> again -> gather_sums
-          -> once -> take_apart -> once -> batch_products -> once -> store_into_fresh -> once -> split_loops -> once
-          -> carry_elements -> once -> round_for_marks -> shorten_recurrences -> once -> run_upwards -> once
-          -> loops_to_rows -> once -> pack_bools -> once -> jam_loops -> once -> again -> turn_arrays -> again
-          -> exchange_buffers -> graph
+    _run(drop_slopes, graph)
+    _run(dce, graph)
 
 In: a graph that verifies. Out: the same graph object, which computes the same bits and raises the same errors with
 fewer ops; the passes from `loops_to_rows` on may take sums in another order. A pass is a function `name(graph) -> bool`
@@ -41,6 +37,7 @@ from jitgrad.graph.passes.simplify import simplify, simplify_integers
 from jitgrad.graph.passes.slopes import drop_slopes
 from jitgrad.graph.passes.split import split_loops
 from jitgrad.graph.passes.states import record_states_once
+from jitgrad.graph.passes.survey import after_pass, keeping_surveys
 from jitgrad.graph.passes.unmarked import drop_marks
 from jitgrad.graph.passes.upward import run_upwards
 
@@ -91,6 +88,9 @@ PASSES: tuple[Pass, ...] = (
 _AT_ONCE = (cse, dce)
 # Those that find nothing more where dead ops have been taken out.
 _BLIND = (cse, licm)
+# Those behind which there must be a round for the next one to find anything: conditions are decided in the parts of a
+# loop, and elements stay the same.
+_TIDIED = (split_loops,)
 # Each round finds what the last one uncovered; programs settle in two to four. The bound is for those that would
 # go on winning an op a round: stopping early is right at any time.
 _ROUNDS = 8
@@ -98,22 +98,27 @@ _ROUNDS = 8
 
 def optimise(graph: Graph) -> None:
     """Run the passes to a fixpoint."""
+    with keeping_surveys(graph):
+        _optimise(graph)
+
+
+def _optimise(graph: Graph) -> None:
     # First of all: front ends and derivatives build far more than the results need.
-    drop_slopes(graph)
-    dce(graph)
+    _run(drop_slopes, graph)
+    _run(dce, graph)
     _until_quiet(graph)
     # After what loops only hand on has been taken out: an array that is an argument must stay that very value.
-    if small_arrays_to_scalars(graph):
-        dce(graph)
+    if _run(small_arrays_to_scalars, graph):
+        _run(dce, graph)
         _until_quiet(graph)
     # After what is not marked has been simplified; whole sums and choices go with the marks.
-    if drop_marks(graph):
+    if _run(drop_marks, graph):
         _until_quiet(graph)
-    if record_states_once(graph):
+    if _run(record_states_once, graph):
         _until_quiet(graph)
-    if sums_of_indices(graph):
+    if _run(sums_of_indices, graph):
         _until_quiet(graph)
-    if loops_to_rows(graph):
+    if _run(loops_to_rows, graph):
         _until_quiet(graph)
     changed = _one_by_one(
         graph,
@@ -127,7 +132,7 @@ def optimise(graph: Graph) -> None:
         carry_elements,
     )
     # When it is settled which marks are left.
-    round_for_marks(graph)
+    _run(round_for_marks, graph)
     changed |= _one_by_one(
         graph,
         # After elements have become numbers that loops carry.
@@ -142,20 +147,26 @@ def optimise(graph: Graph) -> None:
     if changed:
         _until_quiet(graph)
     # After all that: it counts how often what is left touches memory.
-    if turn_arrays(graph):
+    if _run(turn_arrays, graph):
         _until_quiet(graph)
     # Last: for the passes before, an array that a loop carries is one array.
     exchange_buffers(graph)
 
 
+def _run(run: Pass, graph: Graph) -> bool:
+    changed = run(graph)
+    after_pass(graph, changed)
+    return changed
+
+
 def _one_by_one(graph: Graph, *passes: Pass) -> bool:
-    """Run passes with one round behind each that changes something: what a second one would find is left for later."""
+    """Run passes one after another, without a round behind those that do not prepare what others look for."""
     changed = False
     for run in passes:
-        if run(graph):
+        if _run(run, graph):
             changed = True
-            for follow in PASSES:
-                follow(graph)
+            for follow in PASSES if run in _TIDIED else (dce,):
+                _run(follow, graph)
     return changed
 
 
@@ -170,7 +181,7 @@ def _until_quiet(graph: Graph) -> None:
     for k in range(_ROUNDS * len(PASSES)):
         run = PASSES[k % len(PASSES)]
         if seen.get(run) != to_see(run):
-            changed = run(graph)
+            changed = _run(run, graph)
             changes += changed
             removals += changed and run is dce
             if not changed or run in _AT_ONCE:

@@ -110,6 +110,7 @@ class _Group:
     meetings: list[Sum] = field(default_factory=list)
     position: dict[Value, int] = field(default_factory=dict)
     delayed: set[Op] = field(default_factory=set)
+    _swapped: set[object] = field(default_factory=set)
 
     @property
     def body(self) -> Block:
@@ -203,6 +204,16 @@ class _Group:
         """Whether what two accesses touch in different iterations may come in the order of a group."""
         if x.path[0][1] > y.path[0][1]:
             x, y = y, x
+        # Many accesses are to one place: all that matters here is where, in which loop and which comes first.
+        asked = (index_of(x.op), index_of(y.op), x.path[0][1], y.path[0][1], bool({x.op, y.op} & self.delayed))
+        if asked not in self._swapped:
+            if not self._are_swapped(x, y):
+                return False
+            self._swapped.add(asked)
+        return True
+
+    def _are_swapped(self, x: Access, y: Access) -> bool:
+        """Whether what two accesses touch, of which the first does not come later, may come in the order of a group."""
         one, other = self._place(x.op), self._place(y.op)
         if {x.op, y.op} & self.delayed and not self._are_apart(one, other, range(_ROWS)):
             return False

@@ -160,7 +160,15 @@ class _Motion:
                     frame.inner_used = used
                     frame.inner_acts = frame.inner_pinned = False
                     continue
-                self.place(op, used, _class_of(op))
+                top = len(self.frames) - 1
+                if used.bit_length() > top:
+                    # Most ops use something of the block that they are in, and stay whatever they are.
+                    frame.block.ops.append(op)
+                    frame.used |= used
+                    for result in op.results:
+                        self.depth[result] = top
+                else:
+                    self.place(op, used, _class_of(op))
                 effects = op.primitive.effects
                 if effects:
                     frame.acts |= bool(effects & KEPT_EFFECTS)
@@ -244,7 +252,7 @@ class _Motion:
 
 
 def _class_of(op: Op) -> int:
-    name = op.primitive.name
+    name = op.name
     if op.primitive.effects or name in _STORAGE:
         return _PINNED
     if name == "load" and _plainly_in_range(op):

@@ -12,11 +12,15 @@ The laws:
 
 In: a graph. Out: the same graph after one sweep in order, in which every operand is simplified before its use. Dead ops
 stay for `dce`. The rules of plain ops are in `rules/`; here are the sweep, folding, `check`, `if`, `for` and `while`.
+
+The passes run until nothing changes, and most ops have found their form long before. An op is passed over that is as it
+was when no rule applied to it, if all that it uses is so as well, however far back: rules see no more of a graph.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -32,7 +36,7 @@ from jitgrad.graph.passes.rewriting import (
 from jitgrad.graph.passes.rules import arithmetic, choice, memory, ranges, shapes
 from jitgrad.graph.passes.rules.context import Context, Rule, made_by
 from jitgrad.graph.passes.rules.selects import as_selects
-from jitgrad.graph.passes.survey import survey
+from jitgrad.graph.passes.survey import note_survey, survey
 from jitgrad.graph.types import INT64, ArrayType
 
 __all__ = ["simplify", "simplify_integers"]
@@ -78,12 +82,22 @@ class _Frame:
         The op with regions, all walked, that is to be closed.
     inlines : Op or None
         The op whose results the source's yields stand for.
+    since : int
+        How many ops were not as before when `ends` was opened.
     """
 
-    __slots__ = ("at", "ends", "inlines", "ops", "source", "target")
+    __slots__ = ("at", "ends", "inlines", "ops", "since", "source", "target")
 
-    def __init__(self, target: Block, source: Block | None, ends: Op | None = None, inlines: Op | None = None) -> None:
+    def __init__(
+        self,
+        target: Block,
+        source: Block | None,
+        ends: Op | None = None,
+        inlines: Op | None = None,
+        since: int = 0,
+    ) -> None:
         self.target = target
+        self.since = since
         self.source = source
         self.ops: list[Op] = source.ops if source is not None else []
         self.at = 0
@@ -100,6 +114,9 @@ class _Sweep:
         self.r = Context(Builder(graph))
         survey(graph, self.r)
         self.stack: list[_Frame] = []
+        # Values that are as they were in the sweep before, and how many ops have not been so.
+        self.stable: set[Value] = set(graph.args)
+        self.unsettled = 0
 
     def run(self) -> bool:
         self.enter(self.graph)
@@ -123,6 +140,9 @@ class _Sweep:
                     self.replace(result, value)
             if frame.ends is not None:
                 self.close(frame.ends, frame.target)
+                self.settle(frame.ends, frame.since)
+        if not self.integers_only:
+            note_survey(self.graph, self.r)
         return self.changed
 
     def enter(self, block: Block) -> None:
@@ -141,6 +161,42 @@ class _Sweep:
         if old in r.written:
             r.written.add(new)
         self.changed = True
+        self.unsettled += 1
+
+    def seen(self, op: Op) -> list[Any]:
+        """Return all that rules see of an op, but for what made its operands."""
+        uses, written = self.r.uses, self.r.written
+        flags = len(op.attrs)
+        for v in op.operands:
+            # Whether what is used goes away with this use is asked of what an op with operands made.
+            made = v.owner
+            shared = isinstance(made, Op) and bool(made.operands) and uses.get(v, 0) > 1
+            flags = 4 * flags + 2 * shared + (v in written)
+        found: list[Any] = [op.name, flags, *op.operands]
+        for v in op.results:
+            found.append(v.type)
+        for region in op.regions:
+            found += region.yields
+        return found
+
+    def is_settled(self, op: Op) -> bool:
+        """Whether an op and all that comes before it are as they were when no rule applied."""
+        stable, settled = self.stable, op.settled
+        if settled is None or not stable.issuperset(op.operands) or settled[0] != self.seen(op):
+            return False
+        return all(stable.issuperset(v.type.run_time) for v in (*op.operands, *op.results) if v.type.run_time)
+
+    def note(self, op: Op) -> None:
+        """Note that no rule applies to an op, which was not settled."""
+        self.unsettled += 1
+        op.settled = (self.seen(op), self.r.sums.get(op.results[0]) if op.results else None)
+
+    def settle(self, op: Op, since: int) -> None:
+        """Note what has been seen of an op with regions, before which so many ops were not settled."""
+        if self.unsettled == since and self.is_settled(op):
+            self.stable.update(op.results)
+        else:
+            self.note(op)
 
     # --- ops without regions
 
@@ -153,8 +209,19 @@ class _Sweep:
                 target.ops.append(op)
             return
         results = op.results
-        if len(results) != 1 or (self.integers_only and results[0].type.is_float and op.name not in _MOVES):
+        if self.integers_only:
+            if len(results) != 1 or (results[0].type.is_float and op.name not in _MOVES):
+                target.ops.append(op)
+                return
+        elif self.is_settled(op):
             target.ops.append(op)
+            self.stable.update(results)
+            if op.settled[1] is not None:
+                self.r.sums[results[0]] = op.settled[1]
+            return
+        elif len(results) != 1:
+            target.ops.append(op)
+            self.note(op)
             return
         old = results[0]
         self.r.g.location = op.location
@@ -162,6 +229,8 @@ class _Sweep:
             before = len(target.ops)
             value = self.simplified(op)
             if value is None:
+                if not self.integers_only:
+                    self.note(op)
                 break
             value = self.replaced.find(value)
             made = value.owner
@@ -221,9 +290,14 @@ class _Sweep:
             self.drop_constant_positions(op, 1)
         else:
             self.drop_constant_positions(op, 0)
-        self.stack.append(_Frame(frame.target, None, ends=op))
+        self.stack.append(_Frame(frame.target, None, ends=op, since=self.unsettled))
         for region in reversed(op.regions):
             self.enter(region)
+        args = [arg for region in op.regions for arg in region.args]
+        if op.name == "for" and op.operands[0] not in self.stable:
+            # What is known of the index comes from the number of iterations.
+            args = args[1:]
+        self.stable.update(args)
 
     def inline(self, op: Op, region: Block, target: Block) -> None:
         """Put the ops of a region where its op stood."""

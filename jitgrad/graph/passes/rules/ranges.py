@@ -43,9 +43,18 @@ class Sum(NamedTuple):
         if not other.terms:
             return Sum(self.terms, self.constant + factor * other.constant)
         terms = dict(self.terms)
-        for v, k in other.terms.items():
-            terms[v] = terms.get(v, 0) + factor * k
-        return Sum({v: k for v, k in terms.items() if k}, self.constant + factor * other.constant)
+        _add(terms, other.terms, factor)
+        return Sum(terms, self.constant + factor * other.constant)
+
+
+def _add(terms: dict[Value, int], other: dict[Value, int], factor: int) -> None:
+    """Add so many times other terms to terms."""
+    for v, k in other.items():
+        total = terms.get(v, 0) + factor * k
+        if total:
+            terms[v] = total
+        else:
+            terms.pop(v, None)
 
 
 def range_of(r: Context, value: Value, depth: int = _DEPTH) -> _Range:
@@ -67,7 +76,7 @@ def _range_of_term(r: Context, value: Value, depth: int) -> _Range:
     if loop is not None:
         return 0, max(range_of(r, loop.operands[0], depth - 1)[1] - 1, 0) if depth else _MOST - 1
     op = value.op
-    bounds = None if op is None or depth == 0 else _BOUNDS.get(op.primitive.name)
+    bounds = None if op is None or depth == 0 else _BOUNDS.get(op.name)
     return (_LEAST, _MOST) if op is None or bounds is None else bounds(r, op, depth - 1)
 
 
@@ -104,20 +113,20 @@ def sum_of(r: Context, value: Value, depth: int = _DEPTH) -> Sum:
         return Sum({}, int(literal))
     alone = Sum({value: 1})
     op = value.op
-    if op is None or value.type != INT64 or op.primitive.name not in _SUMS:
+    if op is None or value.type != INT64 or op.name not in _SUMS:
         return alone
     if depth == 0:
         return alone  # not remembered: asked for itself, it may be known
     x, *rest = (sum_of(r, v, depth - 1) for v in op.operands)
-    if op.primitive.name == "negative":
+    if op.name == "negative":
         made = Sum({}).plus(x, -1)
-    elif op.primitive.name == "multiply":
+    elif op.name == "multiply":
         (y,) = rest
         if x.terms and y.terms:
             return alone
         made = Sum({}).plus(x, y.constant) if x.terms else Sum({}).plus(y, x.constant)
     else:
-        made = x.plus(rest[0], 1 if op.primitive.name == "add" else -1)
+        made = x.plus(rest[0], 1 if op.name == "add" else -1)
     fits = len(made.terms) <= _TERMS
     fits = fits and bound(r, made, -1, depth - 1) >= _LEAST and bound(r, made, 1, depth - 1) <= _MOST
     found = made if fits else alone
@@ -132,17 +141,23 @@ def bound(r: Context, given: Sum, side: int, depth: int = _DEPTH) -> int:
     The index of a loop is replaced by its own bound, which is a sum as well, innermost first: of `i + j` with `j` below
     `n - i` that gives `n - 1`, where bounds that are numbers would give twice as much.
     """
-    while depth > 0 and given.terms:
-        inner = max((v for v in given.terms if v in r.order), key=r.order.__getitem__, default=None)
+    terms, found = given.terms, given.constant
+    order = r.order
+    while depth > 0 and terms:
+        inner, place = None, -1
+        for v in terms:
+            at = order.get(v, -1)
+            if at > place:
+                inner, place = v, at
         if inner is None:
             break
-        factor = given.terms[inner]
-        last = Sum({}, 0)
+        terms = dict(terms)
+        factor = terms.pop(inner)
         if factor * side > 0:
             last = last_of(r, inner, depth - 1)
-        given = given.plus(Sum({inner: 1}), -factor).plus(last, factor)
-    found = given.constant
-    for v, factor in given.terms.items():
+            _add(terms, last.terms, factor)
+            found += factor * last.constant
+    for v, factor in terms.items():
         low, high = _range_of_term(r, v, max(depth - 1, 0))
         found += factor * (high if factor * side > 0 else low)
     return found
@@ -243,7 +258,7 @@ def survey_sums(r: Context, block: Block) -> None:
     """Find out all sums of a block in order, so that later questions need not look far."""
     for inner in blocks_within(block):
         for op in inner.ops:
-            if op.primitive.name in _SUMS and op.results[0].type == INT64:
+            if op.name in _SUMS and op.results[0].type == INT64:
                 sum_of(r, op.results[0])
 
 
@@ -257,7 +272,7 @@ def _compare(r: Context, op: Op) -> Value | None:
     if not _are_int64(op):
         return None
     x, y = op.operands
-    name = op.primitive.name
+    name = op.name
     known: bool | None
     if name in ("less", "greater_equal"):
         known = is_below(r, x, y)
@@ -277,7 +292,7 @@ def _extremum(r: Context, op: Op) -> Value | None:
     x, y = op.operands
     for a, b in ((x, y), (y, x)):
         if is_below(r, a, b) or range_of(r, a)[1] <= range_of(r, b)[0]:
-            return b if op.primitive.name == "maximum" else a
+            return b if op.name == "maximum" else a
     return None
 
 
