@@ -62,12 +62,12 @@ def lu(a: Array) -> Any:
 def solve(a: Array, b: Array, singular: str = "Singular matrix") -> Array:
     """Return the solution of a x = b, for a vector or the columns of a matrix b."""
     if not by_loops():
-        factors, order, _, zero = factorise(a)
+        factors, order, _, zero = factorise(a.T)
         if zero:
             raise np.linalg.LinAlgError(singular)
         if b.ndim == 1:
-            return solve_by_factors(a, factors, order, b[None, :], False)[0]
-        return solve_by_factors(a, factors, order, b.T, False).T
+            return solve_by_factors(a.T, factors, order, b[None, :], True)[0]
+        return solve_by_factors(a.T, factors, order, b.T, True).T
     a = a.copy()
     order, _ = lu(a)
     for k in range(len(a)):
@@ -99,10 +99,10 @@ def backward(a: Array, b: Array, unit: bool) -> Array:
 def inv(a: Array, singular: str = "Singular matrix") -> Array:
     """Return the inverse of a matrix."""
     if not by_loops():
-        factors, order, _, zero = factorise(a)
+        factors, order, _, zero = factorise(a.T)
         if zero:
             raise np.linalg.LinAlgError(singular)
-        return solve_by_factors(a, factors, order, np.eye(len(a), dtype=a.dtype), True)
+        return solve_by_factors(a.T, factors, order, np.eye(len(a), dtype=a.dtype), True).T
     return solve(a, np.eye(len(a), dtype=a.dtype), singular)
 
 
@@ -113,8 +113,8 @@ def slogdet(a: Array) -> Any:
         factors = a.copy()
         _, sign = lu(factors)
     else:
-        factors, order, sign, _ = factorise(a)
-        change = change_of_log_det(a, factors, order)
+        factors, order, sign, _ = factorise(a.T)
+        change = change_of_log_det(a.T, factors, order)
     total = a.dtype.type(0.0)
     for k in range(len(a)):
         if factors[k, k] < 0.0:
@@ -132,7 +132,7 @@ def det(a: Array) -> Any:
         order, sign = lu(factors)
         ended = np.any(np.diagonal(factors)[:-1] == 0.0)
     else:
-        factors, order, sign, zero = factorise(a)
+        factors, order, sign, zero = factorise(a.T)
         ended = zero > 0
     if ended:
         # Factors that end early have not the derivatives of the determinant, which need not be 0.
@@ -151,7 +151,7 @@ def det(a: Array) -> Any:
             made = sign * np.exp(total)
     if not by_loops():
         # The product is a number; it changes as its logarithm does.
-        made = made * np.exp(change_of_log_det(a, factors, order))
+        made = made * np.exp(change_of_log_det(a.T, factors, order))
     return made
 
 
