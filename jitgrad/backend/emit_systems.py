@@ -28,7 +28,8 @@ _UPPER, _LOWER, _NON_UNIT, _UNIT, _RIGHT = 121, 122, 131, 132, 142
 
 def is_to_be_had() -> bool:
     """Whether the routines for all dtypes are in the process."""
-    names = [letter + name for letter in "ds" for name in ("getrf", "getrs", "potrf", "geqrf", "orgqr", "trsm", "trsv")]
+    kinds = ("geqrf", "getrf", "getrs", "orgqr", "potrf", "syevd", "trsm", "trsv")
+    names = [letter + name for letter in "ds" for name in kinds]
     return all(find(name) is not None for name in names)
 
 
@@ -222,6 +223,29 @@ def op_lq(e: Emitter, op: Op) -> None:
     e.text.counted(n, copy)
     places = (rows_, columns, columns, view.pointer, lead, weights, work, room, result)
     _call(e, gather, *(f"@ptr {x}" for x in places))
+
+
+@lowers("eigh")
+def op_eigh(e: Emitter, op: Op) -> None:
+    """Find the eigenvalues and eigenvectors of a symmetric matrix."""
+    (a,), (values, rows, wrong) = op.operands, op.results
+    routine = _routine(op, "syevd")
+    e.define(values)
+    e.define(rows)
+    into, view = e.view(values), e.view(rows)
+    e.fill(view, a)
+    n, text = e.size(a.shape[0]), e.text
+    e.pace.array((n, n, n, 10))
+    # As its documentation says; each number has 8 bytes.
+    floats = text.add(text.mul(n, text.add(text.mul(n, 2), 6)), 1)
+    integers = text.add(text.mul(n, 5), 3)
+    work = e.reserve(op, text.mul(text.add(floats, integers), 8))
+    more = text.address(work, "i64", floats)
+    result = text.alloca(f"i{routine.integer_bits}")
+    size, least, room, places = (_word(e, routine, x) for x in (n, text.most(n, 1), floats, integers))
+    rest = (size, view.pointer, least, into.pointer, work, room, more, places, result)
+    _call(e, routine, ("V",), ("U" if op.attrs["lower"] else "L",), *(f"@ptr {x}" for x in rest), tail=2)
+    e.handles[wrong] = Handle(_widened(e, routine, result), _INT64)
 
 
 @lowers("triangular_solve")

@@ -202,7 +202,7 @@ def _refused(name: str) -> Any:
 
 
 for _name in (
-    "svd", "svdvals", "eig", "eigh", "eigvals", "eigvalsh",
+    "svd", "svdvals", "eig", "eigvals",
     "pinv", "matrix_rank", "cond", "tensorsolve", "tensorinv",
 ):  # fmt: skip
     if hasattr(np.linalg, _name):

@@ -118,6 +118,12 @@ def _factorise_orthogonal(ctx: Context, a: Any) -> Any:
     return tuple(ctx.fresh(v) for v in ctx.g.lq(as_array(ctx, a)))
 
 
+@handles(systems.eigenvectors)
+def _eigenvectors(ctx: Context, a: Any, lower: bool) -> Any:
+    values, rows, wrong = ctx.g.eigh(as_array(ctx, a), lower=lower)
+    return ctx.fresh(values), ctx.fresh(rows), ctx.result(wrong)
+
+
 @handles(systems.substitute)
 def _substitute(ctx: Context, a: Any, b: Any, transposed: bool, lower: bool, unit: bool) -> Any:
     operands = [as_array(ctx, v) for v in (a, b)]
@@ -181,6 +187,29 @@ def _cholesky(ctx: Context, a: Any, /, *, upper: Any = False) -> Any:
         return ctx.fresh(_made(ctx, linear.cholesky, x.shape, (x, 2)))
     transposed = as_array(ctx, swapaxes(ctx, ctx.result(x), -1, -2))
     return swapaxes(ctx, ctx.fresh(_made(ctx, linear.cholesky, x.shape, (transposed, 2))), -1, -2)
+
+
+@handles(np.linalg.eigh)
+def _eigh(ctx: Context, a: Any, UPLO: Any = "L") -> Any:
+    return type(np.linalg.eigh(np.eye(1)))(*_of_symmetric(ctx, "eigh", a, UPLO))
+
+
+@handles(np.linalg.eigvalsh)
+def _eigvalsh(ctx: Context, a: Any, UPLO: Any = "L") -> Any:
+    return _of_symmetric(ctx, "eigvalsh", a, UPLO)[0]
+
+
+def _of_symmetric(ctx: Context, name: str, a: Any, triangle: Any) -> Any:
+    x = square_matrices(ctx, name, a)
+    known = known_argument(ctx, triangle, "which triangle is read")
+    which = known.upper() if isinstance(known, str) else known
+    if which not in ("L", "U"):
+        raise ValueError("UPLO argument must be 'L' or 'U'")
+    if x.array.rank != 2:
+        raise ctx.error("JG235", name=f"np.linalg.{name}", argument="a stack of matrices")
+    if not ctx.lapack:
+        raise ctx.error("JG237", name=f"np.linalg.{name}", why="there is no LAPACK")
+    return ctx.call(linear.eigh, [ctx.result(x), which == "L"])
 
 
 # --- orthogonal factors

@@ -85,6 +85,12 @@ def factor(g: Builder, a: Value) -> Value:
     return made
 
 
+def of_symmetric(a: np.ndarray, k: int, low: bool) -> np.ndarray:
+    """Return eigenvalues, or eigenvectors as rows, by one triangle."""
+    whole = symmetric(a) if low else symmetric(a.T)
+    return np.linalg.eigh(whole, UPLO="U" if low else "L")[k].T
+
+
 def wide(dtype: str, n: int, m: int) -> np.ndarray:
     """Return a matrix of independent rows."""
     return np.asarray(np.cos(np.arange(n * m)).reshape(n, m) + 2 * np.eye(n, m), dtype)
@@ -115,6 +121,18 @@ SYSTEMS = {
     "log_det_change": [Example([matrix(d, n)], determinant, np.linalg.det) for d in FLOATS for n in SIZES],
     "cholesky": [
         Example([positive(d, n)], factor, lambda a: np.linalg.cholesky(symmetric(a))) for d in FLOATS for n in SIZES
+    ],
+    "eigh": [
+        Example(
+            [turned(positive(d, n) + np.diag(np.arange(n, dtype=d) * 3))],
+            lambda g, a, k=k, low=low: g.eigh(a, lower=low)[k],
+            partial(of_symmetric, k=k, low=low),
+        )
+        for d in FLOATS
+        for n in (0, 1, 2, 4)
+        for k in (0, 1)
+        for low in (True, False)
+        for turned in (np.asarray, np.asfortranarray)
     ],
     "lq": [
         Example([turned(wide(d, n, m))], lambda g, a, k=k: g.lq(a)[k], partial(part, k=k))

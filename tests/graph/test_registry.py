@@ -42,7 +42,7 @@ EXACT = {
 }  # fmt: skip
 
 # Each element of the result is a sum over elements of operands, in which they may cancel.
-MIXING = {"matmul", "lu_solve", "triangular_solve", "cholesky", "log_det_change", "lq"}
+MIXING = {"matmul", "lu_solve", "triangular_solve", "cholesky", "log_det_change", "lq", "eigh"}
 
 Executor = Callable[[Graph, Sequence[Any]], Sequence[Any]]
 

@@ -71,6 +71,12 @@ VALUES: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
     (upper, (P,)),
     (upper, (STACK + np.tril(A, -1),)),
     (L.matrix_power, (A, -2)),
+    (L.eigh, (P,)),
+    (L.eigh, (P + A, "U")),
+    (L.eigh, (P.astype(np.float32), "l")),
+    (L.eigh, (EMPTY,)),
+    (L.eigvalsh, (A,)),
+    (L.eigvalsh, (np.array([[2, 1], [1, 3]]),)),
     # what raises
     (L.solve, (ONES, np.ones(3))),
     (L.solve, (A[:3], B)),
@@ -80,6 +86,8 @@ VALUES: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
     (L.inv, (np.stack([A, 0.0 * A]),)),
     (L.inv, (A[:3],)),
     (L.inv, (B[:, 0],)),
+    (L.eigh, (B,)),
+    (L.eigh, (P, "x")),
     (L.det, (B,)),
     (L.cholesky, (-P,)),
     (L.cholesky, (np.full((2, 2), np.nan),)),
@@ -98,7 +106,8 @@ def test_values_and_exceptions(function: Callable[..., Any], args: tuple[Any, ..
 
 
 @pytest.mark.parametrize(
-    "function, args", [case for case in VALUES if np.ndim(case[1][0]) == 2 and case[0] is not upper]
+    "function, args",
+    [case for case in VALUES if np.ndim(case[1][0]) == 2 and case[0] not in (upper, L.eigh, L.eigvalsh)],
 )
 def test_loops_where_there_is_no_lapack(function: Callable[..., Any], args: tuple[Any, ...]) -> None:
     with hidden():
@@ -224,6 +233,11 @@ SMOOTH: list[tuple[Callable[..., Any], np.ndarray]] = [
     (L.slogdet, S[0]),
     (L.cholesky, P),
     (upper, P),
+    (L.eigvalsh, P),
+    (lambda a: L.eigh(a)[1], P),
+    (lambda a: L.eigh(a, "U"), P),
+    # A function of a matrix.
+    (lambda a: (lambda w, v: (v * np.exp(-w)) @ v.T)(*L.eigh(a)), P),
     # A determinant is smooth where a matrix is singular too.
     (L.det, ONES),
     (L.det, np.zeros((2, 2))),
@@ -234,7 +248,7 @@ SMOOTH: list[tuple[Callable[..., Any], np.ndarray]] = [
 
 @pytest.mark.parametrize(
     "function, a, lapack",
-    [(f, a, lapack) for f, a in SMOOTH for lapack in (True, False) if lapack or a.ndim == 2],
+    [(f, a, lapack) for f, a in SMOOTH for lapack in (True, False) if lapack or (a.ndim == 2 and a is not P)],
 )
 def test_derivatives(function: Callable[..., Any], a: np.ndarray, lapack: bool) -> None:
     with nullcontext() if lapack else hidden():

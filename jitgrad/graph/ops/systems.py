@@ -11,6 +11,10 @@
 `lq(a)`                              a lower triangle and rows that are orthonormal, whose product is a, which has no
                                      fewer columns than rows: the factors of QR, turned.
 
+`eigh(a)`                            eigenvalues of a symmetric matrix, its eigenvectors as rows, and a number that is
+                                     not 0 if they were not found. The triangle below the diagonal is read, or that
+                                     above, as the attribute `lower` says.
+
 What is computed from factors alone is a constant to derivatives; `det a` is `d * exp(log_det_change(...))`, where d is
 the product of pivots, to every order. When nothing is differentiated any more, `passes/slopes.py` lets go of what only
 derivatives need.
@@ -35,6 +39,7 @@ from jitgrad.graph.types import INT64, ArrayType, Dim, GraphTypeError, Type
 
 __all__ = [
     "change_of_log_det",
+    "eigenvectors",
     "factorise",
     "factorise_orthogonal",
     "factorise_positive",
@@ -376,4 +381,71 @@ lq = primitive(
     type_rule=_lq_rule,
     evaluate=lambda attrs, a: factorise_orthogonal(a),
     derivative=Rules(_vjp_lq, _jvp_lq),
+)
+
+
+# --- symmetric matrices
+
+
+def eigenvectors(a: np.ndarray, lower: bool) -> tuple[Any, ...]:
+    """Return eigenvalues, eigenvectors as rows, and 0: what `eigh` means."""
+    try:
+        values, vectors = np.linalg.eigh(a.T, UPLO="U" if lower else "L")
+    except np.linalg.LinAlgError:
+        return np.full(len(a), np.nan, a.dtype), np.full(a.shape, np.nan, a.dtype), np.int64(1)
+    return values, np.ascontiguousarray(vectors.T), np.int64(0)
+
+
+def _eigh_rule(attrs: dict[str, Any], a: Value) -> list[Type]:
+    type = _square("eigh", a)
+    return [type.with_shape(type.shape[:1]), type, INT64]
+
+
+def _gaps(g: Builder, values: Value) -> Value:
+    """Return the reciprocals of the differences between eigenvalues, infinite where two are one, 0 on the diagonal."""
+    n = values.shape[0]
+    across, down = reshape_to(g, values, [1, n]), reshape_to(g, values, [n, 1])
+    row, column = _positions(g, [n, n])
+    gaps = g.select(g.equal(row, column), g.constant(np.inf, values.array.dtype), g.subtract(across, down))
+    return g.divide(g.constant(1, values.array.dtype), gaps)
+
+
+def _vjp_eigh(g: Builder, op: Op, cts: Sequence[Cot | None], needed: set[int]) -> list[Cot | None]:
+    of_values, of_rows, _ = cts
+    values, rows, _ = op.results
+    if of_values is None and of_rows is None:
+        return [None]
+    inner: Value | None = None
+    if of_rows is not None:
+        mixed = g.matmul(of_rows.value, swap_last(g, rows))
+        inner = g.negative(g.multiply(_gaps(g, values), mixed))
+    if of_values is not None:
+        n = values.shape[0]
+        row, column = _positions(g, [n, n])
+        zero = g.constant(0, values.array.dtype)
+        diagonal = g.select(g.equal(row, column), reshape_to(g, of_values.value, [1, n]), zero)
+        inner = diagonal if inner is None else g.add(inner, diagonal)
+    assert inner is not None
+    made = g.matmul(swap_last(g, rows), g.matmul(inner, rows))
+    return [_whole(g, cts, triangle(g, g.add(made, swap_last(g, made)), op.attrs["lower"], 0.5))]
+
+
+def _jvp_eigh(g: Builder, op: Op, tangents: Sequence[Value | None]) -> list[Value | None]:
+    (of_a,), (values, rows, _) = tangents, op.results
+    if of_a is None:
+        return [None] * 3
+    lower = op.attrs["lower"]
+    both = g.add(triangle(g, of_a, lower), swap_last(g, triangle(g, of_a, lower, 0.0)))
+    inner = g.matmul(rows, g.matmul(both, swap_last(g, rows)))
+    row, column = _positions(g, rows.shape)
+    zero = g.constant(0, values.array.dtype)
+    moved = g.reduce_sum(g.select(g.equal(row, column), inner, zero), axes=(1,))
+    return [moved, g.negative(g.matmul(g.multiply(_gaps(g, values), inner), rows)), None]
+
+
+eigh = primitive(
+    "eigh",
+    type_rule=_eigh_rule,
+    evaluate=lambda attrs, a: eigenvectors(a, attrs["lower"]),
+    derivative=Rules(_vjp_eigh, _jvp_eigh),
 )

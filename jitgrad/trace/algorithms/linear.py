@@ -13,6 +13,7 @@ import numpy as np
 
 from jitgrad.graph.ops.systems import (
     change_of_log_det,
+    eigenvectors,
     factorise,
     factorise_positive,
     solve_by_factors,
@@ -20,8 +21,8 @@ from jitgrad.graph.ops.systems import (
 )
 
 __all__ = [
-    "backward", "by_loops", "by_traces", "cholesky", "det", "each", "forward", "inv", "lu", "singular_det", "slogdet",
-    "solve", "solve_triangular",
+    "backward", "by_loops", "by_traces", "cholesky", "det", "each", "eigh", "forward", "inv", "lu", "singular_det",
+    "slogdet", "solve", "solve_triangular",
 ]  # fmt: skip
 
 Array = np.ndarray
@@ -205,6 +206,14 @@ def cholesky(a: Array, text: Any = "Matrix is not positive definite") -> Array:
         made[k, k] = np.sqrt(pivot)
         made[k + 1 :, k] = (a[k + 1 :, k] - made[k + 1 :, :k] @ made[k, :k]) / made[k, k]
     return made
+
+
+def eigh(a: Array, lower: bool) -> Any:
+    """Return eigenvalues and eigenvectors of a symmetric matrix, of which one triangle is read."""
+    values, rows, wrong = eigenvectors(a.T, not lower)
+    if wrong:
+        raise np.linalg.LinAlgError("Eigenvalues did not converge")
+    return values, rows.T
 
 
 def solve_triangular(a: Array, b: Array, trans: int, lower: bool, unit: bool) -> Array:
