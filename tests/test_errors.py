@@ -272,9 +272,9 @@ def printing(x):
     return x
 
 
-@refused("JG239", 1.0, at="max([x], [1], key=sum)")
-def one_of_two_lists(x):
-    return max([x], [1], key=sum)
+@refused("JG239", 1.0, at="jitgrad.grad(lambda y: y * y)(max(0, x))")
+def derivative_by_an_int_or_a_float(x):
+    return jitgrad.grad(lambda y: y * y)(max(0, x))
 
 
 @refused("JG240", 1.0, at="y")

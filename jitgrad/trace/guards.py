@@ -202,6 +202,10 @@ class Outside:
         if is_constant(value):
             self.guard(source, "equal", value)
             return value
+        if hasattr(type(value), "n_sequence_fields"):
+            # Made in C, such as `sys.version_info`: it cannot be made again of its items.
+            self.guard(source, "is", value)
+            return value
         if isinstance(value, tuple):
             self.guard(source, "type", type(value))
             self.guard(source, "length", len(value))
