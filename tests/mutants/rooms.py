@@ -50,6 +50,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "graph/test_rows.py",
         "graph/test_loops_of_elements.py",
         "graph/test_passes.py",
+        "graph/test_survey.py",
         "graph/test_roundings.py",
         "graph/test_unmarked.py",
         "graph/test_batch.py",
