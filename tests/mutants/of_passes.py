@@ -235,4 +235,16 @@ PASSES = (
         "return self._are_apart(one, other, range(1, _ROWS))",
         "return True",
     ),
+    Mutant(
+        "an op is passed over although what it uses has changed",
+        "graph/passes/simplify.py",
+        "settled is None or not stable.issuperset(op.operands) or settled[0]",
+        "settled is None or settled[0]",
+    ),
+    Mutant(
+        "a pass is given a survey of what the graph was before",
+        "graph/passes/survey.py",
+        "kept.ready = None if changed else kept.given or kept.ready",
+        "kept.ready = kept.given or kept.ready",
+    ),
 )

@@ -53,6 +53,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "graph/test_packing.py",
         "graph/test_jam.py",
         "graph/test_passes.py",
+        "graph/test_survey.py",
         "graph/test_roundings.py",
         "graph/test_unmarked.py",
         "graph/test_batch.py",

@@ -130,8 +130,7 @@ class _Numbering:
                 # Numbers in order of meeting: the identity of objects would make the result differ between runs.
                 if order.setdefault(x, len(order)) > order.setdefault(y, len(order)):
                     operands = (y, x)
-            attrs = op.attrs
-            key = (name, operands, attrs_key(attrs) if attrs and FREEDOMS.isdisjoint(attrs) else ())
+            key = (name, operands, attrs_key(op.attrs) if FREEDOMS.isdisjoint(op.attrs) else ())
             earlier = table.get(key)
             if earlier is not None and _types(earlier) == _types(op):
                 for freedom in FREEDOMS.intersection(earlier.attrs).difference(op.attrs):
