@@ -79,10 +79,8 @@ class OneOf(Abstract):
 
     Attributes
     ----------
-    flags : tuple of Value
-        For each choice but the last a bool, whether it is that one; at most one of them holds.
-    choices : tuple
-        Abstract values; at most one of them is a number, which may be an `AnyOf`.
+    flags, choices : tuple
+        As of `AnyOf`; at most one choice is a number, which may be an `AnyOf`.
     """
 
     flags: tuple[Value, ...]
@@ -95,10 +93,8 @@ class Cell:
     Attributes
     ----------
     name : str
-    argument : int or None
-        The leaf of the call that it is; -1 for an array read from outside.
-    like : int or None
-        The leaf of the call by which what it holds is a derivative.
+    argument, like : int or None
+        The leaf of the call that it is, -1 for an array read from outside; that by which what it holds is a derivative.
     options : tuple of Ref
         The arrays of the caller that it may be, for an array that branches or loops have chosen.
     which : Cell or None
@@ -110,12 +106,12 @@ class Cell:
         For a list: what names the place of the program that made it, stably over restarts.
     columns : list of Cell or None
         For a list that may be taken apart: the lists of the parts of its items, as far as there have been any.
-    any_length : bool
-        Whether its options may be of other lengths than it.
+    any_length, named : bool
+        Whether its options may be of other lengths than it; whether it holds pairs of a key or name and a value.
     pool : ArrayType or None
     """
 
-    __slots__ = ("any_length", "argument", "arrays", "columns", "like", "name", "options", "pool", "site", "which")
+    __slots__ = tuple("any_length argument arrays columns like name named options pool site which".split())  # noqa: SIM905
 
     def __init__(self, name: str = "", argument: int | None = None, like: int | None = None) -> None:
         self.name = name
@@ -126,7 +122,7 @@ class Cell:
         self.arrays: Cell | None = None
         self.site: Any = None
         self.columns: list[Cell] | None = None
-        self.any_length = False
+        self.any_length = self.named = False
         self.pool: ArrayType | None = None
 
     def __repr__(self) -> str:
@@ -231,6 +227,9 @@ class DictRef(Abstract):
 
     cell: Cell
 
+    def __post_init__(self) -> None:
+        self.cell.named = True
+
 
 @dataclass(frozen=True, slots=True)
 class Record(Abstract):
@@ -238,6 +237,9 @@ class Record(Abstract):
 
     cell: Cell
     cls: type
+
+    def __post_init__(self) -> None:
+        self.cell.named = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,6 +125,8 @@ class CarriedLists:
 
     def _items_fit(self, part: Part, head: tuple[Any, ...], found: Any, back: State) -> bool:
         if isinstance(found, tuple) and len(found) == len(head):
+            if part.path[1].named and [n for n, _ in found] != [n for n, _ in self.entry.heap[part.path[1]]]:
+                raise NeedUnroll(self.key, "a dict or object has other keys after a trip of the loop")
             return True
         if self._split(part.path[1], found, back):
             return False

@@ -114,6 +114,9 @@ class Merger(Joining):
         if any(isinstance(c, Columns) for c in contents):
             return self._columns(path, contents, ks)
         lengths = {len(c) if isinstance(c, tuple) else -1 for c in contents}
+        named = path[0] == "H" and len(path) == 2 and path[1].named
+        if named and len(lengths) == 1 and len({tuple(n for n, _ in c) for c in contents}) > 1:
+            return Poison("a dict or object with other keys, or in another order, on each path")
         if path[0] == "H" and len(path) == 2 and len(lengths) > 1:
             return self._grown_list(path, contents, ks)
         if any(isinstance(c, Value) for c in contents):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import jitgrad
+from jitgrad.errors import UnsupportedError
 from tests.trace.calling import assert_same, check, outcome
 
 V = np.array([0.5, -1.0, 2.0, 0.25, 1.5, -0.75])
@@ -192,3 +193,75 @@ def test_texts_as_keys_and_names() -> None:
 def test_texts_that_show_what_is_known_at_run_time(function: Callable[[float], Any]) -> None:
     with pytest.raises(jitgrad.UnsupportedError, match="JG236"):
         jitgrad.jit(function)(1.5)
+
+
+class _Held:
+    def __init__(self, x: Any) -> None:
+        self.x = x
+
+
+def _other_key(a: Any, c: Any) -> Any:
+    d = {"x": a[0]}
+    if c > 0.0:
+        d["y"] = d.pop("x")
+    return d.get("x", 5.0) + 2.0 * d.get("y", 7.0)
+
+
+def _other_order(a: Any, c: Any) -> Any:
+    d = {"x": a[0], "y": a[1]}
+    if c > 0.0:
+        d["x"] = d.pop("x")
+    return d["x"] - 2.0 * d["y"]
+
+
+def _other_attribute(a: Any, c: Any) -> Any:
+    o = _Held(a[0])
+    if c > 0.0:
+        o.y = o.x  # type: ignore[attr-defined]
+        del o.x
+    return o.x if hasattr(o, "x") else -o.y  # type: ignore[attr-defined]
+
+
+def _other_group(a: Any, c: Any) -> Any:
+    d: Any = collections.defaultdict(float)
+    if c > 0.0:
+        d["up"] += a[0]
+    else:
+        d["down"] += a[1]
+    return d["up"] - 3.0 * d["down"]
+
+
+@pytest.mark.parametrize("function", [_other_key, _other_order, _other_attribute, _other_group])
+def test_other_keys_on_each_path_are_right_or_refused(function: Callable[..., Any]) -> None:
+    a = np.array([0.5, 2.0])
+    try:
+        got = [jitgrad.jit(function)(a, c) for c in (1.0, -1.0)]
+    except UnsupportedError as refused:
+        assert refused.code == "JG240"
+        return
+    assert got == [function(a, c) for c in (1.0, -1.0)]
+
+
+def test_keys_and_attributes_that_change_in_a_loop() -> None:
+    def keys(a: Any, n: int) -> Any:
+        d = {"x": a[0]}
+        for i in range(n):
+            d["y"] = (d.pop("x", 0.0) + d.pop("y", 0.0)) * a[i]
+        return next(iter(d)), d.get("x", 5.0) + 2.0 * d.get("y", 7.0)
+
+    def attributes(a: Any, n: int) -> Any:
+        o = _Held(a[0])
+        for i in range(n):
+            if hasattr(o, "x"):
+                o.y = o.x  # type: ignore[attr-defined]
+                del o.x
+            else:
+                o.x = o.y * a[i]  # type: ignore[attr-defined]
+                del o.y  # type: ignore[attr-defined]
+        return o.x if hasattr(o, "x") else -o.y  # type: ignore[attr-defined]
+
+    a = np.array([0.5, 2.0, 3.0])
+    for f in (keys, attributes):
+        compiled = jitgrad.jit(f)
+        for n in range(4):
+            assert compiled(a, n) == f(a, n)

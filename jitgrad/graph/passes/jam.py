@@ -153,6 +153,7 @@ class _Group:
         made = self.body.ops.index(given.op)
         for n, op in enumerate(self.body.ops[: made + 1]):
             used = [*op.operands, *(v for region in op.regions for o in region.ops for v in o.operands)]
+            used += [v for region in op.regions for v in region.yields]
             if arg in used and (n < made or op.regions):
                 return False
         return True
