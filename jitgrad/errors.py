@@ -254,6 +254,11 @@ TABLE: dict[str, Row] = {
     "JG250": Row(
         UnsupportedError, "{what} has no machine code yet", "use float32, float64, integers and bools of known sizes"
     ),
+    "JG251": Row(
+        UnsupportedError,
+        "a list of arrays, lists or tuples that is empty in this call is used as an array, which NumPy gives one axis",
+        "test before whether the list has items",
+    ),
     # JG3xx: derivatives
     "JG301": Row(
         DifferentiationError,

@@ -9,12 +9,23 @@ from __future__ import annotations
 import gc
 import os
 
+import pytest
+
 from jitgrad.options import OPTIONS
+from tests.sampling import runs_here
 
 OPTIONS.verify = os.environ.get("JITGRAD_VERIFY", "each")
 
 if os.environ.get("CI") and os.environ.get("JITGRAD_BLESS"):
     raise SystemExit("JITGRAD_BLESS rewrites goldens; it is refused in CI")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what only other Pythons run."""
+    others = [item for item in items if not runs_here(item.nodeid)]
+    if others:
+        config.hook.pytest_deselected(items=others)
+        items[:] = [item for item in items if runs_here(item.nodeid)]
 
 
 def pytest_collection_finish() -> None:

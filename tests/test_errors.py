@@ -335,6 +335,12 @@ def complex_numbers(x):
     return (x * 1j).real.sum()
 
 
+@refused("JG251", X, at="np.array(pairs)")
+def no_pairs(x):
+    pairs = [(v, 2.0 * v) for v in x if v > 1e9]
+    return np.array(pairs)[:, 1].sum()
+
+
 # --- JG1xx with a line: what a derivative asks of arguments and results
 
 

@@ -40,6 +40,7 @@ from jitgrad.trace.objects import is_object, special_method
 from jitgrad.trace.operators import get_item_op
 from jitgrad.trace.subscripts import dict_key, new_list
 from jitgrad.trace.texts import format_value, known_text
+from jitgrad.trace.watching import acts
 
 __all__ = ["mapping_of", "new_dict", "pairs_of"]
 
@@ -178,7 +179,8 @@ def _list(ctx: Context, iterable: Any = ()) -> ListRef:
     if isinstance(iterable, Record) and iterable.cls in (Held, Once):
         ctx.heap[iterable.cell] = (("rest", IterSequence(())),)  # all are taken
     rows = [x for x in getattr(it, "over", ()) if isinstance(x, Ref | TaggedRef) and len(shape_of(ctx, x)) > 1]
-    if isinstance(count_of(ctx, it), Scalar) and not rows:
+    # What a generator does is done before there is a list: then its items are had one by one.
+    if isinstance(count_of(ctx, it), Scalar) and not rows and not acts(it):
         return ctx.call(ordering.listed, [it])
     return new_list(ctx, sequence_of(ctx, it))
 

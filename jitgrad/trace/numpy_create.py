@@ -168,7 +168,7 @@ def _array(
     ctx: Context, object: Any, dtype: Any = None, *, copy: Any = True, order: Any = "K", subok: Any = False,
     ndmin: Any = 0, like: Any = None,
 ) -> Any:  # fmt: skip
-    value = as_array(ctx, _sequence(ctx, object))
+    value = _of_items(ctx, as_array(ctx, _sequence(ctx, object)), object)
     value = cast(ctx, value, known_dtype(ctx, dtype, value.array.dtype))
     lead = max(static_int(ctx, ndmin, "ndmin") - value.array.rank, 0)
     if copy is False or copy is None:
@@ -203,7 +203,14 @@ def _asarray(
         return _in_order(ctx, x, wanted, order)
     if is_array(x) and dtype_of(ctx, x) == wanted and not copy:
         return x
-    return ctx.fresh(as_array(ctx, x, wanted))
+    return ctx.fresh(_of_items(ctx, as_array(ctx, x, wanted), a))
+
+
+def _of_items(ctx: Context, value: Value, x: Any) -> Value:
+    """Return what has been made of a list; of one without items NumPy does not know how many axes they would have."""
+    if isinstance(x, ListRef) and value.array.rank > 1 and isinstance(value.shape[0], Value):
+        ctx.refuse_unless(ctx.g.greater(value.shape[0], ctx.dim(0)), "JG251")
+    return value
 
 
 HANDLERS[np.asanyarray] = HANDLERS[np.require] = _asarray

@@ -274,6 +274,19 @@ def test_what_cannot_be_taken_apart_is_refused(function: Callable[..., Any]) -> 
         jitgrad.jit(function)(X, 9)
 
 
+def test_an_empty_list_of_tuples_is_no_table() -> None:
+    def f(x: np.ndarray) -> Any:
+        pairs = [(v, 2.0 * v) for v in x if v > 0.0]
+        table = np.array(pairs) if len(pairs) > 0 else np.zeros((0, 2))
+        return table.sum(axis=0), len(table), np.array([p[0] for p in pairs]).shape
+
+    compiled = jitgrad.jit(f)
+    for x in (np.array([1.0, -1.0, 2.0]), np.array([-1.0, -1.0, -2.0])):
+        assert_same(compiled(x), f(x), 1e-13)
+    with pytest.raises(UnsupportedError, match="JG251"):
+        jitgrad.jit(lambda x: np.array([[v] for v in x if v > 3.0]).ndim * x[0])(np.ones(3))
+
+
 def test_lists_are_compared_by_their_items() -> None:
     def compared(x: np.ndarray, n: int) -> Any:
         a, b, c = [], [], []
