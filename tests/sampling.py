@@ -1,7 +1,7 @@
 """How much of the tests each Python runs: all on the newest supported one, parts of some on the others.
 
-Of long walks that is a seeded part; of tests of rooms that do not know CPython, `graph` and `backend`, a half, another
-one on each of two Pythons.
+Of long walks that is a seeded part; of tests of what does not hang on CPython, a half, another one on each of two
+Pythons.
 """
 
 from __future__ import annotations
@@ -19,9 +19,21 @@ ALL = "JITGRAD_FULL_WALK" in os.environ
 FULL = sys.version_info[:2] == (3, 13) or ALL
 
 
+# Rooms that do not know CPython, and what NumPy's functions mean.
+_ALIKE = (
+    "tests/backend/",
+    "tests/graph/",
+    "tests/trace/test_least_squares",
+    "tests/trace/test_math_calls",
+    "tests/trace/test_numpy_",
+    "tests/trace/test_scipy_calls",
+    "tests/trace/test_systems",
+)
+
+
 def runs_here(test: str) -> bool:
     """Whether this Python runs a test, given its path and name."""
-    if FULL or not test.startswith(("tests/graph/", "tests/backend/")):
+    if FULL or not test.startswith(_ALIKE):
         return True
     return zlib.crc32(test.encode()) % 2 == sys.version_info.minor % 2
 

@@ -103,4 +103,10 @@ BACKEND = (
         "if written & self._written or any(written & of for of, _ in self._read):",
         "if written & self._written:",
     ),
+    Mutant(
+        "a row that is exchanged with itself turns the sign of a determinant",
+        "backend/emit_systems.py",
+        'f"icmp ne i64 {pivot}, {e.text.add(k, 1)}"',
+        'f"icmp ne i64 {pivot}, {e.text.add(k, 0)}"',
+    ),
 )

@@ -212,4 +212,16 @@ DERIVATIVES = (
         "    if not any(constants):\n        return _joined(x, y)\n",
         "    if not any(constants):\n        return _larger(x, y)\n",
     ),
+    Mutant(
+        "the cotangent of a system is solved for with the matrix as it is",
+        "graph/ops/systems.py",
+        "down = g.lu_solve(a, factors, pivots, cot.value, transposed=not turned)",
+        "down = g.lu_solve(a, factors, pivots, cot.value, transposed=turned)",
+    ),
+    Mutant(
+        "a singular matrix of which nothing is used has a slope",
+        "graph/ops/systems.py",
+        "slope = g.select(g.equal(cot.value, zero), zero, g.multiply(cot.value, _inverse_transposed(g, op)))",
+        "slope = g.multiply(cot.value, _inverse_transposed(g, op))",
+    ),
 )

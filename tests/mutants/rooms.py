@@ -21,6 +21,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "backend/test_lower.py",
         "programs/test_small.py",
     ),
+    "backend/emit_systems.py": ("graph/test_registry.py", "trace/test_systems.py"),
     "graph/diff/": (
         "graph/test_masks.py",
         "graph/test_sums.py",
@@ -46,6 +47,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "graph/test_registry.py",
         "graph/test_diff_programs.py",
     ),
+    "graph/ops/systems.py": ("graph/test_registry.py", "trace/test_systems.py"),
     "graph/passes/": (
         "graph/test_places.py",
         "graph/test_rows.py",
