@@ -1,8 +1,8 @@
 """Linear systems: calls of LAPACK, and of BLAS for triangular ones.
 
-In: ops of linear systems. Out: calls that work in the memory of the result, which the
-operand is written to first. LAPACK keeps matrices by columns: what lies by rows is to it the transposed matrix, as the
-ops take it (`graph/ops/systems.py`). Integers that LAPACK reads and writes are of its width; ours have 64 bits.
+In: ops of linear systems. Out: calls that work in the memory of the result, which the operand is written to first.
+LAPACK keeps matrices by columns: what lies by rows is to it the transposed matrix, as the ops take it
+(`graph/ops/systems.py`). Integers that LAPACK reads and writes are of its width; ours have 64 bits.
 """
 
 from __future__ import annotations
@@ -40,19 +40,13 @@ def _routine(op: Op, name: str) -> Routine:
     return found
 
 
-def _call(e: Emitter, routine: Routine, *arguments: str | Sym | tuple[str], tail: int = 0) -> None:
-    """Call a Fortran routine; sizes are passed by reference, as are characters (a tuple with one)."""
-    passed = []
-    for x in arguments:
-        if isinstance(x, tuple):
-            x = _character(e, x[0])
-        elif isinstance(x, int) or not x.startswith("@ptr "):
-            x = _word(e, routine, x)
-        passed.append(x.removeprefix("@ptr "))
-    types = ", ".join(["ptr"] * len(passed) + ["i64"] * tail)
+def _call(e: Emitter, routine: Routine, letters: str, *addresses: str) -> None:
+    """Call a Fortran routine, which takes all by reference: some letters, whose lengths come last, then the rest."""
+    passed = [*(_character(e, letter) for letter in letters), *addresses]
+    types = ", ".join(["ptr"] * len(passed) + ["i64"] * len(letters))
     e.text.declare(f"void @{routine.symbol}({types}) nounwind")
     e.text.externals[routine.symbol] = None
-    values = ", ".join([*(f"ptr {x}" for x in passed), *["i64 1"] * tail])
+    values = ", ".join([*(f"ptr {x}" for x in passed), *["i64 1"] * len(letters)])
     e.text.do(f"call void @{routine.symbol}({values})")
 
 
@@ -96,7 +90,7 @@ def op_lu(e: Emitter, op: Op) -> None:
     place = into.pointer if routine.integer_bits == 64 else e.reserve(op, e.text.mul(n, 4))
     result = e.text.alloca(f"i{routine.integer_bits}")
     size, least = _word(e, routine, n), _word(e, routine, e.text.most(n, 1))
-    _call(e, routine, *(f"@ptr {x}" for x in (size, size, view.pointer, least, place, result)))
+    _call(e, routine, "", size, size, view.pointer, least, place, result)
     e.handles[zero] = Handle(_widened(e, routine, result), _INT64)
     # A row that is exchanged with itself is none.
     odd = e.text.alloca("i64")
@@ -138,9 +132,8 @@ def op_lu_solve(e: Emitter, op: Op) -> None:
         place = _narrowed(e, op, place, n)
     size, least, ld, count = (_word(e, routine, x) for x in (n, e.text.most(n, 1), e.text.most(lead, 1), m))
     result = e.text.alloca(f"i{routine.integer_bits}")
-    turned = ("N" if op.attrs["transposed"] else "T",)
-    rest = (f"@ptr {x}" for x in (size, count, address, ld, place, view.pointer, least, result))
-    _call(e, routine, turned, *rest, tail=1)
+    turned = "N" if op.attrs["transposed"] else "T"
+    _call(e, routine, turned, size, count, address, ld, place, view.pointer, least, result)
 
 
 def _narrowed(e: Emitter, op: Op, place: str, n: Sym) -> str:
@@ -181,7 +174,7 @@ def op_cholesky(e: Emitter, op: Op) -> None:
     e.text.counted(n, clear)
     result = e.text.alloca(f"i{routine.integer_bits}")
     size, least = _word(e, routine, n), _word(e, routine, e.text.most(n, 1))
-    _call(e, routine, ("U",), *(f"@ptr {x}" for x in (size, view.pointer, least, result)), tail=1)
+    _call(e, routine, "U", size, view.pointer, least, result)
     e.handles[wrong] = Handle(_widened(e, routine, result), _INT64)
 
 
@@ -206,7 +199,8 @@ def op_lq(e: Emitter, op: Op) -> None:
     result = e.text.alloca(f"i{turn.integer_bits}")
     words = (m, n, e.text.most(m, 1), e.text.most(e.text.mul(n, _BLOCK), 1))
     rows_, columns, lead, room = (_word(e, turn, x) for x in words)
-    _call(e, turn, *(f"@ptr {x}" for x in (rows_, columns, view.pointer, lead, weights, work, room, result)))
+    rest = (view.pointer, lead, weights, work, room, result)
+    _call(e, turn, "", rows_, columns, *rest)
 
     def copy(j: Sym) -> None:
         source = e.text.address(view.pointer, number, e.text.mul(j, m))
@@ -221,8 +215,7 @@ def op_lq(e: Emitter, op: Op) -> None:
         e.text.counted(n, element)
 
     e.text.counted(n, copy)
-    places = (rows_, columns, columns, view.pointer, lead, weights, work, room, result)
-    _call(e, gather, *(f"@ptr {x}" for x in places))
+    _call(e, gather, "", rows_, columns, columns, *rest)
 
 
 @lowers("eigh")
@@ -243,8 +236,8 @@ def op_eigh(e: Emitter, op: Op) -> None:
     more = text.address(work, "i64", floats)
     result = text.alloca(f"i{routine.integer_bits}")
     size, least, room, places = (_word(e, routine, x) for x in (n, text.most(n, 1), floats, integers))
-    rest = (size, view.pointer, least, into.pointer, work, room, more, places, result)
-    _call(e, routine, ("V",), ("U" if op.attrs["lower"] else "L",), *(f"@ptr {x}" for x in rest), tail=2)
+    letters = "VU" if op.attrs["lower"] else "VL"
+    _call(e, routine, letters, size, view.pointer, least, into.pointer, work, room, more, places, result)
     e.handles[wrong] = Handle(_widened(e, routine, result), _INT64)
 
 

@@ -87,6 +87,7 @@ class OneOf(Abstract):
     choices: tuple[Any, ...]
 
 
+@dataclass(eq=False, repr=False, slots=True)
 class Cell:
     """Identity of a piece of mutable storage; what it holds is `heap[cell]`.
 
@@ -109,21 +110,20 @@ class Cell:
     any_length, named : bool
         Whether its options may be of other lengths than it; whether it holds pairs of a key or name and a value.
     pool : ArrayType or None
+        For the list in which arrays lie that are items of others (`pools.py`): their type.
     """
 
-    __slots__ = tuple("any_length argument arrays columns like name named options pool site which".split())  # noqa: SIM905
-
-    def __init__(self, name: str = "", argument: int | None = None, like: int | None = None) -> None:
-        self.name = name
-        self.argument = argument
-        self.like = like
-        self.options: tuple[Ref, ...] = ()
-        self.which: Cell | None = None
-        self.arrays: Cell | None = None
-        self.site: Any = None
-        self.columns: list[Cell] | None = None
-        self.any_length = self.named = False
-        self.pool: ArrayType | None = None
+    name: str = ""
+    argument: int | None = None
+    like: int | None = None
+    options: tuple[Ref, ...] = ()
+    which: Cell | None = None
+    arrays: Cell | None = None
+    site: Any = None
+    columns: list[Cell] | None = None
+    any_length: bool = False
+    named: bool = False
+    pool: ArrayType | None = None
 
     def __repr__(self) -> str:
         return f"<cell {self.name}>"

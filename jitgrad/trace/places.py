@@ -24,7 +24,7 @@ from jitgrad.trace.storage import item_box, length_of
 
 __all__ = [
     "can_move", "give_up", "has_places", "item_at", "item_in_range", "item_of_list", "let_names_follow", "move_in",
-    "remember_items", "replace_item", "require_alone", "rewritten", "same_item", "settle", "wants_places",
+    "pool_key", "remember_items", "replace_item", "require_alone", "rewritten", "same_item", "settle", "wants_places",
     "with_a_pool",
 ]  # fmt: skip
 
@@ -49,9 +49,14 @@ def give_up(ctx: Any, cell: Cell, element: ArrayType | None = None) -> Restart:
     return again or Restart({(("copies",), cell.site)}, "an array of a list may have another name or place")
 
 
+def pool_key(element: ArrayType) -> Any:
+    """Return what a pool for arrays of a type is asked for by, over restarts."""
+    return ("pool",), element
+
+
 def with_a_pool(ctx: Any, element: ArrayType) -> Restart | None:
     """Return what begins the trace again with a pool for arrays of a type; None where that cannot help."""
-    key = (("pool",), element)
+    key = pool_key(element)
     if not element.rank or not element.is_static or key in ctx.obligations.tagged:
         return None
     return Restart({key}, "arrays are in several places of lists")

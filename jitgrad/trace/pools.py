@@ -21,14 +21,10 @@ from jitgrad.trace.columns import pool_item
 from jitgrad.trace.frame import State
 from jitgrad.trace.inspection import reachable
 from jitgrad.trace.obligations import Obligations, Restart
-from jitgrad.trace.places import can_move, item_at, let_names_follow, rewritten
+from jitgrad.trace.places import can_move, item_at, let_names_follow, pool_key, rewritten
 from jitgrad.trace.storage import length_of
 
 __all__ = ["at_home", "bring_home", "give_pools_up", "make_pools", "meet_in_pools", "needs_pools", "stay_in_pools"]
-
-
-def _tag(element: ArrayType) -> Any:
-    return ("pool",), element
 
 
 def make_pools(ctx: Any) -> None:
@@ -54,7 +50,7 @@ def needs_pools(ctx: Any, cells: Iterable[Cell | None]) -> Restart | None:
             and isinstance(held.type, ListType)
         ):
             found.add(held.type.element)
-    keys = {_tag(t) for t in found if t.rank and t.is_static} - ctx.obligations.tagged
+    keys = {pool_key(t) for t in found if t.rank and t.is_static} - ctx.obligations.tagged
     return Restart(keys, "arrays are in several places of lists") if keys else None
 
 

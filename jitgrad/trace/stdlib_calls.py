@@ -196,6 +196,7 @@ def dispatcher(function: Any) -> Callable[..., Any] | None:
         if not args:
             raise TypeError(f"{function.__name__} requires at least 1 positional argument")
         chosen = function.dispatch(class_of(ctx, args[0]))
+        outside_of(ctx).guard(("object", function, ("attr", "registry")), "length", len(function.registry))
         for cls, own in function.registry.items():
             outside_of(ctx).guard(("object", function, ("attr", "registry"), ("item", cls)), "is", own)
         return ctx.call(chosen, list(args), kwargs)

@@ -169,6 +169,26 @@ def test_the_value_of_yield_from_is_refused() -> None:
         jitgrad.jit(lambda x: sum(outer(x)))(X)
 
 
+def test_a_class_that_is_registered_later() -> None:
+    class Plain:
+        pass
+
+    class Special(Plain):
+        pass
+
+    @functools.singledispatch
+    def weight(thing: Any) -> float:
+        return 1.0
+
+    compiled = jitgrad.jit(lambda x: x[0] * weight(thing))
+    thing = Special()
+    assert compiled(X) == X[0]
+    weight.register(Plain, lambda thing: 3.0)
+    assert compiled(X) == 3.0 * X[0]
+    weight.register(Special, lambda thing: 5.0)
+    assert compiled(X) == 5.0 * X[0]
+
+
 def test_the_keys_of_groups_are_known() -> None:
     def function(x: np.ndarray) -> Any:
         return sum(sum(group) * 2.0 for _, group in itertools.groupby(x, key=lambda v: v > 0.0))

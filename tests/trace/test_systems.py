@@ -149,6 +149,17 @@ def test_what_is_not_used_of_a_singular_matrix_has_no_slope() -> None:
     np.testing.assert_allclose(jitgrad.grad(f)(P), L.inv(P), rtol=1e-10)
 
 
+@pytest.mark.parametrize("lapack", [True, False])
+@pytest.mark.parametrize("a", [ONES, ONES[:2, :2], np.array([[1.0, 2.0], [2.0, 4.0]]), np.diag([-1.0, 0.0, -2.0])])
+def test_the_zeros_of_singular_matrices_have_no_sign(a: np.ndarray, lapack: bool) -> None:
+    with nullcontext() if lapack else hidden():
+        sign, log = jitgrad.jit(L.slogdet)(a)
+        made = jitgrad.jit(L.det)(a)
+    want = L.slogdet(a)
+    assert (sign, log, made) == (*want, L.det(a)) == (0.0, -np.inf, 0.0)
+    assert not np.signbit([sign, made, want[0]]).any()
+
+
 def test_systems_in_a_loop_keep_their_factors() -> None:
     def f(a: np.ndarray, x: np.ndarray) -> Any:
         total = 0.0

@@ -44,8 +44,7 @@ def pack_bools(graph: Graph) -> bool:
             for group in groups:
                 read = [record for record in group if reads.get(loop.results[record.position])]
                 for first in range(0, len(read) - 1, _BITS):
-                    if len(read) > first + 1:
-                        _pack(home, loop, read[first : first + _BITS], reads, replaced)
+                    _pack(home, loop, read[first : first + _BITS], reads, replaced)
     if not replaced:
         return False
     replaced.everywhere(graph)

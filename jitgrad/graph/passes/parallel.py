@@ -159,10 +159,14 @@ class ParallelLoop:
         if op.name in ("add", "subtract"):
             assert others[0] is not None
             return first + others[0] if op.name == "add" else first - others[0]
-        factors = [self.r.literal(v) for v in op.operands]
-        if op.name != "multiply" or (factors[0] is None) == (factors[1] is None):
+        if op.name != "multiply":
             return None
-        return first * int(factors[1]) if factors[1] is not None else others[0] * int(factors[0])  # type: ignore
+        (second,) = others
+        assert second is not None
+        left, right = (self.r.literal(v) for v in op.operands)
+        if left is None and right is not None:
+            return first * int(right.item())
+        return second * int(left.item()) if right is None and left is not None else None
 
     def _follow(self, block: Block, guards: Guards) -> bool:
         """Note the steps of a block; return whether they are such as rows have."""

@@ -99,31 +99,26 @@ def backward(a: Array, b: Array, unit: bool) -> Array:
 
 def inv(a: Array, singular: str = "Singular matrix") -> Array:
     """Return the inverse of a matrix."""
-    if not by_loops():
-        factors, order, _, zero = factorise(a.T)
-        if zero:
-            raise np.linalg.LinAlgError(singular)
-        return solve_by_factors(a.T, factors, order, np.eye(len(a), dtype=a.dtype), True).T
     return solve(a, np.eye(len(a), dtype=a.dtype), singular)
 
 
 def slogdet(a: Array) -> Any:
     """Return the sign of a determinant and the logarithm of its size."""
-    change = a.dtype.type(0.0)
+    total = change = a.dtype.type(0.0)
     if by_loops():
         factors = a.copy()
         _, sign = lu(factors)
     else:
         factors, order, sign, _ = factorise(a.T)
         change = change_of_log_det(a.T, factors, order)
-    total = a.dtype.type(0.0)
-    for k in range(len(a)):
-        if factors[k, k] < 0.0:
+    sign, pivots = a.dtype.type(sign), np.diagonal(factors)
+    for pivot in pivots:
+        if pivot < 0.0:
             sign = -sign
-        elif factors[k, k] == 0.0:
-            sign = 0.0 * sign
-        total += np.log(np.abs(factors[k, k]))
-    return a.dtype.type(sign), total + change
+        total += np.log(np.abs(pivot))
+    if np.any(pivots == 0.0):
+        sign = a.dtype.type(0.0)
+    return sign, total + change
 
 
 def det(a: Array) -> Any:
@@ -137,7 +132,7 @@ def det(a: Array) -> Any:
         ended = zero > 0
     if ended:
         # Factors that end early have not the derivatives of the determinant, which need not be 0.
-        return singular_det(a)
+        return singular_det(a) + 0.0  # never -0.0
     pivots = np.diagonal(factors)
     made = a.dtype.type(sign)
     for pivot in pivots:
@@ -148,8 +143,7 @@ def det(a: Array) -> Any:
         for pivot in pivots:
             sign = np.copysign(sign, sign * pivot)
             total += np.log(np.abs(pivot))
-        if np.isfinite(total):
-            made = sign * np.exp(total)
+        made = sign * np.exp(total) if np.isfinite(total) else made + 0.0
     if not by_loops():
         # The product is a number; it changes as its logarithm does.
         made = made * np.exp(change_of_log_det(a.T, factors, order))
