@@ -18,8 +18,9 @@ from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.shape import broadcast_to, reshape_to
 from jitgrad.graph.types import Dim
 from jitgrad.trace import arrays, promotion
-from jitgrad.trace.abstract import External, IndexRange, ListRef, Ref, Scalar
+from jitgrad.trace.abstract import External, IndexRange, ListRef, Record, Ref, Scalar
 from jitgrad.trace.algorithms import grids
+from jitgrad.trace.algorithms.containers import Deque
 from jitgrad.trace.alternatives import chosen
 from jitgrad.trace.arrays import as_array, broadcast_value, cast, dtype_of, is_array, new_array, shape_of, write
 from jitgrad.trace.calls import HANDLERS, handles, method
@@ -208,7 +209,8 @@ def _asarray(
 
 def _of_items(ctx: Context, value: Value, x: Any) -> Value:
     """Return what has been made of a list; of one without items NumPy does not know how many axes they would have."""
-    if isinstance(x, ListRef) and value.array.rank > 1 and isinstance(value.shape[0], Value):
+    is_list = isinstance(x, ListRef) or (isinstance(x, Record) and x.cls is Deque)
+    if is_list and value.array.rank > 1 and isinstance(value.shape[0], Value):
         ctx.refuse_unless(ctx.g.greater(value.shape[0], ctx.dim(0)), "JG251")
     return value
 
