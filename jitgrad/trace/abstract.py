@@ -107,8 +107,8 @@ class Cell:
         For a list: what names the place of the program that made it, stably over restarts.
     columns : list of Cell or None
         For a list that may be taken apart: the lists of the parts of its items, as far as there have been any.
-    any_length, named : bool
-        Whether its options may be of other lengths than it; whether it holds pairs of a key or name and a value.
+    any_length, named, sure : bool
+        Whether its options may be of other lengths than it; it holds pairs of a key and a value; it is an option.
     pool : ArrayType or None
         For the list in which arrays lie that are items of others (`pools.py`): their type.
     """
@@ -123,6 +123,7 @@ class Cell:
     columns: list[Cell] | None = None
     any_length: bool = False
     named: bool = False
+    sure: bool = False
     pool: ArrayType | None = None
 
     def __repr__(self) -> str:
@@ -248,10 +249,8 @@ class External(Abstract):
 
     Attributes
     ----------
-    thing : object
-        The object as it was at trace time.
-    source : tuple
-        The steps that lead to it, for guards.
+    thing, source : object, tuple
+        The object as it was at trace time; the steps that lead to it, for guards.
     """
 
     thing: Any

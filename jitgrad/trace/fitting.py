@@ -38,7 +38,7 @@ from jitgrad.trace.carried_lists import CarriedLists
 from jitgrad.trace.columns import pool_item
 from jitgrad.trace.conversions import are_rounded_first
 from jitgrad.trace.frame import State, looking_at
-from jitgrad.trace.identity import joined_options, known_option, options_of
+from jitgrad.trace.identity import joined_options, known_option, may_be_new, options_of
 from jitgrad.trace.inspection import cells_of, same, undefined, values_in
 from jitgrad.trace.loop_signals import NeedPeel, NeedUnroll
 from jitgrad.trace.moving import Window, alike, same_structure, window_of
@@ -82,6 +82,7 @@ class Fitting(CarriedLists):
     kinds: dict[Any, Any]
     options: dict[Any, tuple[Ref, ...]]
     which_after: dict[Cell, int]
+    may_be_new: set[Any]
     made_up: dict[Cell, ArrayType]
     pairs: set[tuple[Cell, Cell]]
     live: list[Cell]
@@ -428,6 +429,9 @@ class Fitting(CarriedLists):
             after = joined_options([head.cell.options, *own])
             if after != head.cell.options:
                 self.options[part.path] = after
+                return False
+            if head.cell.sure and any(map(may_be_new, choices)):
+                self.may_be_new.add(part.path)
                 return False
             known = known_option(ev, choices[0], after) if len(choices) == 1 else None
             self.which_after.pop(head.cell, None)

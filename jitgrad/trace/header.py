@@ -50,7 +50,7 @@ from jitgrad.trace.carried import Carried
 from jitgrad.trace.context import kind_of_python
 from jitgrad.trace.fitting import Ways
 from jitgrad.trace.frame import State, looking_at
-from jitgrad.trace.identity import identify, joined_options, option_of, options_of
+from jitgrad.trace.identity import identify, joined_options, may_be_new, option_of, options_of
 from jitgrad.trace.inspection import reachable, undefined
 from jitgrad.trace.moving import Window
 from jitgrad.trace.paths import Get, Part, item_of, local_of, stack_of, value_of
@@ -77,6 +77,8 @@ class Header(Carried):
         Path of each array to the caller's arrays that it may be after a trip.
     which_after : dict of Cell to int
         Which of them it surely is after a trip, where it is one.
+    may_be_new : set
+        Paths of the arrays that may be none of them.
     """
 
     def __init__(self, ev: Any, key: Any, entry: State, forced: frozenset[str], location: Location | None) -> None:
@@ -94,6 +96,7 @@ class Header(Carried):
         self.apart = {}
         self.options: dict[Any, tuple[Ref, ...]] = {}
         self.which_after: dict[Cell, int] = {}
+        self.may_be_new: set[Any] = set()
         # Arrays at entry that nobody reads, for variables that are arrays only after a trip.
         self.made_up: dict[Cell, ArrayType] = {}
         self.body = Block()
@@ -365,7 +368,8 @@ class Header(Carried):
                     return option(v)
 
             which = self._slot(INT64, which_at_entry, lambda s: option(get(s)), "")
-        self.heap.update(identify(cell, options, which))
+        sure = path not in self.may_be_new and not any(map(may_be_new, choices_of(v)))
+        self.heap.update(identify(cell, options, which, sure))
         self._relate(cell, v)
         self.parts.append(Part(path, get, Ref(cell), name, True))
         return Ref(cell)

@@ -19,7 +19,7 @@ from jitgrad.trace.context import Context
 from jitgrad.trace.inspection import reachable, values_in
 
 __all__ = [
-    "UNKNOWN", "explained", "followers", "identify", "joined_options", "known_option", "option_of", "options_of",
+    "UNKNOWN", "explained", "followers", "identify", "joined_options", "known_option", "may_be_new", "option_of", "options_of",
     "spread",
 ]  # fmt: skip
 
@@ -48,6 +48,12 @@ def joined_options(options: Iterable[tuple[Ref, ...]]) -> tuple[Ref, ...]:
 
 def _is_argument(x: Ref) -> bool:
     return x.cell.argument is not None and x.cell.argument >= 0
+
+
+def may_be_new(x: Any) -> bool:
+    """Whether an array may be none of the caller's."""
+    own = x.choices if isinstance(x, TaggedRef) else (x,)
+    return not all(_is_argument(r) or r.cell.sure for r in own)
 
 
 def known_option(ctx: Context, x: Any, options: tuple[Ref, ...]) -> int | None:
@@ -85,16 +91,16 @@ def option_of(ctx: Context, x: Any, options: tuple[Ref, ...]) -> Value:
     which: Value = ctx.heap[x.cell.which].value
     if own == options:
         return which
-    made = ctx.constant(len(options), np.int64)
-    for k, o in enumerate(own):
-        here = ctx.constant(_position(o, options), np.int64)
-        made = g.select(g.equal(which, ctx.constant(k, np.int64)), here, made)
+    places = [_position(o, options) for o in own] + [len(options)] * (not x.cell.sure)
+    made = ctx.constant(places[-1], np.int64)
+    for k, place in reversed(list(enumerate(places[:-1]))):
+        made = g.select(g.equal(which, ctx.constant(k, np.int64)), ctx.constant(place, np.int64), made)
     return made
 
 
-def identify(cell: Cell, options: tuple[Ref, ...], which: Any) -> dict[Cell, Any]:
-    """Note what the array of a merge may be; return what the heap holds for it."""
-    cell.options = options
+def identify(cell: Cell, options: tuple[Ref, ...], which: Any, sure: bool) -> dict[Cell, Any]:
+    """Note what the array of a merge may be, and whether it surely is that; return what the heap holds for it."""
+    cell.options, cell.sure = options, sure and bool(options)
     if not options:
         cell.which = None
         return {}
@@ -119,7 +125,7 @@ def _names_all(cell: Cell) -> bool:
 
 
 def spread(ctx: Context, x: Ref | TaggedRef) -> Ref | TaggedRef:
-    """Return an array as a choice of all that it may be: the caller's arrays first, then what it was."""
+    """Return an array as a choice of all that it may be: the caller's arrays, then what it was if it may be new."""
     own = x.choices if isinstance(x, TaggedRef) else (x,)
     if not any(_names_all(r.cell) for r in own):
         return x
@@ -131,7 +137,8 @@ def spread(ctx: Context, x: Ref | TaggedRef) -> Ref | TaggedRef:
             which = ctx.heap[r.cell.which] if r.cell.which is not None else 0
             choices += options_of(ctx, r)
         start = len(choices) - (len(r.cell.options) if _names_all(r.cell) else 0)
-        choices.append(r)
+        if not (r.cell.sure and _names_all(r.cell)):
+            choices.append(r)
         tags.append(which + start if isinstance(which, int) else _plus(ctx, which.value, start))
     if not isinstance(x, TaggedRef):
         return choices[tags[0]] if isinstance(tags[0], int) else TaggedRef(tags[0], tuple(choices))

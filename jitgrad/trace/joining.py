@@ -22,7 +22,7 @@ from jitgrad.trace.abstract import Box, Cell, Poison, Ref, Reshape, TaggedRef
 from jitgrad.trace.arrays import array_type, boxed, read
 from jitgrad.trace.context import Context
 from jitgrad.trace.frame import State
-from jitgrad.trace.identity import identify, joined_options, option_of, options_of
+from jitgrad.trace.identity import identify, joined_options, may_be_new, option_of, options_of
 from jitgrad.trace.inspection import cells_of, form_of, same, values_in
 from jitgrad.trace.obligations import Obligations
 from jitgrad.trace.resizing import Resized
@@ -197,7 +197,7 @@ class Joining:
         for k, v in zip(ks, values, strict=True):
             with self.on(k):
                 given[k] = option_of(ctx, v, options)
-        self.new_contents.update(identify(cell, options, self.slot(INT64, given)))
+        self.new_contents.update(identify(cell, options, self.slot(INT64, given), not any(map(may_be_new, values))))
 
     def _tag(self, values: list[Any], ks: list[int]) -> TaggedRef:
         own = {

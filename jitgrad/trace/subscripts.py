@@ -34,6 +34,7 @@ from jitgrad.trace.columns import content_of, is_grown
 from jitgrad.trace.context import Context
 from jitgrad.trace.grown_items import item_of_list, set_item_of_list
 from jitgrad.trace.grown_lists import Forms, as_grown, form_of_list, grow, holds_arrays, part_of_list
+from jitgrad.trace.inspection import cells_of
 from jitgrad.trace.keys import (
     basic_box,
     box_view,
@@ -224,6 +225,9 @@ def _array_set(ctx: Context, x: Any, key: Any, v: Any) -> None:
     if not any(is_advanced(ctx, k) for k in items):
         items = expand_ellipsis(ctx, items, len(shape_of(ctx, x)))
         target = box_view(ctx, x, items)
+        if isinstance(v, Ref | TaggedRef) and v == target and ctx.read_only.isdisjoint(cells_of(target)):
+            # The second half of `x[key] += y`: the view itself is put where it is.
+            return
         shape = shape_of(ctx, target)
         while value.array.rank > len(shape) and value.shape[0] == 1:
             value = reshape_to(ctx.g, value, value.shape[1:])

@@ -32,7 +32,48 @@ def _last_positive(x: np.ndarray, y: np.ndarray, n: int) -> Any:
     return kept, x[0] + y[1]
 
 
-@pytest.mark.parametrize("function", [_exchanged, _last_positive])
+def _waves(x: np.ndarray, y: np.ndarray, n: int) -> Any:
+    for i in range(n):
+        y[1:] += 0.5 * x[:-1]
+        x[:-1] -= y[1:]
+        y[i] *= x[0]
+        x, y = y, x
+    return x, y
+
+
+def _new_now_and_then(x: np.ndarray, y: np.ndarray, n: int) -> Any:
+    for i in range(n):
+        y[1:] += 0.5 * x[:-1]
+        x[i] = y[0]
+        if x[i] > 1.0:
+            x = x * 2.0
+        x, y = y, x
+    return x, y
+
+
+def _chosen_before(x: np.ndarray, y: np.ndarray, n: int) -> Any:
+    u, v = (x, y) if x[0] > 0.0 else (y, x)
+    for i in range(n):
+        u[i] += v[0]
+        v[1:] *= u[:-1]
+        if v[1] > u[1]:
+            u, v = v, u
+    return u, v
+
+
+def _rotated(x: np.ndarray, y: np.ndarray, n: int) -> Any:
+    z = x[::-1] + y
+    for i in range(n):
+        z[1:] += x[:-1]
+        y[i] += z[0]
+        x, y, z = y, z, x
+    return x, y, z
+
+
+_EXCHANGES = [_exchanged, _last_positive, _waves, _new_now_and_then, _chosen_before, _rotated]
+
+
+@pytest.mark.parametrize("function", _EXCHANGES)
 @pytest.mark.parametrize("n", [0, 1, 2, 3])
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_results_are_the_arrays_that_python_returns(function: Callable[..., Any], n: int, sign: float) -> None:
@@ -46,6 +87,27 @@ def test_results_are_the_arrays_that_python_returns(function: Callable[..., Any]
     assert got_ids == want_ids
     for g, w in zip(got + got_args, want + want_args, strict=True):
         np.testing.assert_array_equal(g, w)
+
+
+@pytest.mark.parametrize("function", _EXCHANGES)
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_both_modes_through_exchanges(function: Callable[..., Any], sign: float) -> None:
+    def f(x: np.ndarray, y: np.ndarray) -> Any:
+        made = function(x, y, 3)
+        return np.sum(made[0] * np.arange(1.0, 4.0)) + np.sum(np.sin(made[1]) + x)
+
+    x, y, tx, ty = sign * X, np.array([0.25, 1.5, -0.75]), np.array([0.5, 1.0, -0.25]), np.array([1.0, 0.25, 0.5])
+    gx, gy = jitgrad.grad(f, argnums=(0, 1))(x, y)
+    _, tangent = jitgrad.jvp(f, (x, y), (tx, ty))
+    want = (f(x + 1e-6 * tx, y + 1e-6 * ty) - f(x - 1e-6 * tx, y - 1e-6 * ty)) / 2e-6
+    assert gx @ tx + gy @ ty == pytest.approx(tangent, rel=1e-10)
+    assert tangent == pytest.approx(want, rel=1e-6)
+
+
+def test_names_of_the_callers_arrays_are_two_way_choices() -> None:
+    """No copy is kept of an array that is always one of the caller's."""
+    text = str(jitgrad.jit(_waves).graph(X.copy(), X + 1.0, 3))
+    assert "undef" not in text
 
 
 def _exchanged_often(x: np.ndarray, n: int) -> Any:
