@@ -19,8 +19,8 @@ from jitgrad.trace.context import Context
 from jitgrad.trace.inspection import reachable, values_in
 
 __all__ = [
-    "UNKNOWN", "explained", "followers", "identify", "joined_options", "known_option", "may_be_new", "option_of", "options_of",
-    "spread",
+    "UNKNOWN", "explained", "followers", "identify", "joined_options", "known_option", "may_be_new", "option_of",
+    "options_of", "spread",
 ]  # fmt: skip
 
 # A view of an argument that cannot be named outside of where it was made.
