@@ -212,3 +212,88 @@ def test_many_of_the_random_programs_are_jammed(monkeypatch: pytest.MonkeyPatch)
         return jitgrad.grad(lambda a: np.sum(f(a)[0]))(np.ones((N, N)))
 
     assert sum(jams(monkeypatch, lambda seed=seed: gradient(seed)) for seed in range(48)) >= 5
+
+
+class _Recurrence:
+    """Source of a program `f(a, b, at)` in which each element of a row needs what was stored before it."""
+
+    def __init__(self, seed: int) -> None:
+        pick = random.Random(seed).choice
+
+        def near(column: bool) -> str:
+            offset = pick([-2, -1, -1, 0, 0, 1, 1, 2])
+            return ("j" if column else "i") + (f" {'-+'[offset > 0]} {abs(offset)}" if offset else "")
+
+        def element() -> str:
+            row = pick([near(False)] * 5 + ["at[i]", "at[i] + 1", "2", "n - 1 - i"])
+            return f"{pick(['a', 'a', 'b'])}[{row}, {near(True)}]"
+
+        rows = pick(["range(2, n - 2)", "range(n - 3, 1, -1)", "range(2, n - 2, 2)", "range(2, n - 2 - k)"])
+        columns = pick(["range(2, m - 2)", "range(m - 3, 1, -1)", "range(2, m - 2, 2)", "range(2, m - k)"])
+        columns = columns.replace("m - k", "m - 2 - k")
+        last = {"range(m - 3, 1, -1)": "j + 1", "range(2, m - 2, 2)": "j - 2"}.get(columns, "j - 1")
+        x = pick(["a", "a", "b"])
+        statement = pick([
+            [f"{x}[i, j] = 0.4 * {x}[i, {last}] + 0.2 * {element()} - 0.1 * {element()}"],
+            [f"{x}[i, j] = 0.25 * ({element()} + {element()} + {element()} + {x}[i, {last}])"],
+            [f"{x}[i, j] = min({x}[i, {last}], {element()}) + 0.1 * {element()}"],
+            [f"c = 0.5 * c + {element()}", f"{x}[i, j] += 0.2 * c"],
+            [f"c -= 0.1 * {element()} * {element()}"],
+            [f"c = 0.3 * c + {element()}", f"s += 0.01 * c * {element()}"],
+        ])  # fmt: skip
+        before = pick([[], [f"c = {element().replace('j', '2')}"], ["c = s"], [f"{x}[i, 1] += 0.1"]])
+        after = pick([[], [f"{x}[i, 0] = c"], ["s += 0.1 * c"], [f"{x}[i, m - 2] = 0.5 * {x}[i, m - 3]"]])
+        self.text = "\n".join([
+            "def f(a, b, at):",
+            "    n, m = a.shape",
+            "    a, b, s = a.copy(), b.copy(), 0.0",
+            "    for k in range(3):",
+            f"        for i in {rows}:",
+            *(f"            {line}" for line in ["c = 0.5", *before]),
+            f"            for j in {columns}:",
+            *(f"                {line}" for line in statement),
+            *(f"            {line}" for line in after),
+            "    return a, b, s",
+            "",
+        ])  # fmt: skip
+
+    def function(self, name: str) -> Any:
+        """Return the program."""
+        return function_of(self.text, name)
+
+
+@pytest.mark.parametrize("seed", sampled(range(60), 4))
+def test_random_recurrences(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All but derivatives to the last bit, whatever rows run side by side."""
+    rng = np.random.default_rng(seed)
+    a, b, w, v, t, u = (rng.uniform(-1.0, 1.0, (N + 5, N + 3)) for _ in range(6))
+    at = rng.integers(0, 6, N + 5)
+    program = _Recurrence(seed)
+
+    def results(name: str) -> tuple[Any, ...]:
+        f = program.function(name)
+
+        def g(a: np.ndarray, b: np.ndarray) -> Any:
+            x, y, s = f(a, b, at)
+            return np.sum(w * x) + np.sum(v * y) + s
+
+        value, (ga, gb) = jitgrad.value_and_grad(g, argnums=(0, 1))(a, b)
+        tangent = jitgrad.jvp(g, (a, b), (t, u))[1]
+        np.testing.assert_allclose(np.sum(ga * t) + np.sum(gb * u), tangent, rtol=1e-7, atol=1e-9, err_msg=program.text)
+        return *jitgrad.jit(f)(a, b, at), value, ga, gb
+
+    jammed = results(f"<recurrence {seed}>")
+    for got, want in zip(jammed[:3], program.function(f"<recurrence {seed} in Python>")(a, b, at), strict=True):
+        np.testing.assert_array_equal(got, want, err_msg=program.text)
+    monkeypatch.setattr(passes, "jam_loops", lambda graph: False)
+    for got, want in zip(jammed, results(f"<recurrence {seed} one by one>"), strict=True):
+        scale = np.max(np.abs(want))
+        np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-11 * scale, err_msg=program.text)
+
+
+def test_many_of_the_random_recurrences_are_jammed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def compiled(seed: int) -> Any:
+        f = _Recurrence(seed).function(f"<recurrence count {seed}>")
+        return jitgrad.jit(f)(np.ones((N + 5, N + 3)), np.ones((N + 5, N + 3)), np.zeros(N + 5, int))
+
+    assert sum(jams(monkeypatch, lambda seed=seed: compiled(seed)) for seed in range(48)) >= 10

@@ -231,9 +231,21 @@ PASSES = (
     ),
     Mutant(
         "what a row has written is read by the next one before it is there",
-        "graph/passes/jam.py",
-        "return self._are_apart(one, other, range(1, _ROWS))",
+        "graph/passes/groups.py",
+        "return self._are_apart(one, other, range(1, ROWS))",
         "return True",
+    ),
+    Mutant(
+        "a row is not as far behind the one before as it must be",
+        "graph/passes/groups.py",
+        "trips = distance * self.behind * abs(factor)",
+        "trips = distance * (self.behind + 1) * abs(factor)",
+    ),
+    Mutant(
+        "a row behind the one before makes a trip too many",
+        "graph/passes/jam.py",
+        "g.less(at, trips))",
+        "g.less_equal(at, trips))",
     ),
     Mutant(
         "an op is passed over although what it uses has changed",
