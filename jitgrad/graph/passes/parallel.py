@@ -16,7 +16,7 @@ from jitgrad.graph.passes.rules.places import box_of, boxes_apart, is_element
 from jitgrad.graph.passes.rules.ranges import Sum, another, as_sum, bound
 from jitgrad.graph.types import INT64, Dim
 
-__all__ = ["PLACED", "Guards", "ParallelLoop"]
+__all__ = ["PLACED", "Guards", "ParallelLoop", "Step"]
 
 PLACED = frozenset({"addto", "load", "store"})
 # What may be computed for iterations that have no use for it, besides divisions.
@@ -43,8 +43,8 @@ _FUNCTIONS = frozenset(
 Guards = tuple[tuple[Value, bool], ...]
 
 
-class _Step(NamedTuple):
-    """An op of an iteration; a branch comes behind what its sides do, and stands for its results."""
+class Step(NamedTuple):
+    """An op of an iteration; a branch or a loop comes behind what is done in it, and stands for its results."""
 
     op: Op
     guards: Guards
@@ -55,8 +55,10 @@ class ParallelLoop:
 
     Attributes
     ----------
-    steps : list of _Step
+    steps : list of Step
         What an iteration does, one after another.
+    within : dict of Op to list of Step
+        Of these, what is done in a loop within.
     sums : dict of Op to int
         Sums that add something to a number that the loop carries, and its position.
     position, totals : dict of Value to int
@@ -65,6 +67,8 @@ class ParallelLoop:
         Loads from what an array is when they come, not from what it was before; and how many steps come before.
     now : list of Value
         What became of what the loop carries, up to the step at hand.
+    is_within : bool
+        Whether that is in a loop within.
     """
 
     def __init__(self, r: Context, loop: Op) -> None:
@@ -72,7 +76,8 @@ class ParallelLoop:
         self.loop = loop
         self.body: Block = loop.regions[0]
         self.index = self.body.args[0]
-        self.steps: list[_Step] = []
+        self.steps: list[Step] = []
+        self.within: dict[Op, list[Step]] = {}
         self.sums: dict[Op, int] = {}
         self.newest: dict[Op, int] = {}
         self.now = list(self.body.args[1:])
@@ -81,6 +86,7 @@ class ParallelLoop:
         # How many steps come before each version of an array.
         self._before = dict.fromkeys(self.position, -1)
         self.totals = {v: k for k, v in enumerate(self.now) if not v.shape}
+        self.is_within = False
 
     @property
     def trips(self) -> Sum:
@@ -107,10 +113,30 @@ class ParallelLoop:
         repeated : set of Value
             What is computed in loops.
         """
-        if self._is_stencil() or any(op.name in _FUNCTIONS for op, _ in self.steps):
+        if any(op.name in _FUNCTIONS for op, _ in self.steps):
+            return True
+        if self.within:
+            return any(map(self._is_in_order, self.within)) and all(self._lies_side_by_side(op) for op, _ in self.steps)
+        if self._is_stencil():
             return True
         count = self.loop.operands[0]
         return (count not in repeated or self.r.literal(count) is not None) and len(self.steps) <= _WEIGHT
+
+    def _is_in_order(self, loop: Op) -> bool:
+        """Whether a loop within adds numbers one after another, of which each iteration has its own."""
+        (body,) = loop.regions
+        return any(
+            y.type.is_float and y not in self.totals and y.op is not None and "any_order" not in y.op.attrs
+            for y in body.yields
+            if not y.shape
+        )
+
+    def _lies_side_by_side(self, op: Op) -> bool:
+        """Whether what consecutive iterations touch lies in memory side by side, in loops within."""
+        if op.name not in PLACED or not any(op in (s.op for s in steps) for steps in self.within.values()):
+            return True
+        *_, last = index_of(op)
+        return self.axis(op) is None or (isinstance(last, Pick) and self.pace(last.at) in (-1, 1))
 
     @property
     def is_of_rows(self) -> bool:
@@ -174,6 +200,9 @@ class ParallelLoop:
             if op.name == "if":
                 if not self._follow_branch(op, guards):
                     return False
+            elif op.name == "for" and not guards:
+                if not self._follow_loop(op):
+                    return False
             elif op.regions or op.primitive.effects:
                 return False
             elif op.name in ("addto", "store"):
@@ -194,8 +223,52 @@ class ParallelLoop:
                     self.newest[op] = len(self.steps)
             elif any(v in self.position for v in op.operands):
                 return False
-            self.steps.append(_Step(op, guards))
+            self.steps.append(Step(op, guards))
             self.inside.update(op.results)
+        return True
+
+    def _follow_loop(self, loop: Op) -> bool:
+        """Note what is done in a loop that is as long in all iterations."""
+        (body,) = loop.regions
+        trips, *inits = loop.operands
+        if trips in self.inside or trips is self.index or self.is_within:
+            return False
+        carried: list[int | None] = []
+        for init, arg in zip(inits, body.args[1:], strict=True):
+            k = self.position.get(init, self.totals.get(init))
+            carried.append(k)
+            if k is None:
+                if arg.shape:
+                    return False
+                self.inside.add(arg)
+                continue
+            if init is not self.now[k]:
+                return False
+            self.now[k] = arg
+            if arg.shape:
+                self.position[arg] = k
+                self._before[arg] = len(self.steps)
+            else:
+                self.totals[arg] = k
+        start = len(self.steps)
+        self.is_within = True
+        if not self._follow(body, ()):
+            return False
+        self.is_within = False
+        for k, y, result in zip(carried, body.yields, loop.results, strict=True):
+            if k is None:
+                if y in self.totals or y in self.position:
+                    return False
+                continue
+            if y is not self.now[k]:
+                return False
+            self.now[k] = result
+            if result.shape:
+                self.position[result] = k
+                self._before[result] = len(self.steps)
+            else:
+                self.totals[result] = k
+        self.within[loop] = self.steps[start:]
         return True
 
     def _is_sum(self, op: Op) -> bool:
@@ -234,10 +307,10 @@ class ParallelLoop:
                 self.totals[result] = k
         return not carried
 
-    def _is_plain(self, step: _Step) -> bool:
+    def _is_plain(self, step: Step) -> bool:
         """Whether an op may be one on rows."""
         op, guards = step
-        if op.name == "if":
+        if op.name in ("for", "if"):
             return True
         if guards and op.name not in _QUICK | PLACED:
             return False
@@ -266,8 +339,8 @@ class ParallelLoop:
             return is_element(self.r, entries, op.operands[0].shape)
         if len(moving) > 1 or paces[moving[0]] is None or not isinstance(entries[moving[0]], Pick):
             return False
-        # Rows lie along the last axis, and the axis of iterations comes first.
-        if isinstance(entries[-1], Pick) and moving[0] != len(entries) - 1:
+        # Rows lie along the last axis, and the axis of iterations comes first; around loops once in other ways as well.
+        if isinstance(entries[-1], Pick) and moving[0] != len(entries) - 1 and not self.within:
             return False
         if any(isinstance(e, Span) for e in entries[: moving[0]]):
             return False
@@ -293,9 +366,13 @@ class ParallelLoop:
                     if {x.name, y.name} in ({"load"}, {"addto"}):
                         continue
                     first, then = (x, y) if self._time(x) <= self._time(y) else (y, x)
-                    if self._may_meet(first, then):
+                    if self._may_meet(first, then) or (self._are_together(x, y) and self._may_meet(then, first)):
                         return False
         return True
+
+    def _are_together(self, *ops: Op) -> bool:
+        """Whether accesses are in one loop within, where trips come before iterations."""
+        return any({s.op for s in steps}.issuperset(ops) for steps in self.within.values())
 
     def _time(self, op: Op) -> float:
         """Return when an access comes, as the number of steps before: old versions are kept as they were."""
@@ -316,11 +393,13 @@ class ParallelLoop:
                     whole = Sum({}).plus(self.trips, abs(factor))
                     if bound(r, distance, 1) <= 0 or bound(r, distance.plus(whole, -1), -1) >= 0:
                         return False
-        anew = another(r, index)
+        anew = {v: another(r, v) for v in (index, *(loop.regions[0].args[0] for loop in self.within))}
 
         def number(x: Dim) -> Sum:
             found = self._sum(x)
-            return found.plus(Sum({index: -1, anew: 1}), found.terms.get(index, 0))
+            for v, other in anew.items():
+                found = found.plus(Sum({v: -1, other: 1}), found.terms.get(v, 0))
+            return found
 
         return not boxes_apart(r, box_of(op, self._sum), box_of(later, number))
 

@@ -10,7 +10,8 @@ Functions are faster for rows, and what is long needs no analysis by LLVM.
 In: a graph after differentiation. Out: the same graph, with sums of derivatives in another order. Only for loops of
 elementwise ops, loads, stores and sums at places that move by one element an iteration, in which no iteration needs
 what an earlier one wrote, sums aside. Short branches are taken both ways, and what is not meant is not stored: -0.0 is
-added for it. The loop around such a loop may become an operation of rows of rows in its turn.
+added for it. A loop within goes around the rows, with a row for each number that it carries. The loop around a loop
+that became a row may become an operation of rows of rows in its turn.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from jitgrad.graph.ir import Block, Graph, Op, Value
 from jitgrad.graph.ops.index import Entry, Pick, Span, index_of, load, split_index
 from jitgrad.graph.ops.shape import broadcast_to, reshape_to, split_shape
 from jitgrad.graph.passes.dce import dce
-from jitgrad.graph.passes.parallel import PLACED, Guards, ParallelLoop
+from jitgrad.graph.passes.parallel import PLACED, Guards, ParallelLoop, Step
 from jitgrad.graph.passes.rewriting import Replacements, blocks_within
 from jitgrad.graph.passes.rules.ranges import Sum, bound, emit_sum
 from jitgrad.graph.passes.survey import surveyed
@@ -65,9 +66,12 @@ def loops_to_rows(graph: Graph) -> bool:
 
 
 def _is_candidate(loop: Op) -> bool:
-    """Whether a loop has no loops within, and writes to arrays or computes what takes long."""
+    """Whether a loop, with loops over numbers within at most, writes to arrays or computes what takes long."""
     ops = [op for block in blocks_within(loop.regions[0]) for op in block.ops]
-    if len(ops) > _LARGEST or any(op.name in ("for", "while") for op in ops):
+    if len(ops) > _LARGEST or any(op.name == "while" for op in ops):
+        return False
+    inner = [op for op in loop.regions[0].ops if op.name == "for"]
+    if len(inner) != sum(op.name == "for" for op in ops):
         return False
     if not all(isinstance(v.type, ArrayType) for op in (loop, *ops) for v in op.results):
         return False
@@ -115,17 +119,23 @@ class _Writer:
 
     def run(self) -> list[Value]:
         """Return what becomes of what the loop carries."""
-        for op, guards in self.loop.steps:
+        inside = {s.op for steps in self.loop.within.values() for s in steps}
+        self._write([s for s in self.loop.steps if s.op not in inside])
+        return self.now
+
+    def _write(self, steps: Sequence[Step]) -> None:
+        for op, guards in steps:
             self.g.location = op.location
             if op.name == "if":
                 self._merge(op)
+            elif op.name == "for":
+                self._loop(op)
             elif op in self.loop.sums:
                 self._sum(op, guards)
             elif op.name in PLACED:
                 self._access(op, guards)
             else:
                 self._compute(op)
-        return self.now
 
     def _value(self, v: Value) -> Value:
         """Return what a value is now, with a first axis more if it moves."""
@@ -202,6 +212,58 @@ class _Writer:
             mask = self._mask(((cond, True),), result.shape)
             self.made[result] = g.select(mask, *(self._row(v, result.shape) for v in ends))
 
+    def _loop(self, op: Op) -> None:
+        """Write a loop within, which carries a row where each iteration has a number of its own."""
+        g, loop = self.g, self.loop
+        (body,) = op.regions
+        trips, *inits = op.operands
+        args = body.args[1:]
+        known = [(loop.position | loop.totals).get(arg) for arg in args]
+        moving = self._moving_in(op)
+        given = [
+            self.now[k] if k is not None else self._row(init, ()) if arg in moving else self._value(init)
+            for k, init, arg in zip(known, inits, args, strict=True)
+        ]
+        # What is computed in the loop is not known behind it.
+        before = self.made, self.begins, set(self.moving)
+        self.made, self.begins = dict(self.made), dict(self.begins)
+        self.moving |= moving
+        with g.region([INT64, *(v.type for v in given)], [v.name for v in body.args]) as region:
+            self.made |= zip(body.args, region.args, strict=True)
+            for k, arg in zip(known, region.args[1:], strict=True):
+                if k is not None:
+                    self.now[k] = arg
+            self._write(loop.within[op])
+            region.yields = [
+                self.now[k] if k is not None else self._row(y, ()) if arg in moving else self._value(y)
+                for k, y, arg in zip(known, body.yields, args, strict=True)
+            ]
+        self.made, self.begins, self.moving = before
+        results = g.emit("for", [self._value(trips), *given], op.attrs, [region]).results
+        self.made |= zip(op.results, results, strict=True)
+        for k, arg, old, new in zip(known, args, op.results, results, strict=True):
+            if k is not None:
+                self.now[k] = new
+            elif arg in moving:
+                self.moving.add(old)
+
+    def _moving_in(self, op: Op) -> set[Value]:
+        """Return what a loop carries that is another number in each iteration."""
+        loop = self.loop
+        _, *args = op.regions[0].args
+        moving = {arg for init, arg in zip(op.operands[1:], args, strict=True) if init in self.moving}
+        while True:
+            found = self.moving | moving
+            for step, _ in loop.within[op]:
+                used = [*step.operands, *(v for region in step.regions for v in region.yields)]
+                placed = step.name in PLACED and (loop.axis(step) is not None or loop.is_gathered(step))
+                if placed or not found.isdisjoint(used):
+                    found.update(step.results)
+            more = {arg for arg, y in zip(args, op.regions[0].yields, strict=True) if y in found and not arg.shape}
+            if more <= moving:
+                return moving
+            moving |= more
+
     def _sum(self, op: Op, guards: Guards) -> None:
         """Add what all iterations add to a number."""
         g, k = self.g, self.loop.sums[op]
@@ -254,8 +316,10 @@ class _Writer:
 
     def _begin(self, x: Dim) -> Dim:
         """Return what an integer is in the iteration that a row begins with."""
-        if not isinstance(x, Value) or (x not in self.loop.inside and x is not self.loop.index):
+        if not isinstance(x, Value):
             return x
+        if x not in self.loop.inside and x is not self.loop.index:
+            return self.made.get(x, x)
         if x not in self.begins:
             op = x.op
             assert op is not None
