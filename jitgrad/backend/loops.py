@@ -30,6 +30,7 @@ __all__ = [
 ADD, AND, MULTIPLY, RECIPROCAL, SELECT = (
     Op(PRIMITIVES[name], [], {}, [], [], None) for name in ("add", "logical_and", "multiply", "reciprocal", "select")
 )
+_EQUAL, _OR, _CHOOSE = (Op(PRIMITIVES[name], [], {}, [], [], None) for name in ("equal", "logical_or", "select"))
 _BOOL = np.dtype(np.bool_)
 
 Sym: TypeAlias = int | str
@@ -221,20 +222,36 @@ class Expressions:
         return self._reciprocals[x]
 
     def share_reciprocals(self) -> None:
-        """Make 1 / (x * y) of 1 / x and 1 / y where both are there: a division takes as long as many products."""
+        """Make reciprocals of others that are there as well: a division takes as long as many products.
+
+        1 / (x * y) is that of x by that of y, and 1 / sqrt(x) is sqrt(x) by that of x, where the root is no 0 and not
+        infinite; for both of these it is 1 / x.
+        """
         known = self._reciprocals
         for product, made in known.items():
-            if product.payload is None or product.kind != "apply" or product.payload.name != "multiply":
-                continue
-            parts = [known.get(x) for x in product.operands]
-            if None in parts:
-                continue
-            made.payload, made.operands = MULTIPLY, [x for x in parts if x is not None]
-            # Those two may have been built later; what they are made of came before the product.
-            for x in dict.fromkeys(made.operands):
-                if self.nodes.index(x) > self.nodes.index(made):
-                    self.nodes.remove(x)
-                    self.nodes.insert(self.nodes.index(made), x)
+            if product.kind == "apply" and product.payload.name == "multiply":
+                parts = [known[x] for x in product.operands if x in known]
+                if len(parts) == 2:
+                    made.payload, made.operands = MULTIPLY, parts
+                    self._precede(made, parts)
+        for root, made in known.items():
+            if root.kind == "apply" and root.payload.name == "sqrt" and root.operands[0] in known:
+                inverse, dtype = known[root.operands[0]], root.dtype
+                zero, infinite = (Node("constant", dtype, payload=number) for number in (0.0, np.inf))
+                ends = [Node("apply", _BOOL, [root, end], payload=_EQUAL) for end in (zero, infinite)]
+                either = Node("apply", _BOOL, ends, payload=_OR)
+                product = Node("apply", dtype, [root, inverse], payload=MULTIPLY)
+                made.payload, made.operands = _CHOOSE, [either, inverse, product]
+                self._precede(made, [inverse, zero, infinite, *ends, either, product])
+
+    def _precede(self, node: Node, others: Sequence[Node]) -> None:
+        """Let some nodes, that are new or made of what comes before a node, come before it too."""
+        for x in dict.fromkeys(others):
+            if x not in self.nodes:
+                self.nodes.insert(self.nodes.index(node), x)
+            elif self.nodes.index(x) > self.nodes.index(node):
+                self.nodes.remove(x)
+                self.nodes.insert(self.nodes.index(node), x)
 
     def node(self, value: Value, coords: tuple[Coord, ...]) -> Node:
         """Return the element of a value at a position."""

@@ -172,6 +172,29 @@ def test_the_reciprocal_of_a_product_is_one_of_reciprocals() -> None:
             np.testing.assert_array_equal(made, 1.0 / (one * ends))
 
 
+def test_the_reciprocal_of_a_root_is_made_of_that_of_its_square() -> None:
+    graph = Graph("f", [FLOAT64.with_shape((64,))] * 2, ["a", "x"])
+    g = Builder(graph)
+    a, x = graph.args
+    root = g.sqrt(x)
+    graph.yields = [g.divide(a, v, any_rounding=True) for v in (g.multiply(x, root), root, x)]
+    native = Native(graph, ["C"] * 2)
+    assert native.body.ir.count("fdiv") == 1
+
+    def divisors(x: np.ndarray) -> tuple[np.ndarray, ...]:
+        return x * np.sqrt(x), np.sqrt(x), x
+
+    low = np.logspace(-200, 200, 64)
+    for got, divisor in zip(native(low, low), divisors(low), strict=True):
+        np.testing.assert_allclose(got, low / divisor, rtol=2e-15)
+    ends = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, -1.0, 5e-324, 2.0] * 8)
+    with np.errstate(all="ignore"):
+        made = native(np.ones(64), ends)
+        for got, divisor in zip(made[1:], divisors(ends)[1:], strict=True):
+            keep = ends != 5e-324  # below 5.6e-309 the reciprocal of x is infinite
+            np.testing.assert_allclose(got[keep], 1.0 / divisor[keep], rtol=1e-15)
+
+
 def test_a_product_that_underflows_is_no_mark_of_what_is_not_used() -> None:
     """Its rounding with a sum would be -0.0, and the infinite slope upstream would be left out."""
 

@@ -70,8 +70,14 @@ BACKEND = (
     Mutant(
         "the reciprocal of a product is that of a square",
         "backend/loops.py",
-        "[x for x in parts if x is not None]",
-        "[parts[0] or made, parts[0] or made]",
+        "made.payload, made.operands = MULTIPLY, parts",
+        "made.payload, made.operands = MULTIPLY, [parts[0], parts[0]]",
+    ),
+    Mutant(
+        "the reciprocal of a root is made without regard to 0",
+        "backend/loops.py",
+        "_CHOOSE, [either, inverse, product]",
+        "_CHOOSE, [either, product, product]",
     ),
     Mutant(
         "a product is computed where what it reads is overwritten",

@@ -106,7 +106,8 @@ class ParallelLoop:
     def pays(self, repeated: Set[Value]) -> bool:
         """Whether rows are faster: for stencils and functions, and where they are always as long.
 
-        Rows of another length each time are short ones too, and their ends take longer than all before.
+        Rows of another length each time are short ones too, and their ends take longer than all before. Around loops:
+        where these add in order, or divide.
 
         Parameters
         ----------
@@ -116,7 +117,10 @@ class ParallelLoop:
         if any(op.name in _FUNCTIONS for op, _ in self.steps):
             return True
         if self.within:
-            return any(map(self._is_in_order, self.within)) and all(self._lies_side_by_side(op) for op, _ in self.steps)
+            slow = any(op.name in ("divide", "sqrt") for steps in self.within.values() for op, _ in steps)
+            return (slow or any(map(self._is_in_order, self.within))) and all(
+                self._lies_side_by_side(op) for op, _ in self.steps
+            )
         if self._is_stencil():
             return True
         count = self.loop.operands[0]
