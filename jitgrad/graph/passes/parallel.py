@@ -6,7 +6,7 @@ and whether rows would be faster. This room rewrites nothing: `rows.py` does.
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Iterable, Set
 from typing import NamedTuple
 
 from jitgrad.graph.ir import Block, Op, Value
@@ -14,9 +14,9 @@ from jitgrad.graph.ops.index import Pick, Span, index_of
 from jitgrad.graph.passes.rules.context import Context
 from jitgrad.graph.passes.rules.places import box_of, boxes_apart, is_element
 from jitgrad.graph.passes.rules.ranges import Sum, another, as_sum, bound
-from jitgrad.graph.types import INT64, Dim
+from jitgrad.graph.types import INT64, ArrayType, Dim
 
-__all__ = ["PLACED", "Guards", "ParallelLoop", "Step"]
+__all__ = ["FUNCTIONS", "PLACED", "Guards", "ParallelLoop", "Step"]
 
 PLACED = frozenset({"addto", "load", "store"})
 # What may be computed for iterations that have no use for it, besides divisions.
@@ -34,7 +34,7 @@ _SHORT = 8
 # Ops on rows that one nest does from registers.
 _WEIGHT = 40
 # What is computed several times faster for many numbers at once.
-_FUNCTIONS = frozenset(
+FUNCTIONS = frozenset(
     {"arccos", "arcsin", "arctan", "arctan2", "cos", "cosh", "erf", "erfc", "exp", "exp2", "expm1", "log", "log10",
      "log1p", "log2", "power", "sin", "sinh", "tan", "tanh"}
 )  # fmt: skip
@@ -61,6 +61,8 @@ class ParallelLoop:
         Of these, what is done in a loop within.
     sums : dict of Op to int
         Sums that add something to a number that the loop carries, and its position.
+    serial, in_turn : list of Op, list of int
+        What follows from numbers that the loop carries otherwise, a loop of its own behind the rows; which these are.
     position, totals : dict of Value to int
         The versions of the arrays and of the numbers that the loop carries.
     newest : dict of Op to int
@@ -79,6 +81,9 @@ class ParallelLoop:
         self.steps: list[Step] = []
         self.within: dict[Op, list[Step]] = {}
         self.sums: dict[Op, int] = {}
+        self.serial: list[Op] = []
+        self.in_turn: list[int] = []
+        self._waiting: set[Value] = set()
         self.newest: dict[Op, int] = {}
         self.now = list(self.body.args[1:])
         self.inside: set[Value] = set(self.now)
@@ -99,7 +104,11 @@ class ParallelLoop:
             return False
         if not self._follow(self.body, ()) or sum(bool(s.guards) for s in self.steps) > _BRANCHES:
             return False
-        if any(x is not y for x, y in zip(self.now, self.body.yields, strict=True)):
+        self.in_turn = [k for k, y in enumerate(self.body.yields) if y is not self.now[k]]
+        if any(self.body.args[k + 1].shape or self.body.yields[k] in self.totals for k in self.in_turn):
+            return False
+        waiting = {self.totals[v] for op in self.serial for v in op.operands if v in self.totals}
+        if not waiting.union(self.in_turn).isdisjoint(self.sums.values()):
             return False
         return all(self._is_plain(step) for step in self.steps) and self._commute()
 
@@ -114,8 +123,10 @@ class ParallelLoop:
         repeated : set of Value
             What is computed in loops.
         """
-        if any(op.name in _FUNCTIONS for op, _ in self.steps):
+        if any(op.name in FUNCTIONS for op, _ in self.steps):
             return True
+        if self.in_turn:
+            return False
         if self.within:
             slow = any(op.name in ("divide", "sqrt") for steps in self.within.values() for op, _ in steps)
             return (slow or any(map(self._is_in_order, self.within))) and all(
@@ -211,14 +222,19 @@ class ParallelLoop:
                 return False
             elif op.name in ("addto", "store"):
                 array = op.operands[0]
-                if array not in self.now or any(v in self.totals for v in op.operands):
+                if array not in self.now or self._waits(op.operands):
                     return False
                 k = self.position[op.result] = self.position[array]
                 self.now[k] = op.result
                 self._before[op.result] = len(self.steps)
-            elif any(v in self.totals for v in op.operands):
+            elif self._waits(op.operands):
                 if not self._is_sum(op):
-                    return False
+                    if guards or self.is_within or not self._is_of_numbers(op):
+                        return False
+                    self.serial.append(op)
+                    self._waiting.update(op.results)
+                    self.inside.update(op.results)
+                    continue
                 (k,) = (self.totals[v] for v in op.operands if v in self.totals)
                 self.sums[op] = self.totals[op.result] = k
                 self.now[k] = op.result
@@ -235,7 +251,7 @@ class ParallelLoop:
         """Note what is done in a loop that is as long in all iterations."""
         (body,) = loop.regions
         trips, *inits = loop.operands
-        if trips in self.inside or trips is self.index or self.is_within:
+        if trips in self.inside or trips is self.index or self.is_within or not self._waiting.isdisjoint(inits):
             return False
         carried: list[int | None] = []
         for init, arg in zip(inits, body.args[1:], strict=True):
@@ -261,7 +277,7 @@ class ParallelLoop:
         self.is_within = False
         for k, y, result in zip(carried, body.yields, loop.results, strict=True):
             if k is None:
-                if y in self.totals or y in self.position:
+                if self._waits([y]) or y in self.position:
                     return False
                 continue
             if y is not self.now[k]:
@@ -275,6 +291,15 @@ class ParallelLoop:
         self.within[loop] = self.steps[start:]
         return True
 
+    def _waits(self, values: Iterable[Value]) -> bool:
+        """Whether values are known only when the iterations before have been."""
+        return any(v in self.totals or v in self._waiting for v in values)
+
+    def _is_of_numbers(self, op: Op) -> bool:
+        """Whether an op takes and gives numbers alone."""
+        numbers = (*op.operands, *op.results)
+        return op.primitive.is_elementwise and all(isinstance(v.type, ArrayType) and not v.shape for v in numbers)
+
     def _is_sum(self, op: Op) -> bool:
         """Whether an op adds to what the loop carries, in any order."""
         added = [v for v in op.operands if v in self.totals]
@@ -286,7 +311,7 @@ class ParallelLoop:
         return "any_order" in op.attrs and (op.name == "add" or (op.name == "subtract" and first))
 
     def _follow_branch(self, op: Op, guards: Guards) -> bool:
-        if op.operands[0] in self.totals:
+        if self._waits(op.operands[:1]):
             return False  # what iterations before have found decides
         start, ends = list(self.now), []
         for region, side in zip(op.regions, (True, False), strict=True):
@@ -299,7 +324,7 @@ class ParallelLoop:
         for result, *given in zip(op.results, *(region.yields for region in op.regions), strict=True):
             k = next((k for k in carried if ends[0][k] is given[0] and ends[1][k] is given[1]), None)
             if k is None:
-                if any(v in self.position or v in self.totals for v in given):
+                if self._waits(given) or any(v in self.position for v in given):
                     return False
                 continue
             carried.remove(k)

@@ -23,7 +23,7 @@ from jitgrad.graph.ir import Block, Graph, Op, Value
 from jitgrad.graph.ops.index import Entry, Pick, Span, index_of, load, split_index
 from jitgrad.graph.ops.shape import broadcast_to, reshape_to, split_shape
 from jitgrad.graph.passes.dce import dce
-from jitgrad.graph.passes.parallel import PLACED, Guards, ParallelLoop, Step
+from jitgrad.graph.passes.parallel import FUNCTIONS, PLACED, Guards, ParallelLoop, Step
 from jitgrad.graph.passes.rewriting import Replacements, blocks_within
 from jitgrad.graph.passes.rules.ranges import Sum, bound, emit_sum
 from jitgrad.graph.passes.survey import surveyed
@@ -75,7 +75,7 @@ def _is_candidate(loop: Op) -> bool:
         return False
     if not all(isinstance(v.type, ArrayType) for op in (loop, *ops) for v in op.results):
         return False
-    return any(op.name in ("addto", "divide", "sqrt", "store") for op in ops)
+    return any(op.name in ("addto", "divide", "sqrt", "store") or op.name in FUNCTIONS for op in ops)
 
 
 def _rewrite(graph: Graph, block: Block, loop: ParallelLoop) -> list[Op]:
@@ -121,7 +121,33 @@ class _Writer:
         """Return what becomes of what the loop carries."""
         inside = {s.op for steps in self.loop.within.values() for s in steps}
         self._write([s for s in self.loop.steps if s.op not in inside])
+        if self.loop.in_turn:
+            self._write_in_turn()
         return self.now
+
+    def _write_in_turn(self) -> None:
+        """Write the loop of what waits for the iterations before, which finds all else in rows."""
+        g, loop = self.g, self.loop
+        made = {v for op in loop.serial for v in op.results}
+        ends = [loop.body.yields[k] for k in loop.in_turn]
+        asked = dict.fromkeys(v for v in (*(v for op in loop.serial for v in op.operands), *ends) if v not in made)
+        rows = {v: self._row(v, ()) for v in asked if v in self.moving and v is not loop.index}
+        args = [loop.body.args[k + 1] for k in loop.in_turn]
+        types, names = [INT64, *(v.type for v in args)], [loop.index.name, *(v.name for v in args)]
+        with g.region(types, names) as region:
+            index = region.args[0]
+            mapping = {v: self._value(v) for v in asked if v not in self.moving}
+            mapping |= zip((loop.index, *args), region.args, strict=True)
+            place = index if self.way > 0 else g.subtract(self.first, index)
+            mapping |= {v: load(g, row, [Pick(place)]) for v, row in rows.items()}
+            for op in loop.serial:
+                again = Op(op.primitive, [mapping[v] for v in op.operands], op.attrs, (), [op.result.type], op.location)
+                g.block.ops.append(again)
+                mapping[op.result] = again.result
+            region.yields = [mapping[v] for v in ends]
+        results = g.emit("for", [loop.loop.operands[0], *(self.now[k] for k in loop.in_turn)], {}, [region]).results
+        for k, result in zip(loop.in_turn, results, strict=True):
+            self.now[k] = result
 
     def _write(self, steps: Sequence[Step]) -> None:
         for op, guards in steps:
