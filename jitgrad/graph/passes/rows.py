@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jitgrad.graph.builder import Builder
-from jitgrad.graph.ir import Block, Graph, Op, Value
+from jitgrad.graph.ir import Block, Graph, Op, Value, clone_block
 from jitgrad.graph.ops.index import Entry, Pick, Span, index_of, load, split_index
 from jitgrad.graph.ops.shape import broadcast_to, reshape_to, split_shape
 from jitgrad.graph.passes.dce import dce
@@ -33,12 +33,15 @@ __all__ = ["loops_to_rows"]
 
 # Ops of the largest loop.
 _LARGEST = 120
+# Iterations of rows that stay in the cache while loops go around them.
+_BLOCK = 512
 
 
 def loops_to_rows(graph: Graph) -> bool:
     """Write loops as operations on rows where that pays."""
     changed = False
     rows: set[Op] = set()
+    blocks: set[Op] = set()
     while True:
         found = [
             (block, op)
@@ -57,7 +60,10 @@ def loops_to_rows(graph: Graph) -> bool:
                 continue
             # Rows of rows only of what the program has not written as rows itself.
             if not rows.isdisjoint(loop.body.ops) if loop.is_of_rows else loop.pays(repeated):
-                rows.update(_rewrite(graph, block, loop))
+                if loop.within and op not in blocks and bound(r, loop.trips, 1) > 2 * _BLOCK:
+                    blocks.add(_in_blocks(graph, block, op))
+                else:
+                    rows.update(_rewrite(graph, block, loop))
                 dce(graph)
                 changed = True
                 break
@@ -76,6 +82,32 @@ def _is_candidate(loop: Op) -> bool:
     if not all(isinstance(v.type, ArrayType) for op in (loop, *ops) for v in op.results):
         return False
     return any(op.name in ("addto", "divide", "sqrt", "store") or op.name in FUNCTIONS for op in ops)
+
+
+def _in_blocks(graph: Graph, block: Block, loop: Op) -> Op:
+    """Put a loop over blocks of iterations where a loop stood, and return that of a block."""
+    (body,) = loop.regions
+    trips, *inits = loop.operands
+    types, names = [v.type for v in body.args], [v.name for v in body.args]
+    g = Builder(Block(), loop.location)
+    made = g.block
+    count = g.add(g.floor_divide(g.subtract(trips, 1), _BLOCK), 1)
+    with g.region(types, names) as region:
+        start = g.multiply(region.args[0], _BLOCK)
+        left = g.minimum(g.subtract(trips, start), g.constant(_BLOCK, INT64.dtype))
+        with g.region(types, names) as inner:
+            mapping = dict(zip(body.args, (g.add(inner.args[0], start), *inner.args[1:]), strict=True))
+            inner.yields = clone_block(body, inner, mapping)
+        region.yields = g.emit("for", [left, *region.args[1:]], loop.attrs, [inner]).results
+        within = g.block.ops[-1]
+    results = g.emit("for", [count, *inits], loop.attrs, [region]).results
+    at = block.ops.index(loop)
+    block.ops[at : at + 1] = made.ops
+    replaced = Replacements()
+    for old, new in zip(loop.results, results, strict=True):
+        replaced.add(old, new)
+    replaced.everywhere(graph)
+    return within
 
 
 def _rewrite(graph: Graph, block: Block, loop: ParallelLoop) -> list[Op]:
