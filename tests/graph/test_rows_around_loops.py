@@ -183,7 +183,9 @@ class _Program:
             return pick(sources)
 
         def term() -> str:
-            return pick(["{} * {}", "{} / (4.0 + {})", "np.sqrt(1.0 + abs({} * {}))", "({} - {})"]).format(read(), read())
+            return pick(["{} * {}", "{} / (4.0 + {})", "np.sqrt(1.0 + abs({} * {}))", "({} - {})"]).format(
+                read(), read()
+            )
 
         statements = [pick([
             [f"c = 0.5 * c + {term()}"],

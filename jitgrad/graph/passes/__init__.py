@@ -4,7 +4,7 @@
     _run(dce, graph)
 
 In: a graph that verifies. Out: the same graph object, which computes the same bits and raises the same errors with
-fewer ops; the passes from `loops_to_rows` on may take sums in another order. A pass is a function `name(graph) -> bool`
+fewer ops; the passes from `join_ways` on may take sums in another order. A pass is a function `name(graph) -> bool`
 (whether it changed something) in a file of its own; each is iterative and about linear. This room knows neither where
 graphs come from nor how they are run.
 """
@@ -28,9 +28,11 @@ from jitgrad.graph.passes.jam import jam_loops
 from jitgrad.graph.passes.layout import turn_arrays
 from jitgrad.graph.passes.licm import licm, licm_integers
 from jitgrad.graph.passes.packing import pack_bools
+from jitgrad.graph.passes.private import keep_one_part
 from jitgrad.graph.passes.promote import promote
 from jitgrad.graph.passes.recurrences import shorten_recurrences
 from jitgrad.graph.passes.rotate import carry_elements
+from jitgrad.graph.passes.round_trips import join_ways
 from jitgrad.graph.passes.rows import loops_to_rows
 from jitgrad.graph.passes.scalars import small_arrays_to_scalars
 from jitgrad.graph.passes.simplify import simplify, simplify_integers
@@ -52,6 +54,8 @@ __all__ = [
     "exchange_buffers",
     "gather_sums",
     "jam_loops",
+    "join_ways",
+    "keep_one_part",
     "licm",
     "loops_to_rows",
     "optimise",
@@ -118,6 +122,8 @@ def _optimise(graph: Graph) -> None:
         _until_quiet(graph)
     if _run(sums_of_indices, graph):
         _until_quiet(graph)
+    if _run(join_ways, graph):
+        _until_quiet(graph)
     if _run(loops_to_rows, graph):
         _until_quiet(graph)
     changed = _one_by_one(
@@ -140,6 +146,7 @@ def _optimise(graph: Graph) -> None:
         run_upwards,
         # Of what has been split or turned round.
         loops_to_rows,
+        keep_one_part,
         pack_bools,
         # Last: it makes larger loops.
         jam_loops,

@@ -13,6 +13,7 @@ __all__ = [
     "KEPT_EFFECTS",
     "Replacements",
     "blocks_within",
+    "defined_in",
     "drop_positions",
     "may_act",
 ]
@@ -32,6 +33,11 @@ def blocks_within(block: Block) -> list[Block]:
             if op.regions:
                 found.extend(op.regions)
     return found
+
+
+def defined_in(block: Block) -> set[Value]:
+    """Return the arguments and results of a block and of all regions within."""
+    return {v for b in blocks_within(block) for values in (b.args, *(op.results for op in b.ops)) for v in values}
 
 
 def may_act(block: Block) -> bool:
