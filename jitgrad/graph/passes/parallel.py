@@ -104,6 +104,8 @@ class ParallelLoop:
             return False
         if not self._follow(self.body, ()) or sum(bool(s.guards) for s in self.steps) > _BRANCHES:
             return False
+        if self.within and self.is_of_rows:
+            return False
         self.in_turn = [k for k, y in enumerate(self.body.yields) if y is not self.now[k]]
         if any(self.body.args[k + 1].shape or self.body.yields[k] in self.totals for k in self.in_turn):
             return False
@@ -303,7 +305,7 @@ class ParallelLoop:
     def _is_sum(self, op: Op) -> bool:
         """Whether an op adds to what the loop carries, in any order."""
         added = [v for v in op.operands if v in self.totals]
-        if len(added) != 1 or added[0] not in self.now or op.result.shape:
+        if len(added) != 1 or added[0] not in self.now or op.result.shape or not self._waiting.isdisjoint(op.operands):
             return False
         if op.name == "logical_or":
             return True

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from jitgrad.graph.builder import Builder
 from jitgrad.graph.ir import Block, Graph, Op, Value, clone_block
 from jitgrad.graph.ops.index import Pick, index_of
-from jitgrad.graph.passes.accesses import Access, carried_array
+from jitgrad.graph.passes.accesses import carried_array
 from jitgrad.graph.passes.rewriting import KEPT_EFFECTS, Replacements, blocks_within, defined_in, may_act
 from jitgrad.graph.passes.rules.context import Context
 from jitgrad.graph.passes.rules.ranges import Sum, as_sum
@@ -190,16 +190,16 @@ class _Pair:
             if not isinstance(arg.type, ArrayType):
                 return False
             if not arg.shape:
-                if not _is_added_to(body, arg, body.yields[k]):
+                if not _is_added_to(body, arg, body.yields[k]) or _count(body, body.yields[k]) != 1:
                     return False
                 continue
             carried = carried_array(self.back, k)
             if carried is None:
                 return False
-            ops = [a.op for a in _all(carried.loads, carried.stores)]
-            if any(op.name != "addto" for op in ops) and not any(
-                self._places(ops, axis, body.args[0]) is not None for axis in range(len(arg.shape))
-            ):
+            ops = list(dict.fromkeys(a.op for a in (*carried.loads, *carried.stores)))
+            if _adds_up(ops, blocks_within(body)):
+                continue
+            if not any(self._places(ops, axis, body.args[0]) is not None for axis in range(len(arg.shape))):
                 return False
         return True
 
@@ -260,18 +260,14 @@ class _Pair:
         return g.emit(op.name, [self._part_of(g, load, v) for v in op.operands], op.attrs).result
 
 
-def _all(loads: Sequence[Access], stores: Sequence[Access]) -> list[Access]:
-    return list(dict.fromkeys((*loads, *stores)))
-
-
-def _is_added_to(block: Block, arg: Value, end: Value) -> bool:
-    """Whether a number that a loop carries is only added to, in any order."""
-    now, before = arg, set[Value]()
+def _is_added_to(block: Block, start: Value, end: Value) -> bool:
+    """Whether a number is only added to, in any order, until it is what is asked for."""
+    now, before = start, set[Value]()
     for op in block.ops:
         used = _uses(op)
         if not before.isdisjoint(used):
             return False
-        if now not in used:
+        if now not in used or now is end:
             continue
         if used.count(now) != 1 or now not in op.operands:
             return False
@@ -279,11 +275,34 @@ def _is_added_to(block: Block, arg: Value, end: Value) -> bool:
         before.add(now)
         if op.name == "for" and k:
             (body,) = op.regions
-            if not _is_added_to(body, body.args[k], body.yields[k - 1]):
+            inner = body.args[k], body.yields[k - 1]
+            if not _is_added_to(body, *inner) or _count(body, inner[1]) != 1:
                 return False
             now = op.results[k - 1]
         elif op.name == "logical_or" or ("any_order" in op.attrs and (op.name == "add" or not k)):
             now = op.result
         else:
             return False
-    return now is end and block.yields.count(end) == 1 and before.isdisjoint(block.yields)
+    return now is end and before.isdisjoint(block.yields)
+
+
+def _count(block: Block, value: Value) -> int:
+    """Return how often a value is used in a block."""
+    return block.yields.count(value) + sum(_uses(op).count(value) for op in block.ops)
+
+
+def _adds_up(ops: Sequence[Op], blocks: Sequence[Block]) -> bool:
+    """Whether all that is done to an array is to add to it: at once, or as load, sum and store of an element."""
+    loads = [op for op in ops if op.name == "load"]
+    stores = [op for op in ops if op.name == "store"]
+    if len(loads) != len(stores):
+        return False
+    for load in loads:
+        block = next(b for b in blocks if load in b.ops)
+        store = next((op for op in stores if op.operands[0] is load.operands[0] and op in block.ops), None)
+        if store is None or load.operands[1:] != store.operands[2:] or load.attrs["index"] != store.attrs["index"]:
+            return False
+        value = store.operands[1]
+        if not _is_added_to(block, load.result, value) or _count(block, value) != 1:
+            return False
+    return True
