@@ -236,6 +236,36 @@ PASSES = (
         "return True",
     ),
     Mutant(
+        "a loop within does not ask what its later trips do to other iterations",
+        "graph/passes/parallel.py",
+        "or (self._are_together(x, y) and self._may_meet(then, first))",
+        "",
+    ),
+    Mutant(
+        "rows that run backwards are gone through forwards",
+        "graph/passes/rows.py",
+        "place = index if self.way > 0 else",
+        "place = index if True else",
+    ),
+    Mutant(
+        "a loop and the way back are joined whatever place is read",
+        "graph/passes/round_trips.py",
+        "here == self._mirrored(then)",
+        "self._mirrored(then) is not None",
+    ),
+    Mutant(
+        "an element that is stored counts as one that is added to",
+        "graph/passes/round_trips.py",
+        "if not _is_added_to(block, load.result, value) or",
+        "if",
+    ),
+    Mutant(
+        "an array kept for one iteration holds what the one before stored",
+        "graph/passes/private.py",
+        "abs(base.terms[index]) < extent",
+        "extent < 1",
+    ),
+    Mutant(
         "a row is not as far behind the one before as it must be",
         "graph/passes/groups.py",
         "trips = distance * self.behind * abs(factor)",

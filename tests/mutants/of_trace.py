@@ -14,6 +14,12 @@ TRACE = (
         "inside = g.less_equal(where, n)",
     ),
     Mutant(
+        "a name that may be a new array is taken to be one of the caller's",
+        "trace/fitting.py",
+        "if head.cell.sure and any(map(may_be_new, choices)):",
+        "if False and any(map(may_be_new, choices)):",
+    ),
+    Mutant(
         "a division by zero passes",
         "trace/python_arithmetic.py",
         "known_nonzero = not isinstance(y, Scalar) and y != 0",
