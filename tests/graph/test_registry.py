@@ -297,6 +297,20 @@ def test_second_order(executor: str, name: str) -> None:
         close(inner(cts, list(ts.values())), inner(ws, moved), 1e-11)
 
 
+@pytest.mark.parametrize("name", sampled(DIFFERENTIABLE))
+def test_reverse_mode_is_linear_at_zero_too(name: str) -> None:
+    """Where a cotangent is 0 it may be moving: its own derivative is that of reverse mode, which is linear in it."""
+    rng = rng_of(name + "0")
+    for e in smooth_examples(name)[:3]:
+        graph, operands, _ = build(name, [e])
+        wrt = positions(graph)
+        pull = adjoint(graph, wrt)
+        w = rng.normal(size=np.shape(e.meaning(*e.operands)))
+        moved = interpret(tangent(pull, [len(operands)]), [*operands, 0.0 * w, w])[-len(wrt) :]
+        for got, wanted in zip(moved, interpret(pull, [*operands, w])[1:], strict=True):
+            close(got, wanted, 1e-12)
+
+
 @pytest.mark.parametrize("name", sampled([n for n in ELEMENTWISE if isinstance(PRIMITIVES[n].derivative, Partials)]))
 def test_single_precision_derivatives(name: str) -> None:
     """In float32 the gradient has that dtype and is the one of float64, rounded."""

@@ -221,7 +221,13 @@ DERIVATIVES = (
     Mutant(
         "a singular matrix of which nothing is used has a slope",
         "graph/ops/systems.py",
-        "slope = g.select(g.equal(cot.value, zero), zero, g.multiply(cot.value, _inverse_transposed(g, op)))",
-        "slope = g.multiply(cot.value, _inverse_transposed(g, op))",
+        "slope = g.select(nothing, zero, g.multiply(cot.value, inverse))",
+        "slope = g.multiply(cot.value, inverse)",
+    ),
+    Mutant(
+        "a cotangent of a determinant that is 0 does not move",
+        "graph/ops/systems.py",
+        "nothing = g.logical_and(g.equal(cot.value, zero), g.logical_not(g.isfinite(inverse)))",
+        "nothing = g.equal(cot.value, zero)",
     ),
 )
