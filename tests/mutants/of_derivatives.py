@@ -47,14 +47,26 @@ DERIVATIVES = (
     Mutant(
         "a second choice forgets the mask of the first",
         "graph/diff/cotangent.py",
-        "mask = partial.mask if cot.mask is None else g.logical_and(cot.mask, partial.mask)",
-        "mask = partial.mask",
+        "for m in (cot.mask, partial.mask, partial.matters):",
+        "for m in (partial.mask, partial.matters):",
     ),
     Mutant(
         "a product under a mask is not masked",
         "graph/diff/cotangent.py",
-        "    return Cot(_select(g, cot.mask, scale(g, ct, partial)), cot.mask)",
+        "    return Cot(_select(g, cot.mask, scale(g, ct, partial), moving), cot.mask)",
         "    return Cot(scale(g, ct, partial), cot.mask)",
+    ),
+    Mutant(
+        "a zero that is the product with a factor of 0 does not move",
+        "graph/ops/choice.py",
+        "Masked(g.logical_or(mask, g.isfinite(x)))",
+        "Masked(mask)",
+    ),
+    Mutant(
+        "what was not chosen moves as a product with a factor of 0 does",
+        "graph/diff/cotangent.py",
+        "ct = _select(g, partial.mask, ct)  # what",
+        "ct = _select(g, partial.mask, ct, moving)  # what",
     ),
     Mutant(
         "the mask of a sum is that of one of its terms",

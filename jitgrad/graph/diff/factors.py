@@ -297,5 +297,5 @@ def partials_of(g: Builder, derivative: Partials, op: Op, made: Op, factors: Fac
     for i, j in factors.unused.get(op, {}).items():
         partial = partials[i]
         assert isinstance(partial, Value)
-        partials[i] = Masked(matters(g, op, made, i, j), partial)
+        partials[i] = Masked(None, partial, matters(g, op, made, i, j))
     return partials

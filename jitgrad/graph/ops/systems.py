@@ -103,7 +103,7 @@ def _whole(g: Builder, cots: Sequence[Cot | None], value: Value) -> Cot:
         any = g.reduce_or(mask, axes=tuple(range(mask.array.rank))) if mask.array.rank else mask
         used = any if used is None else g.logical_or(used, any)
     assert used is not None
-    return Cot(g.select(used, value, g.constant(0, value.array.dtype)), used)
+    return Cot(g.where_used(used, value, g.constant(0, value.array.dtype)), used)
 
 
 # --- systems by general factors
