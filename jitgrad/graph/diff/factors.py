@@ -189,7 +189,7 @@ def _bends(op: Op, moving: set[Value]) -> bool:
         return len(moved) > 1
     if name == "divide":
         return moved != [0]
-    if name == "select":
+    if name in ("select", "where_used"):
         return 0 in moved
     derivative = op.primitive.derivative
     if not isinstance(derivative, Linear) or any(not op.operands[i].type.is_float for i in moved):
