@@ -172,6 +172,30 @@ def test_second_order(way: str) -> None:
     assert second[0] == 0.0
 
 
+@pytest.mark.parametrize("way", [way for way in WAYS if way != "inside"])
+def test_a_factor_that_is_0_moves(way: str) -> None:
+    """Where no slope is infinite, derivatives of derivatives are those of differences, however modes nest."""
+    f = WAYS[way](np.sqrt)
+    x, w, t, u, h = np.array([0.3, 0.9]), np.array([0.0, 1.0]), np.array([0.7, -0.4]), np.array([1.3, 0.6]), 1e-5
+    gradient = jitgrad.grad(f, argnums=(0, 1))
+    high, low = gradient(x + h * t, w + h * u), gradient(x - h * t, w - h * u)
+    wanted = [(a - b) / (2 * h) for a, b in zip(high, low, strict=True)]
+
+    def slope(x, w):
+        return jitgrad.jvp(f, (x, w), (t, u))[1]
+
+    def slope_by_reverse(x, w):
+        by_x, by_w = gradient(x, w)
+        return by_x @ t + by_w @ u
+
+    made = [jitgrad.jvp(gradient, (x, w), (t, u))[1]]
+    made += [jitgrad.grad(g, argnums=(0, 1))(x, w) for g in (slope, slope_by_reverse)]
+    for found in made:
+        np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-7)
+    twice = jitgrad.jvp(slope, (x, w), (t, u))[1]
+    np.testing.assert_allclose(twice, wanted[0] @ t + wanted[1] @ u, rtol=1e-6, atol=1e-7)
+
+
 # --- factors that cancel by way of memory and norms
 
 

@@ -78,10 +78,19 @@ class Masked:
 
     `where`, `maximum` and their like use it: the mask travels on with the cotangent, so that an infinite or NaN partial
     further up cannot leak into the side that was not taken.
+
+    Attributes
+    ----------
+    mask : Value or None
+    partial : Value or Partial
+    matters : Value or None
+        Where the product with the partial may be other than a zero that moves: such a zero is one to infinite partials
+        further up, but has a derivative (`where_used`).
     """
 
-    mask: Value
+    mask: Value | None
     partial: Value | Partial = Partial.ONE
+    matters: Value | None = None
 
 
 class Cot(NamedTuple):

@@ -111,6 +111,9 @@ class Fitting(CarriedLists):
         """Whether the state at the back edge fits the header; if not, `widen` has grown."""
         changed = False
         others: list[Any] = []
+        # What no name can reach any more at the end of a trip may have been dropped there: it stays as it was, and what
+        # is in it as well.
+        back.heap = {**self.heap, **back.heap}
         self.split_alike(back)
         for part in list(self.parts):
             found = part.get(back)

@@ -74,7 +74,8 @@ def step(ctx: Context, frame: Frame, instr: Instr) -> None:
             frame.push(flag)
         return
     ctx.with_sizes_known(partial(found, ctx, frame, instr.arg), frame)
-    if frame.stack:
+    # What lies below a value that is stored to a variable was not made by this instruction: `x, y = f()`.
+    if frame.stack and instr.op not in _STORES:
         refuse_poison(ctx, frame.stack[-1], instr.arg if isinstance(instr.arg, str) else "this value")
 
 
@@ -86,6 +87,7 @@ def _step_known(ctx: Context, frame: Frame, instr: Instr) -> None:
 
 # Instructions that move values about without looking at them.
 _MOVES = ("setlocal", "setcell", "setglobal", "pop", "yield", "makefn", "fnattr", "import")
+_STORES = ("setlocal", "setcell")
 _ANSWERS = ("is", "compare", "in", "truth")
 
 

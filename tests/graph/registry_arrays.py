@@ -264,6 +264,16 @@ CONVERSIONS = {
         for t in ("bool", "int64", "int8", "float32")
     ]
     + [Example([draw("complex128", 3)], lambda g, x: g.cast(x, dtype=np.dtype("float64")), np.real, smooth=False)],
+    # The zeros are products with a factor that is 0 and may move.
+    "where_used": [
+        Example(
+            [w, x],
+            lambda g, w, x: g.where_used(g.not_equal(w, 0.0), g.multiply(w, x), g.constant(0, w.array.dtype)),
+            np.multiply,
+        )
+        for d in FLOATS
+        for w, x in [(np.array([0.0, 2.0, 0.0], d), draw(d, 3)), (np.zeros((), d), draw(d))]
+    ],
     "conjugate": _parts("conjugate", np.conjugate),
     "real": _parts("real", np.real),
     "imag": _parts("imag", np.imag),

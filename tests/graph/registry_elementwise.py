@@ -27,13 +27,14 @@ DTYPES = [
 ]
 MEANINGS: dict[str, Callable[..., Any]] = {
     "select": np.where,
+    "where_used": np.where,
     "clip": np.clip,
     "expit": lambda x: scipy.special.expit(x),
     "erf": lambda x: scipy.special.erf(x),
     "erfc": lambda x: scipy.special.erfc(x),
     "is_negative_zero": lambda x: np.logical_and(np.equal(x, 0), np.copysign(1, x) < 0),
 }
-ARITIES = {"select": 3, "clip": 3, "expit": 1, "erf": 1, "erfc": 1, "is_negative_zero": 1}
+ARITIES = {"select": 3, "where_used": 3, "clip": 3, "expit": 1, "erf": 1, "erfc": 1, "is_negative_zero": 1}
 SHAPES: dict[int, list[tuple[tuple[int, ...], ...]]] = {
     1: [((),), ((0,),), ((1,),), ((7,),), ((3, 4),), ((2, 3, 2),)],
     2: [

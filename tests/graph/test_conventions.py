@@ -69,11 +69,12 @@ def test_the_table_names_every_op_whose_partial_chooses(name: str) -> None:
     """A primitive whose partials are masked or flat has a row."""
     p = PRIMITIVES[name]
     graph = Graph(name, [FLOAT64] * arity(p))
-    if name == "select":
+    if name in ("select", "where_used"):
         graph.args[0].type = BOOL
     out = Builder(graph).emit(name, graph.args).result
     assert isinstance(p.derivative, Partials)
     partials = p.derivative.rule(Builder(graph), out, *graph.args)
     chooses = any(isinstance(x, Masked) for x in partials) or all(x is Partial.ZERO for x in partials)
-    others = {"select": "where(x > 0, sqrt(x), 0)", "ceil": "floor", "trunc": "floor"}
+    chosen = "where(x > 0, sqrt(x), 0)"
+    others = {"select": chosen, "where_used": chosen, "ceil": "floor", "trunc": "floor"}
     assert not chooses or others.get(name, name) in {row.op for row in CONVENTIONS}

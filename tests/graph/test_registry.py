@@ -38,7 +38,7 @@ EXACT = {
     "add", "subtract", "multiply", "divide", "negative", "square", "reciprocal", "sqrt", "absolute", "sign", "copysign",
     "floor", "ceil", "trunc", "rint", "select", "maximum", "minimum", "fmax", "fmin", "clip", "cast", "floor_divide",
     "remainder", "fmod", "real", "imag", "conjugate", "load", "store", "gather", "scatter", "broadcast", "reshape",
-    "transpose", "concatenate", "reduce_max", "reduce_min", "sort",
+    "transpose", "concatenate", "reduce_max", "reduce_min", "sort", "where_used",
 }  # fmt: skip
 
 # Each element of the result is a sum over elements of operands, in which they may cancel.
@@ -295,6 +295,27 @@ def test_second_order(executor: str, name: str) -> None:
         seeded = list(range(outputs - len(wrt), outputs))
         cts = run(adjoint(gradient, inputs, seeded=seeded), [*args, *ws])[outputs:]
         close(inner(cts, list(ts.values())), inner(ws, moved), 1e-11)
+
+
+@pytest.mark.parametrize("name", sampled(DIFFERENTIABLE))
+def test_both_modes_are_linear_at_zero_too(name: str) -> None:
+    """Where a cotangent or tangent is 0 it may be moving: its own derivative is that of the mode, linear in it."""
+    rng = rng_of(name + "0")
+    for e in smooth_examples(name)[:3]:
+        graph, operands, _ = build(name, [e])
+        wrt = positions(graph)
+        pull = adjoint(graph, wrt)
+        w = rng.normal(size=np.shape(e.meaning(*e.operands)))
+        pulled = interpret(pull, [*operands, w])[1:]
+        moved = interpret(tangent(pull, [len(operands)]), [*operands, 0.0 * w, w])[-len(wrt) :]
+        push = tangent(graph, wrt)
+        ts = [rng.normal(size=operands[i].shape) for i in wrt]
+        start, zeros = list(range(len(operands), len(operands) + len(wrt))), [0.0 * t for t in ts]
+        pushed = interpret(push, [*operands, *ts])[1:]
+        again = interpret(tangent(push, start), [*operands, *zeros, *ts])[-1:]
+        back = interpret(adjoint(push, start, seeded=[1]), [*operands, *zeros, w])[-len(wrt) :]
+        for got, wanted in zip([*moved, *again, *back], [*pulled, *pushed, *pulled], strict=True):
+            close(got, wanted, 1e-12)
 
 
 @pytest.mark.parametrize("name", sampled([n for n in ELEMENTWISE if isinstance(PRIMITIVES[n].derivative, Partials)]))

@@ -47,14 +47,26 @@ DERIVATIVES = (
     Mutant(
         "a second choice forgets the mask of the first",
         "graph/diff/cotangent.py",
-        "mask = partial.mask if cot.mask is None else g.logical_and(cot.mask, partial.mask)",
-        "mask = partial.mask",
+        "for m in (cot.mask, partial.mask, partial.matters):",
+        "for m in (partial.mask, partial.matters):",
     ),
     Mutant(
         "a product under a mask is not masked",
         "graph/diff/cotangent.py",
-        "    return Cot(_select(g, cot.mask, scale(g, ct, partial)), cot.mask)",
+        "    return Cot(_select(g, cot.mask, scale(g, ct, partial), moving), cot.mask)",
         "    return Cot(scale(g, ct, partial), cot.mask)",
+    ),
+    Mutant(
+        "a zero that is the product with a factor of 0 does not move",
+        "graph/ops/choice.py",
+        "Masked(g.logical_or(mask, g.isfinite(x)))",
+        "Masked(mask)",
+    ),
+    Mutant(
+        "what was not chosen moves as a product with a factor of 0 does",
+        "graph/diff/cotangent.py",
+        "ct = _select(g, partial.mask, ct)  # what",
+        "ct = _select(g, partial.mask, ct, moving)  # what",
     ),
     Mutant(
         "the mask of a sum is that of one of its terms",
@@ -221,7 +233,13 @@ DERIVATIVES = (
     Mutant(
         "a singular matrix of which nothing is used has a slope",
         "graph/ops/systems.py",
-        "slope = g.select(g.equal(cot.value, zero), zero, g.multiply(cot.value, _inverse_transposed(g, op)))",
-        "slope = g.multiply(cot.value, _inverse_transposed(g, op))",
+        "slope = g.select(nothing, zero, g.multiply(cot.value, inverse))",
+        "slope = g.multiply(cot.value, inverse)",
+    ),
+    Mutant(
+        "a cotangent of a determinant that is 0 does not move",
+        "graph/ops/systems.py",
+        "nothing = g.logical_and(g.equal(cot.value, zero), g.logical_not(g.isfinite(inverse)))",
+        "nothing = g.equal(cot.value, zero)",
     ),
 )

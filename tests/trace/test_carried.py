@@ -12,6 +12,7 @@ import pytest
 
 import jitgrad
 from jitgrad import UnsupportedError
+from tests.trace.calling import check_compiled, check_derivatives
 
 X = np.array([0.5, -1.25, 2.0])
 
@@ -400,3 +401,33 @@ def test_a_tuple_that_grows_until_data_say_so_is_refused() -> None:
 
     with pytest.raises(UnsupportedError):
         jitgrad.jit(f)(X)
+
+
+def _other_dicts(a: np.ndarray, n: int) -> Any:
+    d = {"sum": 0.0, "pair": [1.0, a[0]], "inner": {"k": a[1]}, "row": a * 1.0}
+    for i in range(n):
+        if d["pair"][0] > 0.0:
+            d["pair"] = [d["pair"][1] * 1.5, 0.5]
+        for _ in range(i):
+            d["inner"] = {"k": d["inner"]["k"] + d["pair"][0]}
+        d = {**d, "sum": d["sum"] + d["inner"]["k"]}
+        d["row"][0] *= 0.5
+    return d["sum"], d["row"], sum(d["pair"])
+
+
+def _other_lists(a: np.ndarray, n: int) -> Any:
+    c = [a * 1.0, [a[0], 1.0]]
+    while len(c[0]) > 0 and c[1][1] < n:
+        if c[1][0] > 0.3:
+            c[1] = [c[1][0] * 0.5, c[1][1] + 1.0]
+        c = [c[0] * c[1][0], [c[1][0], c[1][1] + 1.0]]
+        c[0][0] += c[1][0]
+    return c[0], c[1][0]
+
+
+@pytest.mark.parametrize("function", [_other_dicts, _other_lists])
+@pytest.mark.parametrize("n", [0, 1, 2, 4])
+def test_containers_of_containers_that_are_others_in_each_trip(function: Callable[..., Any], n: int) -> None:
+    """What nobody leads to any more at the end of a trip, and what is in it, is nothing to compare with."""
+    check_compiled(function, (X, n), 1e-12)
+    check_derivatives(lambda a: function(a, n), X, 3, 1e-5)

@@ -149,6 +149,18 @@ def test_what_is_not_used_of_a_singular_matrix_has_no_slope() -> None:
     np.testing.assert_allclose(jitgrad.grad(f)(P), L.inv(P), rtol=1e-10)
 
 
+def test_a_singular_matrix_whose_logarithm_is_multiplied_by_zero_has_no_slope() -> None:
+    """The product has one where the factor moves, by which its derivative is the inverse."""
+
+    def f(a: np.ndarray, w: float) -> Any:
+        return w * L.slogdet(a)[1] + a[0, 0]
+
+    by_a = jitgrad.grad(f)
+    np.testing.assert_array_equal(by_a(ONES, 0.0), np.eye(1, 9).reshape(3, 3))
+    _, moved = jitgrad.jvp(lambda w: by_a(A, w), (0.0,), (1.0,))
+    np.testing.assert_allclose(moved, L.inv(A).T, rtol=1e-10)
+
+
 @pytest.mark.parametrize("lapack", [True, False])
 @pytest.mark.parametrize("a", [ONES, ONES[:2, :2], np.array([[1.0, 2.0], [2.0, 4.0]]), np.diag([-1.0, 0.0, -2.0])])
 def test_the_zeros_of_singular_matrices_have_no_sign(a: np.ndarray, lapack: bool) -> None:

@@ -46,7 +46,7 @@ MOVES = frozenset(
     {
         "broadcast", "concatenate", "gather", "list_from_array", "list_get", "list_pop", "list_push", "list_set",
         "list_to_array", "load", "reduce_max", "reduce_min", "relayout", "reshape", "scatter", "select", "sort",
-        "store", "transpose",
+        "store", "transpose", "where_used",
     }
 )  # fmt: skip
 

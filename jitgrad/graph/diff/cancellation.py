@@ -91,8 +91,8 @@ def _scale(g: Builder, ct: Value, slope: Value) -> Value:
                 made = arithmetic(g, "multiply", made, factor)
         if found[2] is not None:
             made = arithmetic(g, "divide", made, found[2])
-        for mask in split[4]:
-            made = g.select(mask, made, g.constant(0, made.array.dtype))
+        for name, mask in split[4]:
+            made = g.emit(name, [mask, made, g.constant(0, made.array.dtype)]).result
         return broadcast_to(g, made, broadcast_shapes(ct.shape, slope.shape))
     if op is not None and op.name == "divide":
         above, below = op.operands
@@ -238,7 +238,7 @@ def _of_choice(g: Builder, op: Op, factor: Value, depth: int) -> _Found | None:
     if found is None:
         return None
     one = g.constant(1, x.array.dtype) if found[1] is None else found[1]
-    return found[0], g.select(mask, one, y)
+    return found[0], g.emit(op.name, [mask, one, y]).result
 
 
 def _of_exponential(g: Builder, op: Op, factor: Value, depth: int) -> _Found | None:
@@ -313,10 +313,14 @@ _QUOTIENTS = {
     "negative": _of_negative,
     "power": _of_exponential,
     "select": _of_choice,
+    "where_used": _of_choice,
     "subtract": _of_sum,
 }
 
 _EXPONENTS = {"sqrt": 0.5, "square": 2.0}
+
+# Ops that apply a mask.
+_MASKS = ("select", "where_used")
 
 
 def _powers(value: Value, depth: int = _DEPTH) -> Iterator[tuple[Value, float]]:
@@ -381,20 +385,20 @@ def _power(g: Builder, base: Value, exponent: float) -> Value | None:
     return made
 
 
-def _denominator(ct: Value) -> tuple[Value, float, list[Value], Value, list[Value]] | None:
+def _denominator(ct: Value) -> tuple[Value, float, list[Value], Value, list[tuple[str, Value]]] | None:
     """Return q, a number, more factors and b such that ct was built as the product of all those, over b.
 
-    Last come masks: where one is false, ct is an exact zero.
+    Last come masks, with the ops that apply them: where one is false, ct is an exact zero.
     """
-    number, factors, masks = 1.0, list[Value](), list[Value]()
+    number, factors, masks = 1.0, list[Value](), list[tuple[str, Value]]()
     for _ in range(2 * _DEPTH):  # masks come between any two factors
         op = ct.owner
         if not isinstance(op, Op):
             return None
         name = op.primitive.name
-        if name == "select" and constant_of(op.operands[2]) == 0:
+        if name in _MASKS and constant_of(op.operands[2]) == 0:
             mask, ct, _ = op.operands
-            masks.append(mask)
+            masks.append((name, mask))
             continue
         if name == "divide":
             ct, below = op.operands

@@ -32,14 +32,16 @@ def _zero(dtype: np.dtype) -> tuple[np.ndarray, ArrayType]:
     return np.zeros((), dtype), ArrayType(dtype)
 
 
-def _select(g: Builder, mask: Value, value: Value) -> Value:
+def _select(g: Builder, mask: Value, value: Value, moving: bool = False) -> Value:
+    """Return a value that is 0 outside of a mask; `moving` says that it may be a zero with a derivative there."""
     value = unspread(value, mask)
     number, type = _zero(value.array.dtype)
     zero = Op(PRIMITIVES["constant"], (), {"value": number}, (), (type,), g.location)
     g.block.ops.append(zero)
+    name, operands = "where_used" if moving else "select", (mask, value, zero.results[0])
     if value.shape != mask.shape:
-        return g.select(mask, value, zero.results[0])
-    op = Op(PRIMITIVES["select"], (mask, value, zero.results[0]), {}, (), (value.type,), g.location)
+        return g.emit(name, operands).result
+    op = Op(PRIMITIVES[name], operands, {}, (), (value.type,), g.location)
     g.block.ops.append(op)
     return op.results[0]
 
@@ -52,8 +54,11 @@ def _mask_behind(partial: Value) -> Value | None:
     return None
 
 
-def apply_partial(g: Builder, cot: Cot, partial: Value | Masked | Partial) -> Cot | None:
-    """Return cot times a partial (elementwise, before unbroadcasting), None where it is zero."""
+def apply_partial(g: Builder, cot: Cot, partial: Value | Masked | Partial, moving: bool = False) -> Cot | None:
+    """Return cot times a partial (elementwise, before unbroadcasting), None where it is zero.
+
+    `moving` says that where the mask of the cotangent is false its zero may have a derivative.
+    """
     if isinstance(partial, Value):
         behind = _mask_behind(partial)
         if behind is not None:
@@ -61,14 +66,7 @@ def apply_partial(g: Builder, cot: Cot, partial: Value | Masked | Partial) -> Co
     if isinstance(partial, Masked):
         if partial.partial is Partial.ZERO:
             return None
-        mask = partial.mask if cot.mask is None else g.logical_and(cot.mask, partial.mask)
-        if isinstance(partial.partial, Value):
-            value = _select(g, mask, scale(g, cot.value, partial.partial))
-        else:
-            value = _select(g, partial.mask, cot.value)
-            if partial.partial is Partial.MINUS_ONE:
-                value = g.negative(value)
-        return Cot(value, mask)
+        return _apply_masked(g, cot, partial, moving)
     if partial is Partial.ZERO:
         return None
     if partial is Partial.ONE:
@@ -77,17 +75,40 @@ def apply_partial(g: Builder, cot: Cot, partial: Value | Masked | Partial) -> Co
         return Cot(g.negative(cot.value), cot.mask)
     if cot.mask is None:
         return Cot(scale(g, cot.value, partial))
-    ct, source = cot.value, cot.value.op
-    if source is not None and source.name == "select" and source.operands[0] is cot.mask:
-        ct = broadcast_to(g, source.operands[1], ct.shape)  # the same mask is applied again below
-    return Cot(_select(g, cot.mask, scale(g, ct, partial)), cot.mask)
+    ct = _within_mask(g, cot, moving)
+    return Cot(_select(g, cot.mask, scale(g, ct, partial), moving), cot.mask)
+
+
+def _apply_masked(g: Builder, cot: Cot, partial: Masked, moving: bool) -> Cot:
+    inner, ct = partial.partial, cot.value
+    mask: Value | None = None
+    for m in (cot.mask, partial.mask, partial.matters):
+        if m is not None:
+            mask = m if mask is None else g.logical_and(mask, m)
+    assert mask is not None
+    moving |= partial.matters is not None
+    if isinstance(inner, Value) and not moving:
+        return Cot(_select(g, mask, scale(g, ct, inner)), mask)
+    if partial.mask is not None:
+        ct = _select(g, partial.mask, ct)  # what was not chosen does not move
+    if isinstance(inner, Value):
+        return Cot(_select(g, mask, scale(g, ct, inner), moving), mask)
+    return Cot(g.negative(ct) if inner is Partial.MINUS_ONE else ct, mask)
+
+
+def _within_mask(g: Builder, cot: Cot, moving: bool) -> Value:
+    """Return the value of a cotangent to which its mask will be applied again, without the mask where that can be."""
+    op = cot.value.op
+    if op is not None and op.name == ("where_used" if moving else "select") and op.operands[0] is cot.mask:
+        return broadcast_to(g, op.operands[1], cot.value.shape)
+    return cot.value
 
 
 def masked(g: Builder, cot: Cot, mask: Value) -> Cot:
-    """Return a cotangent that is an exact zero where a mask is false as well."""
+    """Return a cotangent that is a zero, which may be moving, where a mask is false as well."""
     if cot.mask is not None:
         mask = g.logical_and(mask, cot.mask)
-    return Cot(_select(g, mask, cot.value), mask)
+    return Cot(_select(g, mask, cot.value, moving=True), mask)
 
 
 def down(g: Builder, cot: Cot, shape: tuple[Dim, ...]) -> Cot:

@@ -189,7 +189,7 @@ def _bends(op: Op, moving: set[Value]) -> bool:
         return len(moved) > 1
     if name == "divide":
         return moved != [0]
-    if name == "select":
+    if name in ("select", "where_used"):
         return 0 in moved
     derivative = op.primitive.derivative
     if not isinstance(derivative, Linear) or any(not op.operands[i].type.is_float for i in moved):
@@ -297,5 +297,5 @@ def partials_of(g: Builder, derivative: Partials, op: Op, made: Op, factors: Fac
     for i, j in factors.unused.get(op, {}).items():
         partial = partials[i]
         assert isinstance(partial, Value)
-        partials[i] = Masked(matters(g, op, made, i, j), partial)
+        partials[i] = Masked(None, partial, matters(g, op, made, i, j))
     return partials

@@ -53,8 +53,9 @@ def vjp_norm(g: Builder, op: Op, cot: Cot) -> Cot:
         return Cot(g.multiply(x, expand(g, over, x.shape, axes)), mask)
     ct, norm = expand(g, cot.value, x.shape, axes), expand(g, out, x.shape, axes)
     away = g.not_equal(norm, 0.0)
-    chosen = away if mask is None else g.logical_and(away, mask)
-    return Cot(g.select(chosen, g.multiply(ct, g.divide(x, norm)), g.constant(0, ct.array.dtype)), mask)
+    zero = g.constant(0, ct.array.dtype)
+    made = g.select(away, g.multiply(ct, g.divide(x, norm)), zero)
+    return Cot(made if mask is None else g.where_used(mask, made, zero), mask)
 
 
 def jvp_norm(g: Builder, op: Op, t: Value) -> Value:

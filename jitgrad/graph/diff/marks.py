@@ -22,17 +22,16 @@ def unused(g: Builder, type: Type) -> Value:
     return filled(g, type, -0.0)
 
 
-def mark(g: Builder, cot: Cot) -> Value:
-    """Return a cotangent in the marked form."""
+def mark(g: Builder, cot: Cot, moving: bool = False) -> Value:
+    """Return a cotangent in the marked form; `moving` says that where its mask is false it may have a derivative."""
     value, mask = cot
-    op = value.op
-    if op is not None and op.name == "select" and op.operands[0] is mask and op.operands[1].shape == value.shape:
+    op, name = value.op, "where_used" if moving else "select"
+    if op is not None and op.name == name and op.operands[0] is mask and op.operands[1].shape == value.shape:
         value = op.operands[1]  # the same mask is applied again below
     made: Value = g.add(value, 0.0)
     if mask is None:
         return made
-    made = g.select(broadcast_to(g, mask, value.shape), made, g.constant(-0.0, value.array.dtype))
-    return made
+    return g.emit(name, [broadcast_to(g, mask, value.shape), made, g.constant(-0.0, value.array.dtype)]).result
 
 
 def unmark(g: Builder, value: Value) -> Cot:

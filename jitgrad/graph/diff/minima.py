@@ -47,7 +47,7 @@ _SWALLOWING = frozenset(
 )  # fmt: skip
 
 # Ops that add or move elements.
-_ADDING = (MOVES - {"reduce_max", "reduce_min", "select", "sort"}) | {
+_ADDING = (MOVES - {"reduce_max", "reduce_min", "select", "sort", "where_used"}) | {
     "add", "addto", "cumsum", "list_addto", "negative", "reduce_sum", "scatter_add", "subtract",
 }  # fmt: skip
 

@@ -35,7 +35,7 @@ __all__ = ["ReverseOps"]
 _PARTS = frozenset({"addto", "scatter_add", "store"})
 
 # Ops that choose among their operands.
-_CHOICES = frozenset({"clip", "fmax", "fmin", "maximum", "minimum", "select"})
+_CHOICES = frozenset({"clip", "fmax", "fmin", "maximum", "minimum", "select", "where_used"})
 
 
 class ReverseOps:
@@ -60,6 +60,8 @@ class ReverseOps:
         self.nest = nest
         self.active = active
         self.steep, self.parted, self.factors = slopes
+        # Whether zeros under masks may be products with factors that are 0, which move as these do.
+        self.moving = bool(self.factors.unused)
         self.residuals = Residuals(nest, g, plan)
 
     # --- cotangents
@@ -123,7 +125,7 @@ class ReverseOps:
     def accumulate(self, frame: Frame, value: Value, cot: Cot, *, marked: bool = False) -> None:
         """Add to the cotangent of a primal value; that of a parted one is in the marked form already if `marked`."""
         if value in self.parted and not marked and not isinstance(value.type, ListType):
-            cot = Cot(mark(self.g, cot))
+            cot = Cot(mark(self.g, cot, self.moving))
         prior = self.current(frame, value)
         if prior is not None:
             if isinstance(value.type, ListType):
@@ -206,7 +208,7 @@ class ReverseOps:
                 self._step(frame, operand, cot, each)
 
     def _step(self, frame: Frame, operand: Value, cot: Cot, partial: Value | Masked | Partial) -> None:
-        term = apply_partial(self.g, cot, partial)
+        term = apply_partial(self.g, cot, partial, self.moving)
         if term is not None:
             shape = operand.shape if frame.parent is None else self.residuals.type_of(frame, operand.array).shape
             self.accumulate(frame, operand, down(self.g, term, shape))
@@ -249,7 +251,7 @@ class ReverseOps:
         prior = self.current(frame, base)
         mask = None
         if base in self.parted:
-            cot = Cot(mark(g, cot))
+            cot = Cot(mark(g, cot, self.moving))
         elif prior is not None and prior.mask is not None and not prior.mask.shape and base.shape:
             mask = None if cot.mask is None or cot.mask.shape else g.logical_or(prior.mask, cot.mask)
         elif cot.mask is not None and (prior is None or prior.mask is not None):
@@ -310,11 +312,11 @@ class ReverseOps:
             if op.name == "list_get":
                 prior = self.current(frame, operand)
                 total = self.zeros_for(frame, operand) if prior is None else prior.value
-                added = mark(g, cot) if operand in self.parted else cot.value
+                added = mark(g, cot, self.moving) if operand in self.parted else cot.value
                 frame.cots[operand] = Cot(g.list_addto(total, get(op.operands[1]), added))
                 continue
             into, of_list = operand in self.parted, isinstance(op.result.type, ListType)
-            ct = mark(g, cot) if into and not of_list else cot.value
+            ct = mark(g, cot, self.moving) if into and not of_list else cot.value
             made = vjp_list(g, op, ct, i, get, lambda v: self.zeros_for(frame, v), -0.0 if into else 0.0)
             marked = of_list and op.result in self.parted
             if marked and not into and not isinstance(operand.type, ListType):

@@ -87,7 +87,7 @@ def _decisive(op: Op) -> list[Value]:
     floats = [v for v in op.operands if v.type.is_float]
     if not floats or not any(r.type.is_float for r in op.results):
         return floats
-    if op.primitive.is_elementwise and op.name != "select":
+    if op.primitive.is_elementwise and op.name not in ("select", "where_used"):
         return floats
     smooth = {op.operands[i] for i in derivative_operands(op)}
     return [v for v in floats if v not in smooth]

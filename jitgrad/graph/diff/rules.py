@@ -111,7 +111,7 @@ def _values(x: Any) -> list[Value]:
     if isinstance(x, Value):
         return [x]
     if isinstance(x, Masked):
-        return [x.mask, *_values(x.partial)]
+        return [v for v in (x.mask, x.partial, x.matters) if isinstance(v, Value)]
     if isinstance(x, Cot):
         return [v for v in x if v is not None]
     return []
@@ -145,7 +145,8 @@ def _renamed(x: Any, mapping: dict[Value, Value]) -> Any:
         return mapping.get(x, x)
     if isinstance(x, Masked):
         partial = x.partial if isinstance(x.partial, Partial) else mapping.get(x.partial, x.partial)
-        return Masked(mapping.get(x.mask, x.mask), partial)
+        mask, matters = (None if v is None else mapping.get(v, v) for v in (x.mask, x.matters))
+        return Masked(mask, partial, matters)
     if isinstance(x, Cot):
         return Cot(mapping.get(x.value, x.value), None if x.mask is None else mapping.get(x.mask, x.mask))
     return x

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from jitgrad.errors import error
 from jitgrad.graph.builder import Builder
 from jitgrad.graph.diff.activity import active_values
-from jitgrad.graph.diff.cotangent import Cot, apply_partial, masked
+from jitgrad.graph.diff.cotangent import Cot, apply_partial
 from jitgrad.graph.diff.factors import matters, may_be_steep_where_finite, partials_of
 from jitgrad.graph.diff.frames import Step, run
 from jitgrad.graph.diff.kinks import is_steep_norm, jvp_norm
@@ -169,9 +169,10 @@ class _Tangent:
             # What does not move has a tangent of 0, whatever the slope.
             mask, slope = g.logical_or(moves, g.logical_not(g.isfinite(op.result))), partials[0]
             if isinstance(slope, Masked):
-                partials[0] = Masked(g.logical_and(mask, slope.mask), slope.partial)
+                matters = mask if slope.matters is None else g.logical_and(mask, slope.matters)
+                partials[0] = Masked(slope.mask, slope.partial, matters)
             else:
-                partials[0] = Masked(mask, slope)
+                partials[0] = Masked(None, slope, mask)
         return partials
 
     def _moves_at(self, value: Value, depth: int) -> Value | None:
@@ -233,7 +234,8 @@ class _Tangent:
         for i, j in self.factors.unused.get(source, {}).items():
             t = tangents[i]
             if t is not None:
-                tangents[i] = masked(g, Cot(t), matters(g, source, op, i, j)).value
+                used = g.logical_or(matters(g, source, op, i, j), g.isfinite(t))
+                tangents[i] = g.select(used, t, g.constant(0, t.array.dtype))
         joint = len(positions) == 1 or derivative.moves or is_jointly_linear(op)
         total = None
         for group in [moving] if joint else [[i] for i in moving]:

@@ -51,6 +51,17 @@ select = elementwise(
     scalar=lambda b, mask, x, y: b.select(mask, x, y),
 )
 
+# `where_used(mask, x, zero)`: x, which is 0 where the mask is false, or would be, were not another factor infinite. So
+# it is a zero that may be moving: the derivative is that of x, as long as x is a number.
+where_used = elementwise(
+    "where_used",
+    numpy=(),
+    evaluate=np.where,
+    result=_select_dtype,
+    derivative=Partials(lambda g, out, mask, x, zero: (ZERO, Masked(g.logical_or(mask, g.isfinite(x))), ZERO)),
+    scalar=lambda b, mask, x, zero: b.select(mask, x, zero),
+)
+
 # --- extrema
 
 

@@ -75,8 +75,11 @@ def _spread(g: Builder, op: Op, ct: Value, mask: Value | None) -> Cot:
 
 def _chosen(g: Builder, chosen: Value, ct: Value, mask: Value | None) -> Cot:
     """Return a cotangent that only the chosen elements get."""
-    both = chosen if mask is None else g.logical_and(mask, chosen)
-    return Cot(g.select(both, ct, _zero(g, ct)), both)
+    made = g.select(chosen, ct, _zero(g, ct))
+    if mask is None:
+        return Cot(made, chosen)
+    both = g.logical_and(mask, chosen)
+    return Cot(g.where_used(mask, made, _zero(g, ct)), both)
 
 
 # --- sums
@@ -157,7 +160,7 @@ def _vjp_prod(g: Builder, op: Op, cts: Sequence[Cot | None], needed: set[int]) -
         return [None]
     ct, mask = _spread(g, op, *cot)
     made = g.multiply(ct, _other_factors(g, op))
-    return [Cot(made) if mask is None else _chosen(g, mask, made, None)]
+    return [Cot(made) if mask is None else Cot(g.where_used(mask, made, _zero(g, ct)), mask)]
 
 
 def _jvp_prod(g: Builder, op: Op, tangents: Sequence[Value | None]) -> list[Value | None]:

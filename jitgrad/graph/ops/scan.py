@@ -77,7 +77,9 @@ def _vjp_cumprod(g: Builder, op: Op, cts: Sequence[Cot | None], needed: set[int]
     def after(products: Value) -> Value:
         """Return the sums over each element and all after it; what is masked is 0 however large its product is."""
         terms = g.multiply(ct, products)
-        return _from_the_end(g, terms if mask is None else g.select(mask, terms, g.constant(0, ct.array.dtype)), axis)
+        return _from_the_end(
+            g, terms if mask is None else g.where_used(mask, terms, g.constant(0, ct.array.dtype)), axis
+        )
 
     safe, zeros = _at_zeros(g, op)
     made = g.divide(after(out), safe)

@@ -103,7 +103,7 @@ def _whole(g: Builder, cots: Sequence[Cot | None], value: Value) -> Cot:
         any = g.reduce_or(mask, axes=tuple(range(mask.array.rank))) if mask.array.rank else mask
         used = any if used is None else g.logical_or(used, any)
     assert used is not None
-    return Cot(g.select(used, value, g.constant(0, value.array.dtype)), used)
+    return Cot(g.where_used(used, value, g.constant(0, value.array.dtype)), used)
 
 
 # --- systems by general factors
@@ -203,9 +203,10 @@ def _vjp_log_det(g: Builder, op: Op, cts: Sequence[Cot | None], needed: set[int]
     (cot,) = cts
     if cot is None or 0 not in needed:
         return [None] * 3
-    zero = g.constant(0, cot.value.array.dtype)
-    # Where the logarithm is not used, the matrix may be singular.
-    slope = g.select(g.equal(cot.value, zero), zero, g.multiply(cot.value, _inverse_transposed(g, op)))
+    zero, inverse = g.constant(0, cot.value.array.dtype), _inverse_transposed(g, op)
+    # Where the logarithm is not used, the matrix may be singular. Elsewhere a 0 may be moving.
+    nothing = g.logical_and(g.equal(cot.value, zero), g.logical_not(g.isfinite(inverse)))
+    slope = g.select(nothing, zero, g.multiply(cot.value, inverse))
     return [_whole(g, cts, slope), None, None]
 
 

@@ -1,7 +1,8 @@
 """Operands that only derivatives need are let go of.
 
-`lu_solve` solves by factors and has the derivative of its matrix; `log_det_change` is a zero with a derivative. When a
-graph is optimised nothing is differentiated any more: the matrix need not be kept, nor the zero computed.
+`lu_solve` solves by factors and has the derivative of its matrix; `log_det_change` is a zero with a derivative;
+`where_used` is a `select` of which zeros move. When a graph is optimised nothing is differentiated any more: the matrix
+need not be kept, nor the zero computed.
 
 In: a graph of which no derivative will be taken. Out: the same graph, which computes the same bits.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 from jitgrad.graph.builder import Builder
 from jitgrad.graph.ir import Block, Graph
 from jitgrad.graph.passes.rewriting import Replacements, blocks_within
+from jitgrad.graph.primitive import PRIMITIVES
 
 __all__ = ["drop_slopes"]
 
@@ -23,6 +25,9 @@ def drop_slopes(graph: Graph) -> bool:
         for op in list(block.ops):
             if op.name == "lu_solve" and op.operands[0] is not op.operands[1]:
                 op.operands[0] = op.operands[1]
+                changed = True
+            elif op.name == "where_used":
+                op.become(PRIMITIVES["select"])
                 changed = True
             elif op.name == "log_det_change":
                 g = Builder(Block(), op.location)
