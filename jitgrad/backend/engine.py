@@ -52,6 +52,9 @@ LEVELS = ("minimal", "loops", "unrolled", "short", "full", "quick")
 # One compile at a time: llvmlite's own lock covers single calls only, and the symbol table of LLVM is global.
 _LOCK = threading.RLock()
 
+# Features of x86 that imply all others which code of ours is made of.
+_WORTH_NAMING = frozenset({"+avx2", "+avx512bw", "+avx512dq", "+avx512vl", "+bmi2", "+fma", "+lzcnt", "+popcnt"})
+
 # A prefix of our own, so that no name of another library in the process is ever redefined.
 PREFIX = "jg_"
 
@@ -269,6 +272,20 @@ def load_object(data: bytes) -> Code:
     return Code(engine, Timing(0.0, 0.0, (done - start) * 1e3), "object", "")
 
 
+@lru_cache(maxsize=1)
+def _named_features() -> str:
+    """Return what LLVM must be told of this processor beside its name.
+
+    Each feature is looked up, with all that it implies, several times a module: to name a hundred takes longer than to
+    make the code of a short function. What a processor of a known name has goes without saying; what this one lacks
+    does not, nor what code of ours is better for should the name stand for less.
+    """
+    at = host()
+    if not at.triple.startswith("x86_64") or at.cpu in ("", "generic") or at.cpu.startswith("x86-64"):
+        return at.features
+    return ",".join(f for f in at.features.split(",") if f.startswith("-") or f in _WORTH_NAMING)
+
+
 def _machine(level: str) -> llvm.TargetMachine:
     """Return a new target machine: an engine takes the one it is given for its own."""
     at = host()
@@ -276,7 +293,7 @@ def _machine(level: str) -> llvm.TargetMachine:
     # The code model "jitdefault" reaches any address: sections and libraries may lie far apart.
     return target.create_target_machine(
         cpu=at.cpu,
-        features=at.features,
+        features=_named_features(),
         opt=0 if level == "quick" else 2,
         reloc="default",
         codemodel="jitdefault",

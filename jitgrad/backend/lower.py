@@ -33,7 +33,6 @@ from jitgrad.backend.emit import Emitter, Site
 from jitgrad.backend.levels import level_of
 from jitgrad.backend.products import multiply_in_place
 from jitgrad.backend.schedule import Schedule
-from jitgrad.backend.steps import Step
 from jitgrad.backend.structure import is_scalar
 from jitgrad.backend.text import LOOP_METADATA
 from jitgrad.backend.visible import visible_stores
@@ -154,7 +153,7 @@ def _lower(
     e.block(graph)
     _finish(e, graph, writes, result_layouts)
     level = level_of(graph)
-    return Body(
+    body = Body(
         _module(e, level),
         plan.arena_bytes,
         e.grows,
@@ -163,6 +162,10 @@ def _lower(
         level,
         "\n".join([*_describe(schedule), *plan.notes]),
     )
+    # They know each other: only a search for garbage would find them.
+    vars(e.text).clear()
+    vars(e).clear()
+    return body
 
 
 @contextmanager
@@ -317,15 +320,13 @@ def _once(text: str) -> str:
 
 def _describe(schedule: Schedule) -> list[str]:
     lines: list[str] = []
-
-    def visit(steps: list[Step], indent: str) -> None:
-        for step in steps:
-            if step.ops:
-                names = ", ".join(op.name for op in step.ops)
-                shape = f" over {ArrayType.__str__(step.ops[0].results[0].array)}" if step.kind == "nest" else ""
-                lines.append(f"{indent}{step.kind}: {names}{shape}")
-                for region in step.ops[0].regions:
-                    visit(schedule.steps[region], indent + "  ")
-
-    visit(schedule.steps[schedule.graph], "")
+    pending = [(step, "") for step in reversed(schedule.steps[schedule.graph])]
+    while pending:
+        step, indent = pending.pop()
+        if step.ops:
+            names = ", ".join(op.name for op in step.ops)
+            shape = f" over {ArrayType.__str__(step.ops[0].results[0].array)}" if step.kind == "nest" else ""
+            lines.append(f"{indent}{step.kind}: {names}{shape}")
+            inner = [s for region in step.ops[0].regions for s in schedule.steps[region]]
+            pending += [(s, indent + "  ") for s in reversed(inner)]
     return lines

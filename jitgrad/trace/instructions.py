@@ -64,13 +64,14 @@ def step(ctx: Context, frame: Frame, instr: Instr) -> None:
     found = STEPS.get(instr.op)
     if found is None:
         raise ctx.error("JG203", what=f"the instruction {instr.op}{'' if instr.arg is None else f' {instr.arg}'}")
-    x = one_within(frame.stack[-_used(instr) :]) if _used(instr) else None
+    used = _used(instr)
+    x = one_within(frame.stack[-used:]) if used else None
     if x is not None:
         flag = _verdict(ctx, frame, instr, x)
         if flag is None:
             ctx.each_way(frame, x, partial(_step_known, ctx, frame, instr))
         else:
-            frame.pop_many(_used(instr))
+            frame.pop_many(used)
             frame.push(flag)
         return
     ctx.with_sizes_known(partial(found, ctx, frame, instr.arg), frame)

@@ -13,6 +13,7 @@ import threading
 import numpy as np
 import pytest
 
+from jitgrad.backend import engine
 from jitgrad.backend.engine import LEVELS, compile_module, define_on_demand, define_symbol, host, load_object
 from jitgrad.errors import InternalError
 
@@ -192,3 +193,29 @@ def test_host_names_its_features() -> None:
     assert host().triple
     assert host().cpu
     assert "+" in host().features or "-" in host().features
+
+
+def test_features_that_go_without_saying_make_no_other_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = """
+define void @sum(ptr %x, ptr %y, i64 %n) {
+  %a = load <16 x double>, ptr %x, align 8
+  %b = load <16 x double>, ptr %y, align 8
+  %c = fmul contract <16 x double> %a, %b
+  %d = fadd contract <16 x double> %c, %a
+  %m = fcmp olt <16 x double> %d, zeroinitializer
+  %s = select <16 x i1> %m, <16 x double> %d, <16 x double> %b
+  store <16 x double> %s, ptr %y, align 8
+  %z = call i64 @llvm.ctlz.i64(i64 %n, i1 false)
+  %p = call i64 @llvm.ctpop.i64(i64 %z)
+  store i64 %p, ptr %x
+  ret void
+}
+declare i64 @llvm.ctlz.i64(i64, i1)
+declare i64 @llvm.ctpop.i64(i64)
+"""
+    few = engine._named_features()
+    lacking = [f for f in host().features.split(",") if f.startswith("-")]
+    assert set(lacking) <= set(few.split(","))  # what the processor's name promises and this one does not have
+    made = compile_module(text).object_code()
+    monkeypatch.setattr(engine, "_named_features", lambda: host().features)
+    assert compile_module(text).object_code() == made
