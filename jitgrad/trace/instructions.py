@@ -64,6 +64,11 @@ def step(ctx: Context, frame: Frame, instr: Instr) -> None:
     found = STEPS.get(instr.op)
     if found is None:
         raise ctx.error("JG203", what=f"the instruction {instr.op}{'' if instr.arg is None else f' {instr.arg}'}")
+    if instr.op in _PLAIN:
+        found(ctx, frame, instr.arg)
+        if frame.stack:
+            refuse_poison(ctx, frame.stack[-1], instr.arg if isinstance(instr.arg, str) else "this value")
+        return
     used = _used(instr)
     x = one_within(frame.stack[-used:]) if used else None
     if x is not None:
@@ -85,6 +90,8 @@ def _step_known(ctx: Context, frame: Frame, instr: Instr) -> None:
     step(ctx, frame, instr)
 
 
+# The most frequent instructions: they look at nothing that data or sizes decide.
+_PLAIN = frozenset({"const", "local", "null", "pop", "setlocal"})
 # Instructions that move values about without looking at them.
 _MOVES = ("setlocal", "setcell", "setglobal", "pop", "yield", "makefn", "fnattr", "import")
 _ANSWERS = ("is", "compare", "in", "truth")

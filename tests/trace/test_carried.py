@@ -12,6 +12,7 @@ import pytest
 
 import jitgrad
 from jitgrad import UnsupportedError
+from jitgrad.trace import loops
 
 X = np.array([0.5, -1.25, 2.0])
 
@@ -400,3 +401,24 @@ def test_a_tuple_that_grows_until_data_say_so_is_refused() -> None:
 
     with pytest.raises(UnsupportedError):
         jitgrad.jit(f)(X)
+
+
+def test_a_loop_over_two_buffers_is_traced_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Once to find out that they are exchanged, once with what follows of it.
+    def steps(u: np.ndarray, n: int) -> Any:
+        before, now = u.copy(), u.copy()
+        for _ in range(n):
+            before[1:] = 2.0 * now[:-1] - before[1:]
+            before, now = now, before
+        return np.sum(now * now)
+
+    traced: list[Any] = []
+    body = loops._body
+    monkeypatch.setattr(loops, "_body", lambda *given: traced.append(1) or body(*given))
+    compiled = jitgrad.jit(steps)
+    assert compiled(X, 4) == pytest.approx(steps(X, 4))
+    assert len(traced) == 2
+    assert compiled(X, 1) == pytest.approx(steps(X, 1))
+    assert jitgrad.grad(steps)(X, 3) == pytest.approx(
+        [(steps(X + e, 3) - steps(X - e, 3)) / 2e-6 for e in 1e-6 * np.eye(3)], rel=1e-6
+    )
