@@ -20,6 +20,7 @@ for other users of llvmlite in the process would get it too.
 
 from __future__ import annotations
 
+import ctypes
 import re
 import threading
 import time
@@ -223,7 +224,13 @@ class Code:
         return data
 
 
-def compile_module(ir: str, *, level: str = "full", externals: Mapping[str, int] | None = None) -> Code:
+def compile_module(
+    ir: str,
+    *,
+    level: str = "full",
+    externals: Mapping[str, int] | None = None,
+    helpers: Mapping[str, str] | None = None,
+) -> Code:
     """Compile the text of a module and load it.
 
     Parameters
@@ -232,6 +239,9 @@ def compile_module(ir: str, *, level: str = "full", externals: Mapping[str, int]
     level : {'minimal', 'loops', 'unrolled', 'short', 'full', 'quick'}
     externals : mapping of str to int, optional
         Symbols to define first, see `define_symbol`.
+    helpers : mapping of str to str, optional
+        Internal functions in the text that do not refer to others of it, by names which stand for that text in the
+        whole process: they are compiled once, with the module that comes first.
 
     Raises
     ------
@@ -242,17 +252,38 @@ def compile_module(ir: str, *, level: str = "full", externals: Mapping[str, int]
         define_symbol(name, address)
     with _LOCK:
         start = time.perf_counter()
-        module, machine = _parsed(ir, level)
+        # Where LLVM looks for vectors, it should see into what loops call.
+        text, defined = _sharing(ir, helpers) if helpers and level not in ("short", "full") else (ir, [])
+        module, machine = _parsed(text, level)
         parsed = time.perf_counter()
-        module, machine = _optimise(module, machine, level, ir)
+        module, machine = _optimise(module, machine, level, text)
         resolve(module)
         optimised = time.perf_counter()
         engine = llvm.create_mcjit_compiler(module, machine)
         with _no_strength_reduction():
             engine.finalize_object()
+        for name in defined:
+            define_symbol(name, engine.get_function_address(name))
+        if defined:
+            # Other code calls into it until the process ends.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(engine))
         done = time.perf_counter()
     timing = Timing((parsed - start) * 1e3, (optimised - parsed) * 1e3, (done - optimised) * 1e3)
     return Code(engine, timing, level, ir)
+
+
+def _sharing(ir: str, helpers: Mapping[str, str]) -> tuple[str, list[str]]:
+    """Return a module's text that declares the helpers which are there, and the names of those that it defines."""
+    host()
+    defined: list[str] = []
+    for name, text in helpers.items():
+        head, start, body = text.partition(" {\nentry:\n")
+        if llvm.address_of_symbol(name):
+            ir = ir.replace(text, head.replace("define internal", "declare", 1))
+        else:
+            defined.append(name)
+            ir = ir.replace(text, head.replace("define internal", "define", 1) + start + body)
+    return ir, defined
 
 
 def load_object(data: bytes) -> Code:

@@ -82,6 +82,8 @@ class Body:
         Which passes suit, see `levels`.
     notes : str
         The schedule and every copy, for people.
+    helpers : dict of str to str
+        Functions in the module that any other could use, by name: see `engine.compile_module`.
     """
 
     ir: str
@@ -91,6 +93,7 @@ class Body:
     externals: list[str] = field(default_factory=list)
     level: str = "minimal"
     notes: str = ""
+    helpers: dict[str, str] = field(default_factory=dict)
 
 
 def lower(
@@ -153,14 +156,16 @@ def _lower(
     e.block(graph)
     _finish(e, graph, writes, result_layouts)
     level = level_of(graph)
+    declarations, helpers = e.library.helpers()
     body = Body(
-        _module(e, level),
+        _module(e, level, [*declarations, *helpers.values()]),
         plan.arena_bytes,
         e.grows,
         e.sites,
         list(e.text.externals),
         level,
         "\n".join([*_describe(schedule), *plan.notes]),
+        helpers,
     )
     # They know each other: only a search for garbage would find them.
     vars(e.text).clear()
@@ -265,7 +270,7 @@ def _finish(
         e.plan.notes.append(f"copy {y.type} back into argument {target.index}")
 
 
-def _module(e: Emitter, level: str) -> str:
+def _module(e: Emitter, level: str, library: Sequence[str]) -> str:
     """Put the module together."""
     lines = [*e.text.globals, *e.text.declarations]
     arguments = "ptr noalias %in, ptr noalias %out, ptr noalias %arena, ptr noalias %err"
@@ -304,7 +309,7 @@ def _module(e: Emitter, level: str) -> str:
     lines.append("  ret i32 %result")
     lines.append("}")
     lines += e.text.helpers.values()
-    lines.append(e.library.definitions())
+    lines += library
     lines += [*LOOP_METADATA, *e.text.metadata]
     return _once("\n".join(lines))
 

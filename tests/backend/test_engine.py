@@ -219,3 +219,43 @@ declare i64 @llvm.ctpop.i64(i64)
     made = compile_module(text).object_code()
     monkeypatch.setattr(engine, "_named_features", lambda: host().features)
     assert compile_module(text).object_code() == made
+
+
+HELPER = """\
+define internal fastcc double @jg_thrice(double %a0) nounwind willreturn memory(none) {
+entry:
+  %r = fmul double %a0, 3.0
+  ret double %r
+}"""
+
+
+def _caller(name: str) -> str:
+    return f"""
+define double @{name}(double %x) {{
+  %y = call fastcc double @jg_thrice(double %x)
+  ret double %y
+}}
+{HELPER}
+"""
+
+
+def test_helpers_are_compiled_once_and_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts: list[str] = []
+    parsed = engine._parsed
+    monkeypatch.setattr(engine, "_parsed", lambda ir, level: (texts.append(ir), parsed(ir, level))[1])
+    codes = [
+        compile_module(_caller(name), level=level, helpers={"jg_thrice": HELPER})
+        for name, level in (("f", "minimal"), ("g", "loops"), ("h", "full"))
+    ]
+    assert "define fastcc double @jg_thrice" in texts[0]
+    assert "declare fastcc double @jg_thrice" in texts[1]
+    assert "define internal fastcc double @jg_thrice" in texts[2]  # LLVM's vectorisers see what it does
+    # Whoever asks is shown a whole module, and what is stored needs nothing of this process.
+    assert all(HELPER in code.ir() for code in codes)
+    loaded = load_object(codes[1].object_code())
+    first = codes.pop(0)
+    assert call(first.address("f"), 2.0) == 6.0
+    del first
+    gc.collect()
+    for code, name in zip((*codes, loaded), ("g", "h", "g"), strict=True):
+        assert call(code.address(name), 2.0) == 6.0
