@@ -198,7 +198,8 @@ def make_executable(traced: Traced, spec: Any, times: dict[str, float]) -> Execu
     times["lower"] = (time.perf_counter() - start) * 1e3
     start = time.perf_counter()
     call = _call_form(traced, spec, body, orders)
-    native = link(call, body.ir, on_error=_raiser(body.sites), level=body.level, externals=blas.symbols())
+    raiser, symbols = _raiser(body.sites), blas.symbols()
+    native = link(call, body.ir, on_error=raiser, level=body.level, externals=symbols, helpers=body.helpers)
     times["compile"] = (time.perf_counter() - start) * 1e3
     return Native(traced, body, native)
 

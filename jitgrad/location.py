@@ -43,6 +43,8 @@ class Location:
 
     def called_from(self, caller: Location | None) -> Location:
         """Return this location as reached through a call at `caller`."""
+        if caller is self.inlined_at:
+            return self
         return Location(self.file, self.line, self.end_line, self.column, self.end_column, self.function, caller)
 
     def chain(self) -> list[Location]:

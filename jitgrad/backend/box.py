@@ -220,7 +220,7 @@ class _Finish:
         t, needed = self.t, self.form.arena_bytes
         if not self.uses_arena:
             return t.alloca(f"[{needed} x i8]", _ALIGN) if needed else "null"
-        amount = str(needed) if needed is not None else t.load("i64", self.sizes)
+        amount = t.load("i64", self.sizes) if needed is None else t.load("i64", "%table", 8 * t.table.number(needed))
         block = self._failing(t.api("jg_take_arena", "ptr", f"i64 {amount}", "ptr %table"))
         t.store(f"ptr {block}", self.block)
         # A block begins with its size and has room to be aligned.

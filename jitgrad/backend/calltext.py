@@ -23,8 +23,11 @@ class Table:
     Attributes
     ----------
     items : list
-        A str is a function of the C API or of `callsupport`; a tuple of one is an object; an int is itself. Word 0 is
-        the place of the arena.
+        A str is a function of the C API or of `callsupport`; a tuple of one is an object; an int is itself; a list is a
+        pointer to words of that kind. Word 0 is the place of the arena.
+
+    Places hang on the order of what is asked for, not on how long it is: the texts of entries for arrays of other
+    ranks and sizes are the same, and compiled once.
     """
 
     def __init__(self) -> None:
@@ -40,12 +43,14 @@ class Table:
         return self._place(("object", id(value)), (value,))
 
     def run(self, values: Sequence[Any]) -> int:
-        """Return the place of the first of several words that follow each other: ints, and objects as tuples of one."""
-        key = ("run", *(id(v[0]) if isinstance(v, tuple) else (v,) for v in values))
-        if key not in self._places:
-            self._places[key] = len(self.items)
-            self.items.extend(values)
-        return self._places[key]
+        """Return the place of a pointer to words that follow each other: ints, and objects as tuples of one."""
+        self.items.append(list(values))
+        return len(self.items) - 1
+
+    def number(self, value: int) -> int:
+        """Return the place of a number that others of the form may have another of."""
+        self.items.append(value)
+        return len(self.items) - 1
 
     def _place(self, key: Any, item: Any) -> int:
         if key not in self._places:
@@ -63,18 +68,26 @@ class Table:
         address : callable
             Finds an API function by name.
         """
-        words = (ctypes.c_uint64 * len(self.items))()
-        kept = []
-        for k, item in enumerate(self.items):
+        kept: list[Any] = []
+        return self._words(self.items, instead, address, kept), kept
+
+    def _words(
+        self, items: list[Any], instead: dict[int, Any], address: Callable[[str], int], kept: list[Any]
+    ) -> ctypes.Array[ctypes.c_uint64]:
+        words = (ctypes.c_uint64 * len(items))()
+        for k, item in enumerate(items):
             if isinstance(item, str):
                 words[k] = address(item)
             elif isinstance(item, int):
                 words[k] = item & (2**64 - 1)
+            elif isinstance(item, list):
+                kept.append(self._words(item, instead, address, kept))
+                words[k] = ctypes.addressof(kept[-1])
             else:
                 value = instead.get(id(item[0]), item[0])
                 words[k] = id(value)
                 kept.append(value)
-        return words, kept
+        return words
 
 
 class CallText(FunctionText):
@@ -123,8 +136,8 @@ class CallText(FunctionText):
         return self.emit(f"icmp eq {type} {x}, {y}")
 
     def run(self, values: Sequence[Any]) -> str:
-        """Return a pointer to words of the table, see `Table.run`."""
-        return self.at("%table", 8 * self.table.run(values))
+        """Return a pointer to words, see `Table.run`."""
+        return self.word(self.table.run(values))
 
     def type_is(self, pointer: str, cls: type) -> str:
         """Compare the exact type of an object."""

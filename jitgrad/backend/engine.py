@@ -20,6 +20,7 @@ for other users of llvmlite in the process would get it too.
 
 from __future__ import annotations
 
+import ctypes
 import re
 import threading
 import time
@@ -51,6 +52,9 @@ LEVELS = ("minimal", "loops", "unrolled", "short", "full", "quick")
 
 # One compile at a time: llvmlite's own lock covers single calls only, and the symbol table of LLVM is global.
 _LOCK = threading.RLock()
+
+# Features of x86 that imply all others which code of ours is made of.
+_WORTH_NAMING = frozenset({"+avx2", "+avx512bw", "+avx512dq", "+avx512vl", "+bmi2", "+fma", "+lzcnt", "+popcnt"})
 
 # A prefix of our own, so that no name of another library in the process is ever redefined.
 PREFIX = "jg_"
@@ -220,7 +224,13 @@ class Code:
         return data
 
 
-def compile_module(ir: str, *, level: str = "full", externals: Mapping[str, int] | None = None) -> Code:
+def compile_module(
+    ir: str,
+    *,
+    level: str = "full",
+    externals: Mapping[str, int] | None = None,
+    helpers: Mapping[str, str] | None = None,
+) -> Code:
     """Compile the text of a module and load it.
 
     Parameters
@@ -229,6 +239,9 @@ def compile_module(ir: str, *, level: str = "full", externals: Mapping[str, int]
     level : {'minimal', 'loops', 'unrolled', 'short', 'full', 'quick'}
     externals : mapping of str to int, optional
         Symbols to define first, see `define_symbol`.
+    helpers : mapping of str to str, optional
+        Internal functions in the text that do not refer to others of it, by names which stand for that text in the
+        whole process: they are compiled once, with the module that comes first.
 
     Raises
     ------
@@ -239,17 +252,38 @@ def compile_module(ir: str, *, level: str = "full", externals: Mapping[str, int]
         define_symbol(name, address)
     with _LOCK:
         start = time.perf_counter()
-        module, machine = _parsed(ir, level)
+        # Where LLVM looks for vectors, it should see into what loops call.
+        text, defined = _sharing(ir, helpers) if helpers and level not in ("short", "full") else (ir, [])
+        module, machine = _parsed(text, level)
         parsed = time.perf_counter()
-        module, machine = _optimise(module, machine, level, ir)
+        module, machine = _optimise(module, machine, level, text)
         resolve(module)
         optimised = time.perf_counter()
         engine = llvm.create_mcjit_compiler(module, machine)
         with _no_strength_reduction():
             engine.finalize_object()
+        for name in defined:
+            define_symbol(name, engine.get_function_address(name))
+        if defined:
+            # Other code calls into it until the process ends.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(engine))
         done = time.perf_counter()
     timing = Timing((parsed - start) * 1e3, (optimised - parsed) * 1e3, (done - optimised) * 1e3)
     return Code(engine, timing, level, ir)
+
+
+def _sharing(ir: str, helpers: Mapping[str, str]) -> tuple[str, list[str]]:
+    """Return a module's text that declares the helpers which are there, and the names of those that it defines."""
+    host()
+    defined: list[str] = []
+    for name, text in helpers.items():
+        head, start, body = text.partition(" {\nentry:\n")
+        if llvm.address_of_symbol(name):
+            ir = ir.replace(text, head.replace("define internal", "declare", 1))
+        else:
+            defined.append(name)
+            ir = ir.replace(text, head.replace("define internal", "define", 1) + start + body)
+    return ir, defined
 
 
 def load_object(data: bytes) -> Code:
@@ -269,6 +303,20 @@ def load_object(data: bytes) -> Code:
     return Code(engine, Timing(0.0, 0.0, (done - start) * 1e3), "object", "")
 
 
+@lru_cache(maxsize=1)
+def _named_features() -> str:
+    """Return what LLVM must be told of this processor beside its name.
+
+    Each feature is looked up, with all that it implies, several times a module: to name a hundred takes longer than to
+    make the code of a short function. What a processor of a known name has goes without saying; what this one lacks
+    does not, nor what code of ours is better for should the name stand for less.
+    """
+    at = host()
+    if not at.triple.startswith("x86_64") or at.cpu in ("", "generic") or at.cpu.startswith("x86-64"):
+        return at.features
+    return ",".join(f for f in at.features.split(",") if f.startswith("-") or f in _WORTH_NAMING)
+
+
 def _machine(level: str) -> llvm.TargetMachine:
     """Return a new target machine: an engine takes the one it is given for its own."""
     at = host()
@@ -276,7 +324,7 @@ def _machine(level: str) -> llvm.TargetMachine:
     # The code model "jitdefault" reaches any address: sections and libraries may lie far apart.
     return target.create_target_machine(
         cpu=at.cpu,
-        features=at.features,
+        features=_named_features(),
         opt=0 if level == "quick" else 2,
         reloc="default",
         codemodel="jitdefault",

@@ -33,7 +33,6 @@ from jitgrad.backend.emit import Emitter, Site
 from jitgrad.backend.levels import level_of
 from jitgrad.backend.products import multiply_in_place
 from jitgrad.backend.schedule import Schedule
-from jitgrad.backend.steps import Step
 from jitgrad.backend.structure import is_scalar
 from jitgrad.backend.text import LOOP_METADATA
 from jitgrad.backend.visible import visible_stores
@@ -83,6 +82,8 @@ class Body:
         Which passes suit, see `levels`.
     notes : str
         The schedule and every copy, for people.
+    helpers : dict of str to str
+        Functions in the module that any other could use, by name: see `engine.compile_module`.
     """
 
     ir: str
@@ -92,6 +93,7 @@ class Body:
     externals: list[str] = field(default_factory=list)
     level: str = "minimal"
     notes: str = ""
+    helpers: dict[str, str] = field(default_factory=dict)
 
 
 def lower(
@@ -154,15 +156,21 @@ def _lower(
     e.block(graph)
     _finish(e, graph, writes, result_layouts)
     level = level_of(graph)
-    return Body(
-        _module(e, level),
+    declarations, helpers = e.library.helpers()
+    body = Body(
+        _module(e, level, [*declarations, *helpers.values()]),
         plan.arena_bytes,
         e.grows,
         e.sites,
         list(e.text.externals),
         level,
         "\n".join([*_describe(schedule), *plan.notes]),
+        helpers,
     )
+    # They know each other: only a search for garbage would find them.
+    vars(e.text).clear()
+    vars(e).clear()
+    return body
 
 
 @contextmanager
@@ -210,11 +218,15 @@ def _known(arg: Value, layout: Layout) -> tuple[int | str | None, ...]:
 
 def _check_types(graph: Graph) -> None:
     """Refuse what no lowering exists for."""
+    fine: set[int] = set()
     for op in graph.walk():
         for v in (*op.operands, *op.results):
             dtype = (v.type.element if isinstance(v.type, ListType) else v.type).dtype
+            if id(dtype) in fine:
+                continue
             if dtype.kind not in "biuf" or dtype.itemsize > 8 or (dtype.kind == "f" and dtype.itemsize < 4):
                 raise error("JG250", op.location, what=f"the dtype {dtype}")
+            fine.add(id(dtype))
     for arg in graph.args:
         if isinstance(arg.type, ListType):
             raise error("JG250", None, what="a list as an argument")
@@ -258,7 +270,7 @@ def _finish(
         e.plan.notes.append(f"copy {y.type} back into argument {target.index}")
 
 
-def _module(e: Emitter, level: str) -> str:
+def _module(e: Emitter, level: str, library: Sequence[str]) -> str:
     """Put the module together."""
     lines = [*e.text.globals, *e.text.declarations]
     arguments = "ptr noalias %in, ptr noalias %out, ptr noalias %arena, ptr noalias %err"
@@ -297,7 +309,7 @@ def _module(e: Emitter, level: str) -> str:
     lines.append("  ret i32 %result")
     lines.append("}")
     lines += e.text.helpers.values()
-    lines.append(e.library.definitions())
+    lines += library
     lines += [*LOOP_METADATA, *e.text.metadata]
     return _once("\n".join(lines))
 
@@ -317,15 +329,13 @@ def _once(text: str) -> str:
 
 def _describe(schedule: Schedule) -> list[str]:
     lines: list[str] = []
-
-    def visit(steps: list[Step], indent: str) -> None:
-        for step in steps:
-            if step.ops:
-                names = ", ".join(op.name for op in step.ops)
-                shape = f" over {ArrayType.__str__(step.ops[0].results[0].array)}" if step.kind == "nest" else ""
-                lines.append(f"{indent}{step.kind}: {names}{shape}")
-                for region in step.ops[0].regions:
-                    visit(schedule.steps[region], indent + "  ")
-
-    visit(schedule.steps[schedule.graph], "")
+    pending = [(step, "") for step in reversed(schedule.steps[schedule.graph])]
+    while pending:
+        step, indent = pending.pop()
+        if step.ops:
+            names = ", ".join(op.name for op in step.ops)
+            shape = f" over {ArrayType.__str__(step.ops[0].results[0].array)}" if step.kind == "nest" else ""
+            lines.append(f"{indent}{step.kind}: {names}{shape}")
+            inner = [s for region in step.ops[0].regions for s in schedule.steps[region]]
+            pending += [(s, indent + "  ") for s in reversed(inner)]
     return lines

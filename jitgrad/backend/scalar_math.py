@@ -117,15 +117,20 @@ class MathLibrary:
         """Forget a call whose text was thrown away."""
         self._needed[name, dtype, width] -= 1
 
-    def definitions(self) -> str:
-        """Return the helpers called so far and what they declare, in a stable order."""
-        functions: list[str] = []
+    def helpers(self) -> tuple[list[str], dict[str, str]]:
+        """Return what the helpers called so far declare, and the definition of each by its name, in a stable order."""
+        functions: dict[str, str] = {}
         needed: set[str] = set()
         for name, dtype, width in sorted(key for key, calls in self._needed.items() if calls):
             w = Writer(dtype, width, self.fma)
-            functions.append(_define(w, name, dtype))
+            functions[_symbol(name, dtype, width)[1:]] = _define(w, name, dtype)
             needed |= w.needed
-        return "\n".join([*sorted(needed), *functions, ""])
+        return sorted(needed), functions
+
+    def definitions(self) -> str:
+        """Return the helpers called so far and what they declare."""
+        needed, functions = self.helpers()
+        return "\n".join([*needed, *functions.values(), ""])
 
 
 def _symbol(name: str, dtype: str, width: int) -> str:

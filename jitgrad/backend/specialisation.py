@@ -106,6 +106,7 @@ def link(
     on_error: Callable[[int, tuple[int, ...]], Any],
     level: str = "full",
     externals: Mapping[str, int] | None = None,
+    helpers: Mapping[str, str] | None = None,
 ) -> Specialisation:
     """Compile a body together with its entry.
 
@@ -120,18 +121,20 @@ def link(
         Of optimisation, see `engine`.
     externals : mapping, optional
         Symbols of the body that are not of the process, such as `blas.symbols()`.
+    helpers : mapping, optional
+        Functions of the body that others may share, see `compile_module`.
     """
     _check(form)
     if not capi.native():
-        return Specialisation(form, compile_module(body, level=level, externals=externals), on_error)
+        return Specialisation(form, compile_module(body, level=level, externals=externals, helpers=helpers), on_error)
     text, table = emit_entry(form)
     if level == "minimal":
         entry = _entries.get(text)
         # The first of its form has both in one module, which costs a compile 3 ms less than two.
-        code = compile_module(body if entry else f"{body}\n{text}", level=level, externals=externals)
+        code = compile_module(body if entry else f"{body}\n{text}", level=level, externals=externals, helpers=helpers)
         _keep(text, entry := entry or code)
     else:
-        code = compile_module(body, level=level, externals=externals)
+        code = compile_module(body, level=level, externals=externals, helpers=helpers)
         entry = _beside_loops(text)
     words, kept = table.filled({id(ON_ERROR): on_error}, lambda name: _found(name, code))
     return Specialisation(form, code, on_error, entry, words, kept)

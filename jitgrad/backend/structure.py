@@ -12,7 +12,7 @@ import numpy as np
 
 from jitgrad.graph.ir import Block, Op, Value
 from jitgrad.graph.ops.index import Entry, Pick, index_of
-from jitgrad.graph.types import ArrayType, Dim, ListType
+from jitgrad.graph.types import ArrayType, Dim
 
 __all__ = [
     "CONSUMERS", "OF_ROUTINES", "Captures", "constant_number", "consumed", "dims_of", "dynamic", "extent", "fusable",
@@ -74,10 +74,9 @@ def unit_reshape(op: Op) -> bool:
     return _squeezed(op.operands[0].shape) == _squeezed(op.result.shape)
 
 
-def dims_of(value: Value) -> list[Value]:
+def dims_of(value: Value) -> tuple[Value, ...]:
     """Return the run-time dimensions in the type of a value."""
-    array = value.type.element if isinstance(value.type, ListType) else value.type
-    return [d for d in array.shape if not isinstance(d, int)]
+    return value.type.run_time
 
 
 def same_map(op: Op, operand: Value) -> bool:
@@ -112,19 +111,20 @@ class Captures:
         used: dict[Value, None] = {}
         defined: set[Value] = set(block.args)
         for arg in block.args:
-            used |= dict.fromkeys(dims_of(arg))
+            used.update(dict.fromkeys(dims_of(arg)))
         for op in block.ops:
-            used |= dict.fromkeys(op.operands)
+            used.update(dict.fromkeys(op.operands))
             active = bool(op.primitive.effects)
             for region in op.regions:
-                used |= self._visit(region)
+                used.update(self._visit(region))
                 active = active or any(inner in self.effects for inner in region.ops)
             if active:
                 self.effects.add(op)
+            defined.update(op.results)
             for result in op.results:
-                defined.add(result)
-                used |= dict.fromkeys(dims_of(result))
-        used |= dict.fromkeys(block.yields)
+                if dims := dims_of(result):
+                    used.update(dict.fromkeys(dims))
+        used.update(dict.fromkeys(block.yields))
         self._of[block] = {v: None for v in used if v not in defined}
         return self._of[block]
 

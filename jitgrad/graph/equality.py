@@ -49,7 +49,8 @@ def attrs_key(attrs: Mapping[str, Any], dim: Callable[[Value], Any] = _same) -> 
     """Return a hashable key of an op's attributes."""
     if not attrs:
         return ()
-    return tuple([(k, np.dtype(v) if k == "dtype" else attr_key(v, dim)) for k, v in sorted(attrs.items())])
+    items = attrs.items() if len(attrs) == 1 else sorted(attrs.items())
+    return tuple([(k, np.dtype(v) if k == "dtype" else attr_key(v, dim)) for k, v in items])
 
 
 def structurally_equal(a: Graph, b: Graph) -> bool:

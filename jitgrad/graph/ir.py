@@ -17,7 +17,18 @@ from jitgrad.location import Location
 if TYPE_CHECKING:
     from jitgrad.graph.primitive import Primitive
 
-__all__ = ["Block", "Graph", "Op", "Value", "clone_block", "graph_of", "substitute_attrs", "substitute_type"]
+__all__ = [
+    "Block",
+    "Graph",
+    "Op",
+    "Value",
+    "clone_block",
+    "copy_of",
+    "graph_of",
+    "substitute_attrs",
+    "substitute_type",
+    "take_apart",
+]
 
 
 class Value:
@@ -57,7 +68,8 @@ class Value:
     @property
     def op(self) -> Op | None:
         """The op that defines this value, None for a block argument."""
-        return self.owner if isinstance(self.owner, Op) else None
+        owner = self.owner
+        return owner if type(owner) is Op else None
 
     def __str__(self) -> str:
         return f"%{self.name or hex(id(self))[-5:]}"
@@ -259,6 +271,27 @@ def clone_block(source: Block, target: Block, mapping: dict[Value, Value]) -> li
             mapping[old] = made
         target.ops.append(new)
     return [mapping.get(v, v) for v in source.yields]
+
+
+def copy_of(op: Op, mapping: Mapping[Value, Value]) -> Op:
+    """Return the copy of an op that has results, given what became of its values."""
+    made = mapping[op.results[0]].op
+    assert made is not None
+    return made
+
+
+def take_apart(block: Block) -> None:
+    """Let go of what is in a block that nobody asks for anything any more.
+
+    Values and what defines them know each other, so that only a search for garbage would find them.
+    """
+    for inner in list(block.blocks()):
+        for arg in inner.args:
+            del arg.owner
+        for op in inner.ops:
+            for result in op.results:
+                del result.owner
+        inner.args, inner.ops, inner.yields = [], [], []
 
 
 def graph_of(block: Block, name: str) -> tuple[Graph, dict[Value, Value]]:

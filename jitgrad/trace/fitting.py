@@ -48,7 +48,6 @@ from jitgrad.trace.ways import MANY_WAYS, choices_of, sort_of
 
 __all__ = ["PEELS", "Fitting", "Ways"]
 
-
 # First trips that are traced by themselves, where they change the types of what is carried.
 PEELS = 2
 _FEW_TRIPS = 256
@@ -296,6 +295,10 @@ class Fitting(CarriedLists):
                 before = array_type(self.ev, head)
             if before == after:
                 self.widen[path] = "phi"
+                if self.whole not in self.ev.obligations.tagged:
+                    # The next trace must know it of the slot: to find it out, `u, v = v, u` would be traced once more.
+                    given = tuple(Ref(c) for c in cells_of(found) if c in self.entry.heap)
+                    self._relate(self.phis.setdefault(path, Cell(part.name)), given, back)
             else:
                 self._resize(part, before, after, found, back)
         elif isinstance(head, ListRef | DictRef | Record) and type(found) is type(head):

@@ -64,13 +64,19 @@ def step(ctx: Context, frame: Frame, instr: Instr) -> None:
     found = STEPS.get(instr.op)
     if found is None:
         raise ctx.error("JG203", what=f"the instruction {instr.op}{'' if instr.arg is None else f' {instr.arg}'}")
-    x = one_within(frame.stack[-_used(instr) :]) if _used(instr) else None
+    if instr.op in _PLAIN:
+        found(ctx, frame, instr.arg)
+        if frame.stack:
+            refuse_poison(ctx, frame.stack[-1], instr.arg if isinstance(instr.arg, str) else "this value")
+        return
+    used = _used(instr)
+    x = one_within(frame.stack[-used:]) if used else None
     if x is not None:
         flag = _verdict(ctx, frame, instr, x)
         if flag is None:
             ctx.each_way(frame, x, partial(_step_known, ctx, frame, instr))
         else:
-            frame.pop_many(_used(instr))
+            frame.pop_many(used)
             frame.push(flag)
         return
     ctx.with_sizes_known(partial(found, ctx, frame, instr.arg), frame)
@@ -85,6 +91,8 @@ def _step_known(ctx: Context, frame: Frame, instr: Instr) -> None:
     step(ctx, frame, instr)
 
 
+# The most frequent instructions: they look at nothing that data or sizes decide.
+_PLAIN = frozenset({"const", "local", "null", "pop", "setlocal"})
 # Instructions that move values about without looking at them.
 _MOVES = ("setlocal", "setcell", "setglobal", "pop", "yield", "makefn", "fnattr", "import")
 _STORES = ("setlocal", "setcell")

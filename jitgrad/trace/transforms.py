@@ -15,7 +15,7 @@ from typing import Any
 from jitgrad.errors import ArgumentError, JitgradError
 from jitgrad.graph.diff.adjoint import adjoint
 from jitgrad.graph.diff.tangent import tangent
-from jitgrad.graph.ir import Block, Value, clone_block, substitute_type
+from jitgrad.graph.ir import Block, Value, clone_block, substitute_type, take_apart
 from jitgrad.graph.ops.shape import reshape_to
 from jitgrad.graph.types import ArrayType, Type
 from jitgrad.trace.abstract import (
@@ -274,8 +274,10 @@ def _gradient(ctx: Context, t: Transform, args: list[Any], kwargs: dict[str, Any
 
 
 def _inline(ctx: Context, graph: Block, args: Sequence[Value]) -> list[Value]:
-    """Copy a graph into the one under construction and return what it yields there."""
-    return clone_block(graph, ctx.g.block, dict(zip(graph.args, args, strict=True)))
+    """Move a graph into the one under construction and return what it yields there."""
+    made = clone_block(graph, ctx.g.block, dict(zip(graph.args, args, strict=True)))
+    take_apart(graph)
+    return made
 
 
 def _name(t: Transform) -> str:

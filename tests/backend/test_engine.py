@@ -13,6 +13,7 @@ import threading
 import numpy as np
 import pytest
 
+from jitgrad.backend import engine
 from jitgrad.backend.engine import LEVELS, compile_module, define_on_demand, define_symbol, host, load_object
 from jitgrad.errors import InternalError
 
@@ -192,3 +193,69 @@ def test_host_names_its_features() -> None:
     assert host().triple
     assert host().cpu
     assert "+" in host().features or "-" in host().features
+
+
+def test_features_that_go_without_saying_make_no_other_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = """
+define void @sum(ptr %x, ptr %y, i64 %n) {
+  %a = load <16 x double>, ptr %x, align 8
+  %b = load <16 x double>, ptr %y, align 8
+  %c = fmul contract <16 x double> %a, %b
+  %d = fadd contract <16 x double> %c, %a
+  %m = fcmp olt <16 x double> %d, zeroinitializer
+  %s = select <16 x i1> %m, <16 x double> %d, <16 x double> %b
+  store <16 x double> %s, ptr %y, align 8
+  %z = call i64 @llvm.ctlz.i64(i64 %n, i1 false)
+  %p = call i64 @llvm.ctpop.i64(i64 %z)
+  store i64 %p, ptr %x
+  ret void
+}
+declare i64 @llvm.ctlz.i64(i64, i1)
+declare i64 @llvm.ctpop.i64(i64)
+"""
+    few = engine._named_features()
+    lacking = [f for f in host().features.split(",") if f.startswith("-")]
+    assert set(lacking) <= set(few.split(","))  # what the processor's name promises and this one does not have
+    made = compile_module(text).object_code()
+    monkeypatch.setattr(engine, "_named_features", lambda: host().features)
+    assert compile_module(text).object_code() == made
+
+
+HELPER = """\
+define internal fastcc double @jg_thrice(double %a0) nounwind willreturn memory(none) {
+entry:
+  %r = fmul double %a0, 3.0
+  ret double %r
+}"""
+
+
+def _caller(name: str) -> str:
+    return f"""
+define double @{name}(double %x) {{
+  %y = call fastcc double @jg_thrice(double %x)
+  ret double %y
+}}
+{HELPER}
+"""
+
+
+def test_helpers_are_compiled_once_and_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts: list[str] = []
+    parsed = engine._parsed
+    monkeypatch.setattr(engine, "_parsed", lambda ir, level: (texts.append(ir), parsed(ir, level))[1])
+    codes = [
+        compile_module(_caller(name), level=level, helpers={"jg_thrice": HELPER})
+        for name, level in (("f", "minimal"), ("g", "loops"), ("h", "full"))
+    ]
+    assert "define fastcc double @jg_thrice" in texts[0]
+    assert "declare fastcc double @jg_thrice" in texts[1]
+    assert "define internal fastcc double @jg_thrice" in texts[2]  # LLVM's vectorisers see what it does
+    # Whoever asks is shown a whole module, and what is stored needs nothing of this process.
+    assert all(HELPER in code.ir() for code in codes)
+    loaded = load_object(codes[1].object_code())
+    first = codes.pop(0)
+    assert call(first.address("f"), 2.0) == 6.0
+    del first
+    gc.collect()
+    for code, name in zip((*codes, loaded), ("g", "h", "g"), strict=True):
+        assert call(code.address(name), 2.0) == 6.0

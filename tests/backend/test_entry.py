@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+import jitgrad
 from jitgrad.backend import capi
+from jitgrad.backend.entry import emit_entry
 from jitgrad.backend.form import (
     ArrayLeaf,
     ArrayResult,
@@ -26,6 +28,7 @@ from jitgrad.backend.form import (
 )
 from jitgrad.backend.runtime import is_native_type
 from jitgrad.errors import InternalError
+from jitgrad.trace.guards import Guard
 from tests.backend.calls import (
     C16,
     F4,
@@ -350,3 +353,41 @@ def test_aliasing() -> None:
     same = CallForm((leaf, leaf), ConstantResult(1), identical=((0, 1),))
     assert not declines(same, x, x)
     assert declines(same, x, x[:])
+
+
+# --- entries that functions share
+
+
+def test_entries_for_other_ranks_and_sizes_are_one_text() -> None:
+    def text(shape: tuple[int, ...], arena: int) -> str:
+        leaf = ArrayLeaf(F8, shape, "C")
+        return emit_entry(CallForm((leaf, leaf), ArrayResult(F8, shape), arena_bytes=arena))[0]
+
+    assert text((5,), 10_000) == text((2, 3, 4), 999_936)
+    assert text((5,), 10_000) != text((5,), 0)
+
+
+def test_what_is_read_from_outside_comes_in_one_order() -> None:
+    def form(name: str, other: str) -> CallForm:
+        names = {"module": np, "factor": 2.0}
+        facts = {
+            "module": Guard(("global", names, "module"), "is", np),
+            "factor": Guard(("global", names, "factor"), "equal", 2.0),
+            "sum": Guard(("global", names, "sum"), "absent", None),
+        }
+        return CallForm((FLOAT,), FLOAT_RESULT, facts=(facts[name], facts["sum"], facts[other]))
+
+    assert emit_entry(form("module", "factor"))[0] == emit_entry(form("factor", "module"))[0]
+
+
+def test_functions_with_one_entry_check_and_size_their_own_arrays() -> None:
+    def loops(x: np.ndarray) -> np.ndarray:
+        y = x.copy()
+        for _ in range(3):
+            y = y * x + y.sum()
+        return y
+
+    one, other = jitgrad.jit(loops), jitgrad.jit(lambda x: loops(x))
+    x, y = np.arange(3.0), np.arange(8.0).reshape(2, 4)
+    for compiled, given in ((one, x), (other, y), (one, x + 1.0), (other, y - 1.0), (one, y), (other, x)):
+        np.testing.assert_allclose(compiled(given), loops(given), rtol=1e-12)

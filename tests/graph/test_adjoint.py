@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from jitgrad.errors import DifferentiationError, InternalError
 from jitgrad.graph.builder import Builder
 from jitgrad.graph.diff.adjoint import adjoint
 from jitgrad.graph.interpret import interpret
-from jitgrad.graph.ir import Graph, Value
+from jitgrad.graph.ir import Graph, Op, Value
 from jitgrad.graph.ops.shape import broadcast_to
 from jitgrad.graph.passes.dce import dce
 from jitgrad.graph.printer import print_graph
@@ -32,6 +33,35 @@ def gradient(build: Callable[..., Sequence[Value]], x: Any) -> np.ndarray:
     made = adjoint(program([floats(*np.shape(x))], build, ["x"]), [0])
     verify(made)
     return interpret(made, [x, 1.0])[-1]
+
+
+def test_what_is_thrown_away_goes_at_once() -> None:
+    # The copy that adjoints are made from, and adjoints that keep more than another one.
+    def build(g: Builder, a: Value) -> Sequence[Value]:
+        def body(k: Value, x: Value) -> Sequence[Value]:
+            v = get(g, x, k)
+            for _ in range(20):
+                v = g.multiply(v, g.sin(v))
+            return [put(g, x, v, k)]
+
+        return [summed(g, loop(g, 4, [a], body)[0])]
+
+    block = program([floats(4)], build, ["a"])
+
+    def ops() -> list[Op]:
+        return [o for o in gc.get_objects() if type(o) is Op]
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = {id(o) for o in ops()}
+        made = adjoint(block, [0])
+        found = [o for o in ops() if id(o) not in before]
+        kept = list(made.walk())
+        assert len(found) < 1.2 * len(kept)  # rules are asked about a few more
+    finally:
+        gc.enable()
+    verify(made)
 
 
 # --- golden texts

@@ -13,6 +13,7 @@ import pytest
 import jitgrad
 from jitgrad import UnsupportedError
 from tests.trace.calling import check_compiled, check_derivatives
+from jitgrad.trace import loops
 
 X = np.array([0.5, -1.25, 2.0])
 
@@ -431,3 +432,24 @@ def test_containers_of_containers_that_are_others_in_each_trip(function: Callabl
     """What nobody leads to any more at the end of a trip, and what is in it, is nothing to compare with."""
     check_compiled(function, (X, n), 1e-12)
     check_derivatives(lambda a: function(a, n), X, 3, 1e-5)
+
+
+def test_a_loop_over_two_buffers_is_traced_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Once to find out that they are exchanged, once with what follows of it.
+    def steps(u: np.ndarray, n: int) -> Any:
+        before, now = u.copy(), u.copy()
+        for _ in range(n):
+            before[1:] = 2.0 * now[:-1] - before[1:]
+            before, now = now, before
+        return np.sum(now * now)
+
+    traced: list[Any] = []
+    body = loops._body
+    monkeypatch.setattr(loops, "_body", lambda *given: traced.append(1) or body(*given))
+    compiled = jitgrad.jit(steps)
+    assert compiled(X, 4) == pytest.approx(steps(X, 4))
+    assert len(traced) == 2
+    assert compiled(X, 1) == pytest.approx(steps(X, 1))
+    assert jitgrad.grad(steps)(X, 3) == pytest.approx(
+        [(steps(X + e, 3) - steps(X - e, 3)) / 2e-6 for e in 1e-6 * np.eye(3)], rel=1e-6
+    )

@@ -21,7 +21,7 @@ from jitgrad.graph.diff.reverse import Reverse
 from jitgrad.graph.diff.roundings import mark_roundings
 from jitgrad.graph.diff.steep import slopes_of
 from jitgrad.graph.diff.sums import mark_sums
-from jitgrad.graph.ir import Block, Graph, Value, graph_of
+from jitgrad.graph.ir import Block, Graph, Value, graph_of, take_apart
 from jitgrad.graph.ops.shape import reshape_to
 from jitgrad.graph.passes import prepare
 from jitgrad.graph.passes.dce import dce
@@ -60,31 +60,59 @@ def adjoint(block: Block, wrt: Sequence[int], *, name: str = "adjoint", seeded: 
     DifferentiationError
         JG301 if the derivative passes through an op that has none.
     """
-    source, _ = graph_of(block, name)
-    prepare(source)
-    found = _cheaper_undo(source, wrt, name, seeded)
-    plan = found.better_plan(source)
+    graph, _ = graph_of(block, name)
+    prepare(graph)
+    source = _Source(graph, wrt, seeded)
+    found = _cheaper_undo(source)
+    plan = found.better_plan(graph)
     if plan is not None:
-        planned = _Adjoint(source, wrt, name, seeded, found.undo, plan)
-        if sum(planned.costs.values()) < sum(found.costs.values()):
-            found = planned
-    return found.graph
+        planned = _Adjoint(source, found.undo, plan)
+        better = sum(planned.costs.values()) < sum(found.costs.values())
+        found, other = (planned, found) if better else (found, planned)
+        take_apart(other.graph)
+    take_apart(graph)
+    return found.finished()
 
 
-def _cheaper_undo(block: Block, wrt: Sequence[int], name: str, seeded: Sequence[int] | None) -> _Adjoint:
+def _cheaper_undo(source: _Source) -> _Adjoint:
     """Return the adjoint that undoes stores where that keeps less.
 
     Undoing stores keeps what is overwritten, a tape what is loaded: the cheaper is taken for each loop nest, at a tie
     the tape, which needs no copy of an array that is a result as well.
     """
-    choice = _Adjoint(block, wrt, name, seeded, None)
+    choice = _Adjoint(source, None)
     if not choice.undone:
         return choice
-    tape = _Adjoint(block, wrt, name, seeded, frozenset())
+    tape = _Adjoint(source, frozenset())
     cheaper = frozenset(k for k in choice.undone if choice.costs.get(k, 0.0) < tape.costs.get(k, 0.0))
-    if cheaper == choice.undone:
-        return choice
-    return tape if not cheaper else _Adjoint(block, wrt, name, seeded, cheaper)
+    found = choice if cheaper == choice.undone else _Adjoint(source, cheaper) if cheaper else tape
+    for other in (choice, tape):
+        if other is not found:
+            take_apart(other.graph)
+    return found
+
+
+class _Source:
+    """What is differentiated, and what all constructions of its adjoint need to know of it.
+
+    Attributes
+    ----------
+    graph : Graph
+    wrt, seeded : sequence of int
+    active : set of Value
+    slopes : Slopes
+    """
+
+    def __init__(self, graph: Graph, wrt: Sequence[int], seeded: Sequence[int] | None) -> None:
+        self.graph = graph
+        self.wrt = wrt
+        self.seeded = [k for k, y in enumerate(graph.yields) if y.type.is_float] if seeded is None else seeded
+        inputs, outputs = [graph.args[i] for i in wrt], [graph.yields[k] for k in self.seeded]
+        for value in inputs + outputs:
+            if not value.type.is_float:
+                raise error("JG900", what=f"a derivative with respect to or of {value.type} was asked for")
+        self.active = active_values(graph, inputs, outputs)
+        self.slopes = slopes_of(graph, inputs, self.active)
 
 
 class _Adjoint:
@@ -92,10 +120,11 @@ class _Adjoint:
 
     Parameters
     ----------
+    source : _Source
     undo : frozenset of int, or None
-        Positions of the ops of the block inside which stores are undone; None for all.
+        Positions of the ops of the source inside which stores are undone; None for all.
     plan : Plan
-        Values of the block to save, and to make again.
+        Values of the source to save, and to make again.
 
     Attributes
     ----------
@@ -106,41 +135,28 @@ class _Adjoint:
         For each op with regions, the estimated bytes of residuals that survive in it.
     """
 
-    def __init__(
-        self,
-        block: Block,
-        wrt: Sequence[int],
-        name: str,
-        seeded: Sequence[int] | None,
-        undo: frozenset[int] | None,
-        plan: Plan = NO_PLAN,
-    ) -> None:
+    def __init__(self, source: _Source, undo: frozenset[int] | None, plan: Plan = NO_PLAN) -> None:
         self.undo = undo
-        self.graph, mapping = graph_of(block, name)
+        self.graph, mapping = graph_of(source.graph, source.graph.name)
         yields, self.graph.yields = self.graph.yields, []
         self._origin = {new: old for old, new in mapping.items()}
         plan = Plan(*(frozenset(mapping[v] for v in values) for values in (plan.saved, plan.again)))
         primal = list(self.graph.ops)
         self._position = position = {op: k for k, op in enumerate(primal) if op.regions}
-        if seeded is None:
-            seeded = [k for k, y in enumerate(yields) if y.type.is_float]
-        inputs = [self.graph.args[i] for i in wrt]
-        for value in inputs + [yields[k] for k in seeded]:
-            if not value.type.is_float:
-                raise error("JG900", what=f"a derivative with respect to or of {value.type} was asked for")
-        active = active_values(self.graph, inputs, [yields[k] for k in seeded])
+        inputs = [self.graph.args[i] for i in source.wrt]
+        active = {mapping[v] for v in source.active}
         g, nest = Builder(self.graph), Nest(self.graph)
         self.reverse = reverse = Reverse(
             g,
             nest,
             active,
-            slopes_of(self.graph, inputs, active),
+            source.slopes.renamed(mapping),
             lambda op: undo is None or position[op] in undo,
             plan,
         )
         top = Frame(self.graph, None, self.graph)
         reverse.residuals.frames[self.graph] = top
-        for k in seeded:
+        for k in source.seeded:
             y = yields[k]
             ct = _seed(g, self.graph, y)
             if y in active:
@@ -158,12 +174,17 @@ class _Adjoint:
         dce(self.graph)
         if dead_stores(self.graph):
             dce(self.graph)
-        self._primal = own = set(primal)
+        self._primal = set(primal)
+        self._measure()
+
+    def finished(self) -> Graph:
+        """Return the graph, in which is marked whose order and rounding is ours."""
+        own = self._primal
         for op in self.graph.ops:
             if op not in own and op.regions:
                 mark_sums(op)
-        mark_roundings(self.graph, own, reverse.residuals.repeated)
-        self._measure()
+        mark_roundings(self.graph, own, self.reverse.residuals.repeated)
+        return self.graph
 
     def better_plan(self, source: Graph) -> Plan | None:
         """Return what had better be saved than what was, None if that is good enough."""

@@ -13,7 +13,7 @@ also by sqrt, stays what it is. That holds for one argument at a time, which is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from jitgrad.graph.builder import Builder
@@ -22,7 +22,7 @@ from jitgrad.graph.diff.cancellation import constant_of
 from jitgrad.graph.diff.kinks import is_norm
 from jitgrad.graph.diff.minima import JUMPS, NO_MINIMA, Minima, is_inside, minima_of
 from jitgrad.graph.diff.signs import is_tame
-from jitgrad.graph.ir import Block, Op, Value
+from jitgrad.graph.ir import Block, Op, Value, copy_of
 from jitgrad.graph.ops.shape import broadcast_to, reshape_to, unbroadcast
 from jitgrad.graph.primitive import Linear, Masked, NoGradient, Partial, Partials
 
@@ -55,6 +55,26 @@ class Factors:
     affine: set[Value] = field(default_factory=set)
     minima: Minima = NO_MINIMA
     bare: set[Op] = field(default_factory=set)
+
+    def renamed(self, mapping: Mapping[Value, Value]) -> Factors:
+        """Return what is known of a copy of a block, given what became of its values."""
+        if self is NO_FACTORS:
+            return self
+
+        def copies(ops: Iterable[Op]) -> set[Op]:
+            return {copy_of(op, mapping) for op in ops}
+
+        return Factors(
+            {copy_of(op, mapping): at for op, at in self.unused.items()},
+            copies(self.roots),
+            {mapping.get(v, v) for v in self.affine},
+            Minima(
+                {copy_of(op, mapping): at for op, at in self.minima.borders.items()},
+                copies(self.minima.whole),
+                copies(self.minima.gentle),
+            ),
+            copies(self.bare),
+        )
 
 
 NO_FACTORS = Factors()

@@ -9,7 +9,7 @@ flows there. Both sets are empty for programs without such slopes, which pay not
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from jitgrad.graph.diff.activity import edges_within, reach, region_edges
@@ -40,6 +40,11 @@ class Slopes(NamedTuple):
     steep: set[Value]
     parted: set[Value]
     factors: Factors
+
+    def renamed(self, mapping: Mapping[Value, Value]) -> Slopes:
+        """Return what is known of a copy of a block, given what became of its values."""
+        steep, parted = ({mapping.get(v, v) for v in values} for values in (self.steep, self.parted))
+        return Slopes(steep, parted, self.factors.renamed(mapping))
 
 
 def slopes_of(block: Block, inputs: Sequence[Value], active: set[Value], *, joint: bool = False) -> Slopes:

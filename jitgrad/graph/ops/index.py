@@ -54,7 +54,15 @@ def join_index(attr: Sequence[Entry], operands: Sequence[Any]) -> tuple[Any, ...
     if not operands:
         return tuple(attr)
     rest: Iterator[Any] = iter(operands)
-    return tuple([type(e)(*[next(rest) if x is None else x for x in e]) if None in e else e for e in attr])
+    made: list[Any] = []
+    for e in attr:
+        if type(e) is Pick:
+            made.append(Pick(next(rest)) if e.at is None else e)
+        elif None in e:
+            made.append(type(e)(*[next(rest) if x is None else x for x in e]))
+        else:
+            made.append(e)
+    return tuple(made)
 
 
 def index_of(op: Op) -> tuple[Entry, ...]:

@@ -102,10 +102,12 @@ class _Numbering:
     def advance(self, frame: _Frame) -> Op | None:
         """Go on in a block until an op with regions, or to the end."""
         ops, kept, table, order = frame.ops, frame.block.ops, self.table, self.order
+        replaced = self.replaced
         while frame.at < len(ops):
             op = ops[frame.at]
             frame.at += 1
-            self.replaced.in_op(op)
+            if replaced.mapping:
+                replaced.in_op(op)
             primitive = op.primitive
             name = primitive.name
             if name in _ASKS and op.operands[0] in self.known:

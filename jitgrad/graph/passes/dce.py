@@ -83,14 +83,18 @@ def _mark(graph: Graph) -> tuple[set[Op], set[Value]]:
         if value in live:
             continue
         live.add(value)
-        work.extend(value.type.run_time)
+        if value.type.run_time:
+            work.extend(value.type.run_time)
         owner, index = value.owner, value.index
-        if isinstance(owner, Block):
-            loop = parent.get(owner)
+        if type(owner) is not Op:
+            loop = parent.get(owner)  # type: ignore[arg-type]
             if loop is not None and (loop.name == "while" or index > 0):
                 work.append(loop.results[index - (loop.name == "for")])
             continue
-        keep(owner)
+        if owner not in kept:
+            keep(owner)
+        if not owner.regions:
+            continue
         if owner.name == "if":
             work.extend(region.yields[index] for region in owner.regions)
         elif owner.name == "for":

@@ -16,6 +16,7 @@ from jitgrad.graph.ir import Block, Graph, Op, Value
 from jitgrad.graph.passes.accesses import Carried, carried_array
 from jitgrad.graph.passes.dependence import Dependence
 from jitgrad.graph.passes.rewriting import Replacements, blocks_within
+from jitgrad.graph.passes.rules.context import Context
 from jitgrad.graph.passes.survey import surveyed
 from jitgrad.graph.types import ArrayType
 
@@ -30,7 +31,7 @@ def dead_stores(graph: Graph) -> bool:
     blocks = blocks_within(graph)
     if not any(op.name == "for" for block in blocks for op in block.ops):
         return False
-    r = surveyed(graph)
+    r: Context | None = None
     replaced = Replacements()
     for block in blocks:
         behind: dict[Value, list[Op]] | None = None
@@ -41,7 +42,8 @@ def dead_stores(graph: Graph) -> bool:
                 behind = _reads(block)
             for k, result in enumerate(loop.results):
                 carried = carried_array(loop, k) if result in behind and result.shape else None
-                if carried is not None:
+                if carried is not None and any(s.op.name == "store" for s in carried.stores):
+                    r = r or surveyed(graph)
                     _drop(Dependence(r, carried), carried, behind[result], replaced)
     if not replaced:
         return False

@@ -169,8 +169,8 @@ class _Sweep:
         flags = len(op.attrs)
         for v in op.operands:
             # Whether what is used goes away with this use is asked of what an op with operands made.
-            made = v.owner
-            shared = isinstance(made, Op) and bool(made.operands) and uses.get(v, 0) > 1
+            made = v.op
+            shared = made is not None and bool(made.operands) and uses.get(v, 0) > 1
             flags = 4 * flags + 2 * shared + (v in written)
         found: list[Any] = [op.name, flags, *op.operands]
         for v in op.results:

@@ -106,7 +106,8 @@ def apart(r: Context, a: Sequence[Entry], b: Sequence[Entry]) -> bool:
 
 
 def _entries_apart(r: Context, x: Entry, y: Entry) -> bool:
-    p, q = _range(x), _range(y)
+    p = _range(x)
+    q = None if p is None else _range(y)
     if p is not None and q is not None:
         if not p or not q:
             return True
@@ -115,6 +116,8 @@ def _entries_apart(r: Context, x: Entry, y: Entry) -> bool:
         return max(min(p), min(q)) > min(max(p), max(q))
     if isinstance(x, Pick) and isinstance(y, Pick) and isinstance(x.at, Value) and isinstance(y.at, Value):
         # Sums that wrap have no bounds, but the same value plus different numbers never is one number.
+        if x.at is y.at:
+            return False
         (u, i, _), (v, j, _) = affine(r, x.at), affine(r, y.at)
         if u is v:
             return (i - j) % 2**64 != 0
