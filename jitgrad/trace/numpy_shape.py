@@ -23,6 +23,7 @@ from jitgrad.trace.sizes import (
     items_of,
     normal_axes,
     numeric,
+    one_or_items,
     shape_argument,
     size_of,
     static_int,
@@ -152,9 +153,8 @@ def swapaxes(ctx: Context, a: Any, axis1: Any, axis2: Any) -> Any:
 
 
 def _axis_list(ctx: Context, axis: Any, rank: int, name: str) -> list[int]:
-    single = not isinstance(axis, tuple) and not hasattr(axis, "cell")
-    axes = [axis] if single else items_of(ctx, axis, "axes")
-    return list(normal_axes([static_int(ctx, a, "an axis") for a in axes], rank, name))
+    axes = [static_int(ctx, a, "an axis") for a in one_or_items(ctx, axis, "axes")]
+    return list(normal_axes(axes, rank, name))
 
 
 @handles(np.moveaxis)
@@ -211,7 +211,7 @@ def squeeze(ctx: Context, a: Any, axis: Any = None) -> Any:
 def expand_dims(ctx: Context, a: Any, axis: Any) -> Any:
     """Return `np.expand_dims(a, axis)`."""
     x = array_of(ctx, a)
-    axes = axis if isinstance(axis, tuple) else (axis,)
+    axes = one_or_items(ctx, axis, "axes")
     rank = len(shape_of(ctx, x)) + len(axes)
     places = normal_axes([static_int(ctx, k, "an axis") for k in axes], rank)
     rest = iter(range(rank - len(axes)))

@@ -15,16 +15,16 @@ from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.memory import Pick, load
 from jitgrad.graph.types import Dim
 from jitgrad.trace.abstract import External, IndexRange, ListRef, Ref, Scalar, TaggedRef
-from jitgrad.trace.arrays import as_array, cast, dtype_of, is_numeric, kind, scalar_value
+from jitgrad.trace.arrays import as_array, cast, dtype_of, is_numeric, kind, scalar_value, shape_of
 from jitgrad.trace.attributes import opened
 from jitgrad.trace.columns import content_of
 from jitgrad.trace.context import Context
 from jitgrad.trace.extents import least, product, surely, total, unify
 
 __all__ = [
-    "axes_argument", "axis_argument", "dim_argument", "dim_scalar", "items_of", "known_argument", "normal_axes",
-    "numeric", "promoted", "refuse_empty", "rehearse", "result_dtype", "same_dim", "shape_argument", "size_of",
-    "static_dim", "static_int", "static_shape",
+    "axes_argument", "axis_argument", "dim_argument", "dim_scalar", "is_list", "items_of", "known_argument",
+    "normal_axes", "numeric", "one_or_items", "promoted", "refuse_empty", "rehearse", "result_dtype", "same_dim",
+    "shape_argument", "size_of", "static_dim", "static_int", "static_shape",
 ]  # fmt: skip
 
 
@@ -41,7 +41,8 @@ def static_int(ctx: Context, x: Any, why: str) -> int:
             raise TypeError(f"'{name}' object cannot be interpreted as an integer")
         return ctx.note_static(x, why)
     if not hasattr(x, "__index__"):
-        raise TypeError(f"'{type(x).__name__}' object cannot be interpreted as an integer")
+        name = "list" if isinstance(x, ListRef) else type(x.thing if isinstance(x, External) else x).__name__
+        raise TypeError(f"'{name}' object cannot be interpreted as an integer")
     return int(x.__index__())
 
 
@@ -49,7 +50,7 @@ def known_argument(ctx: Context, x: Any, why: str) -> Any:
     """Return an argument as a known Python object; ints, and tuples and lists of them, are made known."""
     if isinstance(x, Scalar):
         return ctx.note_static(x, why)
-    if isinstance(x, ListRef):
+    if isinstance(x, ListRef | External) and is_list(ctx, x):
         x = items_of(ctx, x, why)
         return [known_argument(ctx, v, why) for v in x]
     if isinstance(x, tuple):
@@ -57,6 +58,18 @@ def known_argument(ctx: Context, x: Any, why: str) -> Any:
     if isinstance(x, Ref | TaggedRef | External):
         raise ctx.error("JG236", what=why)
     return x
+
+
+def is_list(ctx: Context, x: Any) -> bool:
+    """Whether an argument is a list, a range or an array of numbers, or such a list read from outside."""
+    if isinstance(x, Ref | TaggedRef):
+        return len(shape_of(ctx, x)) > 0
+    return isinstance(x, ListRef | range) or (isinstance(x, External) and isinstance(x.thing, list))
+
+
+def one_or_items(ctx: Context, x: Any, why: str) -> tuple[Any, ...]:
+    """Return the items of an argument such as axes or shifts, a tuple with just it where it is one."""
+    return items_of(ctx, x, why) if isinstance(x, tuple) or is_list(ctx, x) else (x,)
 
 
 def items_of(ctx: Context, x: Any, why: str) -> tuple[Any, ...]:
