@@ -27,7 +27,7 @@ PAIR = ([0, 1], [1.0, 2.0])
 class Side(enum.Enum):
     """A member with a list."""
 
-    LEFT = [0, 2]
+    LEFT = [0, 2]  # noqa: RUF012
 
 
 READS: list[Callable[[Any], Any]] = [
