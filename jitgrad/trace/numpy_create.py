@@ -321,8 +321,18 @@ def _tolist(ctx: Context, x: Any) -> Any:
     if not value.array.rank:
         return python_number(value, ctx)
     ref = ctx.fresh(value)
+    if not isinstance(value.shape[0], int) and value.array.rank == 1:
+        return ctx.call(_numbers_of, [ref])
     count = static_dim(ctx, value.shape[0], "the length of tolist()")
     return new_list(ctx, [_tolist(ctx, row(ctx, ref, k)) for k in range(count)])
+
+
+def _numbers_of(a: Any) -> list[Any]:
+    """Return the elements of an array of a length known only at run time, as a list that grows."""
+    made = []
+    for x in a:
+        made.append(x.item())
+    return made
 
 
 # --- sequences of numbers
