@@ -233,7 +233,7 @@ def _object_item(ctx: Context, x: Any) -> Value:
 
 
 def joined_form(
-    ctx: Context, items: Sequence[Any], *forms: tuple[str, ArrayType] | None, cell: Cell | None = None
+    ctx: Any, items: Sequence[Any], *forms: tuple[str, ArrayType] | None, cell: Cell | None = None
 ) -> tuple[str, ArrayType] | None:
     """Return the form of the items of a list, others of which have forms; None where they have not one."""
     found = {*forms, *(item_form(ctx, x) for x in items)}
@@ -247,7 +247,7 @@ def joined_form(
     return found.pop() if len(found) == 1 else None
 
 
-def wants_packing(ctx: Context, cell: Cell, before: tuple[str, ArrayType], item: Any) -> Restart | None:
+def wants_packing(ctx: Any, cell: Cell, before: tuple[str, ArrayType], item: Any) -> Restart | None:
     """Return what begins the trace again with a list of numbers of several kinds, for one that is to hold another."""
     for name in PACKED:
         fits = ((name, before[0]) in _PACKING and _is_double(before)) or (name, before[0]) == ("number", "int")

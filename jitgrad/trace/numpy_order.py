@@ -119,7 +119,7 @@ def _fractions(ctx: Context, name: str, q: Any, scale: float) -> tuple[np.ndarra
     g, given = ctx.g, as_array(ctx, q)
     if given.array.dtype != np.float64 or not given.array.is_static:
         raise ctx.error("JG236", what=f"the fractions of {name}")
-    made = np.empty(given.shape, object)
+    made: Any = np.empty(tuple(int(d) for d in given.shape), np.dtype(object))  # type: ignore[arg-type]
     for at in np.ndindex(made.shape):
         part = load(g, given, [Pick(k) for k in at])
         part = part if scale == 1 else g.divide(part, scale)
