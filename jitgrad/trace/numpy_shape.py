@@ -33,9 +33,9 @@ from jitgrad.trace.views import memory_order, permuted, read_only, reordered, re
 __all__ = ["array_of", "expand_dims", "flatten", "moved", "ravel", "reshape", "squeeze", "swapaxes", "transpose"]
 
 
-def array_of(ctx: Context, x: Any) -> Any:
-    """Return an argument as an array (a new one of rank 0 for a number)."""
-    x = numeric(ctx, x)
+def array_of(ctx: Context, x: Any, *, by_elements: bool = False) -> Any:
+    """Return an argument as an array (a new one of rank 0 for a number); `by_elements` as of `numeric`."""
+    x = numeric(ctx, x, by_elements=by_elements)
     return x if is_array(x) else ctx.fresh(as_array(ctx, x))
 
 
@@ -63,7 +63,7 @@ def _c_order(ctx: Context, name: str, order: str, x: Any) -> str:
 @handles(np.reshape)
 def reshape(ctx: Context, a: Any, /, shape: Any = None, order: str = "C", *, copy: Any = None) -> Any:
     """Return `np.reshape(a, shape)`."""
-    x = array_of(ctx, a)
+    x = array_of(ctx, a, by_elements=True)
     wanted = _shape_of_reshape(ctx, shape)
     if order == "K":
         raise ValueError("order 'K' is not permitted for reshaping")
@@ -83,7 +83,7 @@ def _reshape_method(ctx: Context, x: Any, *shape: Any, order: str = "C", copy: A
 @method("array", "ravel")
 def ravel(ctx: Context, a: Any, order: str = "C") -> Any:
     """Return `np.ravel(a)`: a view of consecutive elements, else a copy."""
-    x = array_of(ctx, a)
+    x = array_of(ctx, a, by_elements=True)
     if _c_order(ctx, "ravel", order, x) == "F":
         x = transpose(ctx, x)
     return reshaped(ctx, x, (-1,), copy_strided=True)
@@ -313,7 +313,7 @@ def _np_ndim(ctx: Context, a: Any) -> int:
 
 @handles(np.size)
 def _np_size(ctx: Context, a: Any, axis: Any = None) -> Any:
-    x = numeric(ctx, a)
+    x = numeric(ctx, a, by_elements=axis is None)
     if axis is None:
         return _size(ctx, x)
     return _shape(ctx, x)[axis_argument(ctx, axis, _ndim(ctx, x))]

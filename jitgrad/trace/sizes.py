@@ -14,7 +14,8 @@ import numpy as np
 from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.memory import Pick, load
 from jitgrad.graph.types import Dim
-from jitgrad.trace.abstract import External, IndexRange, ListRef, Ref, Scalar, TaggedRef
+from jitgrad.trace.abstract import External, IndexRange, ListRef, Record, Ref, Scalar, TaggedRef
+from jitgrad.trace.algorithms.containers import Deque
 from jitgrad.trace.arrays import as_array, cast, dtype_of, is_numeric, kind, scalar_value, shape_of
 from jitgrad.trace.attributes import opened
 from jitgrad.trace.columns import content_of
@@ -23,8 +24,8 @@ from jitgrad.trace.extents import least, product, surely, total, unify
 
 __all__ = [
     "axes_argument", "axis_argument", "dim_argument", "dim_scalar", "is_list", "items_of", "known_argument",
-    "normal_axes", "numeric", "one_or_items", "promoted", "refuse_empty", "rehearse", "result_dtype", "same_dim",
-    "shape_argument", "size_of", "static_dim", "static_int", "static_shape",
+    "normal_axes", "numeric", "one_or_items", "operand_of", "promoted", "refuse_empty", "refuse_without_items",
+    "rehearse", "result_dtype", "same_dim", "shape_argument", "size_of", "static_dim", "static_int", "static_shape",
 ]  # fmt: skip
 
 
@@ -212,8 +213,12 @@ def axes_argument(ctx: Context, axis: Any, rank: int) -> tuple[int, ...]:
 # --- numbers and arrays
 
 
-def numeric(ctx: Context, x: Any) -> Any:
-    """Return an argument as a number or array: what NumPy's functions make of sequences, ranges and outside lists."""
+def numeric(ctx: Context, x: Any, *, by_elements: bool = False) -> Any:
+    """Return an argument as a number or array: what NumPy's functions make of sequences, ranges and outside lists.
+
+    Of a list without items NumPy does not know how many axes they would have: it is refused, unless all elements are
+    alike to the function (`by_elements`).
+    """
     if is_numeric(x):
         return x
     if isinstance(x, External):
@@ -224,7 +229,22 @@ def numeric(ctx: Context, x: Any) -> Any:
         raise ctx.error("JG236", what="a range used as an array")
     if x is None or isinstance(x, str):
         raise ctx.error("JG210", what=f"{'None' if x is None else 'a str'} is used as an array")
-    return ctx.fresh(as_array(ctx, x))
+    value = as_array(ctx, x)
+    if not by_elements:
+        refuse_without_items(ctx, value, x)
+    return ctx.fresh(value)
+
+
+def operand_of(ctx: Context, x: Any, axis: Any, keepdims: Any = False) -> Value:
+    """Return the operand of a reduction along an axis, or of all elements."""
+    return as_array(ctx, numeric(ctx, x, by_elements=axis is None and keepdims is False))
+
+
+def refuse_without_items(ctx: Context, value: Value, x: Any) -> None:
+    """Refuse what has been made of a list of arrays or lists in a call in which it has no items: one axis in NumPy."""
+    is_listed = isinstance(x, ListRef) or (isinstance(x, Record) and x.cls is Deque)
+    if is_listed and value.array.rank > 1 and isinstance(value.shape[0], Value):
+        ctx.refuse_unless(ctx.g.greater(value.shape[0], ctx.dim(0)), "JG251")
 
 
 _WEAK = {"int": 0, "float": 0.0, "complex": 0j}
