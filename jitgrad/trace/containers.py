@@ -17,7 +17,7 @@ from jitgrad.trace.attributes import opened
 from jitgrad.trace.builtins import new_dict, pairs_of
 from jitgrad.trace.calls import OWNERS, handles, is_known, method
 from jitgrad.trace.columns import content_of, is_grown, leaves_of_list
-from jitgrad.trace.comparisons import equal_objects
+from jitgrad.trace.comparisons import equal_objects, is_no_nan
 from jitgrad.trace.context import Context
 from jitgrad.trace.grown_items import append_item, insert_first, take_out
 from jitgrad.trace.grown_lists import clear_list, copied_list, extend_list, reverse_list, take_over
@@ -96,6 +96,7 @@ def _pop(ctx: Context, x: ListRef, index: Any = -1) -> Any:
 @method("list", "remove")
 def _remove(ctx: Context, x: ListRef, item: Any) -> None:
     if is_grown(ctx, x):
+        is_no_nan(ctx, item)
         ctx.call(listing.remove, [x, item])
         return
     items = list_items(ctx, x, "remove")
@@ -111,11 +112,15 @@ def _remove(ctx: Context, x: ListRef, item: Any) -> None:
 
 @method("list", "index")
 def _index(ctx: Context, x: ListRef, item: Any, start: Any = 0, stop: Any = None, /) -> Any:
+    if is_grown(ctx, x):
+        is_no_nan(ctx, item)
     return ctx.call(listing.index, [x, item, start, stop])
 
 
 @method("list", "count")
 def _count(ctx: Context, x: ListRef, item: Any, /) -> Any:
+    if is_grown(ctx, x):
+        is_no_nan(ctx, item)
     return ctx.call(listing.count, [x, item])
 
 

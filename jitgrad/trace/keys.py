@@ -17,6 +17,7 @@ from jitgrad.graph.ops.memory import Entry, Pick, Span
 from jitgrad.graph.types import Dim
 from jitgrad.trace.abstract import Box, External, IndexRange, ListRef, Record, Ref, Scalar, SliceOf, TaggedRef, compose
 from jitgrad.trace.algorithms.containers import Deque
+from jitgrad.trace.algorithms.tuples import LongTuple
 from jitgrad.trace.arrays import another, cast, dtype_of, is_array, read, shape_of
 from jitgrad.trace.context import Context
 from jitgrad.trace.extents import clipped_span, surely
@@ -78,6 +79,8 @@ def _times(ctx: Context, x: Any, y: Any) -> Any:
 def key_items(ctx: Context, key: Any) -> list[Any]:
     """Return the items of a key, sequences turned into arrays."""
     items = list(key) if isinstance(key, tuple) else [key]
+    if isinstance(key, Record) and key.cls is LongTuple:
+        raise ctx.error("JG236", what="the number of axes that a key names")
     return [numeric(ctx, k) if _is_sequence(k) else k for k in items]
 
 
@@ -85,7 +88,9 @@ def _is_sequence(item: Any) -> bool:
     """Whether an item of a key is what NumPy makes an array of: a list (of outside too), a range, a deque."""
     if isinstance(item, External):
         return isinstance(item.thing, list | deque)
-    return isinstance(item, ListRef | tuple | range | IndexRange) or (isinstance(item, Record) and item.cls is Deque)
+    return isinstance(item, ListRef | tuple | range | IndexRange) or (
+        isinstance(item, Record) and item.cls in (Deque, LongTuple)
+    )
 
 
 def is_advanced(ctx: Context, item: Any) -> bool:

@@ -25,6 +25,7 @@ from jitgrad.trace.calls import class_of
 from jitgrad.trace.columns import is_grown
 from jitgrad.trace.context import Context
 from jitgrad.trace.sizes import numeric
+from jitgrad.trace.storage import as_sequence
 
 __all__ = [
     "array_operand", "as_plain_numbers", "is_array_like", "is_object", "opened_container", "seen_by",
@@ -151,6 +152,7 @@ def is_array_like(x: Any) -> bool:
 
 def array_operand(ctx: Context, x: Any) -> Any:
     """Return an operand of an array as a number or array."""
+    x = as_sequence(ctx, x)
     if is_numeric(x):
         return x
     if isinstance(x, np.ndarray | tuple | ListRef):

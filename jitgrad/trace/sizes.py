@@ -16,6 +16,7 @@ from jitgrad.graph.ops.memory import Pick, load
 from jitgrad.graph.types import Dim
 from jitgrad.trace.abstract import External, IndexRange, ListRef, Record, Ref, Scalar, TaggedRef
 from jitgrad.trace.algorithms.containers import Deque
+from jitgrad.trace.algorithms.tuples import LongTuple
 from jitgrad.trace.arrays import as_array, cast, dtype_of, is_numeric, kind, scalar_value, shape_of
 from jitgrad.trace.attributes import opened
 from jitgrad.trace.columns import content_of
@@ -42,6 +43,8 @@ def static_int(ctx: Context, x: Any, why: str) -> int:
             raise TypeError(f"'{name}' object cannot be interpreted as an integer")
         return ctx.note_static(x, why)
     if not hasattr(x, "__index__"):
+        if isinstance(x, Record) and x.cls is LongTuple:
+            raise ctx.error("JG236", what=why)
         name = "list" if isinstance(x, ListRef) else type(x.thing if isinstance(x, External) else x).__name__
         raise TypeError(f"'{name}' object cannot be interpreted as an integer")
     return int(x.__index__())
@@ -122,6 +125,8 @@ def dim_argument(ctx: Context, x: Any) -> Dim:
 
 def shape_argument(ctx: Context, x: Any) -> tuple[Dim, ...]:
     """Return a shape argument: an int, or a sequence of ints."""
+    if isinstance(x, Record) and x.cls is LongTuple:
+        raise ctx.error("JG236", what="the number of axes")
     if isinstance(x, tuple | ListRef | External | range) or (isinstance(x, Ref) and as_array(ctx, x).array.rank):
         shape = tuple(dim_argument(ctx, v) for v in items_of(ctx, x, "a shape"))
     else:
@@ -242,7 +247,7 @@ def operand_of(ctx: Context, x: Any, axis: Any, keepdims: Any = False) -> Value:
 
 def refuse_without_items(ctx: Context, value: Value, x: Any) -> None:
     """Refuse what has been made of a list of arrays or lists in a call in which it has no items: one axis in NumPy."""
-    is_listed = isinstance(x, ListRef) or (isinstance(x, Record) and x.cls is Deque)
+    is_listed = isinstance(x, ListRef) or (isinstance(x, Record) and x.cls in (Deque, LongTuple))
     if is_listed and value.array.rank > 1 and isinstance(value.shape[0], Value):
         ctx.refuse_unless(ctx.g.greater(value.shape[0], ctx.dim(0)), "JG251")
 

@@ -16,7 +16,8 @@ from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.memory import Pick, Span, load, store
 from jitgrad.graph.ops.shape import move_axes, reshape_to
 from jitgrad.graph.types import ArrayType, Dim, ListType
-from jitgrad.trace.abstract import Abstract, Box, External, Link, Reshape
+from jitgrad.trace.abstract import Abstract, Box, External, Link, Record, Reshape
+from jitgrad.trace.algorithms.tuples import LongTuple
 from jitgrad.trace.context import Context
 from jitgrad.trace.extents import renamed
 
@@ -141,7 +142,9 @@ def put_back(ctx: Context, base: Value, link: Link, part: Value) -> Value:
 
 
 def as_sequence(ctx: Context, x: Any) -> Any:
-    """Return x, and a list that is read from outside, or a range, as what has items here."""
+    """Return x; a list that is read from outside, a range, a tuple of computed length as what has items here."""
     if isinstance(x, External) and isinstance(x.thing, list):
         return ctx.call(list, [x])
+    if isinstance(x, Record) and x.cls is LongTuple:
+        return ctx.call(getattr, [x, "_items"])
     return ctx.fresh(ctx.constant(np.array(x))) if isinstance(x, range) else x

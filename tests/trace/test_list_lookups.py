@@ -222,3 +222,38 @@ def test_default_and_tolist(f: Callable[[Any], Any]) -> None:
     for numbers in INPUTS:
         x = np.array(numbers)
         assert repr(compiled(x)) == repr(f(x))
+
+
+# --- which NaN it is
+
+
+def found_in(x: np.ndarray) -> Any:
+    items = []
+    for v in x:
+        if v > 0:
+            items.append(float(v))
+    return x[0] in items, x[0] * 0.0 in items, (3.0 in items) + items.count(x[1])
+
+
+def test_in_a_list_of_floats_that_grows() -> None:
+    compiled = jitgrad.jit(found_in)
+    for numbers in INPUTS:
+        x = np.array(numbers)
+        assert repr(compiled(x)) == repr(found_in(x))
+
+
+@pytest.mark.parametrize(
+    "look", [lambda items, v: v in items, lambda items, v: items.index(v), lambda items, v: items.count(v)]
+)
+def test_a_nan_is_not_looked_for(look: Callable[[list[Any], Any], Any]) -> None:
+    def f(x: np.ndarray) -> Any:
+        items = []
+        for v in x:
+            if not v > 0:
+                items.append(v)
+        return look(items, items[-1])
+
+    compiled = jitgrad.jit(f)
+    assert compiled(np.array([1.0, -2.0, 3.0])) == f(np.array([1.0, -2.0, 3.0]))
+    with pytest.raises(jitgrad.UnsupportedError, match="JG237"):
+        compiled(np.array([1.0, np.nan, 3.0]))
