@@ -259,6 +259,11 @@ TABLE: dict[str, Row] = {
         "a list of arrays, lists or tuples that is empty in this call is used as an array, which NumPy gives one axis",
         "test before whether the list has items",
     ),
+    "JG252": Row(
+        UnsupportedError,
+        "zip(*items) of a list that is empty in this call, which gives nothing",
+        "test before whether the list has items",
+    ),
     # JG3xx: derivatives
     "JG301": Row(
         DifferentiationError,

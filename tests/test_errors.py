@@ -341,6 +341,16 @@ def no_pairs(x):
     return np.array(pairs)[:, 1].sum()
 
 
+@refused("JG252", X, at="zip(*pairs)")
+def zipped_pairs_of_none(x):
+    pairs = []
+    for v in x:
+        if v > 1e9:
+            pairs.append((v, 2 * v))
+    a, b = zip(*pairs)  # noqa: B905
+    return sum(a) + sum(b)
+
+
 # --- JG1xx with a line: what a derivative asks of arguments and results
 
 

@@ -65,7 +65,7 @@ class Addressing:
     def base(self, value: Value) -> Value:
         """Return what a chain of strided views looks at."""
         op = value.op
-        while op is not None and op.name in _VIEWS and not self._moves(op):
+        while op is not None and op.name in _VIEWS and not self._moves(op) and not is_scalar(op.operands[0]):
             value = op.operands[0]
             op = value.op
         return value

@@ -20,12 +20,13 @@ from jitgrad.graph.types import BOOL, ArrayType
 from jitgrad.trace.abstract import AnyOf, Cell, OneOf, Scalar
 from jitgrad.trace.arrays import array_type, as_array, describe, dtype_of, is_array, is_number, kind, scalar_value
 from jitgrad.trace.context import PACKED, Context, kind_of_python
+from jitgrad.trace.obligations import Restart
 from jitgrad.trace.python_arithmetic import mixed_dtype, numpy_flag
 
 __all__ = [
     "NumberPart", "NumberType", "apart", "as_item", "chosen", "convertible", "given_part", "is_any_number", "item_form",
     "joined_bounds", "joined_form", "joined_type", "narrowed", "number_of", "number_parts", "number_type",
-    "packed_item", "repacked", "single_choices",
+    "packed_item", "repacked", "single_choices", "wants_packing",
 ]  # fmt: skip
 
 NumberType: TypeAlias = tuple[tuple[str, np.dtype], ...]
@@ -232,15 +233,27 @@ def _object_item(ctx: Context, x: Any) -> Value:
 
 
 def joined_form(
-    ctx: Context, items: Sequence[Any], *forms: tuple[str, ArrayType] | None
+    ctx: Any, items: Sequence[Any], *forms: tuple[str, ArrayType] | None, cell: Cell | None = None
 ) -> tuple[str, ArrayType] | None:
     """Return the form of the items of a list, others of which have forms; None where they have not one."""
-    if len(found := {*forms, *(item_form(ctx, x) for x in items)}) == 1:
+    found = {*forms, *(item_form(ctx, x) for x in items)}
+    wanted = [] if cell is None else [n for n in PACKED if (("packed", n), cell.site) in ctx.obligations.tagged]
+    if len(found) == 1 and not (wanted and is_any_number(next(iter(items), None))):
         return found.pop()
-    for name in PACKED:
+    for name in wanted[-1:] or PACKED:
         alike = all(form is not None and (name, form[0]) in _PACKING and _is_double(form) for form in forms)
         if alike and all(_packs(ctx, x, name) for x in items):
             return name, _PACKED_ITEM
+    return found.pop() if len(found) == 1 else None
+
+
+def wants_packing(ctx: Any, cell: Cell, before: tuple[str, ArrayType], item: Any) -> Restart | None:
+    """Return what begins the trace again with a list of numbers of several kinds, for one that is to hold another."""
+    for name in PACKED:
+        fits = ((name, before[0]) in _PACKING and _is_double(before)) or (name, before[0]) == ("number", "int")
+        key = (("packed", name), cell.site)
+        if cell.site is not None and fits and _packs(ctx, item, name):
+            return None if key in ctx.obligations.tagged else Restart({key}, "a list holds numbers of several kinds")
     return None
 
 

@@ -20,15 +20,15 @@ from jitgrad.graph.types import ArrayType, Dim, GraphTypeError, broadcast_shapes
 from jitgrad.trace.abstract import AnyOf, Columns, DictRef, Link, ListRef, OneOf, Record, Ref, Scalar, TaggedRef, whole
 from jitgrad.trace.algorithms.containers import Deque
 from jitgrad.trace.context import PACKED, PYTHON_DTYPES, Context, kind_of_python
-from jitgrad.trace.extents import canonical_shape, renamed, unify
+from jitgrad.trace.extents import canonical_shape, renamed, shapes_text, unify
 from jitgrad.trace.identity import followers, spread
 from jitgrad.trace.inspection import cells_of, pool_of
-from jitgrad.trace.storage import all_items, base_shape, held_type, length_of, put_back, seen
+from jitgrad.trace.storage import all_items, as_sequence, base_shape, held_type, length_of, put_back, seen
 
 __all__ = [
     "another", "array_type", "as_array", "as_float", "as_int", "boxed", "broadcast_dims", "broadcast_value", "cast",
     "common_dtype", "describe", "dtype_of", "float_to_int", "is_array", "is_number", "is_numeric", "kind", "new_array",
-    "read", "refuse_to_grow", "scalar_value", "shape_of", "shapes_text", "truth", "write",
+    "read", "refuse_to_grow", "scalar_value", "shape_of", "truth", "write",
 ]  # fmt: skip
 
 _I64 = np.iinfo(np.int64)
@@ -257,6 +257,7 @@ def cast(ctx: Context, value: Value, dtype: np.dtype | type) -> Value:
 
 def as_array(ctx: Context, x: Any, dtype: np.dtype | type | None = None) -> Value:
     """Return what `np.asarray` makes of a number, an array, or nested lists and tuples of such."""
+    x = as_sequence(ctx, x)
     if is_array(x):
         value = read(ctx, x)
     elif is_number(x) or isinstance(x, AnyOf):
@@ -266,8 +267,8 @@ def as_array(ctx: Context, x: Any, dtype: np.dtype | type | None = None) -> Valu
     elif isinstance(x, ListRef) and not isinstance(ctx.heap[x.cell], tuple):
         value = _listed(ctx, x, dtype)
     elif isinstance(x, tuple | ListRef):
-        items = x if isinstance(x, tuple) else ctx.heap[x.cell]
-        common = common_dtype(ctx, items)
+        items = [as_sequence(ctx, v) for v in (x if isinstance(x, tuple) else ctx.heap[x.cell])]
+        common = common_dtype(ctx, tuple(items))
         value = _stack(ctx, [as_array(ctx, v, common if isinstance(v, AnyOf) else None) for v in items], common)
     elif isinstance(x, Record) and x.cls is Deque:
         return as_array(ctx, ctx.call(getattr, [x, "_items"]), dtype)
@@ -329,6 +330,7 @@ def common_dtype(ctx: Context, xs: Any) -> np.dtype:
     undecided: list[AnyOf] = []
 
     def visit(x: Any) -> None:
+        x = as_sequence(ctx, x)
         if isinstance(x, ListRef):
             x = ctx.heap[x.cell]
         if isinstance(x, Value):
@@ -440,20 +442,6 @@ def broadcast_dims(ctx: Context, *shapes: tuple[Dim, ...]) -> tuple[Dim, ...]:
         message = f"operands could not be broadcast together with shapes {' '.join(texts)} "
         _unify_shapes(ctx, shapes, message, sizes)
         raise ValueError(message) from None
-
-
-def shapes_text(shapes: Sequence[Sequence[Dim]]) -> tuple[list[str], list[Value]]:
-    """Return shapes as NumPy's errors write them, as format strings over the values that are returned too."""
-    sizes: list[Value] = []
-    texts = []
-    for shape in shapes:
-        parts = []
-        for d in shape:
-            if not isinstance(d, int):
-                sizes.append(d)
-            parts.append(str(d) if isinstance(d, int) else f"{{{len(sizes) - 1}}}")
-        texts.append(f"({','.join(parts)}{',' * (len(parts) == 1)})")
-    return texts, sizes
 
 
 def _unify_shapes(ctx: Context, shapes: Sequence[Sequence[Dim]], message: str, sizes: Sequence[Value]) -> None:

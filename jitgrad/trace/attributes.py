@@ -181,7 +181,10 @@ def attribute(ctx: Context, x: Any, name: str) -> Any:
         found = vars(type(x)).get(name)
         if isinstance(found, types.FunctionType | property):
             return _bound(ctx, x, type(x), found, type(x), name)
-    return getattr(x, name)
+    value = getattr(x, name)
+    if isinstance(value, list | dict | set | np.ndarray):  # of a member of an Enum
+        return outside_of(ctx).read(value, ("object", x, ("attr", name)))
+    return value
 
 
 def _is_data_descriptor(cls: type, name: str) -> bool:

@@ -134,10 +134,11 @@ class CarriedLists:
         form: tuple[str, ArrayType] | None = None
         if isinstance(found, tuple) and len(found) > len(head):
             with looking_at(ev, back.heap):
-                form = joined_form(ev, found)
+                form = joined_form(ev, found, cell=part.path[1])
         if isinstance(found, Value) and isinstance(found.type, ListType):
             with looking_at(ev, self.heap):
-                form = joined_form(ev, head, (ev.list_kinds.get(part.path[1], "array"), found.type.element))
+                known = ev.list_kinds.get(part.path[1], "array"), found.type.element
+                form = joined_form(ev, head, known, cell=part.path[1])
         if form is not None and form[0] == "object" and isinstance(found, tuple) and self._counts(part.path[1]):
             form = None
         if form is not None:
@@ -178,10 +179,10 @@ class CarriedLists:
         form: tuple[str, ArrayType] | None = None
         if isinstance(held, Value) and isinstance(held.type, ListType):
             with looking_at(ev, self.entry.heap):
-                form = joined_form(ev, known, (ev.list_kinds.get(cell, "array"), held.type.element))
+                form = joined_form(ev, known, (ev.list_kinds.get(cell, "array"), held.type.element), cell=cell)
         elif isinstance(held, tuple) and held:
             with looking_at(ev, back.heap):
-                form = joined_form(ev, held)
+                form = joined_form(ev, held, cell=cell)
         if form is not None:
             ev.list_kinds[cell], self.element["H", cell] = form
             self.widen["H", cell] = "grow"

@@ -32,7 +32,7 @@ from jitgrad.trace.arithmetic import PYTHON_BINARY
 from jitgrad.trace.arrays import as_array, is_array, is_number, is_numeric, shape_of, truth
 from jitgrad.trace.calls import class_of, is_known
 from jitgrad.trace.columns import is_grown, leaves_of_list
-from jitgrad.trace.context import Context, kind_of_python
+from jitgrad.trace.context import PACKED, Context, kind_of_python
 from jitgrad.trace.loop_signals import NeedUnroll
 from jitgrad.trace.objects import (
     array_operand,
@@ -49,7 +49,17 @@ from jitgrad.trace.objects import (
 from jitgrad.trace.places import has_places, same_item
 from jitgrad.trace.subscripts import dict_key
 
-__all__ = ["COMPARISON_METHODS", "both", "compare_op", "contains_op", "either", "equal_objects", "is_op", "negated"]
+__all__ = [
+    "COMPARISON_METHODS",
+    "both",
+    "compare_op",
+    "contains_op",
+    "either",
+    "equal_objects",
+    "is_no_nan",
+    "is_op",
+    "negated",
+]
 
 COMPARISON_METHODS = {"<": "__lt__", "<=": "__le__", "==": "__eq__", "!=": "__ne__", ">": "__gt__", ">=": "__ge__"}
 _SWAPPED = {"<": ">", "<=": ">=", "==": "==", "!=": "!=", ">": "<", ">=": "<="}
@@ -74,7 +84,7 @@ def compare_op(ctx: Context, op: str, x: Any, y: Any) -> Any:
     if a is not None and b is not None and isinstance(x, tuple) == isinstance(y, tuple):
         return _compare_sequences(ctx, op, a, b)
     if isinstance(x, ListRef) and isinstance(y, ListRef) and x.cell is not y.cell:
-        if op not in ("==", "!=") or (() not in (a, b) and any(_may_hold_nan(ctx, v) for v in (x, y))):
+        if op not in ("==", "!=") or (() not in (a, b) and any(not _kinds_of(ctx, v) <= _EXACT for v in (x, y))):
             raise ctx.error("JG220", what="a comparison of lists that grew in a loop")
         return negated(ctx, ctx.call(ordering.equal, [x, y]), op == "!=")
     if isinstance(x, DictRef) and isinstance(y, DictRef) and op in ("==", "!="):
@@ -206,7 +216,8 @@ def contains_op(ctx: Context, x: Any, y: Any) -> Any:
         return any(k == key for k, _ in ctx.heap[y.cell])
     if (isinstance(y, range | IndexRange) and isinstance(x, Scalar)) or isinstance(y, IndexRange):
         return _in_range(ctx, x, y)
-    if is_grown(ctx, y) and not _may_hold_nan(ctx, y):
+    kinds = _kinds_of(ctx, y)
+    if kinds and (kinds <= _EXACT or (kinds <= {*_EXACT, *_FLOATS} and is_no_nan(ctx, x))):
         return ctx.call(ordering.contains, [y, x])
     items = sequence_items(ctx, y)
     if items is None and isinstance(y, frozenset):
@@ -225,10 +236,27 @@ def contains_op(ctx: Context, x: Any, y: Any) -> Any:
     raise ctx.error("JG220", what=f"`in` of a {type_name(ctx, y)}")
 
 
-def _may_hold_nan(ctx: Context, x: ListRef) -> bool:
-    """Whether an item of a list that grows may differ from itself, so that it matters which object it is."""
-    kinds = {ctx.list_kinds.get(leaf.cell, "array") for leaf in leaves_of_list(ctx, x) if is_grown(ctx, leaf)}
-    return not kinds <= {"int", "bool", "object"}
+_EXACT = frozenset({"int", "bool", "object"})
+_FLOATS = frozenset({"float", "numpy", *PACKED})
+
+
+def _kinds_of(ctx: Context, x: Any) -> set[str]:
+    """Return of which kinds the items of a list that grows are, or their parts."""
+    if not is_grown(ctx, x):
+        return set()
+    return {ctx.list_kinds.get(leaf.cell, "array") for leaf in leaves_of_list(ctx, x) if is_grown(ctx, leaf)}
+
+
+def is_no_nan(ctx: Context, x: Any) -> bool:
+    """Whether x is surely equal to itself, so that it does not matter which object it is; a NaN is refused, then."""
+    if isinstance(x, tuple):
+        return all(is_no_nan(ctx, v) for v in x)
+    if isinstance(x, Scalar):
+        if x.value.array.dtype.kind == "f":
+            why = "whether it is the very object that a list holds is not known"
+            ctx.refuse_unless(ctx.g.equal(x.value, x.value), "JG237", name="looking for a NaN", why=why)
+        return True
+    return x is None or isinstance(x, str | bytes) or (kind_of_python(x) is not None and bool(x == x))
 
 
 def _in_range(ctx: Context, x: Any, y: Any) -> Any:

@@ -10,19 +10,16 @@ import types
 from typing import Any
 
 from jitgrad.graph.ir import Value
-from jitgrad.trace.abstract import (
-    Cell,
-    DictRef,
-    Func,
-    Poison,
-)
+from jitgrad.trace.abstract import Cell, Columns, DictRef, Func, ListRef, Poison
 from jitgrad.trace.algorithms import iterators
 from jitgrad.trace.algorithms.containers import Set
+from jitgrad.trace.algorithms.tuples import column
 from jitgrad.trace.arrays import kind
 from jitgrad.trace.attributes import attribute
 from jitgrad.trace.builtins import mapping_of
 from jitgrad.trace.bytecode import NULL
 from jitgrad.trace.calls import Native
+from jitgrad.trace.columns import is_grown
 from jitgrad.trace.context import PACKED, Context
 from jitgrad.trace.frame import Frame
 from jitgrad.trace.generators import GENERATOR, refuse_items, unroll_around
@@ -178,13 +175,39 @@ def _convert(ctx: Context, frame: Frame, conversion: str | None) -> None:
 @step_of("callex")
 def _callex(ctx: Context, frame: Frame, has_kwargs: bool) -> None:
     kwargs: Any = frame.pop() if has_kwargs else NULL
-    args = sequence_of(ctx, frame.pop())
+    given = frame.pop()
     hi, lo = frame.pop(), frame.pop()
     callee = hi if lo is NULL else lo
+    if callee is zip and _only_strict(ctx, kwargs) and (columns := _columns_of(ctx, given)) is not None:
+        frame.push(ctx.call(iter, [columns]))
+        return
+    args = sequence_of(ctx, given)
     pairs: dict[str, Any] = {}
     if kwargs is not NULL:
         pairs = mapping_of(ctx, kwargs) or {}
     frame.push(ctx.call(callee, list(args), pairs))
+
+
+def _only_strict(ctx: Context, kwargs: Any) -> bool:
+    """Whether there are no keywords, or only the one that does not matter where all are of one length."""
+    found = {} if kwargs is NULL else mapping_of(ctx, kwargs)
+    return found is not None and set(found) <= {"strict"}
+
+
+def _columns_of(ctx: Context, x: Any) -> tuple[Any, ...] | None:
+    """Return what `zip(*x)` gives for a list that grows, of items of a known length; None for other arguments."""
+    if not isinstance(x, ListRef) or not is_grown(ctx, x):
+        return None
+    held = ctx.heap[x.cell]
+    if isinstance(held, Columns):
+        count = len(held.lists) if held.cls in (tuple, list) and held.rows is None else None
+    else:
+        count = held.type.element.shape[0] if held.type.element.rank and ctx.list_kinds.get(x.cell) == "array" else None
+    if not isinstance(count, int):
+        return None
+    length = ctx.call(len, [x])
+    ctx.refuse_unless(ctx.g.greater(length.value, ctx.dim(0)), "JG252")
+    return tuple(ctx.call(column, [x, k]) for k in range(count))
 
 
 @step_of("makefn")

@@ -11,12 +11,13 @@ from string import Formatter
 from typing import Any
 
 from jitgrad.trace.abstract import DictRef, External, Formatted, ListRef, Text
+from jitgrad.trace.algorithms import listing
 from jitgrad.trace.algorithms.containers import Items, Keys, Values
 from jitgrad.trace.attributes import opened
 from jitgrad.trace.builtins import new_dict, pairs_of
 from jitgrad.trace.calls import OWNERS, handles, is_known, method
 from jitgrad.trace.columns import content_of, is_grown, leaves_of_list
-from jitgrad.trace.comparisons import equal_objects
+from jitgrad.trace.comparisons import equal_objects, is_no_nan
 from jitgrad.trace.context import Context
 from jitgrad.trace.grown_items import append_item, insert_first, take_out
 from jitgrad.trace.grown_lists import clear_list, copied_list, extend_list, reverse_list, take_over
@@ -92,43 +93,35 @@ def _pop(ctx: Context, x: ListRef, index: Any = -1) -> Any:
     return found
 
 
-def _position(ctx: Context, items: tuple[Any, ...], item: Any, start: int = 0, stop: int | None = None) -> int | None:
-    for k in range(*slice(start, stop).indices(len(items))):
-        equal = equal_objects(ctx, items[k], item)
+@method("list", "remove")
+def _remove(ctx: Context, x: ListRef, item: Any) -> None:
+    if is_grown(ctx, x):
+        is_no_nan(ctx, item)
+        ctx.call(listing.remove, [x, item])
+        return
+    items = list_items(ctx, x, "remove")
+    for k, other in enumerate(items):
+        equal = equal_objects(ctx, other, item)
         if not isinstance(equal, bool):
             raise ctx.error("JG236", what="the position of a value in a list")
         if equal:
-            return k
-    return None
-
-
-@method("list", "remove")
-def _remove(ctx: Context, x: ListRef, item: Any) -> None:
-    items = list_items(ctx, x, "remove")
-    at = _position(ctx, items, item)
-    if at is None:
-        raise ValueError("list.remove(x): x not in list")
-    set_items(ctx, x, items[:at] + items[at + 1 :])
+            set_items(ctx, x, items[:k] + items[k + 1 :])
+            return
+    raise ValueError("list.remove(x): x not in list")
 
 
 @method("list", "index")
-def _index(ctx: Context, x: ListRef, item: Any, start: Any = 0, stop: Any = None) -> int:
-    at = _position(ctx, list_items(ctx, x, "index"), item, start, stop)
-    if at is None:
-        raise ValueError(f"{item!r} is not in list" if is_known(item) else "list.index(x): x not in list")
-    return at
+def _index(ctx: Context, x: ListRef, item: Any, start: Any = 0, stop: Any = None, /) -> Any:
+    if is_grown(ctx, x):
+        is_no_nan(ctx, item)
+    return ctx.call(listing.index, [x, item, start, stop])
 
 
 @method("list", "count")
-def _count(ctx: Context, x: ListRef, item: Any) -> int:
-    return _count_items(ctx, list_items(ctx, x, "count"), item)
-
-
-def _count_items(ctx: Context, items: tuple[Any, ...], item: Any) -> int:
-    flags = [equal_objects(ctx, v, item) for v in items]
-    if not all(isinstance(f, bool) for f in flags):
-        raise ctx.error("JG236", what="how often a value is in a sequence")
-    return sum(flags)
+def _count(ctx: Context, x: ListRef, item: Any, /) -> Any:
+    if is_grown(ctx, x):
+        is_no_nan(ctx, item)
+    return ctx.call(listing.count, [x, item])
 
 
 @method("list", "copy", "__copy__")
@@ -276,14 +269,9 @@ handles(dict.update)(_through_class("dict", "update"))
 def _method_of_tuple(ctx: Context, x: tuple[Any, ...], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if is_known((x, *args)):
         return NotImplemented
-    if name == "count":
-        return _count_items(ctx, x, args[0])
-    if name != "index":
+    if name not in ("count", "index"):
         return NotImplemented
-    at = _position(ctx, x, *args)
-    if at is None:
-        raise ValueError("tuple.index(x): x not in tuple")
-    return at
+    return ctx.call(listing.count if name == "count" else listing.index, [x, *args])
 
 
 def _method_of_str(ctx: Context, x: str, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -22,8 +22,8 @@ from jitgrad.trace.abstract import Scalar
 from jitgrad.trace.context import Context, Unified
 
 __all__ = [
-    "canonical_shape", "clipped_span", "difference", "extremum", "least", "product", "quotient", "renamed", "surely",
-    "total", "unify",
+    "canonical_shape", "clipped_span", "difference", "extremum", "least", "product", "quotient", "renamed",
+    "shapes_text", "surely", "total", "unify",
 ]  # fmt: skip
 
 _DEPTH = 8  # of sums that are looked into
@@ -339,3 +339,17 @@ def unify(
     ctx.check(equal, exception, message, *operands)
     ctx.identify(x, y)
     raise Unified
+
+
+def shapes_text(shapes: Sequence[Sequence[Dim]]) -> tuple[list[str], list[Value]]:
+    """Return shapes as NumPy's errors write them, as format strings over the values that are returned too."""
+    sizes: list[Value] = []
+    texts = []
+    for shape in shapes:
+        parts = []
+        for d in shape:
+            if not isinstance(d, int):
+                sizes.append(d)
+            parts.append(str(d) if isinstance(d, int) else f"{{{len(sizes) - 1}}}")
+        texts.append(f"({','.join(parts)}{',' * (len(parts) == 1)})")
+    return texts, sizes

@@ -16,7 +16,7 @@ from jitgrad.graph.ops.shape import join
 from jitgrad.graph.types import Dim
 from jitgrad.trace import places
 from jitgrad.trace.abstract import Cell, Columns, ListRef
-from jitgrad.trace.alternatives import as_item, item_form, packed_item
+from jitgrad.trace.alternatives import as_item, item_form, packed_item, wants_packing
 from jitgrad.trace.arrays import as_array, describe, kind
 from jitgrad.trace.columns import assembled, content_of, grown_length, hold_item, parts_for
 from jitgrad.trace.context import PACKED, Context
@@ -69,6 +69,9 @@ def _push(ctx: Context, cell: Cell, items: Value, item: Any) -> None:
         ctx.conflict(cell)
         ctx.heap[cell] = ctx.g.list_push(items, packed_item(ctx, cell, item))
         return
+    again = wants_packing(ctx, cell, (of, element), item) if item_form(ctx, item) != (of, element) else None
+    if again is not None:
+        raise again
     made = as_array(ctx, item)
     if made.type != element or ("array" in (of, kind(item)) and kind(item) != of):
         raise ctx.error("JG221", what=f"appending {made.type} ({kind(item)}) to a list of {element} ({of})")
@@ -128,6 +131,9 @@ def set_item_of_list(ctx: Context, cell: Cell, key: Any, v: Any) -> None:
 def _replace(ctx: Context, cell: Cell, items: Value, key: Any, v: Any) -> None:
     name, element = ctx.list_kinds.get(cell, "array"), items.type.element  # type: ignore[union-attr]
     made, form = as_item(ctx, v, name, element), item_form(ctx, v)
+    again = wants_packing(ctx, cell, (name, element), v) if name not in PACKED and form != (name, element) else None
+    if again is not None:
+        raise again
     alike = made is not None and made.type == element and form is not None
     if name not in PACKED and alike and form is not None and form[0] != name:
         # Python's and NumPy's numbers together: one array can be made of them, but no item can be taken.

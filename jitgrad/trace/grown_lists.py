@@ -64,7 +64,7 @@ def form_of_list(ctx: Context, items: Any, cell: Cell | None = None) -> Form | N
     if structure is not None and structure[1] == ROWS:
         return None
     if structure is None:
-        form = joined_form(ctx, items) if items and isinstance(items, tuple) else None
+        form = joined_form(ctx, items, cell=cell) if items and isinstance(items, tuple) else None
         return None if form is None or form[0] == "mixed" else form
     if isinstance(items, Columns):
         parts = [form_of_list(ctx, ctx.heap[x.cell], x.cell) for x in items.lists]

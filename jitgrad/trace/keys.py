@@ -6,6 +6,7 @@ NumPy does; run-time ones get a check with NumPy's message. This room reads and 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,10 +15,13 @@ import numpy as np
 from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.memory import Entry, Pick, Span
 from jitgrad.graph.types import Dim
-from jitgrad.trace.abstract import Box, ListRef, Ref, Scalar, SliceOf, TaggedRef, compose
-from jitgrad.trace.arrays import another, as_array, cast, dtype_of, is_array, read, shape_of
+from jitgrad.trace.abstract import Box, External, IndexRange, ListRef, Record, Ref, Scalar, SliceOf, TaggedRef, compose
+from jitgrad.trace.algorithms.containers import Deque
+from jitgrad.trace.algorithms.tuples import LongTuple
+from jitgrad.trace.arrays import another, cast, dtype_of, is_array, read, shape_of
 from jitgrad.trace.context import Context
 from jitgrad.trace.extents import clipped_span, surely
+from jitgrad.trace.sizes import numeric
 
 __all__ = [
     "basic_box", "box_view", "expand_ellipsis", "index_int", "is_advanced", "is_bool_index", "key_items", "view_of",
@@ -73,9 +77,20 @@ def _times(ctx: Context, x: Any, y: Any) -> Any:
 
 
 def key_items(ctx: Context, key: Any) -> list[Any]:
-    """Return the items of a key, lists turned into arrays."""
+    """Return the items of a key, sequences turned into arrays."""
     items = list(key) if isinstance(key, tuple) else [key]
-    return [ctx.fresh(as_array(ctx, k)) if isinstance(k, ListRef | tuple) else k for k in items]
+    if isinstance(key, Record) and key.cls is LongTuple:
+        raise ctx.error("JG236", what="the number of axes that a key names")
+    return [numeric(ctx, k) if _is_sequence(k) else k for k in items]
+
+
+def _is_sequence(item: Any) -> bool:
+    """Whether an item of a key is what NumPy makes an array of: a list (of outside too), a range, a deque."""
+    if isinstance(item, External):
+        return isinstance(item.thing, list | deque)
+    return isinstance(item, ListRef | tuple | range | IndexRange) or (
+        isinstance(item, Record) and item.cls in (Deque, LongTuple)
+    )
 
 
 def is_advanced(ctx: Context, item: Any) -> bool:

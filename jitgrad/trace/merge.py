@@ -7,6 +7,7 @@ differ are *slots*: a new graph value, and what each edge yields for it. Values 
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import Any
 
@@ -44,6 +45,7 @@ from jitgrad.trace.alternatives import (
     number_parts,
     number_type,
     repacked,
+    wants_packing,
 )
 from jitgrad.trace.arrays import kind
 from jitgrad.trace.columns import Structure, split, structure_of
@@ -164,10 +166,14 @@ class Merger(Joining):
                 continue
             known += content
             with self.on(k):
-                types |= {joined_form(ctx, content)} if content else set()
+                types |= {joined_form(ctx, content, cell=cell)} if content else set()
         if len(types) > 1 and all(map(is_any_number, known)):
             lists = [c.type for c in contents if isinstance(c, Value)]
-            types = {joined_form(ctx, known, *((before, t.element) for t in lists if isinstance(t, ListType)))}
+            forms = [(before, t.element) for t in lists if isinstance(t, ListType)]
+            types = {joined_form(ctx, known, *forms, cell=cell)}
+            for item, held in itertools.product(known, lists) if None in types else ():
+                if isinstance(held, ListType) and (again := wants_packing(ctx, cell, (before, held.element), item)):
+                    raise again
         if len(types) != 1 or None in types or any(name == "mixed" for name, _ in types):
             return Poison("a list or dict of another length on each path, whose items are not numbers of one type")
         ((name, element),) = types

@@ -18,9 +18,8 @@ from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.shape import broadcast_to, reshape_to
 from jitgrad.graph.types import Dim
 from jitgrad.trace import arrays, promotion
-from jitgrad.trace.abstract import External, IndexRange, ListRef, Record, Ref, Scalar
+from jitgrad.trace.abstract import External, IndexRange, ListRef, Ref, Scalar
 from jitgrad.trace.algorithms import grids
-from jitgrad.trace.algorithms.containers import Deque
 from jitgrad.trace.alternatives import chosen
 from jitgrad.trace.arrays import as_array, broadcast_value, cast, dtype_of, is_array, new_array, shape_of, write
 from jitgrad.trace.calls import HANDLERS, handles, method
@@ -34,6 +33,7 @@ from jitgrad.trace.sizes import (
     dim_argument,
     known_argument,
     numeric,
+    refuse_without_items,
     result_dtype,
     shape_argument,
     size_of,
@@ -169,7 +169,8 @@ def _array(
     ctx: Context, object: Any, dtype: Any = None, *, copy: Any = True, order: Any = "K", subok: Any = False,
     ndmin: Any = 0, like: Any = None,
 ) -> Any:  # fmt: skip
-    value = _of_items(ctx, as_array(ctx, _sequence(ctx, object)), object)
+    value = as_array(ctx, _sequence(ctx, object))
+    refuse_without_items(ctx, value, object)
     value = cast(ctx, value, known_dtype(ctx, dtype, value.array.dtype))
     lead = max(static_int(ctx, ndmin, "ndmin") - value.array.rank, 0)
     if copy is False or copy is None:
@@ -204,15 +205,7 @@ def _asarray(
         return _in_order(ctx, x, wanted, order)
     if is_array(x) and dtype_of(ctx, x) == wanted and not copy:
         return x
-    return ctx.fresh(_of_items(ctx, as_array(ctx, x, wanted), a))
-
-
-def _of_items(ctx: Context, value: Value, x: Any) -> Value:
-    """Return what has been made of a list; of one without items NumPy does not know how many axes they would have."""
-    is_list = isinstance(x, ListRef) or (isinstance(x, Record) and x.cls is Deque)
-    if is_list and value.array.rank > 1 and isinstance(value.shape[0], Value):
-        ctx.refuse_unless(ctx.g.greater(value.shape[0], ctx.dim(0)), "JG251")
-    return value
+    return ctx.fresh(as_array(ctx, x, wanted))
 
 
 HANDLERS[np.asanyarray] = HANDLERS[np.require] = _asarray
@@ -321,8 +314,18 @@ def _tolist(ctx: Context, x: Any) -> Any:
     if not value.array.rank:
         return python_number(value, ctx)
     ref = ctx.fresh(value)
+    if not isinstance(value.shape[0], int) and value.array.rank == 1:
+        return ctx.call(_numbers_of, [ref])
     count = static_dim(ctx, value.shape[0], "the length of tolist()")
     return new_list(ctx, [_tolist(ctx, row(ctx, ref, k)) for k in range(count)])
+
+
+def _numbers_of(a: Any) -> list[Any]:
+    """Return the elements of an array of a length known only at run time, as a list that grows."""
+    made = []
+    for x in a:
+        made.append(x.item())
+    return made
 
 
 # --- sequences of numbers

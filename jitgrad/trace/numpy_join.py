@@ -36,6 +36,7 @@ from jitgrad.trace.sizes import (
     static_dim,
     static_int,
 )
+from jitgrad.trace.storage import as_sequence
 from jitgrad.trace.subscripts import get_item, new_list
 from jitgrad.trace.ufuncs import store_result
 
@@ -73,6 +74,7 @@ def joined_values(ctx: Context, values: Sequence[Value], axis: int) -> Value:
 
 def _rows(ctx: Context, arrays: Any, verb: str) -> Value | None:
     """Return a sequence whose length is known only at run time as one array, its items in order; None for others."""
+    arrays = as_sequence(ctx, arrays)
     if isinstance(arrays, ListRef):
         if not is_grown(ctx, arrays):
             return None

@@ -18,7 +18,7 @@ from jitgrad.trace.calls import HANDLERS, handles, method
 from jitgrad.trace.context import Context
 from jitgrad.trace.iteration import sequence_of
 from jitgrad.trace.numpy_reduce import reduce_value
-from jitgrad.trace.sizes import known_argument, normal_axes, numeric, refuse_empty, size_of, static_int
+from jitgrad.trace.sizes import known_argument, normal_axes, numeric, operand_of, refuse_empty, size_of, static_int
 from jitgrad.trace.ufuncs import store_result
 
 __all__ = ["norm"]
@@ -103,7 +103,7 @@ def _cross(ctx: Context, a: Any, b: Any, axisa: Any = -1, axisb: Any = -1, axisc
 @handles(np.linalg.norm)
 def norm(ctx: Context, x: Any, ord: Any = None, axis: Any = None, keepdims: Any = False) -> Any:
     """Return `np.linalg.norm(x, ord, axis)`; the derivative of the 2-norm at 0 is 0."""
-    value = as_array(ctx, numeric(ctx, x))
+    value = operand_of(ctx, x, axis if ord is None else 0, keepdims)
     if value.array.dtype.kind not in "fc":
         value = cast(ctx, value, np.float64)
     if value.array.dtype.kind == "c":

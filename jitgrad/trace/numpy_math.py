@@ -17,7 +17,7 @@ from jitgrad.graph.ops.memory import Span, load
 from jitgrad.graph.ops.shape import reshape_to
 from jitgrad.trace import arithmetic, arrays, promotion
 from jitgrad.trace.abstract import Scalar
-from jitgrad.trace.algorithms import grids
+from jitgrad.trace.algorithms import elements, grids
 from jitgrad.trace.arrays import as_array, cast, dtype_of, is_array, shape_of
 from jitgrad.trace.calls import attribute_of_array, handles, is_known, method
 from jitgrad.trace.context import Context, kind_of_python
@@ -123,13 +123,8 @@ def _allclose(ctx: Context, a: Any, b: Any, rtol: Any = 1e-05, atol: Any = 1e-08
 
 @handles(np.array_equal)
 def _array_equal(ctx: Context, a1: Any, a2: Any, equal_nan: Any = False) -> Any:
-    x, y = numeric(ctx, a1), numeric(ctx, a2)
-    if shape_of(ctx, x) != shape_of(ctx, y):
-        return False
-    made = _u(ctx, np.equal, x, y)
-    if equal_nan:
-        made = _u(ctx, np.logical_or, made, _u(ctx, np.logical_and, _u(ctx, np.isnan, x), _u(ctx, np.isnan, y)))
-    return ctx.call(bool, [ctx.call(np.all, [made])])
+    arrays = [as_array(ctx, numeric(ctx, a)) for a in (a1, a2)]
+    return ctx.call(elements.array_equal, [*map(ctx.fresh, arrays), equal_nan])
 
 
 # --- parts of complex numbers

@@ -23,10 +23,12 @@ from jitgrad.trace.numpy_join import joined, joined_values
 from jitgrad.trace.numpy_shape import array_of
 from jitgrad.trace.sizes import (
     axis_argument,
+    is_list,
     items_of,
     known_argument,
     normal_axes,
     numeric,
+    one_or_items,
     size_of,
     static_dim,
     static_int,
@@ -41,11 +43,7 @@ __all__ = ["take_positions"]
 @handles(np.tile)
 def _tile(ctx: Context, A: Any, reps: Any) -> Any:
     value = as_array(ctx, numeric(ctx, A))
-    single = not isinstance(reps, tuple) and not hasattr(reps, "cell")
-    times = [
-        static_int(ctx, r, "the counts of np.tile")
-        for r in ((reps,) if single else items_of(ctx, reps, "the counts of np.tile"))
-    ]
+    times = [static_int(ctx, r, "the counts of np.tile") for r in one_or_items(ctx, reps, "the counts of np.tile")]
     rank = max(value.array.rank, len(times))
     shape = (*(1 for _ in range(rank - value.array.rank)), *value.shape)
     times = [1] * (rank - len(times)) + times
@@ -98,9 +96,7 @@ def _flip(ctx: Context, m: Any, axis: Any = None) -> Any:
     if axis is None:
         axes: tuple[int, ...] = tuple(range(rank))
     else:
-        axes = normal_axes(
-            [static_int(ctx, a, "an axis") for a in (axis if isinstance(axis, tuple) else (axis,))], rank
-        )
+        axes = normal_axes([static_int(ctx, a, "an axis") for a in one_or_items(ctx, axis, "axes")], rank)
     return get_item(ctx, x, tuple(slice(None, None, -1) if k in axes else slice(None) for k in range(rank)))
 
 
@@ -135,10 +131,12 @@ def _roll(ctx: Context, a: Any, shift: Any, axis: Any = None) -> Any:
     shape = value.shape
     if axis is None:
         value = reshape_to(ctx.g, value, (size_of(ctx, shape),))
-        made = _roll_axis(ctx, value, shift, 0)
-        return ctx.fresh(reshape_to(ctx.g, made, shape))
-    axes = axis if isinstance(axis, tuple) else (axis,)
-    shifts = shift if isinstance(shift, tuple) else (shift,) * len(axes)
+        for s in one_or_items(ctx, shift, "shifts"):
+            value = _roll_axis(ctx, value, s, 0)
+        return ctx.fresh(reshape_to(ctx.g, value, shape))
+    axes = one_or_items(ctx, axis, "axes")
+    shifts = one_or_items(ctx, shift, "shifts")
+    shifts = shifts * len(axes) if len(shifts) == 1 else shifts
     axes = axes * len(shifts) if len(axes) == 1 else axes
     for s, k in zip(shifts, axes, strict=True):
         value = _roll_axis(ctx, value, s, axis_argument(ctx, k, value.array.rank))
@@ -273,10 +271,10 @@ def _pad_values(ctx: Context, fill: Any, rank: int) -> list[tuple[Any, Any]]:
         items = items_of(ctx, x, "constant_values")
         return (items[0], items[0]) if len(items) == 1 else (items[0], items[1])
 
-    if not isinstance(fill, tuple) and not hasattr(fill, "cell"):
+    if not isinstance(fill, tuple) and not is_list(ctx, fill):
         return [(fill, fill)] * rank
     items = items_of(ctx, fill, "constant_values")
-    if any(isinstance(v, tuple) or hasattr(v, "cell") for v in items):
+    if any(isinstance(v, tuple) or is_list(ctx, v) for v in items):
         pairs = [pair(v) for v in items]
         return pairs * rank if len(pairs) == 1 else pairs
     return [pair(fill)] * rank

@@ -15,13 +15,18 @@ from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.memory import Pick, Span, load
 from jitgrad.graph.ops.shape import reshape_to
 from jitgrad.graph.types import Dim
-from jitgrad.trace.arrays import as_array, cast, write
+from jitgrad.trace.abstract import ListRef, Scalar
+from jitgrad.trace.arrays import as_array, cast, is_array, kind, write
 from jitgrad.trace.calls import handles, method
+from jitgrad.trace.columns import content_of
 from jitgrad.trace.context import Context
 from jitgrad.trace.extents import total
 from jitgrad.trace.sizes import axis_argument, known_argument, numeric, promoted, refuse_empty, size_of
+from jitgrad.trace.storage import as_sequence
 
 __all__ = ["positions_in", "sort_value"]
+
+_F64, _I64 = np.dtype(np.float64), np.dtype(np.int64)
 
 # --- order
 
@@ -60,7 +65,7 @@ def _argsort(ctx: Context, a: Any, axis: Any = -1, kind: Any = None, order: Any 
 
 
 def _quantiles(ctx: Context, name: str, a: Any, q: Any, axis: Any, keepdims: Any, scale: float) -> Any:
-    """Quantiles by linear interpolation between the sorted elements, for fractions that are known."""
+    """Quantiles by linear interpolation between the sorted elements."""
     value = as_array(ctx, numeric(ctx, a))
     rank = value.array.rank
     if axis is None:
@@ -71,18 +76,12 @@ def _quantiles(ctx: Context, name: str, a: Any, q: Any, axis: Any, keepdims: Any
         shape = tuple(1 if k == at else d for k, d in enumerate(value.shape))  # type: ignore[misc]
     size = value.shape[at]
     refuse_empty(ctx, size, name)
-    known = known_argument(ctx, q, f"the fractions of {name}")
-    ends = scale == 1 and np.asarray(known).dtype.kind in "biu"  # elements as they are, between which nothing lies
+    fractions, own, ends = _fractions(ctx, name, q, scale)
     if value.array.dtype.kind not in "f" and not ends:
         value = cast(ctx, value, np.float64)
-    if type(known) not in (float, int) and not ends:
+    if own is not None and not ends:
         # All but Python's own numbers take part in the choice of the dtype.
-        value = cast(ctx, value, np.result_type(value.array.dtype, np.asarray(known).dtype))
-    fractions = np.asarray(known, np.float64) / scale
-    if ((fractions < 0) | (fractions > 1)).any():
-        raise ValueError(
-            "Percentiles must be in the range [0, 100]" if scale != 1 else "Quantiles must be in the range [0, 1]"
-        )
+        value = cast(ctx, value, np.result_type(value.array.dtype, own))
     ordered = sort_value(ctx, value, at)
     last = _pick_row(ctx, ordered, at, total(ctx, (1, size), (1, -1)))
     rows = []
@@ -90,7 +89,7 @@ def _quantiles(ctx: Context, name: str, a: Any, q: Any, axis: Any, keepdims: Any
         if ends:
             row = last if fraction else _pick_row(ctx, ordered, at, 0)
         else:
-            row = _at_fraction(ctx, ordered, at, float(fraction))
+            row = _at_fraction(ctx, ordered, at, fraction if isinstance(fraction, Value) else float(fraction))
         if value.type.is_float:
             # A NaN sorts last, and makes every quantile NaN.
             row = ctx.g.select(ctx.g.isnan(last), last, row)
@@ -102,22 +101,59 @@ def _quantiles(ctx: Context, name: str, a: Any, q: Any, axis: Any, keepdims: Any
     return ctx.fresh(reshape_to(ctx.g, made, (*fractions.shape, *rows[0].shape)))
 
 
-def _at_fraction(ctx: Context, ordered: Value, axis: int, fraction: float) -> Value:
+def _fractions(ctx: Context, name: str, q: Any, scale: float) -> tuple[np.ndarray, np.dtype | None, bool]:
+    """Return the fractions of quantiles, their dtype unless it is weak, and whether they are ints: the ends.
+
+    Those that data decide are values in an array of objects.
+    """
+    message = "Percentiles must be in the range [0, 100]" if scale != 1 else "Quantiles must be in the range [0, 1]"
+    q = as_sequence(ctx, q)
+    if not _are_data(ctx, q):
+        known = known_argument(ctx, q, f"the fractions of {name}")
+        exact = np.asarray(known, np.float64) / scale
+        if not ((exact >= 0) & (exact <= 1)).all():
+            raise ValueError(message)
+        own = None if type(known) in (float, int) else np.asarray(known).dtype
+        # Elements as they are, between which nothing lies.
+        return exact, own, scale == 1 and np.asarray(known).dtype.kind in "biu"
+    g, given = ctx.g, as_array(ctx, q)
+    if given.array.dtype != np.float64 or not given.array.is_static:
+        raise ctx.error("JG236", what=f"the fractions of {name}")
+    made: Any = np.empty(tuple(int(d) for d in given.shape), np.dtype(object))  # type: ignore[arg-type]
+    for at in np.ndindex(made.shape):
+        part = load(g, given, [Pick(k) for k in at])
+        part = part if scale == 1 else g.divide(part, scale)
+        ctx.check(g.logical_and(g.greater_equal(part, 0.0), g.less_equal(part, 1.0)), ValueError, message)
+        made[at] = part
+    return made, None if kind(q) == "float" else given.array.dtype, False
+
+
+def _are_data(ctx: Context, x: Any) -> bool:
+    """Whether data decide an argument, or what is in it."""
+    if isinstance(x, ListRef):
+        x = content_of(ctx, x.cell)
+    if isinstance(x, tuple):
+        return any(_are_data(ctx, v) for v in x)
+    return is_array(x) or (isinstance(x, Scalar) and x.value.array.dtype.kind == "f")
+
+
+def _at_fraction(ctx: Context, ordered: Value, axis: int, fraction: float | Value) -> Value:
     """Return what lies at a fraction of the way along sorted elements."""
     g = ctx.g
     size = ordered.shape[axis]
-    if isinstance(size, int):
+    if isinstance(size, int) and isinstance(fraction, float):
         place = fraction * (size - 1)
         low = min(math.floor(place), size - 1)
         row = _pick_row(ctx, ordered, axis, low)
         return row if place == low else _between(ctx, row, _pick_row(ctx, ordered, axis, low + 1), place - low)
-    last = g.subtract(size, 1)
-    exact = g.multiply(g.cast(last, dtype=np.dtype(np.float64)), fraction)
-    below = g.minimum(g.cast(g.floor(exact), dtype=np.dtype(np.int64)), last)
-    t = g.subtract(exact, g.cast(below, dtype=np.dtype(np.float64)))
+    last = ctx.dim(total(ctx, (1, size), (1, -1)))
+    exact = g.multiply(g.cast(last, dtype=_F64), fraction)
+    below = g.minimum(g.cast(g.floor(exact), dtype=_I64), last)
+    t = g.cast(g.subtract(exact, g.cast(below, dtype=_F64)), dtype=ordered.array.dtype)
     row, high = (_pick_row(ctx, ordered, axis, at) for at in (below, g.minimum(g.add(below, 1), last)))
     made = g.select(g.greater_equal(t, 0.5), _between(ctx, row, high, t, True), _between(ctx, row, high, t, False))
-    return g.select(g.equal(t, 0.0), row, made)
+    # A fraction that data decide has a slope at an element too.
+    return g.select(g.equal(t, 0.0), row, made) if isinstance(fraction, float) else made
 
 
 def _pick_row(ctx: Context, value: Value, axis: int, k: Dim) -> Value:

@@ -21,7 +21,7 @@ from jitgrad.trace.calls import HANDLERS, handles, method
 from jitgrad.trace.context import Context
 from jitgrad.trace.extents import surely
 from jitgrad.trace.numpy_programs import accumulated, reduced
-from jitgrad.trace.sizes import axes_argument, axis_argument, known_argument, numeric, size_of
+from jitgrad.trace.sizes import axes_argument, axis_argument, known_argument, numeric, operand_of, same_dim, size_of
 from jitgrad.trace.ufuncs import as_bool, store_result, ufunc_method
 
 __all__ = ["finished", "mean_value", "reduce_value", "sum_dtype"]
@@ -83,7 +83,7 @@ def _fold(
     ctx: Context, name: str, a: Any, axis: Any, dtype: Any, out: Any, keepdims: Any, initial: Any, where: Any
 ) -> Any:
     primitive, function = _KINDS[name]
-    value = as_array(ctx, numeric(ctx, a))
+    value = operand_of(ctx, a, axis, keepdims)
     dtype = known_argument(ctx, dtype, "a dtype")
     if dtype is not None:
         value = cast(ctx, value, dtype)
@@ -203,14 +203,14 @@ def _all(ctx: Context, a: Any, axis: Any = None, out: Any = None, keepdims: Any 
 
 
 def _logic(ctx: Context, name: str, a: Any, axis: Any, out: Any, keepdims: Any, where: Any, neutral: bool) -> Any:
-    value = _masked(ctx, as_bool(ctx, as_array(ctx, numeric(ctx, a))), where, neutral)
+    value = _masked(ctx, as_bool(ctx, operand_of(ctx, a, axis, keepdims)), where, neutral)
     axes = axes_argument(ctx, axis, value.array.rank)
     return finished(ctx, reduce_value(ctx, name, value, axes), value.shape, axes, keepdims, out, name)
 
 
 @handles(np.count_nonzero)
 def _count_nonzero(ctx: Context, a: Any, axis: Any = None, *, keepdims: Any = False) -> Any:
-    value = cast(ctx, as_bool(ctx, as_array(ctx, numeric(ctx, a))), np.int64)
+    value = cast(ctx, as_bool(ctx, operand_of(ctx, a, axis, keepdims)), np.int64)
     axes = axes_argument(ctx, axis, value.array.rank)
     return finished(ctx, reduce_value(ctx, "reduce_sum", value, axes), value.shape, axes, keepdims, None, "add")
 
@@ -218,8 +218,8 @@ def _count_nonzero(ctx: Context, a: Any, axis: Any = None, *, keepdims: Any = Fa
 # --- means
 
 
-def _float_of(ctx: Context, a: Any, dtype: Any) -> Value:
-    value = as_array(ctx, numeric(ctx, a))
+def _float_of(ctx: Context, a: Any, dtype: Any, axis: Any, keepdims: Any) -> Value:
+    value = operand_of(ctx, a, axis, keepdims)
     dtype = known_argument(ctx, dtype, "a dtype")
     if dtype is not None:
         return cast(ctx, value, dtype)
@@ -255,7 +255,7 @@ def _mean(
     *,
     where: Any = True,
 ) -> Any:
-    value = _float_of(ctx, a, dtype)
+    value = _float_of(ctx, a, dtype, axis, keepdims)
     axes = axes_argument(ctx, axis, value.array.rank)
     if where is True or where in _NO:
         return finished(ctx, mean_value(ctx, value, axes), value.shape, axes, keepdims, out, "divide")
@@ -266,10 +266,12 @@ def _mean(
     return finished(ctx, made, value.shape, axes, keepdims, out, "divide")
 
 
-def _deviations(ctx: Context, a: Any, axis: Any, dtype: Any, where: Any, mean: Any) -> tuple[Value, tuple[int, ...]]:
+def _deviations(
+    ctx: Context, a: Any, axis: Any, dtype: Any, where: Any, mean: Any, keepdims: Any
+) -> tuple[Value, tuple[int, ...]]:
     if where is not True and where not in _NO:
         raise ctx.error("JG235", name="np.var and np.std", argument="where")
-    value = _float_of(ctx, a, dtype)
+    value = _float_of(ctx, a, dtype, axis, keepdims)
     axes = axes_argument(ctx, axis, value.array.rank)
     if mean in _NO:
         middle = expand(ctx.g, mean_value(ctx, value, axes), value.shape, axes)
@@ -286,7 +288,7 @@ def _var(
     where: Any = True, mean: Any = np._NoValue, correction: Any = np._NoValue,
 ) -> Any:  # fmt: skip
     ddof = ddof if correction in _NO else correction
-    x, axes = _deviations(ctx, a, axis, dtype, where, mean)
+    x, axes = _deviations(ctx, a, axis, dtype, where, mean, keepdims)
     total = reduce_value(ctx, "reduce_sum", ctx.g.multiply(x, x), axes)
     made = ctx.g.divide(total, _count(ctx, x.shape, axes, x.array.dtype, ddof))
     return finished(ctx, made, x.shape, axes, keepdims, out, "divide")
@@ -299,7 +301,7 @@ def _std(
     where: Any = True, mean: Any = np._NoValue, correction: Any = np._NoValue,
 ) -> Any:  # fmt: skip
     ddof = ddof if correction in _NO else correction
-    x, axes = _deviations(ctx, a, axis, dtype, where, mean)
+    x, axes = _deviations(ctx, a, axis, dtype, where, mean, keepdims)
     # The norm has a derivative of its own, 0 where all elements are equal.
     length = ctx.g.norm2(x, axes=axes) if axes else ctx.g.absolute(x)
     made = ctx.g.divide(length, ctx.g.sqrt(_count(ctx, x.shape, axes, x.array.dtype, ddof)))
@@ -324,9 +326,12 @@ def _average(
     dtype = np.result_type(*kinds) if kinds[0].kind in "fc" else np.result_type(*kinds, np.float64)
     value, weight = cast(ctx, as_array(ctx, x), dtype), cast(ctx, as_array(ctx, w), dtype)
     axes = axes_argument(ctx, axis, value.array.rank)
-    if weight.shape != value.shape:
+    differ = "Axis must be specified when shapes of a and weights differ."
+    if value.array.rank != weight.array.rank or not all(
+        same_dim(ctx, d, e, differ, TypeError) for d, e in zip(weight.shape, value.shape, strict=True)
+    ):
         if axis is None:
-            raise TypeError("Axis must be specified when shapes of a and weights differ.")
+            raise TypeError(differ)
         if weight.shape != tuple(value.shape[k] for k in axes):
             raise ValueError("Shape of weights must be consistent with shape of a along specified axis.")
         shape = [d if k in axes else 1 for k, d in enumerate(value.shape)]

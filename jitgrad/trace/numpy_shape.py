@@ -23,6 +23,7 @@ from jitgrad.trace.sizes import (
     items_of,
     normal_axes,
     numeric,
+    one_or_items,
     shape_argument,
     size_of,
     static_int,
@@ -32,9 +33,9 @@ from jitgrad.trace.views import memory_order, permuted, read_only, reordered, re
 __all__ = ["array_of", "expand_dims", "flatten", "moved", "ravel", "reshape", "squeeze", "swapaxes", "transpose"]
 
 
-def array_of(ctx: Context, x: Any) -> Any:
-    """Return an argument as an array (a new one of rank 0 for a number)."""
-    x = numeric(ctx, x)
+def array_of(ctx: Context, x: Any, *, by_elements: bool = False) -> Any:
+    """Return an argument as an array (a new one of rank 0 for a number); `by_elements` as of `numeric`."""
+    x = numeric(ctx, x, by_elements=by_elements)
     return x if is_array(x) else ctx.fresh(as_array(ctx, x))
 
 
@@ -62,7 +63,7 @@ def _c_order(ctx: Context, name: str, order: str, x: Any) -> str:
 @handles(np.reshape)
 def reshape(ctx: Context, a: Any, /, shape: Any = None, order: str = "C", *, copy: Any = None) -> Any:
     """Return `np.reshape(a, shape)`."""
-    x = array_of(ctx, a)
+    x = array_of(ctx, a, by_elements=True)
     wanted = _shape_of_reshape(ctx, shape)
     if order == "K":
         raise ValueError("order 'K' is not permitted for reshaping")
@@ -82,7 +83,7 @@ def _reshape_method(ctx: Context, x: Any, *shape: Any, order: str = "C", copy: A
 @method("array", "ravel")
 def ravel(ctx: Context, a: Any, order: str = "C") -> Any:
     """Return `np.ravel(a)`: a view of consecutive elements, else a copy."""
-    x = array_of(ctx, a)
+    x = array_of(ctx, a, by_elements=True)
     if _c_order(ctx, "ravel", order, x) == "F":
         x = transpose(ctx, x)
     return reshaped(ctx, x, (-1,), copy_strided=True)
@@ -152,9 +153,8 @@ def swapaxes(ctx: Context, a: Any, axis1: Any, axis2: Any) -> Any:
 
 
 def _axis_list(ctx: Context, axis: Any, rank: int, name: str) -> list[int]:
-    single = not isinstance(axis, tuple) and not hasattr(axis, "cell")
-    axes = [axis] if single else items_of(ctx, axis, "axes")
-    return list(normal_axes([static_int(ctx, a, "an axis") for a in axes], rank, name))
+    axes = [static_int(ctx, a, "an axis") for a in one_or_items(ctx, axis, "axes")]
+    return list(normal_axes(axes, rank, name))
 
 
 @handles(np.moveaxis)
@@ -211,7 +211,7 @@ def squeeze(ctx: Context, a: Any, axis: Any = None) -> Any:
 def expand_dims(ctx: Context, a: Any, axis: Any) -> Any:
     """Return `np.expand_dims(a, axis)`."""
     x = array_of(ctx, a)
-    axes = axis if isinstance(axis, tuple) else (axis,)
+    axes = one_or_items(ctx, axis, "axes")
     rank = len(shape_of(ctx, x)) + len(axes)
     places = normal_axes([static_int(ctx, k, "an axis") for k in axes], rank)
     rest = iter(range(rank - len(axes)))
@@ -313,7 +313,7 @@ def _np_ndim(ctx: Context, a: Any) -> int:
 
 @handles(np.size)
 def _np_size(ctx: Context, a: Any, axis: Any = None) -> Any:
-    x = numeric(ctx, a)
+    x = numeric(ctx, a, by_elements=axis is None)
     if axis is None:
         return _size(ctx, x)
     return _shape(ctx, x)[axis_argument(ctx, axis, _ndim(ctx, x))]

@@ -19,11 +19,13 @@ from jitgrad.trace.abstract import (
     Text,
 )
 from jitgrad.trace.algorithms.containers import STANDS_FOR
-from jitgrad.trace.arrays import as_array, is_array, is_number, is_numeric, kind
+from jitgrad.trace.arrays import is_array, is_number, is_numeric, kind
 from jitgrad.trace.attributes import attribute, opened
 from jitgrad.trace.calls import class_of
 from jitgrad.trace.columns import is_grown
 from jitgrad.trace.context import Context
+from jitgrad.trace.sizes import numeric
+from jitgrad.trace.storage import as_sequence
 
 __all__ = [
     "array_operand", "as_plain_numbers", "is_array_like", "is_object", "opened_container", "seen_by",
@@ -150,8 +152,9 @@ def is_array_like(x: Any) -> bool:
 
 def array_operand(ctx: Context, x: Any) -> Any:
     """Return an operand of an array as a number or array."""
+    x = as_sequence(ctx, x)
     if is_numeric(x):
         return x
     if isinstance(x, np.ndarray | tuple | ListRef):
-        return ctx.fresh(as_array(ctx, x))
+        return numeric(ctx, x)
     raise ctx.error("JG216", name="an operator of an array", dtypes=type_name(ctx, x))

@@ -100,9 +100,7 @@ def _extremum(op: str, name: str, program: Callable[..., Any]) -> Callable[..., 
             return best
         if isinstance(count, Scalar):
             if default is not ...:
-                raise ctx.error(
-                    "JG235", name=name, argument="default of an iterable of a length known only at run time"
-                )
+                return ctx.call(ordering.best_or, [_BEST[name], it, key, default])
             positive = ctx.g.greater(count.value, ctx.constant(0, np.int64))
             ctx.check(positive, ValueError, f"{name}() {_EMPTY}")
         if isinstance(args[0], ListRef) and isinstance(ctx.heap[args[0].cell], Columns):
@@ -131,6 +129,7 @@ def _extreme(items: Any, key: Any, better: Any) -> Any:
     return best
 
 
+_BEST = {"max": max, "min": min}
 HANDLERS[max] = _extremum(">", "max", ordering.greatest)
 HANDLERS[min] = _extremum("<", "min", ordering.least)
 

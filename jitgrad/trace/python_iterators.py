@@ -53,6 +53,7 @@ from jitgrad.trace.operators import binary_op
 from jitgrad.trace.python_folds import folded
 from jitgrad.trace.python_numbers import truth_value
 from jitgrad.trace.sizes import static_int
+from jitgrad.trace.storage import as_sequence
 from jitgrad.trace.subscripts import new_list
 from jitgrad.trace.watching import is_plain, one_by_one, watched_from
 
@@ -203,7 +204,7 @@ def sorted_list(ctx: Context, iterable: Any, *, key: Any = None, reverse: Any = 
     backwards = truth_value(ctx, reverse)
     if not isinstance(backwards, bool):
         raise ctx.error("JG236", what="the argument reverse of sorted()")
-    grown = as_grown_list(ctx, iterable)
+    grown = as_grown_list(ctx, as_sequence(ctx, iterable))
     if grown is not None:
         return sorted_grown(ctx, grown, key, backwards)
     items = in_any_order(ctx, iterable) if key is None else sequence_of(ctx, iterable)

@@ -79,9 +79,9 @@ class StaticResult:
 
 @dataclass(frozen=True, slots=True)
 class TupleResult:
-    """A tuple or NamedTuple."""
+    """A tuple or NamedTuple, or what else a function makes of its parts."""
 
-    cls: type
+    cls: Any
     children: tuple[Any, ...]
 
 

@@ -33,6 +33,7 @@ from jitgrad.trace.abstract import (
     Text,
 )
 from jitgrad.trace.algorithms.containers import STANDS_FOR
+from jitgrad.trace.algorithms.tuples import LongTuple, as_tuple
 from jitgrad.trace.alternatives import single_choices
 from jitgrad.trace.arrays import as_array, read
 from jitgrad.trace.columns import content_of, grown_length, pool_item, pool_position
@@ -135,6 +136,9 @@ class Returned:
             pairs = ctx.heap[x.cell]
             return DictResult(tuple(k for k, _ in pairs), tuple(self.result(v) for _, v in pairs))
         if isinstance(x, Record):
+            if x.cls is LongTuple:
+                ((_, items),) = ctx.heap[x.cell]
+                return TupleResult(as_tuple, (self.result(items),))
             if x.cls in STANDS_FOR:
                 raise ctx.error("JG225", what=f"a {STANDS_FOR[x.cls].__name__}")
             if x.cls in (Held, Once):

@@ -14,17 +14,19 @@ import numpy as np
 from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.memory import Pick, load
 from jitgrad.graph.types import Dim
-from jitgrad.trace.abstract import External, IndexRange, ListRef, Ref, Scalar, TaggedRef
-from jitgrad.trace.arrays import as_array, cast, dtype_of, is_numeric, kind, scalar_value
+from jitgrad.trace.abstract import External, IndexRange, ListRef, Record, Ref, Scalar, TaggedRef
+from jitgrad.trace.algorithms.containers import Deque
+from jitgrad.trace.algorithms.tuples import LongTuple
+from jitgrad.trace.arrays import as_array, cast, dtype_of, is_numeric, kind, scalar_value, shape_of
 from jitgrad.trace.attributes import opened
 from jitgrad.trace.columns import content_of
 from jitgrad.trace.context import Context
 from jitgrad.trace.extents import least, product, surely, total, unify
 
 __all__ = [
-    "axes_argument", "axis_argument", "dim_argument", "dim_scalar", "items_of", "known_argument", "normal_axes",
-    "numeric", "promoted", "refuse_empty", "rehearse", "result_dtype", "same_dim", "shape_argument", "size_of",
-    "static_dim", "static_int", "static_shape",
+    "axes_argument", "axis_argument", "dim_argument", "dim_scalar", "is_list", "items_of", "known_argument",
+    "normal_axes", "numeric", "one_or_items", "operand_of", "promoted", "refuse_empty", "refuse_without_items",
+    "rehearse", "result_dtype", "same_dim", "shape_argument", "size_of", "static_dim", "static_int", "static_shape",
 ]  # fmt: skip
 
 
@@ -41,7 +43,10 @@ def static_int(ctx: Context, x: Any, why: str) -> int:
             raise TypeError(f"'{name}' object cannot be interpreted as an integer")
         return ctx.note_static(x, why)
     if not hasattr(x, "__index__"):
-        raise TypeError(f"'{type(x).__name__}' object cannot be interpreted as an integer")
+        if isinstance(x, Record) and x.cls is LongTuple:
+            raise ctx.error("JG236", what=why)
+        name = "list" if isinstance(x, ListRef) else type(x.thing if isinstance(x, External) else x).__name__
+        raise TypeError(f"'{name}' object cannot be interpreted as an integer")
     return int(x.__index__())
 
 
@@ -49,7 +54,7 @@ def known_argument(ctx: Context, x: Any, why: str) -> Any:
     """Return an argument as a known Python object; ints, and tuples and lists of them, are made known."""
     if isinstance(x, Scalar):
         return ctx.note_static(x, why)
-    if isinstance(x, ListRef):
+    if isinstance(x, ListRef | External) and is_list(ctx, x):
         x = items_of(ctx, x, why)
         return [known_argument(ctx, v, why) for v in x]
     if isinstance(x, tuple):
@@ -57,6 +62,18 @@ def known_argument(ctx: Context, x: Any, why: str) -> Any:
     if isinstance(x, Ref | TaggedRef | External):
         raise ctx.error("JG236", what=why)
     return x
+
+
+def is_list(ctx: Context, x: Any) -> bool:
+    """Whether an argument is a list, a range or an array of numbers, or such a list read from outside."""
+    if isinstance(x, Ref | TaggedRef):
+        return len(shape_of(ctx, x)) > 0
+    return isinstance(x, ListRef | range) or (isinstance(x, External) and isinstance(x.thing, list))
+
+
+def one_or_items(ctx: Context, x: Any, why: str) -> tuple[Any, ...]:
+    """Return the items of an argument such as axes or shifts, a tuple with just it where it is one."""
+    return items_of(ctx, x, why) if isinstance(x, tuple) or is_list(ctx, x) else (x,)
 
 
 def items_of(ctx: Context, x: Any, why: str) -> tuple[Any, ...]:
@@ -108,6 +125,8 @@ def dim_argument(ctx: Context, x: Any) -> Dim:
 
 def shape_argument(ctx: Context, x: Any) -> tuple[Dim, ...]:
     """Return a shape argument: an int, or a sequence of ints."""
+    if isinstance(x, Record) and x.cls is LongTuple:
+        raise ctx.error("JG236", what="the number of axes")
     if isinstance(x, tuple | ListRef | External | range) or (isinstance(x, Ref) and as_array(ctx, x).array.rank):
         shape = tuple(dim_argument(ctx, v) for v in items_of(ctx, x, "a shape"))
     else:
@@ -199,8 +218,12 @@ def axes_argument(ctx: Context, axis: Any, rank: int) -> tuple[int, ...]:
 # --- numbers and arrays
 
 
-def numeric(ctx: Context, x: Any) -> Any:
-    """Return an argument as a number or array: what NumPy's functions make of sequences, ranges and outside lists."""
+def numeric(ctx: Context, x: Any, *, by_elements: bool = False) -> Any:
+    """Return an argument as a number or array: what NumPy's functions make of sequences, ranges and outside lists.
+
+    Of a list without items NumPy does not know how many axes they would have: it is refused, unless all elements are
+    alike to the function (`by_elements`).
+    """
     if is_numeric(x):
         return x
     if isinstance(x, External):
@@ -211,7 +234,22 @@ def numeric(ctx: Context, x: Any) -> Any:
         raise ctx.error("JG236", what="a range used as an array")
     if x is None or isinstance(x, str):
         raise ctx.error("JG210", what=f"{'None' if x is None else 'a str'} is used as an array")
-    return ctx.fresh(as_array(ctx, x))
+    value = as_array(ctx, x)
+    if not by_elements:
+        refuse_without_items(ctx, value, x)
+    return ctx.fresh(value)
+
+
+def operand_of(ctx: Context, x: Any, axis: Any, keepdims: Any = False) -> Value:
+    """Return the operand of a reduction along an axis, or of all elements."""
+    return as_array(ctx, numeric(ctx, x, by_elements=axis is None and keepdims is False))
+
+
+def refuse_without_items(ctx: Context, value: Value, x: Any) -> None:
+    """Refuse what has been made of a list of arrays or lists in a call in which it has no items: one axis in NumPy."""
+    is_listed = isinstance(x, ListRef) or (isinstance(x, Record) and x.cls in (Deque, LongTuple))
+    if is_listed and value.array.rank > 1 and isinstance(value.shape[0], Value):
+        ctx.refuse_unless(ctx.g.greater(value.shape[0], ctx.dim(0)), "JG251")
 
 
 _WEAK = {"int": 0, "float": 0.0, "complex": 0j}

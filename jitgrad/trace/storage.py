@@ -10,16 +10,20 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.memory import Pick, Span, load, store
 from jitgrad.graph.ops.shape import move_axes, reshape_to
 from jitgrad.graph.types import ArrayType, Dim, ListType
-from jitgrad.trace.abstract import Abstract, Box, Link, Reshape
+from jitgrad.trace.abstract import Abstract, Box, External, Link, Record, Reshape
+from jitgrad.trace.algorithms.tuples import LongTuple
 from jitgrad.trace.context import Context
 from jitgrad.trace.extents import renamed
 
 __all__ = [
     "all_items",
+    "as_sequence",
     "base_shape",
     "held_type",
     "is_same",
@@ -135,3 +139,12 @@ def put_back(ctx: Context, base: Value, link: Link, part: Value) -> Value:
     if link.is_identity(base.shape):
         return part
     return store(g, base, part, link.entries)
+
+
+def as_sequence(ctx: Context, x: Any) -> Any:
+    """Return x; a list that is read from outside, a range, a tuple of computed length as what has items here."""
+    if isinstance(x, External) and isinstance(x.thing, list):
+        return ctx.call(list, [x])
+    if isinstance(x, Record) and x.cls is LongTuple:
+        return ctx.call(getattr, [x, "_items"])
+    return ctx.fresh(ctx.constant(np.array(x))) if isinstance(x, range) else x

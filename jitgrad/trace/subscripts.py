@@ -49,7 +49,7 @@ from jitgrad.trace.loop_signals import NeedUnroll
 from jitgrad.trace.masks import true_positions
 from jitgrad.trace.objects import type_name
 from jitgrad.trace.pools import at_home
-from jitgrad.trace.sizes import same_dim
+from jitgrad.trace.sizes import refuse_without_items, same_dim
 from jitgrad.trace.texts import known_text
 from jitgrad.trace.ways import MANY_WAYS
 
@@ -239,7 +239,9 @@ def _array_set(ctx: Context, x: Any, key: Any, v: Any) -> None:
 def _assigned(ctx: Context, v: Any, dtype: np.dtype) -> Value:
     if kind(v) == "complex" and dtype.kind != "c":
         raise TypeError("float() argument must be a string or a real number, not 'complex'")
-    return as_array(ctx, v, dtype)
+    value = as_array(ctx, v, dtype)
+    refuse_without_items(ctx, value, v)
+    return value
 
 
 def _mask_set(ctx: Context, x: Any, items: list[Any], value: Value) -> None:

@@ -21,6 +21,7 @@ from jitgrad.trace.algorithms import elements
 from jitgrad.trace.arrays import as_array, cast, dtype_of, is_array, scalar_value, shape_of, write
 from jitgrad.trace.calls import HANDLERS
 from jitgrad.trace.context import Context
+from jitgrad.trace.extents import shapes_text
 from jitgrad.trace.promotion import COMPOSITES
 from jitgrad.trace.sizes import known_argument, numeric, promoted
 from jitgrad.trace.subscripts import add_at
@@ -107,7 +108,7 @@ def store_result(ctx: Context, name: str, value: Value, target: Any) -> Any:
         if not (value.array.is_static and all(isinstance(d, int) for d in shape)):
             arrays.broadcast_dims(ctx, shape, value.shape)
     if not fits:
-        (given, wanted), sizes = arrays.shapes_text([shape, value.shape])
+        (given, wanted), sizes = shapes_text([shape, value.shape])
         if len(shape) == value.array.rank and not any(d == 1 for d in shape):
             raise ValueError(f"operands could not be broadcast together with shapes {wanted} {given} ")
         message = f"non-broadcastable output operand with shape {given} doesn't match the broadcast shape {wanted}"

@@ -393,3 +393,40 @@ def test_programs_that_write_into_arguments(body: Callable[..., Any], order: Any
             np.testing.assert_allclose(outcomes[1], outcomes[0], rtol=1e-11)
         np.testing.assert_allclose(a2, a, rtol=1e-11, atol=1e-13)
         np.testing.assert_array_equal(b2, b)
+
+
+H = np.array([[1.0, 0.5]])
+
+
+def kalman_gain(c: np.ndarray) -> Any:
+    return c @ H.T / (H @ c @ H.T).item()
+
+
+OF_ONE_ELEMENT: list[Callable[..., Any]] = [
+    kalman_gain,
+    lambda c: c.sum().reshape(1, 1) @ H,
+    lambda c: np.full((1, 1), c.sum()) @ H @ c,
+    lambda c: np.array([[c[0, 0]]]) @ H,
+    lambda c: np.linalg.solve(c, np.full((2, 1), c.max())),
+    lambda c: np.linalg.solve(c.sum().reshape(1, 1), H @ c),
+    lambda c: np.linalg.inv(np.reshape((H @ c @ H.T).sum(), (1, 1))) @ H,
+    lambda c: np.linalg.det(c.max().reshape(1, 1)) * c,
+    lambda c: c.min().reshape(1) @ H,
+]
+
+
+@pytest.mark.parametrize("in_a_loop", [False, True])
+@pytest.mark.parametrize("function", OF_ONE_ELEMENT)
+def test_matrices_of_one_number(function: Callable[..., Any], in_a_loop: bool) -> None:
+    def f(c: np.ndarray, steps: int) -> Any:
+        total = 0.0
+        for _ in range(steps):
+            total += (function(c) ** 2).sum()
+            c = c * 0.9
+        return total if in_a_loop else (function(c) ** 2).sum()
+
+    c, h = np.array([[2.0, 0.3], [0.4, 1.0]]), 1e-6
+    assert jitgrad.jit(f)(c, 2) == pytest.approx(f(c, 2))
+    steps = h * np.eye(4).reshape(4, 2, 2)
+    want = [(f(c + s, 2) - f(c - s, 2)) / (2 * h) for s in steps]
+    np.testing.assert_allclose(jitgrad.grad(f)(c, 2).ravel(), want, rtol=1e-7, atol=1e-7)

@@ -172,6 +172,36 @@ def test_the_zeros_of_singular_matrices_have_no_sign(a: np.ndarray, lapack: bool
     assert not np.signbit([sign, made, want[0]]).any()
 
 
+IN_LOOPS: list[Callable[[np.ndarray], Any]] = [
+    lambda a: L.solve(a, a @ a),
+    L.inv,
+    L.det,
+    lambda a: L.slogdet(a)[1],
+    lambda a: L.cholesky(a @ a.T),
+    lambda a: L.eigh(a + a.T)[0],
+    lambda a: L.qr(a)[1],
+    lambda a: L.lstsq(a, np.cos(a[:, 0]))[0],
+]
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+@pytest.mark.parametrize("function", IN_LOOPS)
+def test_systems_of_any_size_in_a_loop(function: Callable[[np.ndarray], Any], n: int) -> None:
+    def f(a: np.ndarray, steps: int) -> Any:
+        total = 0.0
+        kept = []
+        for _ in range(steps):
+            made = function(a)
+            total += (made * made).sum()
+            kept.append(made)
+            a = a * 0.9 + 0.1 * np.cos(a)
+        return total + sum((x * x).sum() for x in kept[1:])
+
+    a = np.random.default_rng(n).normal(size=(n, n)) + 3 * np.eye(n)
+    want = differences(lambda x: f(x, 3), a, 1e-6)
+    np.testing.assert_allclose(jitgrad.grad(f)(a, 3), want, rtol=1e-6, atol=1e-6 * max(1.0, np.abs(want).max()))
+
+
 def test_systems_in_a_loop_keep_their_factors() -> None:
     def f(a: np.ndarray, x: np.ndarray) -> Any:
         total = 0.0

@@ -6,7 +6,19 @@ import collections
 from collections.abc import Callable, Iterable, Iterator, MutableSequence
 from typing import Any
 
-__all__ = ["STANDS_FOR", "DefaultDict", "Deque", "Items", "Keys", "Ordered", "Set", "Values", "in_set_order"]
+from jitgrad.trace.algorithms.tuples import LongTuple
+
+__all__ = [
+    "STANDS_FOR",
+    "DefaultDict",
+    "Deque",
+    "Items",
+    "Keys",
+    "Ordered",
+    "Set",
+    "Values",
+    "in_set_order",
+]
 
 
 class _Holder:
@@ -449,6 +461,7 @@ STANDS_FOR: dict[type, type] = {
     Deque: collections.deque,
     Items: type({}.items()),
     Keys: type({}.keys()),
+    LongTuple: tuple,
     Ordered: collections.OrderedDict,
     Set: set,
     Values: type({}.values()),

@@ -9,9 +9,19 @@ import numpy as np
 from jitgrad.trace.algorithms.grids import parts
 
 __all__ = [
-    "accumulate", "apply_along_axis", "at", "c_", "corrcoef", "fold", "insert", "ix_", "nanstd", "nanvar", "piecewise",
-    "put", "r_", "ravel_multi_index", "reduceat", "unravel_index", "vectorized",
+    "accumulate", "apply_along_axis", "array_equal", "at", "c_", "corrcoef", "fold", "insert", "ix_", "nanstd",
+    "nanvar", "piecewise", "put", "r_", "ravel_multi_index", "reduceat", "unravel_index", "vectorized",
 ]  # fmt: skip
+
+
+def array_equal(x: Any, y: Any, equal_nan: bool) -> bool:
+    """Stand for `np.array_equal` of two arrays."""
+    if x.ndim != y.ndim or x.shape != y.shape:
+        return False
+    equal = x == y
+    if equal_nan:
+        equal = equal | (np.isnan(x) & np.isnan(y))
+    return bool(np.all(equal))
 
 
 # --- methods of ufuncs

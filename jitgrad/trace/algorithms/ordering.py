@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 __all__ = [
+    "best_or",
     "contains",
     "either",
     "equal",
@@ -19,6 +20,14 @@ __all__ = [
     "least",
     "listed",
 ]
+
+
+def best_or(best: Any, items: Iterable[Any], key: Any, default: Any) -> Any:
+    """Return the best of some items, `default` where there are none."""
+    found = listed(items)
+    if len(found) == 0:
+        return default
+    return best(found, key=key)
 
 
 def listed(items: Iterable[Any]) -> list[Any]:
