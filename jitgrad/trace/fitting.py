@@ -110,8 +110,7 @@ class Fitting(CarriedLists):
         """Whether the state at the back edge fits the header; if not, `widen` has grown."""
         changed = False
         others: list[Any] = []
-        # What no name can reach any more at the end of a trip may have been dropped there: it stays as it was, and what
-        # is in it as well.
+        # What no name can reach any more at the end of a trip may have been dropped there: it stays as it was.
         back.heap = {**self.heap, **back.heap}
         self.split_alike(back)
         for part in list(self.parts):
@@ -122,11 +121,8 @@ class Fitting(CarriedLists):
                     others.append(part.path)
         for path in others:
             self._forget_homes(path)
-        if not changed and self._tell_apart(back):
-            # The stores of the body were traced without knowing it.
-            changed = True
-        if not changed and self.related_pairs(self.entry.heap) != self.pairs:
-            changed = True
+        # The stores of the body were traced without knowing it.
+        changed = changed or self._tell_apart(back) or self.related_pairs(self.entry.heap) != self.pairs
         for name in back.locals:
             path = ("L", name)
             if name not in self.entry.locals and path not in self.widen and name in self.wanted:

@@ -52,8 +52,8 @@ PASSES = (
     Mutant(
         "loops become rows though iterations read what others store",
         "graph/passes/parallel.py",
-        "                    if self._may_meet(first, then):\n",
-        "                    if self._may_meet(first, then) and first is then:\n",
+        "if self._may_meet(first, then) or",
+        "if (self._may_meet(first, then) and first is then) or",
     ),
     Mutant(
         "what the other side of a branch loads is thought to come before this one stores",

@@ -12,8 +12,8 @@ import pytest
 
 import jitgrad
 from jitgrad import UnsupportedError
-from tests.trace.calling import check_compiled, check_derivatives
 from jitgrad.trace import loops
+from tests.trace.calling import check_compiled, check_derivatives
 
 X = np.array([0.5, -1.25, 2.0])
 
