@@ -211,7 +211,7 @@ def test_many_of_the_random_programs_are_jammed(monkeypatch: pytest.MonkeyPatch)
         f = _Program(seed).function(f"<rows count {seed}>")
         return jitgrad.grad(lambda a: np.sum(f(a)[0]))(np.ones((N, N)))
 
-    assert sum(jams(monkeypatch, lambda seed=seed: gradient(seed)) for seed in range(48)) >= 5
+    assert sum(jams(monkeypatch, lambda seed=seed: gradient(seed)) for seed in range(24)) >= 3
 
 
 class _Recurrence:
@@ -262,7 +262,7 @@ class _Recurrence:
         return function_of(self.text, name)
 
 
-@pytest.mark.parametrize("seed", sampled(range(60), 4))
+@pytest.mark.parametrize("seed", sampled(range(60), 12, 4))
 def test_random_recurrences(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """All but derivatives to the last bit, whatever rows run side by side."""
     rng = np.random.default_rng(seed)
@@ -296,4 +296,4 @@ def test_many_of_the_random_recurrences_are_jammed(monkeypatch: pytest.MonkeyPat
         f = _Recurrence(seed).function(f"<recurrence count {seed}>")
         return jitgrad.jit(f)(np.ones((N + 5, N + 3)), np.ones((N + 5, N + 3)), np.zeros(N + 5, int))
 
-    assert sum(jams(monkeypatch, lambda seed=seed: compiled(seed)) for seed in range(48)) >= 10
+    assert sum(jams(monkeypatch, lambda seed=seed: compiled(seed)) for seed in range(20)) >= 6

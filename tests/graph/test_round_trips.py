@@ -202,7 +202,7 @@ class _Program:
             "    n, m = z.shape",
             "    p, z, total, c = p.copy(), z.copy(), 0.0, 0.2",
             "    y, w, v = np.zeros(n), np.cos(np.arange(n)) * p[1], np.zeros(m)",
-            "    for k in range(2):",
+            f"    for k in range({pick([1, 1, 2])}):",
             f"        for i in {rows}:",
             f"            {start}",
             "            for j in range(1, m):",
@@ -217,7 +217,7 @@ class _Program:
         return function_of(self.text, name)
 
 
-@pytest.mark.parametrize("seed", sampled(range(60), 4))
+@pytest.mark.parametrize("seed", sampled(range(60), 12, 4))
 def test_random_samples(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(seed)
     p, tp = rng.uniform(-1.0, 1.0, 3), rng.normal(size=3)
@@ -246,4 +246,4 @@ def test_many_of_the_random_samples_are_joined(monkeypatch: pytest.MonkeyPatch) 
         f = _Program(seed).function(f"<samples count {seed}>")
         return jitgrad.grad(f)(P.copy(), Z.copy(), AT)
 
-    assert sum(joins(monkeypatch, lambda seed=seed: compiled(seed)) for seed in range(40)) >= 5
+    assert sum(joins(monkeypatch, lambda seed=seed: compiled(seed)) for seed in range(20)) >= 2

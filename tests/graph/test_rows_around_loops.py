@@ -219,7 +219,7 @@ class _Program:
         return function_of(self.text, name)
 
 
-@pytest.mark.parametrize("seed", sampled(range(60), 4))
+@pytest.mark.parametrize("seed", sampled(range(60), 12, 4))
 def test_random_loops(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(seed)
     x, tx, u = (rng.uniform(-1.0, 1.0, N) for _ in range(3))
@@ -255,4 +255,4 @@ def test_many_of_the_random_loops_become_rows(monkeypatch: pytest.MonkeyPatch) -
         f = _Program(seed).function(f"<around count {seed}>")
         return jitgrad.jit(f)(X, W, np.ones((M, N)), np.zeros(N, int))
 
-    assert sum(rewritten(monkeypatch, lambda seed=seed: compiled(seed)) for seed in range(60)) >= 8
+    assert sum(rewritten(monkeypatch, lambda seed=seed: compiled(seed)) for seed in range(16)) >= 5

@@ -25,9 +25,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jitgrad.graph.builder import Builder
-from jitgrad.graph.ir import Block, Graph, Op, Value, clone_block, substitute_attrs, substitute_type
+from jitgrad.graph.ir import Block, Graph, Op, Value, substitute_attrs, substitute_type
 from jitgrad.graph.passes.groups import ROWS, Group, is_candidate
-from jitgrad.graph.passes.rewriting import Replacements, blocks_within
+from jitgrad.graph.passes.rewriting import Replacements, blocks_within, some_iterations
 from jitgrad.graph.passes.rules.ranges import emit_sum
 from jitgrad.graph.passes.survey import surveyed
 from jitgrad.graph.types import INT64
@@ -72,11 +72,7 @@ def _jam(block: Block, group: Group, replaced: Replacements) -> None:
             rows = [start, *(g.add(start, k) for k in range(1, ROWS))]
             together.yields = _SideBySide(g, group, rows, groups.args[1:]).run()
         with g.region() as singly:
-            left = g.minimum(g.subtract(trips, start), g.constant(ROWS, INT64.dtype))
-            with g.region(types, names) as single:
-                mapping = dict(zip(body.args, (g.add(single.args[0], start), *single.args[1:]), strict=True))
-                single.yields = clone_block(body, single, mapping)
-            singly.yields = g.emit("for", [left, *groups.args[1:]], loop.attrs, [single]).results
+            singly.yields = some_iterations(g, loop, start, ROWS, groups.args[1:]).results
         groups.yields = g.emit("if", [at_once], {}, [together, singly]).results
     results = g.emit("for", [count, *inits], loop.attrs, [groups]).results
     at_op = block.ops.index(loop)

@@ -226,9 +226,7 @@ class ParallelLoop:
                 array = op.operands[0]
                 if array not in self.now or self._waits(op.operands):
                     return False
-                k = self.position[op.result] = self.position[array]
-                self.now[k] = op.result
-                self._before[op.result] = len(self.steps)
+                self._becomes(self.position[array], op.result)
             elif self._waits(op.operands):
                 if not self._is_sum(op):
                     if guards or self.is_within or not self._is_of_numbers(op):
@@ -266,12 +264,7 @@ class ParallelLoop:
                 continue
             if init is not self.now[k]:
                 return False
-            self.now[k] = arg
-            if arg.shape:
-                self.position[arg] = k
-                self._before[arg] = len(self.steps)
-            else:
-                self.totals[arg] = k
+            self._becomes(k, arg)
         start = len(self.steps)
         self.is_within = True
         if not self._follow(body, ()):
@@ -284,14 +277,18 @@ class ParallelLoop:
                 continue
             if y is not self.now[k]:
                 return False
-            self.now[k] = result
-            if result.shape:
-                self.position[result] = k
-                self._before[result] = len(self.steps)
-            else:
-                self.totals[result] = k
+            self._becomes(k, result)
         self.within[loop] = self.steps[start:]
         return True
+
+    def _becomes(self, k: int, value: Value) -> None:
+        """Note what became of what the loop carries at a position."""
+        self.now[k] = value
+        if value.shape:
+            self.position[value] = k
+            self._before[value] = len(self.steps)
+        else:
+            self.totals[value] = k
 
     def _waits(self, values: Iterable[Value]) -> bool:
         """Whether values are known only when the iterations before have been."""
@@ -330,12 +327,7 @@ class ParallelLoop:
                     return False
                 continue
             carried.remove(k)
-            self.now[k] = result
-            if result.shape:
-                self.position[result] = k
-                self._before[result] = len(self.steps)
-            else:
-                self.totals[result] = k
+            self._becomes(k, result)
         return not carried
 
     def _is_plain(self, step: Step) -> bool:

@@ -6,7 +6,10 @@ nothing about what is worth rewriting.
 
 from __future__ import annotations
 
-from jitgrad.graph.ir import Block, Graph, Op, Value, substitute_attrs, substitute_type
+from collections.abc import Sequence
+
+from jitgrad.graph.builder import Builder
+from jitgrad.graph.ir import Block, Graph, Op, Value, clone_block, substitute_attrs, substitute_type
 
 __all__ = [
     "FREEDOMS",
@@ -16,6 +19,7 @@ __all__ = [
     "defined_in",
     "drop_positions",
     "may_act",
+    "some_iterations",
 ]
 
 # Attributes that let the backend round otherwise than the op alone would; they mean nothing to the graph.
@@ -43,6 +47,28 @@ def defined_in(block: Block) -> set[Value]:
 def may_act(block: Block) -> bool:
     """Whether a block holds an op, however deep, that may raise or do input and output."""
     return any(op.primitive.effects & KEPT_EFFECTS for inner in blocks_within(block) for op in inner.ops)
+
+
+def some_iterations(g: Builder, loop: Op, start: Value, size: int, given: Sequence[Value]) -> Op:
+    """Emit a loop for the iterations of a `for` from one on, as many as there are but no more than a size.
+
+    Parameters
+    ----------
+    g : Builder
+    loop : Op
+    start : Value
+        The number of the first.
+    size : int
+    given : sequence of Value
+        What the loop carries by then.
+    """
+    (body,) = loop.regions
+    left = g.minimum(g.subtract(loop.operands[0], start), g.constant(size, start.array.dtype))
+    with g.region([v.type for v in body.args], [v.name for v in body.args]) as region:
+        mapping = dict(zip(body.args, (g.add(region.args[0], start), *region.args[1:]), strict=True))
+        region.yields = clone_block(body, region, mapping)
+    g.emit("for", [left, *given], loop.attrs, [region])
+    return g.block.ops[-1]
 
 
 class Replacements:

@@ -19,12 +19,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from jitgrad.graph.builder import Builder
-from jitgrad.graph.ir import Block, Graph, Op, Value, clone_block
+from jitgrad.graph.ir import Block, Graph, Op, Value
 from jitgrad.graph.ops.index import Entry, Pick, Span, index_of, load, split_index
 from jitgrad.graph.ops.shape import broadcast_to, reshape_to, split_shape
 from jitgrad.graph.passes.dce import dce
 from jitgrad.graph.passes.parallel import FUNCTIONS, PLACED, Guards, ParallelLoop, Step
-from jitgrad.graph.passes.rewriting import Replacements, blocks_within
+from jitgrad.graph.passes.rewriting import Replacements, blocks_within, some_iterations
 from jitgrad.graph.passes.rules.ranges import Sum, bound, emit_sum
 from jitgrad.graph.passes.survey import surveyed
 from jitgrad.graph.types import INT64, ArrayType, Dim
@@ -94,12 +94,8 @@ def _in_blocks(graph: Graph, block: Block, loop: Op) -> Op:
     count = g.add(g.floor_divide(g.subtract(trips, 1), _BLOCK), 1)
     with g.region(types, names) as region:
         start = g.multiply(region.args[0], _BLOCK)
-        left = g.minimum(g.subtract(trips, start), g.constant(_BLOCK, INT64.dtype))
-        with g.region(types, names) as inner:
-            mapping = dict(zip(body.args, (g.add(inner.args[0], start), *inner.args[1:]), strict=True))
-            inner.yields = clone_block(body, inner, mapping)
-        region.yields = g.emit("for", [left, *region.args[1:]], loop.attrs, [inner]).results
-        within = g.block.ops[-1]
+        within = some_iterations(g, loop, start, _BLOCK, region.args[1:])
+        region.yields = within.results
     results = g.emit("for", [count, *inits], loop.attrs, [region]).results
     at = block.ops.index(loop)
     block.ops[at : at + 1] = made.ops
