@@ -10,22 +10,12 @@ import numpy as np
 import pytest
 
 import jitgrad
-from jitgrad.graph import passes
-from jitgrad.graph.passes import jam_loops
+from tests.graph.with_and_without import check_without, derivatives, times_done
 from tests.sampling import sampled
 from tests.source import function_of
 
 # Two groups of iterations and some that are left over.
 N = 18
-
-
-def jams(monkeypatch: pytest.MonkeyPatch, call: Callable[[], Any]) -> int:
-    """Return in how many graphs loops were jammed."""
-    found: list[bool] = []
-    monkeypatch.setattr(passes, "jam_loops", lambda graph: found.append(jam_loops(graph)) or found[-1])
-    call()
-    monkeypatch.undo()
-    return sum(found)
 
 
 def eliminate(a: np.ndarray) -> Any:
@@ -67,7 +57,7 @@ def substitute(a: np.ndarray, x: np.ndarray) -> Any:
 
 def test_elimination(monkeypatch: pytest.MonkeyPatch) -> None:
     a = np.random.default_rng(0).normal(size=(N, N)) + 8.0 * np.eye(N)
-    assert jams(monkeypatch, lambda: jitgrad.grad(eliminate)(a)) == 1
+    assert times_done(monkeypatch, "jam_loops", lambda: jitgrad.grad(eliminate)(a)) == 1
     # log |det A|, whose gradient is the transposed inverse.
     np.testing.assert_allclose(jitgrad.grad(eliminate)(a), np.linalg.inv(a).T, rtol=1e-11, atol=1e-14)
 
@@ -77,7 +67,7 @@ def test_every_number_of_rows(rows: int, monkeypatch: pytest.MonkeyPatch) -> Non
     rng = np.random.default_rng(rows)
     a, x = rng.normal(size=(rows, N)), rng.normal(size=N)
     gradient = jitgrad.grad(apply, argnums=(0, 1))
-    assert jams(monkeypatch, lambda: gradient(a, x)) == 1
+    assert times_done(monkeypatch, "jam_loops", lambda: gradient(a, x)) == 1
     for got, want in zip(gradient(a, x), slopes(a, x), strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-11)
 
@@ -96,7 +86,7 @@ def test_rows_that_need_each_other_stay_one_by_one(monkeypatch: pytest.MonkeyPat
     rng = np.random.default_rng(1)
     a, x, t = rng.normal(size=(N, N)), rng.normal(size=N), rng.normal(size=N)
     gradient = jitgrad.grad(substitute, argnums=1)
-    assert jams(monkeypatch, lambda: gradient(a, x)) == 0
+    assert times_done(monkeypatch, "jam_loops", lambda: gradient(a, x)) == 0
     h = 1e-6
     quotient = (substitute(a, x + h * t) - substitute(a, x - h * t)) / (2 * h)
     assert np.sum(gradient(a, x) * t) == pytest.approx(quotient, rel=1e-7)
@@ -132,7 +122,7 @@ def test_rows_that_others_need_are_done_before_or_after_them(
     rng = np.random.default_rng(2)
     a, t, h = rng.normal(size=(N, N)), rng.normal(size=(N, N)), 1e-6
     gradient = jitgrad.grad(f)
-    assert jams(monkeypatch, lambda: gradient(a)) == jammed
+    assert times_done(monkeypatch, "jam_loops", lambda: gradient(a)) == jammed
     quotient = (f(a + h * t) - f(a - h * t)) / (2 * h)
     assert np.sum(gradient(a) * t) == pytest.approx(quotient, rel=1e-7)
 
@@ -186,24 +176,17 @@ def test_random_rows(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     program = _Program(seed)
 
     def results(name: str) -> tuple[Any, ...]:
-        f = program.function(name)
+        f = program.function(f"{name} rows {seed}")
 
         def g(a: np.ndarray) -> Any:
             b, s = f(a)
             return np.sum(w * b) + s
 
-        value, gradient = jitgrad.value_and_grad(g)(a)
-        tangent = jitgrad.jvp(g, (a,), (t,))[1]
-        np.testing.assert_allclose(np.sum(gradient * t), tangent, rtol=1e-7, atol=1e-9, err_msg=program.text)
-        return *jitgrad.jit(f)(a), value, gradient
+        return *jitgrad.jit(f)(a), *derivatives(g, (a,), (t,), program.text)
 
-    jammed = results(f"<rows {seed}>")
+    jammed = check_without(monkeypatch, ["jam_loops"], results, program.text)
     for got, want in zip(jammed[:2], program.function(f"<rows {seed} in Python>")(a), strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-13, err_msg=program.text)
-    monkeypatch.setattr(passes, "jam_loops", lambda graph: False)
-    for got, want in zip(jammed, results(f"<rows {seed} one by one>"), strict=True):
-        scale = np.max(np.abs(want))
-        np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-11 * scale, err_msg=program.text)
 
 
 def test_many_of_the_random_programs_are_jammed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,7 +194,7 @@ def test_many_of_the_random_programs_are_jammed(monkeypatch: pytest.MonkeyPatch)
         f = _Program(seed).function(f"<rows count {seed}>")
         return jitgrad.grad(lambda a: np.sum(f(a)[0]))(np.ones((N, N)))
 
-    assert sum(jams(monkeypatch, lambda seed=seed: gradient(seed)) for seed in range(24)) >= 3
+    assert sum(times_done(monkeypatch, "jam_loops", lambda seed=seed: gradient(seed)) for seed in range(24)) >= 3
 
 
 class _Recurrence:
@@ -271,24 +254,17 @@ def test_random_recurrences(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     program = _Recurrence(seed)
 
     def results(name: str) -> tuple[Any, ...]:
-        f = program.function(name)
+        f = program.function(f"{name} recurrence {seed}")
 
         def g(a: np.ndarray, b: np.ndarray) -> Any:
             x, y, s = f(a, b, at)
             return np.sum(w * x) + np.sum(v * y) + s
 
-        value, (ga, gb) = jitgrad.value_and_grad(g, argnums=(0, 1))(a, b)
-        tangent = jitgrad.jvp(g, (a, b), (t, u))[1]
-        np.testing.assert_allclose(np.sum(ga * t) + np.sum(gb * u), tangent, rtol=1e-7, atol=1e-9, err_msg=program.text)
-        return *jitgrad.jit(f)(a, b, at), value, ga, gb
+        return *jitgrad.jit(f)(a, b, at), *derivatives(g, (a, b), (t, u), program.text)
 
-    jammed = results(f"<recurrence {seed}>")
+    jammed = check_without(monkeypatch, ["jam_loops"], results, program.text)
     for got, want in zip(jammed[:3], program.function(f"<recurrence {seed} in Python>")(a, b, at), strict=True):
         np.testing.assert_array_equal(got, want, err_msg=program.text)
-    monkeypatch.setattr(passes, "jam_loops", lambda graph: False)
-    for got, want in zip(jammed, results(f"<recurrence {seed} one by one>"), strict=True):
-        scale = np.max(np.abs(want))
-        np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-11 * scale, err_msg=program.text)
 
 
 def test_many_of_the_random_recurrences_are_jammed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -296,4 +272,4 @@ def test_many_of_the_random_recurrences_are_jammed(monkeypatch: pytest.MonkeyPat
         f = _Recurrence(seed).function(f"<recurrence count {seed}>")
         return jitgrad.jit(f)(np.ones((N + 5, N + 3)), np.ones((N + 5, N + 3)), np.zeros(N + 5, int))
 
-    assert sum(jams(monkeypatch, lambda seed=seed: compiled(seed)) for seed in range(20)) >= 6
+    assert sum(times_done(monkeypatch, "jam_loops", lambda seed=seed: compiled(seed)) for seed in range(20)) >= 6

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 import jitgrad
-from jitgrad.graph import passes
-from jitgrad.graph.passes import join_ways
+from tests.graph.with_and_without import check_without, derivatives, times_done
 from tests.sampling import sampled
 from tests.source import function_of
 
@@ -111,19 +110,10 @@ _JOINED = [paths, sparse, in_place]
 _APART = [early, handed_on, of_all, neighbours, meeting]
 
 
-def joins(monkeypatch: pytest.MonkeyPatch, call: Callable[[], Any]) -> int:
-    """Return in how many graphs loops were joined."""
-    found: list[bool] = []
-    monkeypatch.setattr(passes, "join_ways", lambda graph: found.append(join_ways(graph)) or found[-1])
-    call()
-    monkeypatch.undo()
-    return sum(found)
-
-
 @pytest.mark.parametrize(("f", "joined"), [(f, True) for f in _JOINED] + [(f, False) for f in _APART])
 def test_samples(f: Callable[..., Any], joined: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     gradient = jitgrad.value_and_grad(f, argnums=(0, 1))
-    assert bool(joins(monkeypatch, lambda: gradient(P, Z, AT))) == joined
+    assert bool(times_done(monkeypatch, "join_ways", lambda: gradient(P, Z, AT))) == joined
     rng = np.random.default_rng(2)
     tp, tz = rng.normal(size=3), rng.normal(size=Z.shape)
     value, (gp, gz) = gradient(P, Z, AT)
@@ -225,20 +215,11 @@ def test_random_samples(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     program = _Program(seed)
 
     def results(name: str) -> tuple[Any, ...]:
-        f = program.function(name)
-        value, (gp, gz) = jitgrad.value_and_grad(f, argnums=(0, 1))(p, z, at)
-        tangent = jitgrad.jvp(lambda p, z: f(p, z, at), (p, z), (tp, tz))[1]
-        along = gp @ tp + np.sum(gz * tz)
-        np.testing.assert_allclose(along, tangent, rtol=1e-7, atol=1e-9, err_msg=program.text)
-        return value, gp, gz
+        f = program.function(f"{name} samples {seed}")
+        return derivatives(lambda p, z: f(p, z, at), (p, z), (tp, tz), program.text)
 
-    joined = results(f"<samples {seed}>")
+    joined = check_without(monkeypatch, ["join_ways", "keep_one_part"], results, program.text)
     np.testing.assert_allclose(joined[0], program.function(f"<samples {seed} in Python>")(p, z, at), rtol=1e-13)
-    monkeypatch.setattr(passes, "join_ways", lambda graph: False)
-    monkeypatch.setattr(passes, "keep_one_part", lambda graph: False)
-    for got, want in zip(joined, results(f"<samples {seed} apart>"), strict=True):
-        scale = np.max(np.abs(want))
-        np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-11 * scale, err_msg=program.text)
 
 
 def test_many_of_the_random_samples_are_joined(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -246,4 +227,4 @@ def test_many_of_the_random_samples_are_joined(monkeypatch: pytest.MonkeyPatch) 
         f = _Program(seed).function(f"<samples count {seed}>")
         return jitgrad.grad(f)(P.copy(), Z.copy(), AT)
 
-    assert sum(joins(monkeypatch, lambda seed=seed: compiled(seed)) for seed in range(20)) >= 2
+    assert sum(times_done(monkeypatch, "join_ways", lambda seed=seed: compiled(seed)) for seed in range(20)) >= 2

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 import jitgrad
-from jitgrad.graph import passes
-from jitgrad.graph.passes import loops_to_rows
+from tests.graph.with_and_without import check_without, derivatives, times_done
 from tests.sampling import sampled
 from tests.source import function_of
 
@@ -132,19 +131,10 @@ _ROWS = [pulls, mixture, first_of_all, by_turns, columns, one_of_few, never]
 _ONE_BY_ONE = [of_others, longer_and_longer, told_by_all]
 
 
-def rewritten(monkeypatch: pytest.MonkeyPatch, call: Callable[[], Any]) -> int:
-    """Return in how many graphs loops became rows."""
-    found: list[bool] = []
-    monkeypatch.setattr(passes, "loops_to_rows", lambda graph: found.append(loops_to_rows(graph)) or found[-1])
-    call()
-    monkeypatch.undo()
-    return sum(found)
-
-
 @pytest.mark.parametrize(("function", "rows"), [(f, True) for f in _ROWS] + [(f, False) for f in _ONE_BY_ONE])
 def test_loops_around_loops(function: Callable[..., Any], rows: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     compiled = jitgrad.jit(function)
-    assert bool(rewritten(monkeypatch, lambda: compiled(X, W))) == rows
+    assert bool(times_done(monkeypatch, "loops_to_rows", lambda: compiled(X, W))) == rows
     if function is not mixture:  # a function of NumPy's is compiled anew
         np.testing.assert_array_equal(compiled(X, W), function(X, W))
     for n in (4, 5, 8, 30):  # sizes that are not known
@@ -229,25 +219,17 @@ def test_random_loops(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     program = _Program(seed)
 
     def results(name: str) -> tuple[Any, ...]:
-        f = program.function(name)
+        f = program.function(f"{name} around {seed}")
 
         def g(x: np.ndarray, w: np.ndarray, a: np.ndarray) -> Any:
             y, b, total = f(x, w, a, at)
             return np.sum(u * y) + np.sum(v * b) + total
 
-        value, (gx, gw, ga) = jitgrad.value_and_grad(g, argnums=(0, 1, 2))(x, w, a)
-        tangent = jitgrad.jvp(g, (x, w, a), (tx, tw, ta))[1]
-        along = gx @ tx + gw @ tw + np.sum(ga * ta)
-        np.testing.assert_allclose(along, tangent, rtol=1e-7, atol=1e-9, err_msg=program.text)
-        return *jitgrad.jit(f)(x, w, a, at), value, gx, gw, ga
+        return *jitgrad.jit(f)(x, w, a, at), *derivatives(g, (x, w, a), (tx, tw, ta), program.text)
 
-    rows = results(f"<around {seed}>")
+    rows = check_without(monkeypatch, ["loops_to_rows"], results, program.text)
     for got, want in zip(rows[:3], program.function(f"<around {seed} in Python>")(x, w, a, at), strict=True):
         np.testing.assert_array_equal(got, want, err_msg=program.text)
-    monkeypatch.setattr(passes, "loops_to_rows", lambda graph: False)
-    for got, want in zip(rows, results(f"<around {seed} one by one>"), strict=True):
-        scale = np.max(np.abs(want))
-        np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-11 * scale, err_msg=program.text)
 
 
 def test_many_of_the_random_loops_become_rows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,4 +237,4 @@ def test_many_of_the_random_loops_become_rows(monkeypatch: pytest.MonkeyPatch) -
         f = _Program(seed).function(f"<around count {seed}>")
         return jitgrad.jit(f)(X, W, np.ones((M, N)), np.zeros(N, int))
 
-    assert sum(rewritten(monkeypatch, lambda seed=seed: compiled(seed)) for seed in range(16)) >= 5
+    assert sum(times_done(monkeypatch, "loops_to_rows", lambda seed=seed: compiled(seed)) for seed in range(16)) >= 5
