@@ -147,7 +147,7 @@ TRACE = (
     ),
     Mutant(
         "what buffers are exchanged for is found out in one more trace",
-        "trace/fitting.py",
+        "trace/carried_lists.py",
         "given = tuple(Ref(c) for c in cells_of(found) if c in self.entry.heap)",
         "given = ()",
     ),
