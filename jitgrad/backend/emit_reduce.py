@@ -72,12 +72,12 @@ def cascade(text: FunctionText, element: str, width: int) -> str:
     the stack then holds one sum for each bit set in the number of sums pushed.
     """
     name = f"jg_cascade_{element}x{width}"
-    if name in text.helpers:
+    if f"{name}_push" in text.shareable:
         return name
     of = vector(element, width)
     # From -0.0 on, which changes no sum: that of marked cotangents may be -0.0 itself.
     nothing = "-0.0" if width == 1 else f"splat ({element} -0.0)"
-    text.helpers[name] = f"""
+    text.shareable[f"{name}_push"] = f"""\
 define internal fastcc void @{name}_push(ptr %stack, i64 %count, {of} %value) noinline nounwind {{
 entry:
   br label %test
@@ -97,7 +97,8 @@ merge:
 done:
   store {of} %sum, ptr %place, align 64
   ret void
-}}
+}}"""
+    text.shareable[f"{name}_total"] = f"""\
 define internal fastcc {of} @{name}_total(ptr %stack, i64 %count) noinline nounwind {{
 entry:
   br label %test

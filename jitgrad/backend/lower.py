@@ -156,7 +156,8 @@ def _lower(
     e.block(graph)
     _finish(e, graph, writes, result_layouts)
     level = level_of(graph)
-    declarations, helpers = e.library.helpers()
+    declarations, functions = e.library.helpers()
+    helpers = functions | e.text.shareable
     body = Body(
         _module(e, level, [*declarations, *helpers.values()]),
         plan.arena_bytes,

@@ -85,6 +85,8 @@ class FunctionText:
         The largest number that a register of an integer may hold, where it is known.
     globals, helpers : list of str
         Constants, and definitions of internal functions.
+    shareable : dict of str to str
+        Internal functions that stand alone, by names which say all about them: see `engine.compile_module`.
     metadata : list of str
         What loops of the function say of themselves.
     """
@@ -97,6 +99,7 @@ class FunctionText:
         self.largest: dict[str, int] = {}
         self.globals: list[str] = []
         self.helpers: dict[str, str] = {}
+        self.shareable: dict[str, str] = {}
         self.externals: dict[str, None] = {}
         self.metadata: list[str] = []
         self._count = 0

@@ -228,3 +228,12 @@ class CarriedLists:
         if isinstance(form, tuple) and form[0] == "array" and (again := with_a_pool(self.ev, form[1])) is not None:
             raise again
         return None if form is None or holds_arrays(form) else ("numbers", form)
+
+    def _relate_early(self, part: Part, found: Any, back: State) -> None:
+        """Record what else the slot may be that an array gets in the next trace.
+
+        To find it out there, `u, v = v, u` would be traced once more.
+        """
+        if (self.key, None) not in self.ev.obligations.tagged:
+            given = tuple(Ref(c) for c in cells_of(found) if c in self.entry.heap)
+            self._relate(self.phis.setdefault(part.path, Cell(part.name)), given, back)

@@ -291,10 +291,7 @@ class Fitting(CarriedLists):
                 before = array_type(self.ev, head)
             if before == after:
                 self.widen[path] = "phi"
-                if self.whole not in self.ev.obligations.tagged:
-                    # The next trace must know it of the slot: to find it out, `u, v = v, u` would be traced once more.
-                    given = tuple(Ref(c) for c in cells_of(found) if c in self.entry.heap)
-                    self._relate(self.phis.setdefault(path, Cell(part.name)), given, back)
+                self._relate_early(part, found, back)
             else:
                 self._resize(part, before, after, found, back)
         elif isinstance(head, ListRef | DictRef | Record) and type(found) is type(head):

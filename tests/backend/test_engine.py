@@ -13,6 +13,7 @@ import threading
 import numpy as np
 import pytest
 
+import jitgrad
 from jitgrad.backend import engine
 from jitgrad.backend.engine import LEVELS, compile_module, define_on_demand, define_symbol, host, load_object
 from jitgrad.errors import InternalError
@@ -259,3 +260,19 @@ def test_helpers_are_compiled_once_and_last(monkeypatch: pytest.MonkeyPatch) -> 
     gc.collect()
     for code, name in zip((*codes, loaded), ("g", "h", "g"), strict=True):
         assert call(code.address(name), 2.0) == 6.0
+
+
+def test_what_other_programs_have_called_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts: list[str] = []
+    parsed = engine._parsed
+    monkeypatch.setattr(engine, "_parsed", lambda ir, level: (texts.append(ir), parsed(ir, level))[1])
+    x = np.linspace(-1.0, 1.0, 5000)
+    for _ in range(2):
+        texts.clear()
+        total = jitgrad.jit(lambda a: np.sum(np.exp(a) * a))
+        assert total(x) == pytest.approx(np.sum(np.exp(x) * x), rel=1e-13)
+    body = next(t for t in texts if "@body" in t)
+    for name in ("jg_exp_", "jg_cascade_"):
+        lines = [line for line in body.split("\n") if f"@{name}" in line and "call" not in line]
+        assert lines, name
+        assert all(line.startswith("declare ") for line in lines), name

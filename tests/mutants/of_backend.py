@@ -115,4 +115,10 @@ BACKEND = (
         'f"icmp ne i64 {pivot}, {e.text.add(k, 1)}"',
         'f"icmp ne i64 {pivot}, {e.text.add(k, 0)}"',
     ),
+    Mutant(
+        "where LLVM looks for vectors, it does not see into functions",
+        "backend/engine.py",
+        'if helpers and level not in ("short", "full") else',
+        "if helpers else",
+    ),
 )

@@ -242,4 +242,10 @@ DERIVATIVES = (
         "nothing = g.logical_and(g.equal(cot.value, zero), g.logical_not(g.isfinite(inverse)))",
         "nothing = g.equal(cot.value, zero)",
     ),
+    Mutant(
+        "what is known of factors is lost in the copy that is differentiated",
+        "graph/diff/factors.py",
+        "            {copy_of(op, mapping): at for op, at in self.unused.items()},",
+        "            {},",
+    ),
 )

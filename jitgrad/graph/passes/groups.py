@@ -66,7 +66,8 @@ def _has_sums(body: Block) -> bool:
 def _is_serial(loop: Op) -> bool:
     """Whether each trip waits for a number of the one before longer than it works."""
     (body,) = loop.regions
-    carried = {arg: k for k, arg in enumerate(body.args[1:]) if arg.type.is_float and not arg.shape}
+    numbers = [arg for arg in body.args[1:] if isinstance(arg.type, ArrayType) and not arg.shape]
+    carried = {arg: arg.index - 1 for arg in numbers if arg.type.is_float}
     # How long after a number was handed on there is what follows from it.
     after: dict[Value, int] = dict.fromkeys(carried, 0)
     for op in body.ops:
