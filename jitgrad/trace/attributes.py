@@ -170,6 +170,9 @@ def attribute(ctx: Context, x: Any, name: str) -> Any:
     if isinstance(x, Func | BoundMethod):
         if name == "__name__":
             return x.name if isinstance(x, Func) else attribute(ctx, x.function, name)
+        if name == "__doc__" and isinstance(x, Func):
+            empty = tuple(types.CellType() for _ in x.code.co_freevars)
+            return types.FunctionType(x.code, {}, closure=empty).__doc__
         raise ctx.error("JG232", name=name, what="a function")
     if isinstance(x, Abstract):
         raise ctx.error("JG232", name=name, what=describe(x))

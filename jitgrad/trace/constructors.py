@@ -264,6 +264,8 @@ def _with_enter(ctx: Context, frame: Frame, arg: Any) -> None:
 @step_of("yield")
 def _yield(ctx: Context, frame: Frame, arg: Any) -> None:
     value = frame.pop()
+    if frame.part is not None:
+        frame.part.pause(ctx, frame, value)
     if frame.yielded is None:
         raise ctx.error("JG203", what="a `yield` here")
     _append(ctx, frame.yielded, value)
@@ -273,7 +275,7 @@ def _yield(ctx: Context, frame: Frame, arg: Any) -> None:
 @step_of("yield_all")
 def _yield_all(ctx: Context, frame: Frame, arg: Any) -> None:
     items, made = frame.pop(), frame.yielded
-    if made is None:
+    if made is None or frame.part is not None:
         raise ctx.error("JG203", what="a `yield from` here")
     put = Native(lambda ctx, item: _append(ctx, made, item))
     ctx.call(iterators.put_each, [put, items])

@@ -52,9 +52,10 @@ from jitgrad.trace.loop_signals import NeedUnroll
 from jitgrad.trace.loops import next_of, run_loop
 from jitgrad.trace.objects import type_name
 from jitgrad.trace.obligations import Obligations, Restart
+from jitgrad.trace.pausing import Part, Paused
 from jitgrad.trace.pools import needs_pools
+from jitgrad.trace.raising import do_raise
 from jitgrad.trace.regions import RETURN, BlockNode, Goto, structure
-from jitgrad.trace.texts import message_of
 from jitgrad.trace.transforms import Lifted, apply_transform, make_transform
 from jitgrad.trace.ways import which_hold
 from jitgrad.transform import MAKERS, transform_of
@@ -190,8 +191,10 @@ class Evaluator(Branches):
         """Run a generator to its end and return the list of what it yields."""
         return self.inline(func, args, kwargs, running=True)
 
-    def inline(self, func: Func, args: Sequence[Any], kwargs: dict[str, Any], running: bool = False) -> Any:
-        """Trace the body of a Python function; that of a generator only if it is `running`."""
+    def inline(
+        self, func: Func, args: Sequence[Any], kwargs: dict[str, Any], running: bool = False, part: Part | None = None
+    ) -> Any:
+        """Trace the body of a Python function; that of a generator only if it is `running`, or only a part of it."""
         if func.code.co_flags & 0x20 and not running:
             return generator(self, func, args, kwargs)
         if len(self.frames) >= _DEPTH_LIMIT:
@@ -201,7 +204,7 @@ class Evaluator(Branches):
         if code.co_flags & (0x80 | 0x200):
             raise self.error("JG203", what=f"the coroutine {func.name}")
         tree = structure(code)
-        bound = bind(self, func, args, kwargs)
+        bound = bind(self, func, args, kwargs) if part is None or part.after is None else {}
         caller = self.location
         path: tuple[Any, ...] = ()
         if self.frames:
@@ -220,7 +223,7 @@ class Evaluator(Branches):
         if len(self.frames) * 60 > limit:
             sys.setrecursionlimit(limit + 5000)
         try:
-            outcome = self.walk(tree.body, frame)
+            outcome = self.walk(tree.body, frame) if part is None else part.walk(self, frame)
             if not outcome.states:
                 raise DeadEnd()
             state = outcome.states[RETURN]
@@ -252,9 +255,21 @@ class Evaluator(Branches):
         """Evaluate a piece of the tree from the current state."""
         if isinstance(node, Goto):
             return self._arrive(node.target, frame)
-        outcome = self._walk_block(node, frame) if isinstance(node, BlockNode) else run_loop(self, node, frame)
-        for target, join in node.joins:
-            outcome = self.dispatch(outcome, target, frame, partial(self.walk, join, frame))
+        try:
+            outcome = self.walk_block(node, frame) if isinstance(node, BlockNode) else run_loop(self, node, frame)
+        except Paused as paused:
+            paused.leave(self, node, node.joins)
+            raise
+        return self.go_on(outcome, node.joins, frame)
+
+    def go_on(self, outcome: Outcome, joins: Sequence[Any], frame: Frame) -> Outcome:
+        """Go on to where several ways meet."""
+        for k, (target, join) in enumerate(joins):
+            try:
+                outcome = self.dispatch(outcome, target, frame, partial(self.walk, join, frame))
+            except Paused as paused:
+                paused.leave(self, None, joins[k + 1 :])
+                raise
         return outcome
 
     def _arrive(self, target: Any, frame: Frame) -> Outcome:
@@ -270,9 +285,10 @@ class Evaluator(Branches):
         block = target if isinstance(target, int) else target.header
         return frame.tree.flow.live_in.get(block)
 
-    def _walk_block(self, node: BlockNode, frame: Frame) -> Outcome:
+    def walk_block(self, node: BlockNode, frame: Frame, start: int = 0) -> Outcome:
+        """Evaluate a block, from an instruction on, and what it leads to."""
         block = node.block
-        self.run_instructions(block, frame)
+        self.run_instructions(block, frame, start)
         frame.place = (block.number, len(block.instrs))
         self.at(frame, block.location)
         if block.end == "jump":
@@ -280,7 +296,7 @@ class Evaluator(Branches):
         if block.end == "return":
             return self._arrive(RETURN, frame)
         if block.end == "raise":
-            return self.do_raise(frame.pop_many(block.arg))
+            return do_raise(self, frame.pop_many(block.arg))
         if block.end == "for":
             return self._step_iterator(node, frame)
         flag = self.condition(block, frame)
@@ -291,9 +307,9 @@ class Evaluator(Branches):
             flag, key, frame, lambda: self.walk(node.arms[0], frame), lambda: self.walk(node.arms[1], frame)
         )
 
-    def run_instructions(self, block: BasicBlock, frame: Frame) -> None:
-        """Evaluate the straight-line instructions of a block."""
-        for i, instr in enumerate(block.instrs):
+    def run_instructions(self, block: BasicBlock, frame: Frame, start: int = 0) -> None:
+        """Evaluate the straight-line instructions of a block, from one of them on."""
+        for i, instr in enumerate(block.instrs[start:], start):
             frame.place = (block.number, i)
             frame.calls = 0
             self.at(frame, instr.location)
@@ -330,24 +346,6 @@ class Evaluator(Branches):
         if isinstance(more, bool):
             return go() if more else stop()
         return self.branch(more, (frame.path, frame.tree.code.co_name, node.block.number), frame, go, stop)
-
-    def do_raise(self, args: list[Any]) -> Outcome:
-        """Raise the user's exception: now if it is certain, else where the check fails at run time."""
-        if not args:
-            raise self.error("JG203", what="a bare `raise`")
-        found = args[0]
-        if isinstance(found, type) and issubclass(found, BaseException):
-            found = found()
-        if isinstance(found, Record):
-            raise self.error("JG227", name=found.cls.__name__)
-        if not isinstance(found, BaseException):
-            raise TypeError("exceptions must derive from BaseException")
-        message, operands, arguments = message_of(self, found)
-        # These would be taken for the tracer's own.
-        if self.depth == 0 and not operands and not isinstance(found, AssertionError | RecursionError):
-            raise found
-        self.fail(type(found), message, *operands, arguments=arguments)
-        return Outcome({})
 
     # --- what other rooms ask
 

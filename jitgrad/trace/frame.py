@@ -75,6 +75,8 @@ class Frame:
         more of them would be seen on other paths too.
     watched : bool
         Whether it has entered a context manager whose exit is the user's code.
+    part : Part or None
+        For a generator that runs up to a `yield`, or from there on (`pausing.py`).
     """
 
     tree: CodeTree
@@ -91,6 +93,7 @@ class Frame:
     loops: list[Block] = field(default_factory=list)
     scope: int = 0
     watched: bool = False
+    part: Any = None
 
     def sees_exceptions(self) -> bool:
         """Whether the program does something, where it stands now, if there is an exception."""

@@ -75,7 +75,7 @@ def gone_over(x: np.ndarray, least: float) -> Any:
 
 def used(x: np.ndarray, least: float) -> Any:
     a, b = zip(*above(x, least))
-    found = isinstance(b, tuple), type(a).__name__, b[:2][0], a.index(3), b.count(3.0), 3.0 in b, bool(b), f"{len(b)}"
+    found = isinstance(b, tuple), type(a).__name__, b[:2][0], a.index(3), b.count(3.0), 3.0 in b, bool(b), len(b)
     joined = sorted(b)[0], sum(b + (x[0],)), len(b + (x[1],))
     return found, joined, [v * 2 for v in b], [p * q for p, q in zip(a, b)], x[list(a)], x[np.array(a)]
 
