@@ -354,12 +354,16 @@ def zipped_pairs_of_none(x):
 # --- JG1xx with a line: what a derivative asks of arguments and results
 
 
-@refused("JG113", X, 3, at="jitgrad.grad(np.sum)(xs)")
-def gradient_by_grown_list(x, n):
+@refused("JG113", X, 3, at="jitgrad.grad(total)(xs)")
+def gradient_by_rows_of_other_lengths(x, n):
     xs = []
     for k in range(n):
-        xs.append(x[k])
-    return jitgrad.grad(np.sum)(xs)
+        xs.append(x[:k])
+
+    def total(rows):
+        return sum(row.sum() for row in rows)
+
+    return jitgrad.grad(total)(xs)
 
 
 def sections(text: str) -> tuple[str, list[str], str]:

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from jitgrad.graph.ir import Value
+from jitgrad.graph.ops.memory import Span, load
 from jitgrad.graph.ops.shape import broadcast_to, reshape_to
 from jitgrad.graph.types import BOOL, ArrayType
 from jitgrad.trace.abstract import AnyOf, Cell, OneOf, Scalar
@@ -26,7 +27,7 @@ from jitgrad.trace.python_arithmetic import mixed_dtype, numpy_flag
 __all__ = [
     "NumberPart", "NumberType", "apart", "as_item", "chosen", "convertible", "given_part", "is_any_number", "item_form",
     "joined_bounds", "joined_form", "joined_type", "narrowed", "number_of", "number_parts", "number_type",
-    "packed_item", "repacked", "single_choices", "wants_packing",
+    "packed_item", "repacked", "repacked_as", "single_choices", "wants_packing",
 ]  # fmt: skip
 
 NumberType: TypeAlias = tuple[tuple[str, np.dtype], ...]
@@ -276,6 +277,16 @@ def repacked(ctx: Context, items: Value, before: str, after: str) -> Value:
     codes = broadcast_to(g, ctx.constant(float(PACKED[after].index(before)), np.float64), numbers.shape)
     parts = [reshape_to(g, v, (numbers.shape[0], 1)) for v in (numbers, codes)]
     made: Value = g.list_from_array(g.concatenate(*parts, axis=1))
+    return made
+
+
+def repacked_as(ctx: Context, numbers: Value, items: Value) -> Value:
+    """Return numbers as an array of what a list of a packed kind holds, each of the kind of that list's item."""
+    g = ctx.g
+    count = numbers.shape[0]
+    packed = g.list_to_array(items, ctx.dim(count))
+    codes = load(g, packed, [Span(0, 1, packed.shape[0]), Span(1, 1, 1)])
+    made: Value = g.concatenate(reshape_to(g, numbers, (count, 1)), reshape_to(g, codes, (count, 1)), axis=1)
     return made
 
 

@@ -28,7 +28,8 @@ from jitgrad.trace.abstract import (
     Scalar,
     TaggedRef,
 )
-from jitgrad.trace.alternatives import is_any_number, number_type
+from jitgrad.trace.algorithms.tuples import LongTuple
+from jitgrad.trace.alternatives import is_any_number, number_type, repacked_as
 from jitgrad.trace.arrays import (
     array_type,
     describe,
@@ -41,10 +42,14 @@ from jitgrad.trace.arrays import (
     shape_of,
 )
 from jitgrad.trace.attributes import attribute, opened
-from jitgrad.trace.columns import made_of
-from jitgrad.trace.context import Context, kind_of_python
+from jitgrad.trace.columns import content_of, grown_length, is_grown, made_of
+from jitgrad.trace.context import PACKED, Context, kind_of_python
+from jitgrad.trace.grown_items import item_in_range
+from jitgrad.trace.grown_lists import copied_list
 from jitgrad.trace.inspection import pool_of
 from jitgrad.trace.resizing import Resized, resized
+from jitgrad.trace.storage import as_sequence
+from jitgrad.trace.subscripts import new_list
 from jitgrad.trace.views import laid_as
 from jitgrad.trace.ways import each_choice, flag_of
 
@@ -54,6 +59,8 @@ __all__ = ["AUX", "all_leaves", "float_leaves", "map_leaves", "number_like", "se
 def _is_float_leaf(ctx: Context, x: Any) -> bool:
     if isinstance(x, AnyOf):
         return any(_is_float_leaf(ctx, c) for c in x.choices)
+    if isinstance(x, ListRef):
+        return ctx.heap[x.cell].type.element.dtype.kind in "fc"
     if isinstance(x, Scalar | Ref | TaggedRef) or kind_of_python(x) is not None:
         return dtype_of(ctx, x).kind in "fc"
     return False
@@ -96,7 +103,9 @@ def map_leaves(ctx: Context, x: Any, function: Callable[[Any], Any], ways: bool 
             return x
     if isinstance(x, ListRef | DictRef | Record):
         content = ctx.heap[x.cell]
-        if isinstance(content, Value | Columns) and (not ways or getattr(content, "rows", None) is not None):
+        if isinstance(content, Value | Columns) and not ways:
+            return _map_grown(ctx, x, content, function)
+        if isinstance(content, Columns) and content.rows is not None:
             raise ctx.error("JG113", what="a list that grew in a loop")
         if isinstance(content, Value):
             return function(x)
@@ -116,6 +125,23 @@ def map_leaves(ctx: Context, x: Any, function: Callable[[Any], Any], ways: bool 
     return x
 
 
+def _map_grown(ctx: Context, x: Any, content: Any, function: Callable[[Any], Any]) -> Any:
+    """Return a list that grew with a function applied to each list of floats of which it consists, as a leaf.
+
+    Raises
+    ------
+    DifferentiationError
+        JG113 for lists of which the items are not of one kind, or may be one array.
+    """
+    if isinstance(content, Columns) and content.rows is None and content.cls in (tuple, list):
+        return made_of(ctx, content, [_map_grown(ctx, p, ctx.heap[p.cell], function) for p in content.lists])
+    if isinstance(content, tuple):
+        return map_leaves(ctx, x, function)
+    if isinstance(content, Columns) or ctx.list_kinds.get(x.cell) == "number":
+        raise ctx.error("JG113", what="a list that grew in a loop")
+    return function(x) if _is_float_leaf(ctx, x) else copied_list(ctx, x.cell)
+
+
 def settled(ctx: Context, x: Any, like: Any) -> Any:
     """Return a result as what has a derivative, where data decide whether it is that; else it is refused, then.
 
@@ -128,6 +154,15 @@ def settled(ctx: Context, x: Any, like: Any) -> Any:
         models = like if isinstance(like, tuple) and len(like) == len(x) else [None] * len(x)
         items = [settled(ctx, v, m) for v, m in zip(x, models, strict=True)]
         return tuple(items) if type(x) is tuple else type(x)(*items)
+    if isinstance(x, ListRef) and isinstance(like, ListRef):
+        return _settled_list(ctx, x, like)
+    if isinstance(x, Record) and x.cls is LongTuple and isinstance(like, tuple):
+        return tuple(ctx.heap[_settled_list(ctx, as_sequence(ctx, x), new_list(ctx, like)).cell])
+    if isinstance(x, DictRef) and isinstance(like, DictRef):
+        named = dict(ctx.heap[like.cell])
+        made = DictRef(Cell("dict"))
+        ctx.heap[made.cell] = tuple((k, settled(ctx, v, named.get(k))) for k, v in ctx.heap[x.cell])
+        return made
     if not isinstance(x, OneOf):
         return x
     floats = [k for k, c in enumerate(x.choices) if float_leaves(ctx, c)]
@@ -147,6 +182,23 @@ def settled(ctx: Context, x: Any, like: Any) -> Any:
         flags = [flag_of(ctx, x, k) for k in floats]
         ctx.check(functools.reduce(ctx.g.logical_or, flags), DifferentiationError, message)
     return found
+
+
+def _settled_list(ctx: Context, x: ListRef, like: ListRef) -> ListRef:
+    """Return a list that grew as one of as many items as its cotangent has; that is checked."""
+    wanted = content_of(ctx, like.cell)
+    if not isinstance(wanted, tuple):
+        return x
+    made = ListRef(Cell("list"))
+    if is_grown(ctx, x):
+        length = grown_length(ctx, x)
+        message = f"a list of {len(wanted)} items where {{0}} are needed"
+        ctx.check(ctx.g.equal(length, ctx.dim(len(wanted))), ValueError, message, length)
+        items = tuple(item_in_range(ctx, x.cell, ctx.dim(k)) for k in range(len(wanted)))
+    elif len(items := content_of(ctx, x.cell)) != len(wanted):
+        return x
+    ctx.heap[made.cell] = tuple(settled(ctx, v, m) for v, m in zip(items, wanted, strict=True))
+    return made
 
 
 def _of_one_length(ctx: Context, x: OneOf, floats: Sequence[int]) -> Any:
@@ -226,6 +278,8 @@ def with_leaves(ctx: Context, x: Any, leaves: Iterator[Value]) -> Any:
         if not _is_float_leaf(ctx, leaf):
             return leaf
         value = next(leaves)
+        if isinstance(leaf, ListRef):
+            return _list_like(ctx, leaf, value)
         if not is_array(leaf):
             return number_like(ctx, leaf, value)
         made = laid_as(ctx, ctx.fresh(value), leaf)
@@ -233,6 +287,18 @@ def with_leaves(ctx: Context, x: Any, leaves: Iterator[Value]) -> Any:
         return made
 
     return map_leaves(ctx, x, swap)
+
+
+def _list_like(ctx: Context, x: ListRef, value: Value) -> ListRef:
+    """Return a list that grew of the items of an array, which are of the kinds of another's."""
+    made = ListRef(Cell(x.cell.name))
+    ctx.list_kinds[made.cell] = ctx.list_kinds.get(x.cell, "array")
+    if ctx.list_kinds[made.cell] in PACKED:
+        value = repacked_as(ctx, value, ctx.heap[x.cell])
+    ctx.heap[made.cell] = ctx.g.list_from_array(value)
+    if x.cell.arrays is x.cell:
+        made.cell.arrays = made.cell
+    return made
 
 
 def number_like(ctx: Context, leaf: Any, value: Value) -> Scalar:

@@ -32,6 +32,7 @@ from jitgrad.trace.arrays import as_array, cast, describe, dtype_of, is_array, k
 from jitgrad.trace.branches import DeadEnd, is_of_the_program
 from jitgrad.trace.calls import Native
 from jitgrad.trace.context import Context, kind_of_python
+from jitgrad.trace.grown_lists import copied_list
 from jitgrad.trace.inspection import cells_of, values_in
 from jitgrad.trace.iteration import sequence_of
 from jitgrad.trace.leaves import AUX, all_leaves, float_leaves, map_leaves, settled, with_floats_as, with_leaves
@@ -103,7 +104,18 @@ def _put_through(x: Any, mapping: dict[Value, Value]) -> Any:
 
 def _copied(ctx: Context, x: Any) -> Any:
     """Return x with storage of its own, so that stores into it stay inside the transform."""
-    return map_leaves(ctx, x, lambda leaf: laid_as(ctx, ctx.fresh(read(ctx, leaf)), leaf) if is_array(leaf) else leaf)
+
+    def copy(leaf: Any) -> Any:
+        if isinstance(leaf, ListRef):
+            return copied_list(ctx, leaf.cell)
+        return laid_as(ctx, ctx.fresh(read(ctx, leaf)), leaf) if is_array(leaf) else leaf
+
+    return map_leaves(ctx, x, copy)
+
+
+def _value(ctx: Context, leaf: Any) -> Value:
+    """Return a leaf as a value: a list that grew as an array of its items."""
+    return as_array(ctx, leaf) if isinstance(leaf, ListRef) else scalar_value(ctx, leaf)
 
 
 # --- tracing a function into a block
@@ -116,7 +128,7 @@ class _Traced:
         self, ctx: Context, function: Any, args: Sequence[Any], kwargs: dict[str, Any], wrt: Sequence[Any], like: Any
     ) -> None:
         self.ctx = ctx
-        self.leaves = [scalar_value(ctx, leaf) for index in wrt for leaf in float_leaves(ctx, _at(args, kwargs, index))]
+        self.leaves = [_value(ctx, leaf) for index in wrt for leaf in float_leaves(ctx, _at(args, kwargs, index))]
         self.block = Block([v.type for v in self.leaves], [v.name for v in self.leaves])
         before = ctx.heap
         ctx.heap = dict(before)
@@ -350,7 +362,7 @@ def _primal_result(ctx: Context, t: Transform, traced: _Traced) -> Any:
 
 def _matched(ctx: Context, t: Transform, x: Any, wanted: Sequence[Type], what: str) -> list[Value]:
     """Return the float leaves of a cotangent or tangent, which must have the types of what they belong to."""
-    leaves = [scalar_value(ctx, leaf) for leaf in float_leaves(ctx, x)]
+    leaves = [_value(ctx, leaf) for leaf in float_leaves(ctx, x)]
     if len(leaves) != len(wanted):
         raise ctx.error("JG106", name=_name(t), what=what, why=f"it has {len(leaves)} float leaves, not {len(wanted)}")
     made = []
@@ -406,7 +418,7 @@ def pushed(ctx: Context, t: Transform, primals: tuple[Any, ...], tangents: tuple
 
 
 def _types_of(ctx: Context, x: Any) -> list[Type]:
-    return [scalar_value(ctx, leaf).type for leaf in float_leaves(ctx, x)]
+    return [_value(ctx, leaf).type for leaf in float_leaves(ctx, x)]
 
 
 def make_vjp(ctx: Context, function: Any, primals: tuple[Any, ...], has_aux: bool) -> Any:
