@@ -66,8 +66,7 @@ def step(ctx: Context, frame: Frame, instr: Instr) -> None:
         raise ctx.error("JG203", what=f"the instruction {instr.op}{'' if instr.arg is None else f' {instr.arg}'}")
     if instr.op in _PLAIN:
         found(ctx, frame, instr.arg)
-        if frame.stack:
-            refuse_poison(ctx, frame.stack[-1], instr.arg if isinstance(instr.arg, str) else "this value")
+        _refuse_made(ctx, frame, instr)
         return
     used = _used(instr)
     x = one_within(frame.stack[-used:]) if used else None
@@ -80,7 +79,11 @@ def step(ctx: Context, frame: Frame, instr: Instr) -> None:
             frame.push(flag)
         return
     ctx.with_sizes_known(partial(found, ctx, frame, instr.arg), frame)
-    # What lies below a value that is stored to a variable was not made by this instruction: `x, y = f()`.
+    _refuse_made(ctx, frame, instr)
+
+
+def _refuse_made(ctx: Context, frame: Frame, instr: Instr) -> None:
+    """Refuse what an instruction has made, if it cannot be used; not what lies below what is stored: `x, y = f()`."""
     if frame.stack and instr.op not in _STORES:
         refuse_poison(ctx, frame.stack[-1], instr.arg if isinstance(instr.arg, str) else "this value")
 

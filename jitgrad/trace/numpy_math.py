@@ -212,10 +212,14 @@ def _isneginf(ctx: Context, x: Any, out: Any = None) -> Any:
 def _sinc(ctx: Context, x: Any) -> Any:
     made = numeric(ctx, x)
     y = _u(ctx, np.multiply, math.pi, made)
-    # At 0 the quotient is 1; the series' denominator there keeps the derivative finite.
-    zero = _u(ctx, np.equal, y, 0)
-    safe = where_of(ctx, zero, 1.0, y)
-    value = where_of(ctx, zero, 1.0, _u(ctx, np.divide, _u(ctx, np.sin, safe), safe))
+    # About 0 a series: of the quotient the derivatives cancel there, and at 0 it has none.
+    near = _u(ctx, np.less, _u(ctx, np.abs, y), 0.1)
+    inside, outside = where_of(ctx, near, y, 0.0), where_of(ctx, near, 1.0, y)
+    square = _u(ctx, np.multiply, inside, inside)
+    series: Any = 1.0
+    for divisor in (72.0, 42.0, 20.0, 6.0):
+        series = _u(ctx, np.subtract, 1.0, _u(ctx, np.multiply, _u(ctx, np.divide, square, divisor), series))
+    value = where_of(ctx, near, series, _u(ctx, np.divide, _u(ctx, np.sin, outside), outside))
     dtype = dtype_of(ctx, y)
     return ctx.result(cast(ctx, as_array(ctx, value), dtype))
 

@@ -40,13 +40,22 @@ def wants_places(ctx: Any, cell: Cell) -> bool:
     return cell.site is not None and (("places",), cell.site) in tagged and (("copies",), cell.site) not in tagged
 
 
-def give_up(ctx: Any, cell: Cell, element: ArrayType | None = None) -> Restart:
-    """Return what begins the trace again with the arrays of a list in a pool; with copies where there is none."""
+def give_up(ctx: Any, cell: Cell, element: ArrayType | None = None) -> Exception:
+    """Return what begins the trace again with the arrays of a list in a pool; with copies where there is none.
+
+    Where both have been tried that is a refusal: of the pools, at first.
+    """
     held = ctx.heap.get(cell)
     if element is None and isinstance(held, Value) and isinstance(held.type, ListType):
         element = held.type.element
     again = None if element is None else with_a_pool(ctx, element)
-    return again or Restart({(("copies",), cell.site)}, "an array of a list may have another name or place")
+    if again is not None:
+        return again
+    key = ("copies",), cell.site
+    if key in ctx.obligations.tagged:
+        made: Exception = ctx.error("JG241", names="arrays that lists hold", where=str(ctx.location))
+        return made
+    return Restart({key}, "an array of a list may have another name or place")
 
 
 def pool_key(element: ArrayType) -> Any:

@@ -82,6 +82,19 @@ def test_sizes_that_are_not_known(rows: int) -> None:
             np.testing.assert_allclose(got, want, rtol=1e-11, atol=1e-12)
 
 
+def test_a_loop_around_one_in_which_a_list_grows_stays_as_it_is() -> None:
+    def f(x: np.ndarray, n: int) -> Any:
+        total = 0.0
+        for _ in range(3):
+            several = [total, 0.5, x[0]]
+            total = several[n] + sum(v for v in x)
+        return total
+
+    x = np.array([0.3, -0.2, 0.5])
+    for n in range(3):
+        assert jitgrad.jit(f)(x, n) == pytest.approx(f(x, n), rel=1e-14)
+
+
 def test_rows_that_need_each_other_stay_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(1)
     a, x, t = rng.normal(size=(N, N)), rng.normal(size=N), rng.normal(size=N)

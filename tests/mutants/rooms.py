@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 __all__ = ["NET", "ROOMS", "near_tests"]
 
 # Keys are paths below `jitgrad/`; the longest that a file's path starts with is its room.
@@ -49,6 +51,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     ),
     "graph/ops/systems.py": ("graph/test_registry.py", "trace/test_systems.py"),
     "graph/passes/": (
+        "graph/test_passes.py",
         "graph/test_places.py",
         "graph/test_rows.py",
         "graph/test_loops_of_elements.py",
@@ -56,7 +59,6 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "graph/test_rows_around_loops.py",
         "graph/test_round_trips.py",
         "graph/test_jam.py",
-        "graph/test_passes.py",
         "graph/test_survey.py",
         "graph/test_roundings.py",
         "graph/test_unmarked.py",
@@ -98,5 +100,7 @@ NET = ("programs/test_textbook.py", "programs/test_programs.py", "test_propertie
 
 
 def near_tests(file: str) -> tuple[str, ...]:
-    """Return the tests of the room that a file below `jitgrad/` is in."""
-    return ROOMS[max((room for room in ROOMS if file.startswith(room)), key=len)]
+    """Return the tests of a file below `jitgrad/`: those of its name, if any, and those of its room."""
+    own = f"{Path(file).parts[0]}/test_{Path(file).stem}.py"
+    near = ROOMS[max((room for room in ROOMS if file.startswith(room)), key=len)]
+    return (own, *(t for t in near if t != own)) if (Path(__file__).parents[1] / own).exists() else near

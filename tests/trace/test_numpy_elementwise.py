@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
+import jitgrad
 from tests.trace.calling import check, check_row
 from tests.trace.operands import B, F, I, M, S, U, V, W, X
 
@@ -189,3 +191,14 @@ def test_inplace_operators(op: str, args: tuple[Any, ...]) -> None:
     function = _inplace(op)
     scope_check = list(args)
     check(function, scope_check)
+
+
+@pytest.mark.parametrize("x", [0.0, 1e-9, -1e-5, 0.01, 0.031, 0.032])
+def test_the_derivatives_of_sinc_about_0(x: float) -> None:
+    """They are those of the series, to their last digits, where those of the quotient cancel."""
+    slope = jitgrad.grad(lambda x: np.sinc(x))
+    y, k = np.pi * x, np.arange(1, 8)
+    of_series = (-1.0) ** k * 2 * k / np.array([math.factorial(2 * n + 1) for n in k])
+    np.testing.assert_allclose(slope(x), np.pi * (of_series * y ** (2 * k - 1)).sum(), rtol=1e-13)
+    second = np.pi**2 * (of_series * (2 * k - 1) * y ** (2 * k - 2)).sum()
+    np.testing.assert_allclose(jitgrad.grad(slope)(x), second, rtol=1e-11)

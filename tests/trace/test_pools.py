@@ -309,7 +309,25 @@ def _turned_items(x: np.ndarray, n: int) -> Any:
     return sum(r[0] for r in rows)
 
 
-@pytest.mark.parametrize("function", [_views_of_a_matrix, _the_callers_own, _views_of_items, _turned_items])
+def _another_array_in_some_trips(x: np.ndarray, n: int) -> Any:
+    u, rows = x * 1.0, [x * 2.0]
+    for _ in range(3):
+        for k in range(n):
+            if x[k] > 0.0:
+                if x[k] > 1.0:
+                    u = u * 2.0
+                for _ in u:
+                    rows.append(u)
+        for r in rows:
+            r *= 0.5
+            r[-2] *= np.stack(rows)[-1, 2]
+    return u, rows[-1]
+
+
+_MOVELESS = [_views_of_a_matrix, _the_callers_own, _views_of_items, _turned_items, _another_array_in_some_trips]
+
+
+@pytest.mark.parametrize("function", _MOVELESS)
 def test_what_cannot_move_is_refused(function: Callable[..., Any]) -> None:
     with pytest.raises(UnsupportedError, match="JG241"):
         jitgrad.jit(function)(X.copy(), 3)

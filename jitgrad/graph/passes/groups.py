@@ -47,10 +47,12 @@ _BEHIND = 2
 
 def is_candidate(loop: Op) -> bool:
     """Whether a loop holds scalars, accesses to elements and loops over such."""
-    if loop.name != "for" or not all(isinstance(v.type, ArrayType) for v in loop.results):
+    if loop.name != "for":
         return False
     (body,) = loop.regions
     inner = [op for op in body.ops if op.regions]
+    if not all(isinstance(v.type, ArrayType) for op in (loop, *inner) for v in op.results):
+        return False
     if not inner or any(op.name != "for" or any(o.regions for o in op.regions[0].ops) for op in inner):
         return False
     ops = [op for block in (body, *(op.regions[0] for op in inner)) for op in block.ops]
