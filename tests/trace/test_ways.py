@@ -222,7 +222,25 @@ def test_a_list_that_is_gone_binds_nobody() -> None:
         np.testing.assert_array_equal(got, want)
 
 
-@pytest.mark.parametrize("value", [0, "text", np.zeros(2)])
+def test_an_int_among_floats_stays_one() -> None:
+    def function(x: np.ndarray, n: int) -> Any:
+        out = []
+        for k in range(n):
+            out.append(x[k])
+        out[0] = 0
+        return np.array(out), out
+
+    compiled = jitgrad.jit(function)
+    for n in (3, 2, 1):  # the last is an array of ints
+        (got, items), (want, originals) = compiled(X, n), function(X, n)
+        np.testing.assert_array_equal(got, want)
+        assert got.dtype == want.dtype
+        assert [(type(v), v) for v in items] == [(type(v), v) for v in originals]
+    with pytest.raises(IndexError, match="list assignment index out of range"):
+        compiled(X, 0)
+
+
+@pytest.mark.parametrize("value", ["text", np.zeros(2)])
 def test_stores_of_another_type_into_a_list(value: Any) -> None:
     def function(x: np.ndarray, n: int) -> Any:
         out = []
