@@ -99,7 +99,7 @@ class Cell:
     options : tuple of Ref
         The arrays of the caller that it may be, for an array that branches or loops have chosen.
     which : Cell or None
-        The cell that holds which of the options it is, an int; their number where it is none of them.
+        Holds which of the options it is, an int; their number where it is none of them.
     arrays : Cell or None
         For a list that grows, which holds values: stands for the arrays that Python's list holds. That is the list's
         own cell where each item is an array of which nobody else has a copy: a reference to it is a view of the list.
@@ -107,8 +107,9 @@ class Cell:
         For a list: what names the place of the program that made it, stably over restarts.
     columns : list of Cell or None
         For a list that may be taken apart: the lists of the parts of its items, as far as there have been any.
-    any_length, named, sure : bool
-        Whether its options may be of other lengths than it; it holds pairs of a key and a value; it is an option.
+    any_length, sure, named : bool
+        Whether its options may be of other lengths than it; whether it always is one of them; whether it holds pairs of
+        a name or a key and a value.
     pool : ArrayType or None
         For the list in which arrays lie that are items of others (`pools.py`): their type.
     """

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 import jitgrad
+from jitgrad.graph import passes
+from jitgrad.graph.ir import Graph
 from tests.graph.with_and_without import check_without, derivatives, times_done
 from tests.sampling import sampled
 from tests.source import function_of
@@ -106,8 +108,44 @@ def meeting(p: np.ndarray, z: np.ndarray, at: np.ndarray) -> Any:
     return np.sum(y * y)
 
 
-_JOINED = [paths, sparse, in_place]
-_APART = [early, handed_on, of_all, neighbours, meeting]
+def ahead(p: np.ndarray, z: np.ndarray, at: np.ndarray) -> Any:
+    # Each sample reads what the one behind it has stored, or not yet.
+    y = np.zeros(len(z) + 1)
+    for i in range(len(z)):
+        s = p[0]
+        for j in range(z.shape[1]):
+            s = np.sin(s) + p[1] * z[i, j]
+        y[i] = s + 0.5 * y[i + 1]
+    return np.sum(y[1:] * y[:-1])
+
+
+def blended(p: np.ndarray, z: np.ndarray, at: np.ndarray) -> Any:
+    # All samples scale what the ones before left.
+    y = np.zeros(z.shape[1])
+    for i in range(len(z)):
+        for j in range(z.shape[1]):
+            y[j] = p[0] * y[j] + np.sin(p[1] * z[i, j])
+    return np.sum(y * np.arange(z.shape[1]))
+
+
+def one_after_another(p: np.ndarray, z: np.ndarray, at: np.ndarray) -> Any:
+    # Of two loops each goes with its own way back, not with the next loop or the first way back that comes.
+    total = 0.0
+    for i in range(len(z)):
+        s = p[0]
+        for j in range(z.shape[1]):
+            s = np.sin(s) + p[1] * z[i, j]
+        total += s * s
+    for i in range(len(z)):
+        s = p[2]
+        for j in range(z.shape[1]):
+            s = np.cos(s) * z[i, j] + p[1]
+        total += s * p[0]
+    return total
+
+
+_JOINED = [paths, sparse, in_place, one_after_another]
+_APART = [early, handed_on, of_all, neighbours, meeting, ahead, blended]
 
 
 @pytest.mark.parametrize(("f", "joined"), [(f, True) for f in _JOINED] + [(f, False) for f in _APART])
@@ -123,6 +161,21 @@ def test_samples(f: Callable[..., Any], joined: bool, monkeypatch: pytest.Monkey
     assert value == pytest.approx(f(P, Z, AT), rel=1e-14)
     assert gp @ tp + np.sum(gz * tz) == pytest.approx(tangent, rel=1e-10)
     assert tangent == pytest.approx(quotient, rel=1e-6)
+
+
+def test_of_two_loops_each_is_joined(monkeypatch: pytest.MonkeyPatch) -> None:
+    loops = list[int]()
+    join_ways = passes.join_ways
+
+    def counted(graph: Graph) -> bool:
+        changed = join_ways(graph)
+        if changed:
+            loops.append(sum(op.name == "for" for op in graph.block.ops))
+        return changed
+
+    monkeypatch.setattr(passes, "join_ways", counted)
+    jitgrad.grad(one_after_another, argnums=(0, 1))(P, Z, AT)
+    assert loops == [2]
 
 
 @pytest.mark.parametrize("f", _JOINED)

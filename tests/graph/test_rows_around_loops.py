@@ -108,6 +108,17 @@ def of_others(x: np.ndarray, w: np.ndarray) -> Any:
     return y
 
 
+def of_the_next(x: np.ndarray, w: np.ndarray) -> Any:
+    # What an iteration reads the next one overwrites, in a later trip of the loop within.
+    y = x.copy()
+    for i in range(len(x) - 1):
+        s = 0.0
+        for j in range(len(w)):
+            s += w[j] / (2.0 + y[i + 1])
+            y[i] = s
+    return y
+
+
 def longer_and_longer(x: np.ndarray, w: np.ndarray) -> Any:
     y = np.zeros(len(x))
     for i in range(len(w)):
@@ -128,7 +139,7 @@ def told_by_all(x: np.ndarray, w: np.ndarray) -> Any:
 
 
 _ROWS = [pulls, mixture, first_of_all, by_turns, columns, one_of_few, never]
-_ONE_BY_ONE = [of_others, longer_and_longer, told_by_all]
+_ONE_BY_ONE = [of_others, of_the_next, longer_and_longer, told_by_all]
 
 
 @pytest.mark.parametrize(("function", "rows"), [(f, True) for f in _ROWS] + [(f, False) for f in _ONE_BY_ONE])

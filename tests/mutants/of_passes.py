@@ -262,8 +262,8 @@ PASSES = (
     Mutant(
         "an array kept for one iteration holds what the one before stored",
         "graph/passes/private.py",
-        "abs(base.terms[index]) < extent",
-        "extent < 1",
+        "None if abs(base.terms[index]) < extent else",
+        "None if extent < 1 else",
     ),
     Mutant(
         "a row is not as far behind the one before as it must be",

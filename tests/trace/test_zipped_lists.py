@@ -116,9 +116,19 @@ def outcome(f: Callable[..., Any], *args: Any) -> Any:
         return exception
 
 
+def sought(x: np.ndarray, least: float) -> Any:
+    _, b = zip(*above(x, least))
+    return b.index(3.0), b.index(x[3], 1), b.index(x[3], -1, 9), b.index(x[2], 0, -1)
+
+
+def not_found(x: np.ndarray, least: float) -> Any:
+    _, b = zip(*above(x, least))
+    return b.index(3.0, 0, -2)
+
+
 FUNCTIONS = [
     unpacked, as_arrays, as_lists, returned, arrays, ordered, of_lists, gone_over, used, as_operands, too_many, changed,
-    appended, out_of_range,
+    appended, out_of_range, sought, not_found,
 ]  # fmt: skip
 
 

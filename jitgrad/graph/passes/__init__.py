@@ -122,6 +122,7 @@ def _optimise(graph: Graph) -> None:
         _until_quiet(graph)
     if _run(sums_of_indices, graph):
         _until_quiet(graph)
+    # Before loops are turned into rows or split: a loop and the way back through it are still one each.
     if _run(join_ways, graph):
         _until_quiet(graph)
     if _run(loops_to_rows, graph):
@@ -146,6 +147,7 @@ def _optimise(graph: Graph) -> None:
         run_upwards,
         # Of what has been split or turned round.
         loops_to_rows,
+        # After loops_to_rows: what was kept for all iterations is kept for a block of them.
         keep_one_part,
         pack_bools,
         # Last: it makes larger loops.

@@ -93,7 +93,7 @@ def _part(r: Context, loop: Op, ops: list[Op], axis: int) -> tuple[Sum, int] | N
     index = loop.regions[0].args[0]
     inside = defined_in(loop.regions[0])
     base: Sum | None = None
-    extent = 0
+    lows, highs = list[int](), list[int]()
     for op in ops:
         entry = index_of(op)[axis]
         place = as_sum(r, entry[0])
@@ -104,16 +104,18 @@ def _part(r: Context, loop: Op, ops: list[Op], axis: int) -> tuple[Sum, int] | N
         if own != base:
             return None
         rest = place.plus(own, -1)
-        if bound(r, rest, -1) < 0:
-            return None
         last = rest
         if isinstance(entry, Span):
             if entry.step != 1:
                 return None
             last = rest.plus(as_sum(r, entry.length)).plus(Sum({}, 1), -1)
-        extent = max(extent, bound(r, last, 1) + 1)
+        lows.append(bound(r, rest, -1))
+        highs.append(bound(r, last, 1))
+    if base is None:
+        return None
+    extent = max(highs) - min(lows) + 1
     # What one iteration stores another must not read.
-    return None if base is None or abs(base.terms[index]) < extent else (base, extent)
+    return None if abs(base.terms[index]) < extent else (base.plus(Sum({}, min(lows))), extent)
 
 
 def _versions(loop: Op, k: int) -> list[Value]:

@@ -41,11 +41,10 @@ def join_ways(graph: Graph) -> bool:
             return changed
         r = surveyed(graph)
         for block, there in found:
-            back = next((op for b, op in found if b is block and _follows(block, there, op)), None)
-            if back is None:
-                continue
-            pair = _Pair(r, block, there, back)
-            if pair.may_join():
+            behind = (op for b, op in found if b is block and _follows(block, there, op))
+            pairs = (_Pair(r, block, there, back) for back in behind)
+            pair = next((pair for pair in pairs if pair.may_join()), None)
+            if pair is not None:
                 pair.join(graph)
                 changed = True
                 break
@@ -186,7 +185,10 @@ class _Pair:
     def _is_of_sums(self) -> bool:
         """Whether it does not matter in which order the second loop's iterations come."""
         (body,) = self.back.regions
+        inside = defined_in(body)
         for k, arg in enumerate(body.args[1:]):
+            if body.yields[k] not in inside and not _count(body, arg):
+                continue  # it is the same whichever iteration comes last
             if not isinstance(arg.type, ArrayType):
                 return False
             if not arg.shape:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from jitgrad.trace.algorithms import listing
+
 __all__ = ["LongTuple", "as_tuple", "column"]
 
 
@@ -33,12 +35,9 @@ class LongTuple:
             raise IndexError("tuple index out of range")
         return self._items[index]
 
-    def index(self, x: Any, start: int = 0, /) -> int:
+    def index(self, x: Any, start: int = 0, stop: Any = None, /) -> int:
         """Return where an item is that equals another."""
-        for k in range(start if start >= 0 else max(start + len(self._items), 0), len(self._items)):
-            if x in (self._items[k],):
-                return k
-        raise ValueError("tuple.index(x): x not in tuple")
+        return listing.index(self, x, start, stop)
 
     def count(self, x: Any, /) -> int:
         """Return how many items equal another."""
