@@ -6,10 +6,10 @@ object code holds no address of this process: what a module needs from outside i
 in `externals` (our own table, see `define_symbol`) and then in the process.
 
 Levels: "minimal" is for code that is already explicit vectors and needs registers, folding and tidy branches only (for
-15 fused nests 80 ms, of which the passes take 5; the pipeline of level "full" alone takes 150). "loops" turns loops
-so that they test at their end, besides; with the invariants, equal values and elements of arrays that the graph's own
-passes have moved, LLVM's O1 makes code that is no faster, in three times the time. "unrolled" is that with several
-iterations at once, for loops that hand numbers on: those need not be moved to other registers. "full" is O1 with both
+15 fused nests 80 ms, of which the passes take 5; the pipeline of level "full" alone takes 150). "loops" tidies the
+branches around them first; with the invariants, equal values and elements of arrays that the graph's own passes have
+moved, LLVM's O1 makes code that is no faster, in three times the time. "unrolled" is that with several iterations at
+once, for loops that hand numbers on: those need not be moved to other registers. "full" is O1 with both
 vectorisers of loops, for loops over scalars that a user wrote; O2 takes a sixth longer and finds nothing more in them.
 "short" is that with one vector at a time. "quick" is for what is short or rarely run: no passes, but a code generator
 that takes a quarter of the time, and makes code that is some nanoseconds slower a call.
@@ -421,10 +421,8 @@ def _run_passes(module: llvm.ModuleRef, machine: llvm.TargetMachine, level: str)
         passes.add_global_dead_code_eliminate_pass()
         passes.add_sroa_pass()
         passes.add_simplify_cfg_pass()
-        passes.add_reassociate_pass()
-        passes.add_loop_rotate_pass()
-        # What cannot happen, by the ranges of indices.
-        passes.add_sccp_pass()
+        if level == "unrolled":
+            passes.add_loop_rotate_pass()
         # It takes half of all time: once, for all that the others leave.
         passes.add_instruction_combine_pass()
         if level == "unrolled":
