@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence, Set
 import numpy as np
 
 from jitgrad.graph.ir import Block, Op, Value
-from jitgrad.graph.ops.index import Entry, Pick, index_of
+from jitgrad.graph.ops.index import Entry, Pick, Span, index_of
 from jitgrad.graph.types import ArrayType, Dim
 
 __all__ = [
@@ -158,6 +158,11 @@ def in_step(one: Sequence[Entry], other: Sequence[Entry]) -> bool:
     return all(x == y or (isinstance(x, Pick) and isinstance(y, Pick)) for x, y in zip(one, other, strict=True))
 
 
+def _is_whole(index: Sequence[Entry], array: Value) -> bool:
+    """Whether an index names all elements of an array, in their order."""
+    return all(isinstance(e, Span) and e == Span(0, 1, n) for e, n in zip(index, array.shape, strict=True))
+
+
 def overlaps(store: Op, v: Value, apart: Callable[[Op, Op], bool]) -> bool:
     """Whether evaluating v while it is stored may read an element that has been written already.
 
@@ -174,7 +179,9 @@ def overlaps(store: Op, v: Value, apart: Callable[[Op, Op], bool]) -> bool:
     while stack:
         x, straight = stack.pop()
         if x is base:
-            return True
+            if not (straight and _is_whole(here, base)):
+                return True
+            continue
         if x.op is None or not fusable(x.op) or is_scalar(x):
             continue
         if x.op.name == "load" and x.op.operands[0] is base:
