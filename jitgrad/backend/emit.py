@@ -2,7 +2,7 @@
 
 In: the schedule and the buffers. Out: LLVM text, the sites at which it can fail, the symbols it needs. `Emitter` holds
 what every theme needs: registers of scalars, pointers of buffers, views of values. The themes are rooms of their own:
-`emit_nest` (loop nests), `emit_control` (regions, checks), `emit_structured` (matrix products, scans, scatter),
+`emit_nest` (loop nests), `emit_control` (regions, checks), `emit_structured` (stores, scans, scatter), `emit_order`,
 `emit_lists`. Each enters its ops in the table `LOWERS` through `@lowers(name)`.
 """
 

@@ -15,8 +15,8 @@ from jitgrad.graph.ops.index import Entry, Pick, Span, index_of
 from jitgrad.graph.types import ArrayType, Dim
 
 __all__ = [
-    "CONSUMERS", "OF_ROUTINES", "Captures", "constant_number", "consumed", "dims_of", "dynamic", "extent", "fusable",
-    "in_step", "is_scalar", "overlaps", "same_map", "touches", "unit_reshape",
+    "CONSUMERS", "OF_ROUTINES", "SHORT", "Captures", "constant_number", "consumed", "dims_of", "dynamic", "extent",
+    "fusable", "in_step", "is_scalar", "overlaps", "same_map", "touches", "unit_reshape",
 ]  # fmt: skip
 
 # Ops that take over the buffer of their first operand where nothing else needs it any more.
@@ -28,6 +28,9 @@ CONSUMERS = frozenset(
 
 # Operands that routines of BLAS and LAPACK read, which must lie in memory as they can.
 OF_ROUTINES = {"lu_solve": (1, 2), "matmul": (0, 1), "matmul_into": (1, 2), "triangular_solve": (0,)}
+
+# Extrema of lines as short as this are found one by one, without memory.
+SHORT = 8
 
 # Ops on a part of an array, with the number of operands before those that say where it is.
 _PARTS = {"load": 1, "store": 2, "addto": 2, "matmul_into": 3}
