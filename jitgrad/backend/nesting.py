@@ -205,7 +205,8 @@ def _width(
     costly = any(n.kind == "apply" and n.payload.name in EXPENSIVE for n in moving)
     crowded = len(moving) > 12
     accesses = [n.access for n in moving if n.access is not None] + list(outputs)
-    apart = any(a.steps[lanes] not in (-1, 0, 1) for a in accesses) or any(n.kind == "gather" for n in moving)
+    gathers = any(o.dims & bit for n in moving if n.kind == "gather" for o in n.operands)
+    apart = gathers or any(a.steps[lanes] not in (-1, 0, 1) for a in accesses)
     if apart and not summed and not any(n.kind == "apply" for n in moving):
         return 1
     registers = 1 if apart else 2 if costly or crowded or not isinstance(size, int) else 4
