@@ -17,12 +17,26 @@ from jitgrad.backend.calltext import CallText, Table
 from jitgrad.backend.capi import ARRAY, DESCR, OB_TYPE
 from jitgrad.backend.form import ArrayLeaf
 
-__all__ = ["ARENA_KEPT_BYTES", "ARENA_ROOM", "Loop", "array_facts", "emit_helpers", "shared_text"]
+__all__ = [
+    "ARENA_ALIGN",
+    "ARENA_KEPT_BYTES",
+    "ARENA_ROOM",
+    "ARENA_STACK_BYTES",
+    "Loop",
+    "arena_in",
+    "array_facts",
+    "emit_helpers",
+    "shared_text",
+]
 
 ARENA_KEPT_BYTES = 64 * 2**20
 
-# What a block has beyond the memory that it hands out: its size at the front, and room to align what follows to 64.
+# A smaller arena is on the stack.
+ARENA_STACK_BYTES = 4096
+
+# What a block has beyond the memory that it hands out: its size at the front, and room to align what follows.
 ARENA_ROOM = 128
+ARENA_ALIGN = 64
 
 _CONTIGUOUS, _EXACT, _STRIDED = 0, 1, 2
 _ANY = -(2**63)  # in place of a stride that may be any
@@ -56,6 +70,13 @@ def emit_helpers(table: Table) -> str:
     """Return the IR of all of them."""
     parts = (_array, _new_array, _drop, _error, _take_arena, _give_arena, _poll, _rejoin)
     return "\n".join(part(table) for part in parts) + _COPY
+
+
+def arena_in(t: CallText, block: str) -> str:
+    """Return where the memory that a block hands out begins."""
+    place = t.emit(f"ptrtoint ptr {block} to i64")
+    place = t.emit(f"and i64 {t.emit(f'add i64 {place}, {ARENA_ROOM - 1}')}, {-ARENA_ALIGN}")
+    return t.emit(f"inttoptr i64 {place} to ptr")
 
 
 class Loop:

@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 
 from jitgrad.backend.box import ON_ERROR
-from jitgrad.backend.callhelpers import ARENA_ROOM, Loop, array_facts, shared_text
+from jitgrad.backend.callhelpers import ARENA_ALIGN, ARENA_STACK_BYTES, Loop, arena_in, array_facts, shared_text
 from jitgrad.backend.calltext import CallText, Table
 from jitgrad.backend.capi import ARRAY, OB_TYPE, OB_VALUE
 from jitgrad.backend.checks import is_by_identity
 from jitgrad.backend.form import (
+    MISFIT,
     ArrayLeaf,
     ArrayResult,
     CallForm,
@@ -39,8 +40,6 @@ _BODY, _ON_ERROR, _ARENA_BYTES, _ARENA_GROWS, _LEAVES, _FACTS, _RESULTS, _SINGLE
 
 # How many words of inputs, of outputs, of operands of an error and how many results there are room for.
 _ROOM = 64
-_STACK_BYTES = 4096
-_ALIGN = 64
 
 # Kinds of leaves and results: what stands first in each entry of their lists, of so many words.
 _ARRAY, _DOUBLE, _INT, _NUMPY = range(4)
@@ -96,7 +95,7 @@ def plain_table(form: CallForm) -> Table:
         "body",
         (ON_ERROR,),
         form.arena_bytes,
-        int(form.arena_grows or form.arena_bytes > _STACK_BYTES),  # type: ignore[operator]
+        int(form.arena_grows or form.arena_bytes > ARENA_STACK_BYTES),  # type: ignore[operator]
         [len(form.leaves)],
         [len(form.facts)],
         [form.error_words, len(_results(form))],
@@ -218,7 +217,7 @@ def _finish(table: Table) -> str:
     """Make the arrays, run the body, make the result; a slot of `made` holds what no container has yet."""
     t = shared_text(table)
     made, out = t.alloca(f"[{_ROOM} x ptr]"), t.alloca(f"[{_ROOM} x i64]", 16)
-    err, stack = t.alloca(f"[{_ROOM} x i64]"), t.alloca(f"[{_STACK_BYTES} x i8]", _ALIGN)
+    err, stack = t.alloca(f"[{_ROOM} x i64]"), t.alloca(f"[{ARENA_STACK_BYTES} x i8]", ARENA_ALIGN)
     arena, block = t.alloca("ptr"), t.alloca("ptr")
     results = t.load("ptr", "%call", 8 * _RESULTS)
     count, first = t.load("i64", results, 8), t.at(results, 16)
@@ -275,9 +274,7 @@ def _run_body(t: CallText, out: str, err: str, stack: str, arena: str, block: st
     taken = t.emit(f"call ptr @jg_take_arena(i64 {size}, ptr %call)")
     t.not_null(taken, "fail")
     t.store(f"ptr {taken}", block)
-    place = t.emit(f"ptrtoint ptr {taken} to i64")
-    place = t.emit(f"and i64 {t.emit(f'add i64 {place}, {ARENA_ROOM - 1}')}, {-_ALIGN}")
-    aligned = t.emit(f"inttoptr i64 {place} to ptr")
+    aligned = arena_in(t, taken)
     t.store(f"i64 {t.load('i64', taken)}", aligned, -16)
     t.store("i64 0", aligned, -8)
     t.store(f"ptr {aligned}", arena)
@@ -339,7 +336,6 @@ def _run(table: Table) -> str:
     t.unless(t.emit(f"call i1 @jg_plain_unpack(ptr {items}, ptr {leaves}, ptr {words})"), "no")
     t.do(f"ret ptr {t.emit(f'call ptr @jg_plain_finish(ptr {words}, ptr %call)')}")
     t.start("no")
-    text = "the leaves of a call are not of the form that was compiled"
-    t.api("PyErr_SetObject", "void", f"ptr {t.object(TypeError)}", f"ptr {t.object(text)}")
+    t.api("PyErr_SetObject", "void", f"ptr {t.object(TypeError)}", f"ptr {t.object(MISFIT)}")
     t.do("ret ptr null")
     return t.function("define ptr @jg_plain_run(ptr %leaves, ptr %call)", cold=True)
