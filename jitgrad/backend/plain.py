@@ -1,8 +1,8 @@
 """One entry for all calls of plain forms, which is compiled once a process.
 
 A form is plain if it takes arrays, floats and ints by their places, reads nothing from outside but what names stand for
-(modules, functions, builtins), and returns arrays and numbers, one or a tuple of them: what most programs are. In: such
-a `CallForm`. Out: the table in which its call is described, and the IR of
+(modules, functions, builtins, floats and ints), and returns arrays and numbers, one or a tuple of them: what most
+programs are. In: such a `CallForm`. Out: the table in which its call is described, and the IR of
 
     define ptr @jg_plain_entry(ptr %args, i64 %nargs, ptr %kwnames, ptr %call)
     define ptr @jg_plain_run(ptr %leaves, ptr %call)
@@ -27,6 +27,7 @@ from jitgrad.backend.form import (
     ArrayLeaf,
     ArrayResult,
     CallForm,
+    HiddenInput,
     NumberResult,
     ScalarLeaf,
     SharedSize,
@@ -36,7 +37,7 @@ from jitgrad.backend.form import (
 __all__ = ["emit_plain_entry", "is_plain", "plain_table"]
 
 # Places of words in the table; the arena is word 0, as in every table.
-_BODY, _ON_ERROR, _ARENA_BYTES, _ARENA_GROWS, _LEAVES, _FACTS, _RESULTS, _SINGLE = range(1, 9)
+_BODY, _ON_ERROR, _ARENA_BYTES, _ARENA_GROWS, _LEAVES, _FACTS, _HIDDEN, _RESULTS, _SINGLE = range(1, 10)
 
 # How many words of inputs, of outputs, of operands of an error and how many results there are room for.
 _ROOM = 64
@@ -52,11 +53,13 @@ def is_plain(form: CallForm) -> bool:
     """Whether the one entry answers calls of a form."""
     results = _results(form)
     return (
-        not (form.keywords or form.hidden or form.disjoint or form.identical or form.plan_words)
+        not (form.keywords or form.disjoint or form.identical or form.plan_words)
         and all(map(_is_plain_leaf, form.arguments))
-        and all(_is_plain_fact(f) for f in form.facts)
+        and all(map(_is_plain_fact, form.facts))
+        and all(map(_is_plain_hidden, form.hidden))
         and all(map(_is_plain_result, results))
-        and max(form.input_offsets[-1], form.output_offsets[-1], form.error_words, len(results)) <= _ROOM
+        and max(len(form.leaves), form.input_offsets[-1], form.output_offsets[-1], form.error_words, len(results))
+        <= _ROOM
     )
 
 
@@ -82,6 +85,12 @@ def _is_plain_fact(fact: Any) -> bool:
     return fact.rule == "absent" or is_by_identity(fact.expected, fact.rule)
 
 
+def _is_plain_hidden(hidden: HiddenInput) -> bool:
+    """Whether it is a number, which is read at once, so that nothing need be held for it."""
+    source, leaf = hidden.source, hidden.leaf
+    return source[0] == "global" and len(source) == 3 and isinstance(leaf, ScalarLeaf) and _is_plain_leaf(leaf)
+
+
 def _is_plain_result(result: Any) -> bool:
     if isinstance(result, ArrayResult):
         return all(isinstance(n, int) for n in result.shape)
@@ -98,6 +107,7 @@ def plain_table(form: CallForm) -> Table:
         int(form.arena_grows or form.arena_bytes > ARENA_STACK_BYTES),  # type: ignore[operator]
         [len(form.leaves)],
         [len(form.facts)],
+        [len(form.hidden)],
         [form.error_words, len(_results(form))],
         int(not isinstance(form.result, TupleResult)),
     ]
@@ -105,6 +115,8 @@ def plain_table(form: CallForm) -> Table:
         table.items[_LEAVES] += [*_leaf_words(leaf), 8 * at]
     for fact in form.facts:
         table.items[_FACTS] += _fact_words(fact)
+    for hidden in form.hidden:
+        table.items[_HIDDEN] += [(hidden.source[1],), (hidden.source[2],)]
     for result, at in zip(_results(form), form.output_offsets, strict=False):
         table.items[_RESULTS] += [*_result_words(result), 8 * at]
     return table
@@ -181,12 +193,11 @@ def _facts(table: Table) -> str:
 
 
 def _unpack(table: Table) -> str:
-    """Whether objects are the leaves that a list describes; if so, store their words."""
+    """Whether objects are the leaves that some entries of a list describe; if so, store their words."""
     t = shared_text(table)
     overflow = t.alloca("i32")
-    first = t.at("%list", 8)
-    with Loop(t, t.load("i64", "%list")) as k:
-        at = _entry_of(t, first, k, _ENTRY)
+    with Loop(t, "%count") as k:
+        at = _entry_of(t, "%first", k, _ENTRY)
         kind, expected, offset = t.load("i64", at), t.load("ptr", at, 8), t.load("i64", at, 16)
         leaf = t.load("ptr", t.emit(f"getelementptr ptr, ptr %objects, i64 {k}"))
         place = t.emit(f"getelementptr i8, ptr %words, i64 {offset}")
@@ -210,7 +221,7 @@ def _unpack(table: Table) -> str:
     t.do("ret i1 true")
     t.start("no")
     t.do("ret i1 false")
-    return t.function("define internal i1 @jg_plain_unpack(ptr %objects, ptr %list, ptr %words)")
+    return t.function("define internal i1 @jg_plain_unpack(ptr %objects, ptr %first, i64 %count, ptr %words)")
 
 
 def _finish(table: Table) -> str:
@@ -315,12 +326,26 @@ def _box_number(t: CallText, at: str, out: str, slot: str) -> None:
 
 def _entry(table: Table) -> str:
     t = shared_text(table)
-    words = t.alloca(f"[{_ROOM} x i64]", 16)
-    leaves, facts = (t.load("ptr", "%call", 8 * place) for place in (_LEAVES, _FACTS))
-    t.unless(t.all([t.equal("i64", "%nargs", t.load("i64", leaves)), t.equal("ptr", "%kwnames", "null")]), "no")
-    t.unless(t.emit(f"call i1 @jg_plain_unpack(ptr %args, ptr {leaves}, ptr {words})"), "no")
+    words, place = t.alloca(f"[{_ROOM} x i64]", 16), t.alloca("ptr")
+    leaves, facts, hidden = (t.load("ptr", "%call", 8 * place) for place in (_LEAVES, _FACTS, _HIDDEN))
+    first, behind = t.at(leaves, 8), t.load("i64", hidden)
+    count = t.equal("i64", t.emit(f"add i64 %nargs, {behind}"), t.load("i64", leaves))
+    t.unless(t.all([count, t.equal("ptr", "%kwnames", "null")]), "no")
+    t.unless(t.emit(f"call i1 @jg_plain_unpack(ptr %args, ptr {first}, i64 %nargs, ptr {words})"), "no")
     t.unless(t.emit(f"call i1 @jg_plain_facts(ptr {facts})"), "no")
+    first = _entry_of(t, first, "%nargs", _ENTRY)
+    with Loop(t, behind) as k:
+        names, name = (t.load("ptr", _entry_of(t, t.at(hidden, 8), k, 2), 8 * word) for word in range(2))
+        found = t.api("PyDict_GetItemWithError", "ptr", f"ptr {names}", f"ptr {name}")
+        t.not_null(found, "clear")
+        # Read at once: to look for the next may run anybody's code.
+        t.store(f"ptr {found}", place)
+        at = _entry_of(t, first, k, _ENTRY)
+        t.unless(t.emit(f"call i1 @jg_plain_unpack(ptr {place}, ptr {at}, i64 1, ptr {words})"), "no")
     t.do(f"ret ptr {t.emit(f'call ptr @jg_plain_finish(ptr {words}, ptr %call)')}")
+    t.start("clear")
+    t.api("PyErr_Clear", "void")
+    t.branch("no")
     t.start("no")
     t.do("ret ptr inttoptr (i64 1 to ptr)")
     return t.function("define ptr @jg_plain_entry(ptr %args, i64 %nargs, ptr %kwnames, ptr %call)")
@@ -332,8 +357,8 @@ def _run(table: Table) -> str:
     leaves = t.load("ptr", "%call", 8 * _LEAVES)
     t.unless(t.type_is("%leaves", tuple), "no")
     t.unless(t.equal("i64", t.api("PyTuple_Size", "i64", "ptr %leaves"), t.load("i64", leaves)), "no")
-    items = t.at("%leaves", tuple.__basicsize__)
-    t.unless(t.emit(f"call i1 @jg_plain_unpack(ptr {items}, ptr {leaves}, ptr {words})"), "no")
+    items, first, count = t.at("%leaves", tuple.__basicsize__), t.at(leaves, 8), t.load("i64", leaves)
+    t.unless(t.emit(f"call i1 @jg_plain_unpack(ptr {items}, ptr {first}, i64 {count}, ptr {words})"), "no")
     t.do(f"ret ptr {t.emit(f'call ptr @jg_plain_finish(ptr {words}, ptr %call)')}")
     t.start("no")
     t.api("PyErr_SetObject", "void", f"ptr {t.object(TypeError)}", f"ptr {t.object(MISFIT)}")

@@ -72,7 +72,10 @@ def fact(rule: str, expected: Any, *source: Any) -> Fact:
         (CallForm((FLOAT,), FLOAT_RESULT, facts=(fact("is", 2, "f", ("attr", "a"), ("attr", "b")),)), False),
         (CallForm((FLOAT,), FLOAT_RESULT, facts=(Fact(("cell", types.CellType(1)), "is", 1),)), False),
         (CallForm((FLOAT,), FLOAT_RESULT, keywords=("x",)), False),
-        (CallForm((FLOAT,), FLOAT_RESULT, hidden=(HiddenInput(("global", NAMES, "f"), FLOAT),)), False),
+        (CallForm((FLOAT,), FLOAT_RESULT, hidden=(HiddenInput(("global", NAMES, "f"), FLOAT),)), True),
+        (CallForm((FLOAT,), FLOAT_RESULT, hidden=(HiddenInput(("global", NAMES, "f"), VECTOR),)), False),
+        (CallForm((FLOAT,), FLOAT_RESULT, hidden=(HiddenInput(("global", NAMES, "f", ("attr", "a")), FLOAT),)), False),
+        (CallForm((FLOAT,), FLOAT_RESULT, hidden=(HiddenInput(("cell", types.CellType(1.0)), FLOAT),)), False),
         (CallForm((VECTOR, VECTOR), FLOAT_RESULT, disjoint=((0, 1),)), False),
         (CallForm((VECTOR, VECTOR), FLOAT_RESULT, identical=((0, 1),)), False),
         (CallForm((ArrayLeaf(F8, (SharedSize(0, None),), "C"),), FLOAT_RESULT), False),
@@ -88,6 +91,7 @@ def fact(rule: str, expected: Any, *source: Any) -> Fact:
         (CallForm((FLOAT,), FLOAT_RESULT, arena_bytes=None), False),
         (CallForm((FLOAT,), TupleResult((FLOAT_RESULT,) * 65)), False),
         (CallForm((FLOAT,) * 65, FLOAT_RESULT), False),
+        (CallForm((FLOAT,) * 64, FLOAT_RESULT, hidden=(HiddenInput(("global", NAMES, "f"), FLOAT),)), False),
         (CallForm((FLOAT,), FLOAT_RESULT, error_words=65), False),
     ],
 )
@@ -162,6 +166,29 @@ def test_names_and_what_they_mean() -> None:
         names.clear()
         names.update(kept)
     assert not declines(form, 1.0)
+
+
+def test_numbers_from_outside() -> None:
+    names: dict[str, Any] = {"step": 0.5, "count": 3}
+    hidden = tuple(HiddenInput(("global", names, name), leaf) for name, leaf in (("step", FLOAT), ("count", INT)))
+    target = Target(
+        made(CallForm((FLOAT, INT), TupleResult((FLOAT_RESULT, INT_RESULT) * 2), hidden=hidden), copy_words(4))
+    )
+    before = [sys.getrefcount(x) for x in (*names.values(), names)]
+    for _ in range(200):
+        assert target(1.5, 2) == (1.5, 2, 0.5, 3)
+    assert [sys.getrefcount(x) for x in (*names.values(), names)] == before
+    names["step"] = -0.25
+    assert target(1.5, 2) == (1.5, 2, -0.25, 3)
+    assert target.calls == 0
+    for other in (1, np.float64(1.0), None):
+        names["step"] = other
+        assert target(1.5, 2)[0] == "slow"
+    del names["step"]
+    assert target(1.5, 2)[0] == "slow"
+    names["step"] = 1.0
+    assert target(1.5, 2) == (1.5, 2, 1.0, 3)
+    assert target(1.5)[0] == target(1.5, 2, 1.0)[0] == target(1.5, 2, 1.0, 3)[0] == "slow"
 
 
 def test_an_error_of_the_body_gives_back_what_was_made() -> None:
