@@ -16,7 +16,7 @@ from jitgrad.backend.calltext import CallText
 from jitgrad.backend.capi import OB_VALUE
 from jitgrad.backend.form import CallForm
 
-__all__ = ["Checks", "is_by_identity"]
+__all__ = ["Checks", "is_by_identity", "root_and_steps"]
 
 # Single objects, and those whose == takes different numbers for equal (0.0 and -0.0, 1 and True).
 _ONLY_ITSELF = (bool, enum.Enum, type(...), complex, frozenset, np.inexact)
@@ -210,6 +210,11 @@ def is_by_identity(value: Any, rule: str) -> bool:
     """Whether only the very object passes under a rule."""
     only_itself = value is None or (isinstance(value, _ONLY_ITSELF) and not isinstance(value, float))
     return rule == "is" or (rule == "equal" and only_itself)
+
+
+def root_and_steps(source: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """Return where a source begins, and the steps from there."""
+    return source[: _root(source)], source[_root(source) :]
 
 
 def _root(source: tuple[Any, ...]) -> int:

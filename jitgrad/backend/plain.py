@@ -21,12 +21,13 @@ from jitgrad.backend.box import ON_ERROR
 from jitgrad.backend.callhelpers import ARENA_ALIGN, ARENA_STACK_BYTES, Loop, arena_in, array_facts, shared_text
 from jitgrad.backend.calltext import CallText, Table
 from jitgrad.backend.capi import ARRAY, OB_TYPE, OB_VALUE
-from jitgrad.backend.checks import is_by_identity
+from jitgrad.backend.checks import is_by_identity, root_and_steps
 from jitgrad.backend.form import (
     MISFIT,
     ArrayLeaf,
     ArrayResult,
     CallForm,
+    Fact,
     HiddenInput,
     NumberResult,
     ScalarLeaf,
@@ -45,6 +46,11 @@ _ROOM = 64
 # Kinds of leaves and results: what stands first in each entry of their lists, of so many words.
 _ARRAY, _DOUBLE, _INT, _NUMPY = range(4)
 _ENTRY = 3
+
+# Facts: how many steps lead from a name or an object to what is compared, and their kinds; words of an entry.
+_STEPS = 2
+_ATTRIBUTE, _ITEM = 1, 2
+_FACT = 4 + 2 * _STEPS
 
 _SCALARS = {"float": (_DOUBLE, float), "int": (_INT, int)}
 
@@ -78,11 +84,19 @@ def _is_float64(leaf: ScalarLeaf) -> bool:
     return leaf.kind == "numpy" and leaf.dtype == np.float64
 
 
-def _is_plain_fact(fact: Any) -> bool:
-    steps = fact.source[3:]
-    if fact.source[0] != "global" or len(steps) > 1 or any(how != "attr" for how, _ in steps):
+def _is_plain_fact(fact: Fact) -> bool:
+    root, steps = root_and_steps(fact.source)
+    if root[0] not in ("global", "object") or len(steps) > _STEPS:
         return False
-    return fact.rule == "absent" or is_by_identity(fact.expected, fact.rule)
+    if fact.rule == "absent":
+        # What it would be in must be there.
+        return len(steps) <= (root[0] == "object")
+    return is_by_identity(fact.expected, fact.rule) or _is_compared(fact)
+
+
+def _is_compared(fact: Fact) -> bool:
+    """Whether another object may pass for what is expected: one of its type that is equal."""
+    return fact.rule == "equal" and type(fact.expected) in (int, str, bytes)
 
 
 def _is_plain_hidden(hidden: HiddenInput) -> bool:
@@ -129,11 +143,14 @@ def _leaf_words(leaf: ArrayLeaf | ScalarLeaf) -> list[Any]:
     return [kind, (cls,)]
 
 
-def _fact_words(fact: Any) -> list[Any]:
-    """Return a dict, a name, an attribute of what is there or null, and what that must be: null for nothing."""
-    _, names, name, *steps = fact.source
-    attribute = (steps[0][1],) if steps else 0
-    return [(names,), (name,), attribute, 0 if fact.rule == "absent" else (fact.expected,)]
+def _fact_words(fact: Fact) -> list[Any]:
+    """Return a dict or null, a name in it or an object, the steps from there, what is expected, whether to compare."""
+    root, steps = root_and_steps(fact.source)
+    words: list[Any] = [(root[1],), (root[2],)] if root[0] == "global" else [0, (root[1],)]
+    for how, name in steps:
+        words += [_ATTRIBUTE if how == "attr" else _ITEM, (name,)]
+    words += [0] * (2 + 2 * _STEPS - len(words))
+    return [*words, 0 if fact.rule == "absent" else (fact.expected,), int(_is_compared(fact))]
 
 
 def _result_words(result: ArrayResult | NumberResult) -> list[Any]:
@@ -148,7 +165,7 @@ def _result_words(result: ArrayResult | NumberResult) -> list[Any]:
 
 def emit_plain_entry(table: Table) -> str:
     """Return the IR of `jg_plain_entry` and `jg_plain_run`, for the module of the shared functions."""
-    parts = (_facts, _unpack, _finish, _entry, _run)
+    parts = (_same, _facts, _unpack, _finish, _entry, _run)
     return "\n".join(part(table) for part in parts)
 
 
@@ -158,38 +175,70 @@ def _entry_of(t: CallText, first: str, k: str, words: int) -> str:
 
 
 def _facts(table: Table) -> str:
-    """Whether names and attributes of what they mean are what they were."""
+    """Whether what is outside is as it was."""
     t = shared_text(table)
     place = t.alloca("ptr")
     first = t.at("%facts", 8)
     with Loop(t, t.load("i64", "%facts")) as k:
-        at = _entry_of(t, first, k, 4)
-        names, name, attribute, expected = (t.load("ptr", at, 8 * word) for word in range(4))
-        found = t.api("PyDict_GetItemWithError", "ptr", f"ptr {names}", f"ptr {name}")
-        # Held until it is compared, for to look for an attribute may run anybody's code.
-        t.incref(found)
-        t.store(f"ptr {found}", place)
-        there, ask, absent, on = map(t.fresh, ("there", "ask", "absent", "found"))
-        t.branch_if(t.equal("ptr", found, "null"), absent, there)
-        t.start(there)
-        t.branch_if(t.equal("ptr", attribute, "null"), on, ask)
-        t.start(ask)
-        asked = t.api("PyObject_GetAttr", "ptr", f"ptr {found}", f"ptr {attribute}")
-        t.decref(found)
-        t.store(f"ptr {asked}", place)
-        t.branch_if(t.equal("ptr", asked, "null"), absent, on)
+        at = _entry_of(t, first, k, _FACT)
+        names, name = t.load("ptr", at), t.load("ptr", at, 8)
+        look_up, absent, found, rooted = map(t.fresh, ("look_up", "absent", "found", "rooted"))
+        t.store(f"ptr {name}", place)
+        t.branch_if(t.equal("ptr", names, "null"), rooted, look_up)
+        t.start(look_up)
+        t.store(f"ptr {t.api('PyDict_GetItemWithError', 'ptr', f'ptr {names}', f'ptr {name}')}", place)
+        t.branch(rooted)
+        t.start(rooted)
+        # Held until it is compared, for a step may run anybody's code; of null, none is.
+        t.incref(t.load("ptr", place))
+        for step in range(_STEPS):
+            _take_step(t, at, 16 + 16 * step, place, absent, found)
+        t.branch_if(t.equal("ptr", t.load("ptr", place), "null"), absent, found)
         t.start(absent)
         t.api("PyErr_Clear", "void")
-        t.branch(on)
-        t.start(on)
-        found = t.load("ptr", place)
-        same = t.equal("ptr", found, expected)
-        t.decref(found)
+        t.branch(found)
+        t.start(found)
+        same = t.emit(f"call i1 @jg_plain_same(ptr {t.load('ptr', place)}, ptr {t.at(at, 16 + 16 * _STEPS)})")
+        t.decref(t.load("ptr", place))
         t.unless(same, "no")
     t.do("ret i1 true")
     t.start("no")
     t.do("ret i1 false")
     return t.function("define internal i1 @jg_plain_facts(ptr %facts)")
+
+
+def _take_step(t: CallText, at: str, offset: int, place: str, absent: str, found: str) -> None:
+    """Replace the reference in a place by one to its attribute or item: leave if there is none, or no step to take."""
+    kind, name, held = t.load("i64", at, offset), t.load("ptr", at, offset + 8), t.load("ptr", place)
+    there, attribute, item, stepped = map(t.fresh, ("there", "attribute", "item", "stepped"))
+    t.branch_if(t.equal("ptr", held, "null"), absent, there)
+    t.start(there)
+    t.do(f"switch i64 {kind}, label %{found} [ i64 {_ATTRIBUTE}, label %{attribute} i64 {_ITEM}, label %{item} ]")
+    for label, api in ((attribute, "PyObject_GetAttr"), (item, "PyObject_GetItem")):
+        t.start(label)
+        t.store(f"ptr {t.api(api, 'ptr', f'ptr {held}', f'ptr {name}')}", place)
+        t.branch(stepped)
+    t.start(stepped)
+    t.decref(held)
+
+
+def _same(table: Table) -> str:
+    """Whether an object, or null, is what two words say: the very one, or if the second is 1, one that is equal."""
+    t = shared_text(table)
+    expected = t.load("ptr", "%fact")
+    t.branch_if(t.equal("ptr", "%found", expected), "yes", "other")
+    t.start("other")
+    t.unless(t.equal("i64", t.load("i64", "%fact", 8), 1), "no")
+    t.not_null("%found", "no")
+    t.unless(t.equal("ptr", t.load("ptr", "%found", OB_TYPE), t.load("ptr", expected, OB_TYPE)), "no")
+    # Of exact built-in types, whose comparison raises nothing.
+    equal = t.api("PyObject_RichCompareBool", "i32", "ptr %found", f"ptr {expected}", "i32 2")
+    t.branch_if(t.equal("i32", equal, 1), "yes", "no")
+    t.start("yes")
+    t.do("ret i1 true")
+    t.start("no")
+    t.do("ret i1 false")
+    return t.function("define internal i1 @jg_plain_same(ptr %found, ptr %fact)")
 
 
 def _unpack(table: Table) -> str:

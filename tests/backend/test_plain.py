@@ -68,8 +68,21 @@ def fact(rule: str, expected: Any, *source: Any) -> Fact:
         (CallForm((FLOAT,), FLOAT_RESULT, facts=(fact("equal", 2.0, "f"),)), False),
         (CallForm((FLOAT,), FLOAT_RESULT, facts=(fact("equal", True, "f"),)), True),
         (CallForm((FLOAT,), FLOAT_RESULT, facts=(fact("length", 2, "f"),)), False),
-        (CallForm((FLOAT,), FLOAT_RESULT, facts=(fact("is", 2, "f", ("item", 0)),)), False),
-        (CallForm((FLOAT,), FLOAT_RESULT, facts=(fact("is", 2, "f", ("attr", "a"), ("attr", "b")),)), False),
+        (
+            CallForm(
+                (FLOAT,),
+                FLOAT_RESULT,
+                facts=(fact("equal", 2, "f"), fact("equal", "2", "f")),
+            ),
+            True,
+        ),
+        (CallForm((FLOAT,), FLOAT_RESULT, facts=(fact("equal", (2,), "f"),)), False),
+        (CallForm((FLOAT,), FLOAT_RESULT, facts=(fact("is", 2, "f", ("item", 0)),)), True),
+        (CallForm((FLOAT,), FLOAT_RESULT, facts=(fact("is", 2, "f", ("attr", "a"), ("attr", "b")),)), True),
+        (CallForm((FLOAT,), FLOAT_RESULT, facts=(fact("is", 2, "f", *[("attr", "a")] * 3),)), False),
+        (CallForm((FLOAT,), FLOAT_RESULT, facts=(Fact(("object", NAMES, ("item", "f")), "is", 1),)), True),
+        (CallForm((FLOAT,), FLOAT_RESULT, facts=(Fact(("object", NAMES, ("attr", "f")), "absent"),)), True),
+        (CallForm((FLOAT,), FLOAT_RESULT, facts=(fact("absent", None, "f", ("attr", "a")),)), False),
         (CallForm((FLOAT,), FLOAT_RESULT, facts=(Fact(("cell", types.CellType(1)), "is", 1),)), False),
         (CallForm((FLOAT,), FLOAT_RESULT, keywords=("x",)), False),
         (CallForm((FLOAT,), FLOAT_RESULT, hidden=(HiddenInput(("global", NAMES, "f"), FLOAT),)), True),
@@ -166,6 +179,41 @@ def test_names_and_what_they_mean() -> None:
         names.clear()
         names.update(kept)
     assert not declines(form, 1.0)
+
+
+def test_steps_to_what_is_compared() -> None:
+    def function(x: float, mode: str = "some mode", power: int = 10**10) -> float:
+        return x
+
+    default = (("attr", "__defaults__"), ("item", 0)), (("attr", "__defaults__"), ("item", 1))
+    names = {"function": function}
+    facts = (
+        Fact(("object", function, *default[0]), "equal", "some mode"),
+        Fact(("object", function, *default[1]), "equal", 10**10),
+        Fact(("global", names, "function", ("attr", "__defaults__")), "is", function.__defaults__),
+        Fact(("object", function, ("attr", "missing")), "absent"),
+    )
+    form, of_values = (CallForm((FLOAT,), FLOAT_RESULT, facts=given) for given in (facts, facts[:2]))
+    target = Target(made(form, TWICE))
+    watched = (function, function.__defaults__, names, *function.__defaults__)
+    before = [sys.getrefcount(x) for x in watched]
+    for _ in range(200):
+        assert target(1.0) == 2.0
+    assert [sys.getrefcount(x) for x in watched] == before
+    assert target.calls == 0
+    function.missing = 1
+    assert declines(form, 1.0)
+    del function.missing
+    assert not declines(form, 1.0)
+    function.__defaults__ = ("".join(["some ", "mode"]), 10 ** len("0123456789"))
+    assert not declines(of_values, 1.0)
+    assert declines(form, 1.0)
+    for given in (("mode", 10**10), ("some mode", 10**10 + 1), ("some mode", 1e10), ("some mode",), None, (None, None)):
+        function.__defaults__ = given
+        assert declines(of_values, 1.0)
+    function.__defaults__ = ("some mode", 10**10)
+    assert not declines(of_values, 1.0)
+    assert sys.exc_info() == (None, None, None)
 
 
 def test_numbers_from_outside() -> None:

@@ -139,4 +139,16 @@ BACKEND = (
         '    t.start("bad")\n    t.do(f"call void @jg_drop(ptr {made}, i64 {count})")\n',
         '    t.start("bad")\n',
     ),
+    Mutant(
+        "the one entry leaves the error of a look-up set",
+        "backend/plain.py",
+        't.branch_if(t.equal("ptr", t.load("ptr", place), "null"), absent, found)\n        t.start(absent)',
+        "t.branch(found)\n        t.start(absent)",
+    ),
+    Mutant(
+        "an object that is only equal passes where the very one is needed",
+        "backend/plain.py",
+        'return fact.rule == "equal" and type(fact.expected) in (int, str, bytes)',
+        "return type(fact.expected) in (int, str, bytes, tuple)",
+    ),
 )
