@@ -69,13 +69,13 @@ BACKEND = (
     ),
     Mutant(
         "the reciprocal of a product is that of a square",
-        "backend/loops.py",
-        "made.payload, made.operands = MULTIPLY, parts",
-        "made.payload, made.operands = MULTIPLY, [parts[0], parts[0]]",
+        "backend/reciprocals.py",
+        "_become(built, made, MULTIPLY, parts)",
+        "_become(built, made, MULTIPLY, [parts[0], parts[0]])",
     ),
     Mutant(
         "the reciprocal of a root is made without regard to 0",
-        "backend/loops.py",
+        "backend/reciprocals.py",
         "_CHOOSE, [either, inverse, product]",
         "_CHOOSE, [either, product, product]",
     ),
