@@ -18,12 +18,26 @@ from jitgrad.backend.calltext import CallText, Table
 from jitgrad.backend.capi import ARRAY, DESCR, OB_TYPE
 from jitgrad.backend.form import ArrayLeaf
 
-__all__ = ["ARENA_KEPT_BYTES", "ARENA_ROOM", "array_facts", "emit_helpers", "shared_text"]
+__all__ = [
+    "ARENA_ALIGN",
+    "ARENA_KEPT_BYTES",
+    "ARENA_ROOM",
+    "ARENA_STACK_BYTES",
+    "Loop",
+    "arena_in",
+    "array_facts",
+    "emit_helpers",
+    "shared_text",
+]
 
 ARENA_KEPT_BYTES = 64 * 2**20
 
-# What a block has beyond the memory that it hands out: its size at the front, and room to align what follows to 64.
+# A smaller arena is on the stack.
+ARENA_STACK_BYTES = 4096
+
+# What a block has beyond the memory that it hands out: its size at the front, and room to align what follows.
 ARENA_ROOM = 128
+ARENA_ALIGN = 64
 
 _CONTIGUOUS, _EXACT, _STRIDED = 0, 1, 2
 _ANY = -(2**63)  # in place of a stride that may be any
@@ -59,7 +73,14 @@ def emit_helpers(table: Table) -> str:
     return "\n".join(part(table) for part in parts) + emit_handler(table) + _COPY
 
 
-class _Loop:
+def arena_in(t: CallText, block: str) -> str:
+    """Return where the memory that a block hands out begins."""
+    place = t.emit(f"ptrtoint ptr {block} to i64")
+    place = t.emit(f"and i64 {t.emit(f'add i64 {place}, {ARENA_ROOM - 1}')}, {-ARENA_ALIGN}")
+    return t.emit(f"inttoptr i64 {place} to ptr")
+
+
+class Loop:
     """A loop over 0 .. count - 1, as a context: `k` is its index."""
 
     def __init__(self, t: CallText, count: str) -> None:
@@ -113,7 +134,7 @@ def _array(table: Table) -> str:
     t.store(f"ptr {t.load('ptr', '%object', ARRAY['data'])}", "%words")
     out = t.alloca("ptr")
     t.store(f"ptr {t.at('%words', 8)}", out)
-    with _Loop(t, rank) as k:
+    with Loop(t, rank) as k:
         dim, wanted = _word(t, dims, k), _word(t, wanted_dims, k)
         free, fixed, on = t.fresh("free"), t.fresh("fixed"), t.fresh("next")
         t.branch_if(t.equal("i64", wanted, -1), free, fixed)
@@ -127,7 +148,7 @@ def _array(table: Table) -> str:
     shift = t.load("i64", "%facts", 48)
     t.do(f"switch i64 {mode}, label %yes [ i64 {_EXACT}, label %exact i64 {_STRIDED}, label %strided ]")
     t.start("exact")
-    with _Loop(t, rank) as k:
+    with Loop(t, rank) as k:
         wanted, free, fixed, on = _word(t, wanted_steps, k), t.fresh("free"), t.fresh("fixed"), t.fresh("next")
         t.branch_if(t.equal("i64", wanted, _ANY), free, fixed)
         t.start(free)
@@ -138,7 +159,7 @@ def _array(table: Table) -> str:
         t.start(on)
     t.branch("yes")
     t.start("strided")
-    with _Loop(t, rank) as k:
+    with Loop(t, rank) as k:
         _push_step(t, out, _word(t, steps, k), shift)
     t.branch("yes")
     t.start("yes")
@@ -173,7 +194,7 @@ def _new_array(table: Table) -> str:
     out, count = t.alloca("ptr"), t.alloca("i64")
     t.store("ptr %sizes", out)
     t.store("i64 1", count)
-    with _Loop(t, rank) as k:
+    with Loop(t, rank) as k:
         dim = _word(t, t.at("%facts", 32), k)
         place = t.emit(f"getelementptr i64, ptr {shape}, i64 {k}")
         free, fixed, on = t.fresh("free"), t.fresh("fixed"), t.fresh("next")
@@ -219,7 +240,7 @@ def _new_array(table: Table) -> str:
 def _drop(table: Table) -> str:
     """Give back the references in some slots, and empty them."""
     t = shared_text(table)
-    with _Loop(t, "%count") as k:
+    with Loop(t, "%count") as k:
         place = t.emit(f"getelementptr ptr, ptr %slots, i64 {k}")
         pointer = t.load("ptr", place)
         t.store("ptr null", place)
@@ -253,7 +274,7 @@ def _error(table: Table) -> str:
     t.start("take")
     operands = t.api("PyTuple_New", "ptr", "i64 %count")
     t.not_null(operands, "set")
-    with _Loop(t, "%count") as k:
+    with Loop(t, "%count") as k:
         value = t.api("PyLong_FromLongLong", "ptr", f"i64 {_word(t, '%err', k)}")
         t.not_null(value, "drop")
         code = t.api("PyTuple_SetItem", "i32", f"ptr {operands}", f"i64 {k}", f"ptr {value}")

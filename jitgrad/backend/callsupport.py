@@ -24,6 +24,7 @@ from jitgrad.backend.callhelpers import emit_helpers, shared_text
 from jitgrad.backend.calltext import Table
 from jitgrad.backend.capi import OB_TYPE
 from jitgrad.backend.engine import compile_module
+from jitgrad.backend.plain import emit_plain_entry
 
 __all__ = ["CHAIN", "INSTANCE_BYTES", "OFFSETS", "address"]
 
@@ -46,7 +47,7 @@ def address(name: str) -> int:
     with _lock:
         if name not in _functions:
             # The slots are needed at import, the helpers at the first compile: some 15 ms each.
-            _load(_emit_slots if name in _SLOTS else emit_helpers)
+            _load(_emit_slots if name in _SLOTS else _emit_helpers)
         return _functions[name]
 
 
@@ -65,6 +66,10 @@ def _load(emit: Callable[[Table], str]) -> None:
     _functions.update(found)
     if emit is emit_helpers:
         fill_handler(found.__getitem__)
+
+
+def _emit_helpers(table: Table) -> str:
+    return emit_helpers(table) + emit_plain_entry(table)
 
 
 def _emit_slots(table: Table) -> str:

@@ -121,4 +121,22 @@ BACKEND = (
         'if helpers and level not in ("short", "full") else',
         "if helpers else",
     ),
+    Mutant(
+        "the one entry takes any object of a name for what it was",
+        "backend/plain.py",
+        '        t.unless(same, "no")\n',
+        "",
+    ),
+    Mutant(
+        "the one entry takes a list of one result for that result",
+        "backend/plain.py",
+        "    return form.result.children if isinstance(form.result, TupleResult) else (form.result,)",
+        "    return getattr(form.result, 'children', (form.result,))",
+    ),
+    Mutant(
+        "arrays made for a body that fails are kept",
+        "backend/plain.py",
+        '    t.start("bad")\n    t.do(f"call void @jg_drop(ptr {made}, i64 {count})")\n',
+        '    t.start("bad")\n',
+    ),
 )
