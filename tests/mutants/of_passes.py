@@ -116,6 +116,12 @@ PASSES = (
         "return _Form(factor, x.rest, x.wait + _WAIT)",
     ),
     Mutant(
+        "what is added before a quotient is left whole where a number is regrouped",
+        "graph/passes/recurrences.py",
+        'rest = None if x.rest is None else self.g.emit("divide", [x.rest, below], op.attrs).result',
+        "rest = x.rest",
+    ),
+    Mutant(
         "a turned array is read at the places of the array as it was",
         "graph/passes/layout.py",
         "attr, ints = split_index(self._rotated(index))",
