@@ -57,6 +57,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "graph/test_loops_of_elements.py",
         "graph/test_packing.py",
         "graph/test_rows_around_loops.py",
+        "graph/test_ahead.py",
         "graph/test_round_trips.py",
         "graph/test_jam.py",
         "graph/test_survey.py",
