@@ -23,6 +23,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "backend/test_lower.py",
         "programs/test_small.py",
     ),
+    "backend/emit_small.py": ("backend/test_small_products.py",),
     "backend/emit_systems.py": ("graph/test_registry.py", "trace/test_systems.py"),
     "graph/diff/": (
         "graph/test_masks.py",
