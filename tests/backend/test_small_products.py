@@ -97,6 +97,22 @@ def test_into_a_part_of_an_array() -> None:
     np.testing.assert_array_equal(jitgrad.jit(f)(a.copy(), x, y), f(a.copy(), x, y))
 
 
+def test_of_a_matrix_put_together_from_numbers() -> None:
+    """It is in a register before it is in memory."""
+
+    def f(w: np.ndarray, x: np.ndarray) -> Any:
+        for k in range(len(w)):
+            c, s = w[k], 1.0 - w[k]
+            x = np.array([[c, -s, 2.0], [s, c, w[k - 1]]]) @ np.array([x[0], x[1], c])
+        return x
+
+    w, x = np.arange(4.0), np.array([1.0, -2.0])
+    compiled = jitgrad.jit(f)
+    np.testing.assert_array_equal(compiled(w, x), f(w, x))
+    text = compiled.llvm(w, x)
+    assert text.count("store <6 x double>") == text.count("store <3 x double>") == 1
+
+
 def test_sums_begin_with_zero() -> None:
     x, y = np.full((2, 1), -0.0), np.ones((1, 2))
     assert not np.signbit(x @ y).any()
