@@ -228,12 +228,8 @@ class _Nest:
         """Return what lies where an element goes."""
         lanes, width = self.shape.lanes, self.shape.width
         pointer = self._place(access, pointers)
-        if lanes is None or access.steps[lanes] == 0 or width == 1:
-            return self.lanes.load(pointer, access.dtype, 1, 1)
-        step = access.steps[lanes]
-        if step == 1:
-            return self.lanes.load(pointer, access.dtype, width, self.count)
-        return self.lanes.load_strided(pointer, access.dtype, width, self.count, step)
+        step = 0 if lanes is None else access.steps[lanes]
+        return self.lanes.load_along(pointer, access.dtype, width if step != 0 else 1, self.count, step)
 
     def _store(self, access: Access, pointers: dict[Access, str], x: Handle) -> None:
         lanes = self.shape.lanes
@@ -280,11 +276,7 @@ class _Nest:
                 if n.operands and not self.all_inside:
                     where = self._operand(n.operands[0], env, width)
                     return self.lanes.load_where(pointer, n.dtype, width, count, step, where)
-                if width == 1:
-                    return self.lanes.load(pointer, n.dtype, 1, 1)
-                if step == 1:
-                    return self.lanes.load(pointer, n.dtype, width, count)
-                return self.lanes.load_strided(pointer, n.dtype, width, count, step)
+                return self.lanes.load_along(pointer, n.dtype, width, count, step)
             case "index":
                 return self._position(n, n.payload, n.dtype, width, at)
             case "inside":
@@ -326,21 +318,21 @@ class _Nest:
 
     def _gather(self, n: Node, env: dict[Node, Handle], pointers: dict[Access, str], width: int, count: Sym) -> Handle:
         assert n.access is not None
+        step = 0 if self.shape.lanes is None else n.access.steps[self.shape.lanes]
         total: Handle | None = None
         for o, stride in zip(n.operands, n.payload, strict=True):
-            index = self._operand(o, env, width)
+            index = env[o]
             factor = Handle(str(stride), _INT64, 1, isinstance(stride, int))
             part = index if stride == 1 else self.arithmetic.mul(index, factor)
             total = part if total is None else self.arithmetic.add(total, part)
         assert total is not None
-        if width > 1:
-            total = self.arithmetic.splat(total, width) if total.width == 1 else total
-            lanes = self.shape.lanes
-            assert lanes is not None
-            step = n.access.steps[lanes]
-            if step != 0:
-                factor = Handle(str(step), _INT64, 1, isinstance(step, int))
-                total = self.arithmetic.add(total, self.arithmetic.mul(self.lanes.numbers(width), factor))
+        if width > 1 and total.width == 1:
+            # The same row for all lanes: they lie as its elements do.
+            row = self.text.address(self._place(n.access, pointers), element_type(n.dtype), total.text)
+            return self.lanes.load_along(row, n.dtype, width, count, step)
+        if width > 1 and step != 0:
+            factor = Handle(str(step), _INT64, 1, isinstance(step, int))
+            total = self.arithmetic.add(total, self.arithmetic.mul(self.lanes.numbers(width), factor))
         if total.constant and width > 1:
             total = Handle(total.text, total.dtype, width)
         return self.lanes.gather(self._place(n.access, pointers), n.dtype, total, count)

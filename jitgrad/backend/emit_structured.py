@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from jitgrad.backend.emit import Emitter, lowers
+from jitgrad.backend.emit import Emitter, add_nodes, lowers
 from jitgrad.backend.emit_nest import emit_nest
 from jitgrad.backend.emit_scalar import Handle
 from jitgrad.backend.loops import Coord, Expressions, Output, View
@@ -136,7 +136,7 @@ def op_relayout(e: Emitter, op: Op) -> None:
         text = e.text
         sizes = [_left(e, shape[axis], k) for k, axis in ((i0, row), (j0, column))]
         built = Expressions(e, text, sizes)
-        coords = [Coord(k, None, 0) for k in at]
+        coords = _fixed(at)
         coords[row], coords[column] = Coord(i0, 0, 1), Coord(j0, 1, 1)
         node = built.node(x, tuple(coords))
         access = built.access(view, [*coords[split:], *coords[:split]])
@@ -157,10 +157,11 @@ def op_relayout(e: Emitter, op: Op) -> None:
 
 @lowers("scatter", "scatter_add")
 def op_scatter(e: Emitter, op: Op) -> None:
-    """Write or accumulate elements at computed positions, in order."""
+    """Write or accumulate elements, or the parts that belong to them, at computed positions, in order."""
     view = e.owned(op)
     _, v, *indices = op.operands
     lead = len(v.shape) - (len(view.strides) - len(indices))
+    shape = e.shape(v)
 
     def body(at: list[Sym]) -> None:
         where: list[Sym] = []
@@ -169,14 +170,21 @@ def op_scatter(e: Emitter, op: Op) -> None:
             coords = [0 if d == 1 else at[skip + k] for k, d in enumerate(index.shape)]
             place = e.element(index, coords)
             where.append(int(place.text) if place.constant else place.text)
-        pointer = address_of(e, view, [*where, *at[lead:]])
-        x = e.element(v, at)
+        built = Expressions(e, e.text, shape[lead:])
+        node = built.node(v, (*_fixed(at), *built.identity))
+        target = (*_fixed(where), *built.identity)
         if op.name == "scatter_add":
-            x = e.arithmetic.add(e.lanes.load(pointer, view.dtype, 1, 1), x)
-        e.lanes.store(pointer, x, 1, 1)
+            node = add_nodes(built, view.dtype, built.load(view, target), node)
+        access = built.access(view, target)
+        nest = plan_nest(e.text, built, [access], (), e.vector_bytes, [node])
+        emit_nest(e.text, e.arithmetic, nest, built.nodes, [Output(node, access)], e.scalar)
 
-    e.pace.array(e.shape(v), 2)
-    over(e, e.shape(v), body)
+    e.pace.array(shape, 2)
+    over(e, shape[:lead], body)
+
+
+def _fixed(at: Sequence[Sym]) -> list[Coord]:
+    return [Coord(k, None, 0) for k in at]
 
 
 @lowers("cumsum", "cumprod")
