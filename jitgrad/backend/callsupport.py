@@ -64,7 +64,7 @@ def _load(emit: Callable[[Table], str]) -> None:
     code.keep_for_ever()
     _kept.extend([code, *kept])
     _functions.update(found)
-    if emit is emit_helpers:
+    if emit is _emit_helpers:
         fill_handler(found.__getitem__)
 
 
