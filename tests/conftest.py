@@ -36,3 +36,5 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
+    # Nor is it worth looking often at what tests make.
+    gc.set_threshold(10_000, *gc.get_threshold()[1:])
