@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from jitgrad.backend import blas, emit_systems, form
+from jitgrad.backend import blas, emit_systems, form, kernels
 from jitgrad.backend.engine import host
 from jitgrad.backend.lower import Body, Site, Target, lower
 from jitgrad.backend.specialisation import Specialisation as NativeCode
@@ -198,7 +198,7 @@ def make_executable(traced: Traced, spec: Any, times: dict[str, float]) -> Execu
     times["lower"] = (time.perf_counter() - start) * 1e3
     start = time.perf_counter()
     call = _call_form(traced, spec, body, orders)
-    raiser, symbols = _raiser(body.sites), blas.symbols()
+    raiser, symbols = _raiser(body.sites), blas.symbols() | kernels.symbols()
     native = link(call, body.ir, on_error=raiser, level=body.level, externals=symbols, helpers=body.helpers)
     times["compile"] = (time.perf_counter() - start) * 1e3
     return Native(traced, body, native)

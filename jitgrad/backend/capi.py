@@ -32,7 +32,10 @@ ARRAY = {"data": 16, "nd": 24, "dimensions": 32, "strides": 40, "descr": 56, "fl
 DESCR = {"byteorder": 26, "type_num": 28}
 
 # Places in NumPy's table of API functions (fixed for ever by its ABI).
-_NUMPY = {"PyArray_Scalar": 60, "PyArray_ScalarAsCtype": 62, "PyArray_NewFromDescr": 94, "PyArray_SetBaseObject": 282}
+_NUMPY = {
+    "PyArray_Scalar": 60, "PyArray_ScalarAsCtype": 62, "PyArray_NewFromDescr": 94, "PyArray_SetBaseObject": 282,
+    "_PyDataType_GetArrFuncs": 365,
+}  # fmt: skip
 
 _forced = bool(os.environ.get("JITGRAD_PYTHON_ENTRY"))
 
@@ -58,7 +61,7 @@ def _numpy_table() -> Any:
     get_pointer = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(
         ("PyCapsule_GetPointer", ctypes.pythonapi)
     )
-    return (ctypes.c_void_p * 300).from_address(get_pointer(capsule, None))
+    return (ctypes.c_void_p * 366).from_address(get_pointer(capsule, None))
 
 
 def native() -> bool:

@@ -2,7 +2,7 @@
 
 In: the schedule and the buffers. Out: LLVM text, the sites at which it can fail, the symbols it needs. `Emitter` holds
 what every theme needs: registers of scalars, pointers of buffers, views of values. The themes are rooms of their own:
-`emit_nest` (loop nests), `emit_control` (regions, checks), `emit_structured` (matrix products, scans, scatter),
+`emit_nest` (loop nests), `emit_control` (regions, checks), `emit_structured` (stores, scans, scatter), `emit_order`,
 `emit_lists`. Each enters its ops in the table `LOWERS` through `@lowers(name)`.
 """
 
@@ -27,6 +27,7 @@ from jitgrad.backend.reserve import PRODUCT, declare_memory
 from jitgrad.backend.scalar_math import MathLibrary
 from jitgrad.backend.schedule import Schedule
 from jitgrad.backend.steps import EXPENSIVE, Step, reduced_axes
+from jitgrad.backend.streams import is_large
 from jitgrad.backend.structure import fusable, is_scalar
 from jitgrad.backend.text import FunctionText, Sym, element_type, literal
 from jitgrad.errors import error
@@ -155,7 +156,7 @@ class Emitter:
             strides = c_strides(self.text, shape[::-1])[::-1]
         else:
             strides = c_strides(self.text, shape)
-        return View(self.pointer(buffer, value), 0, strides, value.array.dtype)
+        return View(self.pointer(buffer, value), 0, strides, value.array.dtype, is_large(value, self.schedule.most))
 
     def reshaped_view(self, op: Op) -> View:
         """Return the memory of a reshape that moves nothing."""
@@ -396,9 +397,9 @@ class Emitter:
                     self.clear(op)
             elif op.name == "reshape":
                 node = built.node(op.operands[0], built.identity)
-                view = View(
-                    self.pointer(self.plan.place[op.result]), 0, c_strides(self.text, domain), op.result.array.dtype
-                )
+                pointer = self.pointer(self.plan.place[op.result])
+                large = is_large(op.result, self.schedule.most)
+                view = View(pointer, 0, c_strides(self.text, domain), op.result.array.dtype, large)
                 outputs.append(Output(node, built.access(view, built.identity)))
             else:
                 node = built.node(op.result, built.identity)
@@ -438,7 +439,8 @@ class Emitter:
 
     def view_in(self, buffer: Buffer, like: Value) -> View:
         """Return memory in C order, of the type of a value, in a buffer."""
-        return View(self.pointer(buffer, like), 0, c_strides(self.text, self.shape(like)), like.array.dtype)
+        strides = c_strides(self.text, self.shape(like))
+        return View(self.pointer(buffer, like), 0, strides, like.array.dtype, is_large(like, self.schedule.most))
 
     def result(self, block: Block, position: int) -> None:
         """Copy a result to the memory that is handed back, unless it is there already."""
@@ -457,7 +459,7 @@ class Emitter:
             strides = c_strides(self.text, shape[::-1])[::-1]
         else:
             strides = c_strides(self.text, shape)
-        self.fill(View(name, 0, strides, value.array.dtype), value)
+        self.fill(View(name, 0, strides, value.array.dtype, is_large(value, self.schedule.most)), value)
 
     def part(self, op: Op, built: Expressions, coords: Sequence[Coord]) -> tuple[Coord, ...]:
         """Return where the elements at some coordinates of the part that a store names lie in the array."""

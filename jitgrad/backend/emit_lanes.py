@@ -103,6 +103,17 @@ class Lanes:
         self.text.declare(f"void {symbol}({of}, ptr, i32, <{width} x i1>)")
         self.text.do(f"call void {symbol}({of} {value}, ptr {pointer}, i32 {size}, <{width} x i1> {mask})")
 
+    def fetch(self, pointer: str) -> None:
+        """Ask for a line of memory that will be written; it need not exist."""
+        self.text.declare("void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+        self.text.do(f"call void @llvm.prefetch.p0(ptr {pointer}, i32 1, i32 3, i32 1)")
+
+    def load_along(self, pointer: str, dtype: np.dtype, width: int, lanes: Sym, step: Sym) -> Handle:
+        """Return one element, or some that are consecutive or a fixed step apart."""
+        if width == 1 or step == 1:
+            return self.load(pointer, dtype, width, lanes if width > 1 else 1)
+        return self.load_strided(pointer, dtype, width, lanes, step)
+
     def load_strided(self, pointer: str, dtype: np.dtype, width: int, lanes: Sym, step: Sym) -> Handle:
         """Return elements a fixed step apart."""
         text, element = self.text, element_type(dtype)

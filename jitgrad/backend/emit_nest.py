@@ -8,16 +8,16 @@ sums pairwise, so that the error bound is that of pairwise summation and the res
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from jitgrad.backend.emit_lanes import Lanes
-from jitgrad.backend.emit_reduce import cascade, collapse, combine, identity
+from jitgrad.backend.emit_reduce import Accumulator, cascade, collapse, combine, identity
 from jitgrad.backend.emit_scalar import Arithmetic, Handle
 from jitgrad.backend.loops import SELECT, Access, Coord, Node, Output
 from jitgrad.backend.margins import Inside, inside_of
 from jitgrad.backend.nesting import NestShape
+from jitgrad.backend.streams import lines_ahead
 from jitgrad.backend.tails import moves, runs_apart, tail_width
 from jitgrad.backend.text import FunctionText, Sym, element_type, literal, register_type, vector
 from jitgrad.graph.ir import Value
@@ -29,14 +29,6 @@ LEVELS = 48  # partial sums of 2**48 blocks
 
 _INT64 = np.dtype(np.int64)
 _UINT64 = np.dtype(np.uint64)
-
-
-@dataclass(eq=False)
-class _Accumulator:
-    output: Output
-    dtype: np.dtype
-    slot: str
-    stack: str = ""
 
 
 class _Nest:
@@ -61,7 +53,8 @@ class _Nest:
         self.by_level: list[list[Node]] = [[] for _ in range(len(shape.order) + 1)]
         for n in nodes:
             self.by_level[max((self.level[d] for d in shape.order if n.dims >> d & 1), default=0)].append(n)
-        self.accumulators: list[_Accumulator] = []
+        self.reads = [n.access for n in nodes if n.access is not None]
+        self.accumulators: list[Accumulator] = []
         self.pushed = self.terms = ""
         self.count: Sym = shape.width  # real lanes
         self.all_inside = False  # whether all lanes lie inside of arrays with margins
@@ -91,9 +84,9 @@ class _Nest:
         bases = [(a, 0 if isinstance(a.base, int) else a.base) for a in self._accesses()]
         return {a: self.text.address(a.pointer, element_type(a.dtype), base) for a, base in bases}
 
-    def _place(self, access: Access, pointers: dict[Access, str]) -> str:
-        """Return the address of the elements that are worked on."""
-        ahead = access.base if isinstance(access.base, int) else 0
+    def _place(self, access: Access, pointers: dict[Access, str], further: int = 0) -> str:
+        """Return the address of the elements that are worked on, or of some behind them."""
+        ahead = (access.base if isinstance(access.base, int) else 0) + further
         return self.text.address(pointers[access], element_type(access.dtype), ahead)
 
     def _accesses(self) -> list[Access]:
@@ -222,6 +215,8 @@ class _Nest:
                 x = self._wide(env[o.node])
                 if o.in_memory:
                     x = combine(self.arithmetic, o.reduction, self._wide(self._load(o.access, pointers)), x)
+                else:
+                    self._fetch(o.access, pointers)
                 self._store(o.access, pointers, x)
         for a in self.accumulators:
             self._accumulate(a, env)
@@ -233,12 +228,8 @@ class _Nest:
         """Return what lies where an element goes."""
         lanes, width = self.shape.lanes, self.shape.width
         pointer = self._place(access, pointers)
-        if lanes is None or access.steps[lanes] == 0 or width == 1:
-            return self.lanes.load(pointer, access.dtype, 1, 1)
-        step = access.steps[lanes]
-        if step == 1:
-            return self.lanes.load(pointer, access.dtype, width, self.count)
-        return self.lanes.load_strided(pointer, access.dtype, width, self.count, step)
+        step = 0 if lanes is None else access.steps[lanes]
+        return self.lanes.load_along(pointer, access.dtype, width if step != 0 else 1, self.count, step)
 
     def _store(self, access: Access, pointers: dict[Access, str], x: Handle) -> None:
         lanes = self.shape.lanes
@@ -251,6 +242,13 @@ class _Nest:
             self.lanes.store(pointer, x, width, self.count)
         else:
             self.lanes.store_strided(pointer, x, width, self.count, access.steps[lanes])
+
+    def _fetch(self, access: Access, pointers: dict[Access, str]) -> None:
+        """Ask for memory that later vectors are stored in."""
+        lanes, width = self.shape.lanes, self.shape.width
+        if lanes is not None and self.count == width:
+            for k in lines_ahead(access, lanes, width, self.reads):
+                self.lanes.fetch(self._place(access, pointers, k))
 
     # expressions
 
@@ -278,11 +276,7 @@ class _Nest:
                 if n.operands and not self.all_inside:
                     where = self._operand(n.operands[0], env, width)
                     return self.lanes.load_where(pointer, n.dtype, width, count, step, where)
-                if width == 1:
-                    return self.lanes.load(pointer, n.dtype, 1, 1)
-                if step == 1:
-                    return self.lanes.load(pointer, n.dtype, width, count)
-                return self.lanes.load_strided(pointer, n.dtype, width, count, step)
+                return self.lanes.load_along(pointer, n.dtype, width, count, step)
             case "index":
                 return self._position(n, n.payload, n.dtype, width, at)
             case "inside":
@@ -324,21 +318,21 @@ class _Nest:
 
     def _gather(self, n: Node, env: dict[Node, Handle], pointers: dict[Access, str], width: int, count: Sym) -> Handle:
         assert n.access is not None
+        step = 0 if self.shape.lanes is None else n.access.steps[self.shape.lanes]
         total: Handle | None = None
         for o, stride in zip(n.operands, n.payload, strict=True):
-            index = self._operand(o, env, width)
+            index = env[o]
             factor = Handle(str(stride), _INT64, 1, isinstance(stride, int))
             part = index if stride == 1 else self.arithmetic.mul(index, factor)
             total = part if total is None else self.arithmetic.add(total, part)
         assert total is not None
-        if width > 1:
-            total = self.arithmetic.splat(total, width) if total.width == 1 else total
-            lanes = self.shape.lanes
-            assert lanes is not None
-            step = n.access.steps[lanes]
-            if step != 0:
-                factor = Handle(str(step), _INT64, 1, isinstance(step, int))
-                total = self.arithmetic.add(total, self.arithmetic.mul(self.lanes.numbers(width), factor))
+        if width > 1 and total.width == 1:
+            # The same row for all lanes: they lie as its elements do.
+            row = self.text.address(self._place(n.access, pointers), element_type(n.dtype), total.text)
+            return self.lanes.load_along(row, n.dtype, width, count, step)
+        if width > 1 and step != 0:
+            factor = Handle(str(step), _INT64, 1, isinstance(step, int))
+            total = self.arithmetic.add(total, self.arithmetic.mul(self.lanes.numbers(width), factor))
         if total.constant and width > 1:
             total = Handle(total.text, total.dtype, width)
         return self.lanes.gather(self._place(n.access, pointers), n.dtype, total, count)
@@ -353,7 +347,7 @@ class _Nest:
             if o.in_registers:
                 dtype = o.node.dtype
                 of = vector(register_type(dtype), self.shape.width)
-                self.accumulators.append(_Accumulator(o, dtype, self.text.alloca(of)))
+                self.accumulators.append(Accumulator(o, dtype, self.text.alloca(of)))
         blocked = self._blocked(len(self.shape.order))
         if blocked:
             self.pushed, self.terms = self.text.alloca("i64"), self.text.alloca("i64")
@@ -376,7 +370,7 @@ class _Nest:
                 self.results[a.output.result] = total
         self.accumulators = outer
 
-    def _cascades(self, a: _Accumulator) -> bool:
+    def _cascades(self, a: Accumulator) -> bool:
         return a.output.reduction in ("reduce_marked", "reduce_sum", "norm2") and a.dtype.kind == "f"
 
     def _blocked(self, level: int) -> bool:
@@ -429,17 +423,17 @@ class _Nest:
         text.do(f"store i64 {following}, ptr {self.pushed}")
         text.do(f"store i64 0, ptr {self.terms}")
 
-    def _identity(self, a: _Accumulator) -> str:
+    def _identity(self, a: Accumulator) -> str:
         return literal(identity(a.output.reduction, a.dtype), a.dtype)
 
-    def _reset(self, a: _Accumulator) -> None:
+    def _reset(self, a: Accumulator) -> None:
         kind = register_type(a.dtype)
         of = vector(kind, self.shape.width)
         value = self._identity(a)
         text = value if self.shape.width == 1 else f"splat ({kind} {value})"
         self.text.do(f"store {of} {text}, ptr {a.slot}")
 
-    def _accumulate(self, a: _Accumulator, env: dict[Node, Handle]) -> None:
+    def _accumulate(self, a: Accumulator, env: dict[Node, Handle]) -> None:
         x = self._wide(env[a.output.node])
         width = self.shape.width
         lanes = self.shape.lanes
@@ -453,7 +447,7 @@ class _Nest:
         after = combine(self.arithmetic, a.output.reduction, before, x)
         self.text.do(f"store {of} {after.text}, ptr {a.slot}")
 
-    def _finish(self, a: _Accumulator) -> Handle:
+    def _finish(self, a: Accumulator) -> Handle:
         width = self.shape.width
         of = vector(register_type(a.dtype), width)
         if a.stack:

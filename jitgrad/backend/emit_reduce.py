@@ -6,15 +6,27 @@ of vector that is summed in blocks. This room knows no loop.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from jitgrad.backend.emit_lanes import Lanes
 from jitgrad.backend.emit_scalar import Arithmetic, Handle
+from jitgrad.backend.loops import Output
 from jitgrad.backend.text import FunctionText, vector
 
-__all__ = ["cascade", "collapse", "combine", "identity"]
+__all__ = ["Accumulator", "cascade", "collapse", "combine", "identity"]
+
+
+@dataclass(eq=False)
+class Accumulator:
+    """A partial result in memory: of which output, where it is, and where its partial sums go."""
+
+    output: Output
+    dtype: np.dtype
+    slot: str
+    stack: str = ""
 
 
 def combine(b: Arithmetic, reduction: str, x: Handle, y: Handle) -> Handle:

@@ -125,6 +125,9 @@ class Arithmetic:
             return self._binary(f"f{op.name[:3]} reassoc", *given)
         if op.attrs.get("any_rounding"):
             x, y = given
+            if op.name == "power":
+                n = self._factors(y)
+                return self._product(x, n) if n else self.math("pow", x, y)
             if op.name == "divide":
                 return self.mul(x, self.div(self.const(1, dtype), y))  # LLVM shares the reciprocal, or hoists it
             made = self._binary("fmul contract", x, y)
@@ -309,10 +312,22 @@ class Arithmetic:
             return self.extremum(name[:3], *xs)
         if name not in SUPPORTED:
             raise ValueError(f"no function {name!r} in the math library")
+        if name == "pow" and (n := self._factors(xs[1])) in (2, 3):
+            return self._product(xs[0], n)  # as near as the library is, and overflows where the power does
         xs = self._level(*xs)
         width = xs[0].width
         kind = "float64" if xs[0].dtype.itemsize == 8 else "float32"
         return Handle(self._library_call(name, kind, width, [x.text for x in xs]), xs[0].dtype, width)
+
+    def _factors(self, exponent: Handle) -> int:
+        """Return how many factors a power is the product of; 0 if they are many, or not known."""
+        counts = (n for n in range(2, 10) if exponent.text == literal(n, exponent.dtype))
+        return next(counts, 0) if exponent.constant else 0
+
+    def _product(self, x: Handle, n: int) -> Handle:
+        half = x if n < 4 else self._product(x, n // 2)
+        square = self.mul(half, half)
+        return self.mul(square, x) if n % 2 else square
 
     def _library_call(self, name: str, kind: str, width: int, operands: list[str]) -> str:
         """Write a call, or return the register of the same call in this basic block.

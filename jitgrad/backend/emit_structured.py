@@ -1,4 +1,4 @@
-"""Ops that are neither elementwise nor reductions: stores, concatenation, scatter, scans, arguments of extrema.
+"""Ops that are neither elementwise nor reductions: stores, concatenation, scatter, scans.
 
 In: the op and its buffers. Out: LLVM text. A store is a nest whose output is part of a buffer; what is stored is
 computed in that nest. A scatter looks at one element after another, so that of repeated indices the last wins and sums
@@ -11,24 +11,23 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from jitgrad.backend.emit import Emitter, lowers
+from jitgrad.backend.emit import Emitter, add_nodes, lowers
 from jitgrad.backend.emit_nest import emit_nest
 from jitgrad.backend.emit_scalar import Handle
 from jitgrad.backend.loops import Coord, Expressions, Output, View
 from jitgrad.backend.nesting import plan_nest
-from jitgrad.backend.sorting import sorter
 from jitgrad.backend.structure import is_scalar
 from jitgrad.backend.text import Sym, element_type, literal, register_type
 from jitgrad.graph.ir import Op
 
-__all__: list[str] = []
+__all__ = ["address_of", "over"]
 
 _INT64 = np.dtype(np.int64)
 # Of the squares in which an array is turned: two lines of a cache are 16 doubles.
 _SIDE = 16
 
 
-def _over(e: Emitter, shape: Sequence[Sym], body: Callable[[list[Sym]], None]) -> None:
+def over(e: Emitter, shape: Sequence[Sym], body: Callable[[list[Sym]], None]) -> None:
     """Write plain loops over every position of a shape."""
 
     def level(axis: int, at: list[Sym]) -> None:
@@ -42,7 +41,7 @@ def _over(e: Emitter, shape: Sequence[Sym], body: Callable[[list[Sym]], None]) -
     level(0, [])
 
 
-def _address(e: Emitter, view: View, at: Sequence[Sym]) -> str:
+def address_of(e: Emitter, view: View, at: Sequence[Sym]) -> str:
     """Return the address of an element."""
     offset = view.offset
     for stride, i in zip(view.strides, at, strict=True):
@@ -121,7 +120,7 @@ def op_relayout(e: Emitter, op: Op) -> None:
         text = e.text
         sizes = [_left(e, shape[axis], k) for k, axis in ((i0, row), (j0, column))]
         built = Expressions(e, text, sizes)
-        coords = [Coord(k, None, 0) for k in at]
+        coords = _fixed(at)
         coords[row], coords[column] = Coord(i0, 0, 1), Coord(j0, 1, 1)
         node = built.node(x, tuple(coords))
         access = built.access(view, [*coords[split:], *coords[:split]])
@@ -137,15 +136,16 @@ def op_relayout(e: Emitter, op: Op) -> None:
         )
 
     e.pace.array(shape, 2)
-    _over(e, [1 if k in (row, column) else d for k, d in enumerate(shape)], squares)
+    over(e, [1 if k in (row, column) else d for k, d in enumerate(shape)], squares)
 
 
 @lowers("scatter", "scatter_add")
 def op_scatter(e: Emitter, op: Op) -> None:
-    """Write or accumulate elements at computed positions, in order."""
+    """Write or accumulate elements, or the parts that belong to them, at computed positions, in order."""
     view = e.owned(op)
     _, v, *indices = op.operands
     lead = len(v.shape) - (len(view.strides) - len(indices))
+    shape = e.shape(v)
 
     def body(at: list[Sym]) -> None:
         where: list[Sym] = []
@@ -154,82 +154,21 @@ def op_scatter(e: Emitter, op: Op) -> None:
             coords = [0 if d == 1 else at[skip + k] for k, d in enumerate(index.shape)]
             place = e.element(index, coords)
             where.append(int(place.text) if place.constant else place.text)
-        pointer = _address(e, view, [*where, *at[lead:]])
-        x = e.element(v, at)
+        built = Expressions(e, e.text, shape[lead:])
+        node = built.node(v, (*_fixed(at), *built.identity))
+        target = (*_fixed(where), *built.identity)
         if op.name == "scatter_add":
-            x = e.arithmetic.add(e.lanes.load(pointer, view.dtype, 1, 1), x)
-        e.lanes.store(pointer, x, 1, 1)
-
-    e.pace.array(e.shape(v), 2)
-    _over(e, e.shape(v), body)
-
-
-@lowers("positions")
-def op_positions(e: Emitter, op: Op) -> None:
-    """Write down where a mask is true, in order; there are as many places as the result has elements."""
-    mask = op.operands[0]
-    e.define(op.result)
-    view = e.view(op.result)
-    count = e.text.alloca("i64")
-    e.text.do(f"store i64 0, ptr {count}")
-
-    def look(i: str) -> None:
-        found, on = e.text.fresh("found"), e.text.fresh("next")
-        e.text.branch_if(e.element(mask, [i]).text, found, on)
-        e.text.start(found)
-        k = e.text.emit(f"load i64, ptr {count}")
-        e.lanes.store(_address(e, view, [k]), Handle(i, _INT64), 1, 1)
-        e.text.do(f"store i64 {e.text.emit(f'add i64 {k}, 1')}, ptr {count}")
-        e.text.branch(on)
-        e.text.start(on)
-
-    e.text.counted(e.shape(mask)[0], look)
-
-
-def _rest(shape: list[Sym], axis: int) -> list[Sym]:
-    return shape[:axis] + shape[axis + 1 :]
-
-
-@lowers("argmax", "argmin")
-def op_argument(e: Emitter, op: Op) -> None:
-    """Find the first extremum along an axis; a NaN is one, as in NumPy."""
-    (x,) = op.operands
-    axis = op.attrs["axis"]
-    shape = e.shape(x)
-    relation = ">" if op.name == "argmax" else "<"
-    dtype, kind = x.array.dtype, register_type(x.array.dtype)
-    if not is_scalar(op.result):
-        e.define(op.result)
-    best, place = e.text.alloca(kind), e.text.alloca("i64")
-
-    def one(at: list[Sym]) -> None:
-        first = e.element(x, [*at[:axis], 0, *at[axis:]])
-        e.text.do(f"store {kind} {first.text}, ptr {best}")
-        e.text.do(f"store i64 0, ptr {place}")
-
-        def look(i: str) -> None:
-            new = e.element(x, [*at[:axis], i, *at[axis:]])
-            old = Handle(e.text.emit(f"load {kind}, ptr {best}"), dtype)
-            better = e.arithmetic.compare(relation, new, old)
-            if dtype.kind == "f":
-                new_nan = e.arithmetic.compare("!=", new, new)
-                old_real = e.arithmetic.compare("==", old, old)
-                better = e.arithmetic.logical("and", e.arithmetic.logical("or", better, new_nan), old_real)
-            value = e.arithmetic.select(better, new, old)
-            e.text.do(f"store {kind} {value.text}, ptr {best}")
-            before = Handle(e.text.emit(f"load i64, ptr {place}"), _INT64)
-            now = e.arithmetic.select(better, Handle(i, _INT64), before)
-            e.text.do(f"store i64 {now.text}, ptr {place}")
-
-        e.text.counted(shape[axis], look, start=1)
-        found = Handle(e.text.emit(f"load i64, ptr {place}"), _INT64)
-        if is_scalar(op.result):
-            e.handles[op.result] = found
-        else:
-            e.lanes.store(_address(e, e.view(op.result), at), found, 1, 1)
+            node = add_nodes(built, view.dtype, built.load(view, target), node)
+        access = built.access(view, target)
+        nest = plan_nest(e.text, built, [access], (), e.vector_bytes, [node])
+        emit_nest(e.text, e.arithmetic, nest, built.nodes, [Output(node, access)], e.scalar)
 
     e.pace.array(shape, 2)
-    _over(e, _rest(shape, axis), one)
+    over(e, shape[:lead], body)
+
+
+def _fixed(at: Sequence[Sym]) -> list[Coord]:
+    return [Coord(k, None, 0) for k in at]
 
 
 @lowers("cumsum", "cumprod")
@@ -253,7 +192,7 @@ def op_scan(e: Emitter, op: Op) -> None:
             if i != 0:
                 new = combine(Handle(e.text.emit(f"load {kind}, ptr {total}"), dtype), new)
             e.text.do(f"store {kind} {new.text}, ptr {total}")
-            e.lanes.store(_address(e, view, place), new, 1, 1)
+            e.lanes.store(address_of(e, view, place), new, 1, 1)
 
         if isinstance(shape[axis], int) and shape[axis] == 0:
             return
@@ -264,48 +203,4 @@ def op_scan(e: Emitter, op: Op) -> None:
             e.text.counted(shape[axis], step)
 
     e.pace.array(shape, 2)
-    _over(e, _rest(shape, axis), one)
-
-
-@lowers("sort", "argsort")
-def op_sort(e: Emitter, op: Op) -> None:
-    """Sort along an axis: merge sort of positions, stable, NaN last."""
-    (x,) = op.operands
-    axis = op.attrs["axis"]
-    shape = e.shape(x)
-    e.define(op.result)
-    view, source = e.view(op.result), e.view(x)
-    name = _sorter(e, x.array.dtype)
-    length = shape[axis]
-    size = e.text.mul(length, 16)
-    work = e.reserve(op.result, size)
-
-    def one(at: list[Sym]) -> None:
-        place = [*at[:axis], 0, *at[axis:]]
-        first = _address(e, source, place)
-        stride = source.strides[axis]
-        e.text.do(f"call void @{name}(ptr {first}, i64 {stride}, i64 {length}, ptr {work})")
-
-        def put(i: str) -> None:
-            where = e.text.emit(f"load i64, ptr {e.text.address(work, 'i64', i)}")
-            target = _address(e, view, [*at[:axis], i, *at[axis:]])
-            if op.name == "argsort":
-                e.lanes.store(target, Handle(where, _INT64), 1, 1)
-                return
-            found = e.text.address(first, element_type(source.dtype), e.text.mul(where, stride))
-            e.lanes.store(target, e.lanes.load(found, source.dtype, 1, 1), 1, 1)
-
-        e.text.counted(length, put)
-
-    e.pace.array(shape, 64)
-    _over(e, _rest(shape, axis), one)
-
-
-def _sorter(e: Emitter, dtype: np.dtype) -> str:
-    """Return the name of the helper that sorts positions by what lies there, and define it once."""
-    name = f"jg_argsort_{dtype.name}"
-    if name not in e.text.helpers:
-        e.text.helpers[name] = sorter(name, dtype)
-        e.text.declare("i64 @llvm.smin.i64(i64, i64)")
-        e.text.declare("void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)")
-    return name
+    over(e, shape[:axis] + shape[axis + 1 :], one)

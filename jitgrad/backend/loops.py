@@ -48,12 +48,16 @@ class Sizes(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """Memory of a stored value: a pointer, an offset and a stride an axis, in elements."""
+    """Memory of a stored value: a pointer, an offset and a stride an axis, in elements.
+
+    `large` says whether all of the memory may be too much for the nearest cache.
+    """
 
     pointer: str
     offset: Sym
     strides: tuple[Sym, ...]
     dtype: np.dtype
+    large: bool = False
 
 
 class Coord(NamedTuple):
@@ -91,6 +95,7 @@ class Access:
     base: Sym
     steps: list[Sym]
     dtype: np.dtype
+    large: bool = False
 
 
 @dataclass(eq=False, slots=True)
@@ -200,7 +205,7 @@ class Expressions:
             base = self.sizes.add(base, self.sizes.mul(stride, coord.offset))
             if coord.dim is not None:
                 steps[coord.dim] = self.sizes.add(steps[coord.dim], self.sizes.mul(stride, coord.step))
-        return Access(view.pointer, base, steps, view.dtype)
+        return Access(view.pointer, base, steps, view.dtype, view.large)
 
     def load(self, view: View, coords: Sequence[Coord]) -> Node:
         """Return the element of a view at a position."""

@@ -26,7 +26,7 @@ from math import prod
 from typing import TypeAlias
 
 # These enter their ops in a table.
-from jitgrad.backend import emit_control, emit_lists, emit_matmul, emit_structured, emit_systems
+from jitgrad.backend import emit_control, emit_lists, emit_matmul, emit_order, emit_structured, emit_systems
 from jitgrad.backend.bufferise import bufferise
 from jitgrad.backend.chosen import save_chosen
 from jitgrad.backend.emit import Emitter, Site
@@ -42,7 +42,7 @@ from jitgrad.graph.types import ArrayType, Dim, ListType
 
 __all__ = ["Body", "Layout", "Site", "Target", "lower"]
 
-_THEMES = (emit_control, emit_lists, emit_matmul, emit_structured, emit_systems)
+_THEMES = (emit_control, emit_lists, emit_matmul, emit_order, emit_structured, emit_systems)
 
 Layout: TypeAlias = str | tuple[Dim, ...]
 

@@ -200,7 +200,8 @@ def _width(nodes: Sequence[Node], outputs: Sequence[Access], size: Sym, vector_b
     costly = any(n.kind == "apply" and n.payload.name in EXPENSIVE for n in moving)
     crowded = len(moving) > 12
     accesses = [n.access for n in moving if n.access is not None] + list(outputs)
-    apart = any(a.steps[lanes] not in (-1, 0, 1) for a in accesses) or any(n.kind == "gather" for n in moving)
+    gathers = any(o.dims & bit for n in moving if n.kind == "gather" for o in n.operands)
+    apart = gathers or any(a.steps[lanes] not in (-1, 0, 1) for a in accesses)
     registers = 1 if apart else 2 if costly or crowded or not isinstance(size, int) else 4
     width = min(max(registers * vector_bytes // bytes, 1), 32)
     if isinstance(size, int):

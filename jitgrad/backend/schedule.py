@@ -22,6 +22,7 @@ from jitgrad.backend.steps import EXPENSIVE, Step, in_order, reduced_axes, share
 from jitgrad.backend.structure import (
     CONSUMERS,
     OF_ROUTINES,
+    SHORT,
     Captures,
     consumed,
     dims_of,
@@ -319,6 +320,9 @@ class _BlockPlan:
             return False
         if op.name == "commit":
             return True
+        if op.name in ("argmax", "argmin"):
+            length = v.shape[op.attrs["axis"]]
+            return not (isinstance(length, int) and length <= SHORT) and not self.schedule.views.addressing(v)
         if op.name in ("sort", "argsort", "call_back"):
             return not self.schedule.views.addressing(v)
         if op.name in ("scatter", "scatter_add") and position > 0:

@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence, Set
 import numpy as np
 
 from jitgrad.graph.ir import Block, Op, Value
-from jitgrad.graph.ops.index import Entry, Pick, index_of
+from jitgrad.graph.ops.index import Entry, Pick, Span, index_of
 from jitgrad.graph.types import ArrayType, Dim
 
 __all__ = [
-    "CONSUMERS", "OF_ROUTINES", "Captures", "constant_number", "consumed", "dims_of", "dynamic", "extent", "fusable",
-    "in_step", "is_scalar", "overlaps", "same_map", "touches", "unit_reshape",
+    "CONSUMERS", "OF_ROUTINES", "SHORT", "Captures", "constant_number", "consumed", "dims_of", "dynamic", "extent",
+    "fusable", "in_step", "is_scalar", "overlaps", "same_map", "touches", "unit_reshape",
 ]  # fmt: skip
 
 # Ops that take over the buffer of their first operand where nothing else needs it any more.
@@ -28,6 +28,9 @@ CONSUMERS = frozenset(
 
 # Operands that routines of BLAS and LAPACK read, which must lie in memory as they can.
 OF_ROUTINES = {"lu_solve": (1, 2), "matmul": (0, 1), "matmul_into": (1, 2), "triangular_solve": (0,)}
+
+# Extrema of lines as short as this are found one by one, without memory.
+SHORT = 8
 
 # Ops on a part of an array, with the number of operands before those that say where it is.
 _PARTS = {"load": 1, "store": 2, "addto": 2, "matmul_into": 3}
@@ -158,6 +161,11 @@ def in_step(one: Sequence[Entry], other: Sequence[Entry]) -> bool:
     return all(x == y or (isinstance(x, Pick) and isinstance(y, Pick)) for x, y in zip(one, other, strict=True))
 
 
+def _is_whole(index: Sequence[Entry], array: Value) -> bool:
+    """Whether an index names all elements of an array, in their order."""
+    return all(isinstance(e, Span) and e == Span(0, 1, n) for e, n in zip(index, array.shape, strict=True))
+
+
 def overlaps(store: Op, v: Value, apart: Callable[[Op, Op], bool]) -> bool:
     """Whether evaluating v while it is stored may read an element that has been written already.
 
@@ -174,7 +182,9 @@ def overlaps(store: Op, v: Value, apart: Callable[[Op, Op], bool]) -> bool:
     while stack:
         x, straight = stack.pop()
         if x is base:
-            return True
+            if not (straight and _is_whole(here, base)):
+                return True
+            continue
         if x.op is None or not fusable(x.op) or is_scalar(x):
             continue
         if x.op.name == "load" and x.op.operands[0] is base:

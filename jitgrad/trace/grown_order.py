@@ -61,9 +61,9 @@ def sorted_grown(ctx: Context, x: ListRef, key: Any, backwards: bool) -> ListRef
         # Of equal keys the first stays the first.
         x, keys = (part_of_list(ctx, v.cell, slice(None, None, -1)) for v in (x, keys))
     last, *others = reversed(_compared(ctx, keys))
-    order = ctx.g.argsort(last, axis=0)
+    order = ctx.g.argsort(last, axis=0, stable=True)
     for column in others:
-        order = ctx.g.gather(order, ctx.g.argsort(ctx.g.gather(column, order), axis=0))
+        order = ctx.g.gather(order, ctx.g.argsort(ctx.g.gather(column, order), axis=0, stable=True))
     made = rearranged(ctx, x.cell, order)
     return part_of_list(ctx, made.cell, slice(None, None, -1)) if backwards else made
 

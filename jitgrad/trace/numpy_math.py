@@ -23,12 +23,10 @@ from jitgrad.trace.calls import attribute_of_array, handles, is_known, method
 from jitgrad.trace.context import Context, kind_of_python
 from jitgrad.trace.extents import surely, total
 from jitgrad.trace.iteration import sequence_of
-from jitgrad.trace.numpy_create import iota
 from jitgrad.trace.numpy_join import joined_values
 from jitgrad.trace.numpy_move import take_positions
 from jitgrad.trace.numpy_order import positions_in
 from jitgrad.trace.numpy_select import where_of
-from jitgrad.trace.products import matmul_values
 from jitgrad.trace.sizes import (
     axis_argument,
     dim_scalar,
@@ -404,6 +402,10 @@ def _one_period(ctx: Context, x: Any, xp: Any, fp: Any, period: Any) -> tuple[An
 # --- convolution
 
 
+# Sums of so many terms, or fewer, are written out.
+_UNROLLED = 16
+
+
 def _windows(ctx: Context, a: Value, v: Value, mode: str) -> Value:
     """Return sums of a, padded by zeros, against v at every place of a mode; the size of v is known."""
     (m,) = v.shape
@@ -415,11 +417,14 @@ def _windows(ctx: Context, a: Value, v: Value, mode: str) -> Value:
     parts = [ctx.g.broadcast(zero, shape=(count,)) for count in pads[mode]]
     a = joined_values(ctx, [p for p in (parts[0], a, parts[1]) if p.shape != (0,)], 0)
     count = total(ctx, (1, a.shape[0]), (1, 1 - m))
-    if isinstance(count, int):
-        at = ctx.constant(np.arange(count)[:, None] + np.arange(m))
-    else:
-        at = ctx.g.add(reshape_to(ctx.g, iota(ctx, count), (count, 1)), ctx.constant(np.arange(m)))
-    return matmul_values(ctx, take_positions(ctx, a, at, 0), v)
+    if m > _UNROLLED:
+        return as_array(ctx, ctx.call(grids.windows, [ctx.fresh(a), ctx.fresh(v)]))
+    made: Any = None
+    for k in range(m):
+        part = ctx.fresh(load(ctx.g, a, [Span(k, 1, count)]))
+        product = _u(ctx, np.multiply, part, get_item(ctx, ctx.fresh(v), k))
+        made = product if made is None else _u(ctx, np.add, made, product)
+    return as_array(ctx, made)
 
 
 def _long_and_short(ctx: Context, name: str, x: Value, w: Value) -> tuple[Value, Value, bool]:

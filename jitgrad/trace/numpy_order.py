@@ -61,7 +61,10 @@ def _argsort(ctx: Context, a: Any, axis: Any = -1, kind: Any = None, order: Any 
     if axis is None:
         value = reshape_to(ctx.g, value, (size_of(ctx, value.shape),))
         axis = 0
-    return ctx.fresh(ctx.g.argsort(value, axis=axis_argument(ctx, axis, value.array.rank)))
+    kind, stable = (known_argument(ctx, v, "a kind of sort") for v in (kind, stable))
+    np.argsort(np.zeros(1), kind=kind, stable=stable)  # raises if they name none
+    stably = bool(stable) or kind not in (None, "quicksort")
+    return ctx.fresh(ctx.g.argsort(value, axis=axis_argument(ctx, axis, value.array.rank), stable=stably))
 
 
 def _quantiles(ctx: Context, name: str, a: Any, q: Any, axis: Any, keepdims: Any, scale: float) -> Any:

@@ -256,10 +256,14 @@ def _order(ctx: Context, keys: Sequence[Any]) -> Any:
     for column in reversed(columns):
         numbers = _numbers(ctx, column)
         if order is None:
-            order = ctx.call(np.argsort, [numbers])
+            order = _stably(ctx, numbers)
         else:
-            order = ctx.call(np.take, [order, ctx.call(np.argsort, [ctx.call(np.take, [numbers, order])])])
+            order = ctx.call(np.take, [order, _stably(ctx, ctx.call(np.take, [numbers, order]))])
     return order
+
+
+def _stably(ctx: Context, numbers: Any) -> Any:
+    return ctx.call(np.argsort, [numbers], {"stable": True})
 
 
 def _permuted(ctx: Context, items: Sequence[Any], order: Any) -> list[Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import llvmlite.binding as llvm
 import numpy as np
 
-from jitgrad.backend import blas
+from jitgrad.backend import blas, kernels
 from jitgrad.backend.engine import resolve
 from jitgrad.backend.lower import Body, Target, lower
 from jitgrad.graph.interpret import interpret
@@ -67,7 +67,7 @@ class Native:
             manager = builder.getModulePassManager()
             manager.run(module, builder)
         self.module = module
-        for name, address in blas.symbols().items():
+        for name, address in (blas.symbols() | kernels.symbols()).items():
             llvm.add_symbol(name, address)
         resolve(module)
         self.engine = llvm.create_mcjit_compiler(module, machine)

@@ -235,7 +235,7 @@ def test_structured_ops(n: int) -> None:
         steps = g.cast(g.iota(dtype="int64", shape=(n,)), dtype=np.dtype("float64"))
         put = g.scatter(x, g.add(taken, 1.0), i)
         scans = [g.cumsum(x, axis=0), g.cumsum(x, axis=1), g.cumprod(x, axis=1)]
-        orders = [g.sort(x, axis=0), g.sort(x, axis=1), g.argsort(x, axis=1)]
+        orders = [g.sort(x, axis=0), g.sort(x, axis=1), g.argsort(x, axis=1, stable=True)]
         found = [g.argmax(x, axis=1), g.argmin(x, axis=0), g.norm2(x, axes=(1,)), g.norm2(x, axes=(0, 1))]
         return [taken, spread, joined, steps, put, *scans, *orders, *found]
 

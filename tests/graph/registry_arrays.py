@@ -160,17 +160,21 @@ def _args(function: Callable[..., Any]) -> list[Example]:
     ]
 
 
-def _scans(name: str, function: Callable[..., Any], dtypes: Sequence[str]) -> list[Example]:
+def _scans(name: str, function: Callable[..., Any], dtypes: Sequence[str], **attrs: Any) -> list[Example]:
     return [
-        Example([x], lambda g, x, k=k: g.emit(name, [x], {"axis": k}).result, lambda x, k=k: function(x, axis=k))
+        Example(
+            [x], lambda g, x, k=k: g.emit(name, [x], {"axis": k, **attrs}).result, lambda x, k=k: function(x, axis=k)
+        )
         for d in dtypes
         for x in layouts(d)
         for k in range(x.ndim)
     ]
 
 
-def _along(name: str, x: np.ndarray, axis: int, meaning: Callable[..., Any], smooth: bool = True) -> Example:
-    return Example([x], lambda g, x: g.emit(name, [x], {"axis": axis}).result, meaning, smooth)
+def _along(
+    name: str, x: np.ndarray, axis: int, meaning: Callable[..., Any], smooth: bool = True, **attrs: Any
+) -> Example:
+    return Example([x], lambda g, x: g.emit(name, [x], {"axis": axis, **attrs}).result, meaning, smooth)
 
 
 def _runtime_scan(name: str, function: Callable[..., Any], size: int) -> Example:
@@ -225,8 +229,9 @@ REDUCE = {
         _runtime_scan("sort", np.sort, 4),
     ],
     "argsort": [
-        *_scans("argsort", lambda x, axis: np.argsort(x, axis=axis, kind="stable"), DTYPES),
-        _along("argsort", _TIED, 0, lambda x: np.argsort(x, kind="stable")),
+        *_scans("argsort", lambda x, axis: np.argsort(x, axis=axis, kind="stable"), DTYPES, stable=True),
+        *_scans("argsort", lambda x, axis: np.argsort(x, axis=axis), DTYPES, stable=False),
+        _along("argsort", _TIED, 0, lambda x: np.argsort(x, kind="stable"), stable=True),
     ],
     "positions": [
         Example(

@@ -197,6 +197,12 @@ ROWS: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
     (lambda x, y: np.convolve(x, y, "same"), (V, W[:3])),
     (lambda x, y: np.convolve(x, y, mode="valid"), (V, W[:3])),
     (lambda x, y: np.correlate(x, y), (V, W[:3])),
+    (
+        lambda x, y: (np.convolve(x, y), np.convolve(y, x, "same"), np.correlate(x, y, "full")),
+        (T.ravel(), T.ravel()[:20]),
+    ),
+    (lambda x, y: (np.convolve(x, y, "valid"), np.convolve(y, x)), (F, np.arange(24)[5:])),
+    (lambda x: (np.convolve(x > 0, x[:3] > 1), np.convolve(x > 0, x[:20] > 1)), (T.ravel(),)),
     (lambda x: np.cov(x), (M,)),
     (lambda x: np.cov(x), (V,)),
     (lambda x, y: (np.cov(x, y), np.cov(x, y, rowvar=False)), (V, W)),

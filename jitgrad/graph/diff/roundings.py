@@ -1,13 +1,14 @@
-"""Quotients and products whose rounding is ours.
+"""Quotients, products and powers whose rounding is ours.
 
 A derivative divides again and again by one divisor: a quotient x / y alone by y three times. No user wrote these
 divisions, so that they may become products with one reciprocal; nor the products of cotangents, so that one whose
-result is added may be rounded once, with the sum. In: a graph that holds a derivative, and which of its ops are the
-program's own or repeat those. Out: the attribute `any_rounding` at the others, and at none where a comparison, an
-integer or a jump depends on the result: there its bits are meant, since a branch that is decided twice, forwards and
-backwards, must be decided alike. Nor where a root, a logarithm or a division follows, which what was exactly zero must
-reach as a zero: sqrt(1 - x / y) has an infinite slope at x == y, and none where the quotient comes out above 1. Loops
-of a derivative get the attribute likewise: `passes/recurrences.py` regroups what they carry.
+result is added may be rounded once, with the sum; nor the powers with small exponents, which may be products. In: a
+graph that holds a derivative, and which of its ops are the program's own or repeat those. Out: the attribute
+`any_rounding` at the others, and at none where a comparison, an integer or a jump depends on the result: there its bits
+are meant, since a branch that is decided twice, forwards and backwards, must be decided alike. Nor where a root, a
+logarithm or a division follows, which what was exactly zero must reach as a zero: sqrt(1 - x / y) has an infinite slope
+at x == y, and none where the quotient comes out above 1. Loops of a derivative get the attribute likewise:
+`passes/recurrences.py` regroups what they carry.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from jitgrad.graph.ir import Block, Op, Value
 
 __all__ = ["mark_roundings"]
 
-_FREE = frozenset({"divide", "multiply"})
+_FREE = frozenset({"divide", "multiply", "power"})
 # The most frequent ops that depend smoothly on all floats they are given.
 _SMOOTH = frozenset(
     {"add", "addto", "broadcast", "constant", "cos", "exp", "load", "negative", "sin", "store", "subtract"}
@@ -28,7 +29,7 @@ _SMOOTH = frozenset(
 
 
 def mark_roundings(block: Block, own: Collection[Op], repeated: Collection[Op]) -> None:
-    """Mark the quotients and products of a derivative, and unmark those whose bits decide something.
+    """Mark the quotients, products and powers of a derivative, and unmark those whose bits decide something.
 
     Parameters
     ----------
@@ -50,6 +51,8 @@ def mark_roundings(block: Block, own: Collection[Op], repeated: Collection[Op]) 
                     free.append(op)
                 if name == "divide":
                     roots.append(op.operands[1])
+                elif name == "power":
+                    roots += op.operands
             elif name not in _SMOOTH:
                 roots += _decisive(op)
                 if name == "for" and (not is_own or "any_rounding" in op.attrs):

@@ -137,7 +137,7 @@ def _vjp_sort(g: Builder, op: Op, cts: Sequence[Cot | None], needed: set[int]) -
     if cot is None:
         return [None]
     axis = op.attrs["axis"]
-    where = _positions(g, g.argsort(x, axis=axis), axis)
+    where = _positions(g, g.argsort(x, axis=axis, stable=False), axis)
     made = g.scatter_add(zeros_like(g, x), cot.value, *where)
     if cot.mask is None:
         return [Cot(made)]
@@ -149,19 +149,19 @@ def _jvp_sort(g: Builder, op: Op, tangents: Sequence[Value | None]) -> list[Valu
     if t is None:
         return [None]
     axis = op.attrs["axis"]
-    return [take_along(g, t, g.argsort(x, axis=axis), axis)]
+    return [take_along(g, t, g.argsort(x, axis=axis, stable=False), axis)]
 
 
 sort = primitive(
     "sort",
     type_rule=_scan_rule,
-    evaluate=lambda attrs, x: np.sort(x, axis=attrs["axis"], kind="stable"),
+    evaluate=lambda attrs, x: np.sort(x, axis=attrs["axis"]),
     derivative=Rules(_vjp_sort, _jvp_sort),
 )
 argsort = primitive(
     "argsort",
     type_rule=lambda attrs, x: [t.with_dtype(np.int64) for t in _scan_rule(attrs, x)],  # type: ignore[union-attr]
-    evaluate=lambda attrs, x: np.argsort(x, axis=attrs["axis"], kind="stable"),
+    evaluate=lambda attrs, x: np.argsort(x, axis=attrs["axis"], stable=attrs["stable"]),
     derivative=NoGradient("an integer result"),
 )
 

@@ -18,6 +18,7 @@ __all__ = [
     "ogrid",
     "parts",
     "uneven_slopes",
+    "windows",
 ]
 
 
@@ -149,3 +150,12 @@ def blackman(M: Any) -> Any:
         return np.ones(1)
     angles = _angles(M)
     return 0.42 + 0.5 * np.cos(angles) + 0.08 * np.cos(2.0 * angles)
+
+
+def windows(a: Any, v: Any) -> Any:
+    """Return the sums of the parts of an array, as long as another, times that one."""
+    n = len(a) - len(v) + 1
+    made = v[0] * a[:n]
+    for k in range(1, len(v)):
+        made += v[k] * a[k : k + n]
+    return made
