@@ -50,7 +50,7 @@ def outcome(f: Callable[..., Any], x: np.ndarray) -> Any:
     try:
         with np.errstate(all="ignore"):
             return f(x)
-    except (IndexError, ValueError) as exception:
+    except (IndexError, TypeError, ValueError) as exception:
         return exception
 
 
@@ -88,3 +88,44 @@ def test_interpolation_of_nan_by_one_point() -> None:
     at = np.array([np.nan, 0.0, 2.0])
     for x in INPUTS[:4]:
         np.testing.assert_array_equal(compiled(x, at), f(x, at))
+
+
+X = np.array([1.0, 2.0, 3.0])
+M = np.arange(6.0).reshape(2, 3)
+
+
+@pytest.mark.parametrize(
+    ("function", "calls"),
+    [
+        (lambda x, n: np.repeat(x, n), [(X, 2), (X, 0), (X, 5), (X, -1)]),
+        (lambda x, n: np.repeat(x[:2] * x[2], n), [(X, np.array(n)) for n in ([1, 2], [0, 0], [4, 0], [3, -1])]),
+        (lambda x, n: np.repeat(x, n), [(X, np.array(n)) for n in ([1, 2], [2, 2])]),
+        (lambda x, n: np.repeat(x, n), [(X, np.array([3])), (X, np.array([1]))]),
+        (lambda x, n: np.repeat(x, n), [(X, np.array([1.0, 2.0, 3.0]))]),
+        (lambda x, n: np.repeat(x, n, axis=1), [(M, np.array([1, 0, 2])), (M, np.array([0, 3, 1]))]),
+        (lambda x, n: np.repeat(x, n, axis=0), [(M, 2), (M, 1), (M, 0)]),
+        (lambda x, n: np.repeat(x, [n, 1, n]), [(X, 3), (X, 0)]),
+        (lambda x, n: x[x > n].repeat(2), [(X, 0.5), (X, 1.5), (X, 3.5)]),
+        (lambda x, n: np.repeat(x[x > n], np.arange(len(x[x > n]))), [(X, 0.5), (X, 1.5), (X, 2.5), (X, 3.5)]),
+    ],
+)
+def test_counts_of_repeat_are_run_time_numbers(function: Callable[..., Any], calls: Any) -> None:
+    compiled, pulled = jitgrad.jit(function), jitgrad.grad(lambda x, n: np.sum(np.sin(function(x, n))))
+    for x, n in calls:
+        got, want = (outcome(lambda x, f=f, n=n: f(x, n), x) for f in (compiled, function))
+        if isinstance(want, Exception):
+            assert (type(got), str(got)) == (type(want), str(want))
+            continue
+        assert got.dtype == want.dtype
+        np.testing.assert_array_equal(got, want)
+        if want.size:
+            step = 1e-6 * np.cos(np.arange(x.size)).reshape(x.shape)
+            slope = (np.sin(function(x + step, n)) - np.sin(function(x - step, n))).sum() / 2.0
+            assert (pulled(x, n) * step).sum() == pytest.approx(slope, rel=1e-5, abs=1e-12)
+    assert compiled.stats()["compiled"] <= 1
+
+
+def test_counts_of_repeat_that_are_no_integers_are_refused() -> None:
+    for counts in ([1.5, 1.0, 2.0], 2.0):
+        with pytest.raises(jitgrad.UnsupportedError, match="JG236"):
+            jitgrad.jit(lambda x, counts=counts: np.repeat(x, counts))(X)
