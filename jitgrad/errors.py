@@ -154,7 +154,8 @@ TABLE: dict[str, Row] = {
     "JG221": Row(
         UnsupportedError,
         "{what}",
-        "store into an array made before the loop (np.empty(n)), or turn the list into an array first: np.array(xs)",
+        "store into an array made before the loop (np.empty(n)), join arrays as they come (a = np.append(a, x)), "
+        "or turn the list into an array first: np.array(xs)",
     ),
     "JG222": Row(UnsupportedError, "{what}", "return the new value instead, with the result or as aux"),
     "JG223": Row(

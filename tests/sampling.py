@@ -19,10 +19,19 @@ ALL = "JITGRAD_FULL_WALK" in os.environ
 FULL = sys.version_info[:2] == (3, 13) or ALL
 
 
-# Rooms that do not know CPython, and what NumPy's functions mean.
+# Rooms that do not know CPython, rules of derivatives, sizes and layouts of arrays, and what NumPy's functions mean.
 _ALIKE = (
     "tests/backend/",
     "tests/graph/",
+    "tests/test_argument_sizes",
+    "tests/test_finite_slopes",
+    "tests/test_general_sizes",
+    "tests/test_memory_layouts",
+    "tests/test_minima",
+    "tests/test_mutants",
+    "tests/test_stencils",
+    "tests/test_untaken_paths",
+    "tests/test_zero_factors",
     "tests/trace/test_least_squares",
     "tests/trace/test_math_calls",
     "tests/trace/test_numpy_",

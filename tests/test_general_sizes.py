@@ -212,10 +212,13 @@ def test_a_median_of_nothing_is_refused() -> None:
 
 
 def test_a_size_that_only_small_calls_need() -> None:
-    g = jitgrad.jit(lambda x: np.gradient(x))
+    def f(x: np.ndarray) -> Any:
+        return np.convolve(x, [1.0, 2.0, 3.0, 5.0], "same")
+
+    g = jitgrad.jit(f)
     for count, n in enumerate((2, 3, 4, 5, 8, 9, 10, 30, 4), 1):
         x = np.arange(n) ** 2.0
-        same(g(x), np.gradient(x), 1e-14)
+        same(g(x), f(x), 1e-14)
         assert g.stats()["compiled"] == min(count, 5)
 
 

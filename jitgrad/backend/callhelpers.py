@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from jitgrad.backend.blocks import HANDLER, SMALL_COUNT, emit_handler
 from jitgrad.backend.calltext import CallText, Table
 from jitgrad.backend.capi import ARRAY, DESCR, OB_TYPE
 from jitgrad.backend.form import ArrayLeaf
@@ -69,7 +70,7 @@ def shared_text(table: Table) -> CallText:
 def emit_helpers(table: Table) -> str:
     """Return the IR of all of them."""
     parts = (_array, _new_array, _drop, _error, _take_arena, _give_arena, _poll, _rejoin)
-    return "\n".join(part(table) for part in parts) + _COPY
+    return "\n".join(part(table) for part in parts) + emit_handler(table) + _COPY
 
 
 def arena_in(t: CallText, block: str) -> str:
@@ -183,12 +184,16 @@ def _push_step(t: CallText, out: str, step: str, shift: str) -> None:
 
 
 def _new_array(table: Table) -> str:
-    """Return a new array by its facts (type, dtype, rank, order, dimensions), -1 standing for the next of `%sizes`."""
+    """Return a new array by its facts (type, dtype, rank, order, dimensions), -1 standing for the next of `%sizes`.
+
+    The memory of one that may be large comes from our handler (`blocks`).
+    """
     t = shared_text(table)
     rank = t.load("i64", "%facts", 16)
     shape = t.alloca("[64 x i64]")  # NumPy's greatest rank
-    out = t.alloca("ptr")
+    out, count = t.alloca("ptr"), t.alloca("i64")
     t.store("ptr %sizes", out)
+    t.store("i64 1", count)
     with Loop(t, rank) as k:
         dim = _word(t, t.at("%facts", 32), k)
         place = t.emit(f"getelementptr i64, ptr {shape}, i64 {k}")
@@ -203,15 +208,32 @@ def _new_array(table: Table) -> str:
         t.store(f"i64 {dim}", place)
         t.branch(on)
         t.start(on)
+        before, dim = t.load("i64", count), t.load("i64", place)
+        t.store(f"i64 {t.emit(f'mul i64 {before}, {dim}')}", count)
     descr = t.load("ptr", "%facts", 8)
     t.incref(descr)  # which the call below steals
     cls = t.load("ptr", "%facts")
     ints = [t.emit(f"trunc i64 {value} to i32") for value in (rank, t.load("i64", "%facts", 24))]
-    array = t.api(
+    given = (
         "PyArray_NewFromDescr", "ptr", f"ptr {cls}", f"ptr {descr}", f"i32 {ints[0]}", f"ptr {shape}", "ptr null",
         "ptr null", f"i32 {ints[1]}", "ptr null",
     )  # fmt: skip
+    t.branch_if(t.emit(f"icmp ult i64 {t.load('i64', count)}, {SMALL_COUNT}"), "small", "large")
+    t.start("small")
+    t.do(f"ret ptr {t.api(*given)}")
+    t.start("large")
+    before = t.api("PyDataMem_SetHandler", "ptr", f"ptr {t.object(HANDLER)}")
+    t.not_null(before, "failed")
+    array = t.api(*given)
+    # What goes wrong is told when the handler of before is in its place again.
+    told = [t.alloca("ptr") for _ in range(3)]
+    t.api("PyErr_Fetch", "void", *(f"ptr {place}" for place in told))
+    t.decref(t.api("PyDataMem_SetHandler", "ptr", f"ptr {before}"))
+    t.decref(before)
+    t.api("PyErr_Restore", "void", *(f"ptr {t.load('ptr', place)}" for place in told))
     t.do(f"ret ptr {array}")
+    t.start("failed")
+    t.do("ret ptr null")
     return t.function("define ptr @jg_new_array(ptr %facts, ptr %sizes)")
 
 

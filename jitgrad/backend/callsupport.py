@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 from jitgrad.backend import capi
+from jitgrad.backend.blocks import fill_handler
 from jitgrad.backend.callhelpers import emit_helpers, shared_text
 from jitgrad.backend.calltext import Table
 from jitgrad.backend.capi import OB_TYPE
@@ -63,6 +64,8 @@ def _load(emit: Callable[[Table], str]) -> None:
     code.keep_for_ever()
     _kept.extend([code, *kept])
     _functions.update(found)
+    if emit is _emit_helpers:
+        fill_handler(found.__getitem__)
 
 
 def _emit_helpers(table: Table) -> str:

@@ -260,23 +260,36 @@ def compile_module(
     for name, address in (externals or {}).items():
         define_symbol(name, address)
     with _LOCK:
-        start = time.perf_counter()
         # Where LLVM looks for vectors, it should see into what loops call.
         text, defined = _sharing(ir, helpers) if helpers and level not in ("short", "full") else (ir, [])
-        module, machine = _parsed(text, level)
-        parsed = time.perf_counter()
-        module = _optimise(module, machine, level, text)
-        resolve(module)
-        optimised = time.perf_counter()
-        engine = _loaded(_object_of(module, machine))
+        engine, timing = _made(text, level)
         for name in defined:
             define_symbol(name, engine.get_function_address(name))
         if defined:
             # Other code calls into it until the process ends.
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(engine))
-        done = time.perf_counter()
-    timing = Timing((parsed - start) * 1e3, (optimised - parsed) * 1e3, (done - optimised) * 1e3)
     return Code(engine, timing, level, ir)
+
+
+def _made(
+    text: str, level: str, keep: Callable[[llvm.ModuleRef, bytes], None] | None = None
+) -> tuple[llvm.ExecutionEngine, Timing]:
+    """Return an engine with the machine code of a module's text, and how long each step took.
+
+    Who wants to load the code again gives `keep`, which gets the optimised module and its object file.
+    """
+    start = time.perf_counter()
+    module, machine = _parsed(text, level)
+    parsed = time.perf_counter()
+    module = _optimise(module, machine, level, text)
+    resolve(module)
+    optimised = time.perf_counter()
+    data = _object_of(module, machine)
+    if keep is not None:
+        keep(module, data)
+    engine = _loaded(data)
+    done = time.perf_counter()
+    return engine, Timing((parsed - start) * 1e3, (optimised - parsed) * 1e3, (done - optimised) * 1e3)
 
 
 def _sharing(ir: str, helpers: Mapping[str, str]) -> tuple[str, list[str]]:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from jitgrad.errors import TABLE, UnsupportedError, error
+from jitgrad.errors import TABLE, JitgradError, UnsupportedError, error
 from jitgrad.graph.ir import Graph, Value
 from jitgrad.location import Location
 from jitgrad.pytree import attributes_of
@@ -83,12 +83,12 @@ class Evaluator(Branches):
     """
 
     def __init__(
-        self, graph: Graph, obligations: Obligations, observe_arguments: bool = False, unrolled: set[Any] | None = None
+        self, graph: Graph, obligations: Obligations, observe_arguments: bool, unrolled: dict[Any, JitgradError | None]
     ) -> None:
         super().__init__(graph, obligations)
         self.outside = Outside(self, lambda x: transform_of(x) is not None)
         self.observe_arguments = observe_arguments
-        self.unrolled = set() if unrolled is None else unrolled
+        self.unrolled = unrolled
         self.counters: dict[Value, Any] = {}
         self.counted_loops: dict[Any, Any] = {}
         self.taken_apart: set[Any] = set()
@@ -393,9 +393,12 @@ class Evaluator(Branches):
 
     def refuse(self, found: Poison, name: str) -> None:
         """Begin again with the loop unrolled that left a variable in forms that cannot be one, or raise JG240."""
-        if found.loop is None or found.loop in self.unrolled:
+        try:
             super().refuse(found, name)
-        self.unrolled.add(found.loop)
+        except UnsupportedError as refused:
+            if found.loop is None or found.loop in self.unrolled:
+                raise
+            self.unrolled[found.loop] = refused
         raise Restart(set(), f"a loop is unrolled: {name} is another object in each trip")
 
     def share(self, a: Cell, b: Cell) -> None:
@@ -451,7 +454,7 @@ class Evaluator(Branches):
                 raise NeedStatic(self.argument_leaf[v], why)
             if v.op in self.counted_loops:
                 # A list that grew in a loop of known length is needed item by item: unroll that loop.
-                self.unrolled.add(self.counted_loops[v.op])
+                self.unrolled[self.counted_loops[v.op]] = self.error("JG228", why=why)
                 raise Restart(set(), f"a loop is unrolled: {why}")
             if v.op is not None and v.op.primitive.is_pure and not v.op.regions:
                 todo.extend(v.op.operands)

@@ -74,6 +74,8 @@ def _push(ctx: Context, cell: Cell, items: Value, item: Any) -> None:
         raise again
     made = as_array(ctx, item)
     if made.type != element or ("array" in (of, kind(item)) and kind(item) != of):
+        if kind(item) == of == "array" and made.array.dtype == element.dtype and made.array.rank == element.rank:
+            raise ctx.error("JG221", what="appending an array of another size to a list of arrays, which have one size")
         raise ctx.error("JG221", what=f"appending {made.type} ({kind(item)}) to a list of {element} ({of})")
     if kind(item) != of:
         # Python's and NumPy's numbers together: one array can be made of them, but no item can be taken.

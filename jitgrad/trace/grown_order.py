@@ -15,9 +15,9 @@ import numpy as np
 
 from jitgrad.errors import UnsupportedError, check_text
 from jitgrad.graph.ir import Value
-from jitgrad.trace.abstract import Cell, Columns, IndexRange, ListRef
+from jitgrad.trace.abstract import Cell, Columns, IndexRange, ListRef, Ref
 from jitgrad.trace.algorithms import ordering
-from jitgrad.trace.arrays import as_array
+from jitgrad.trace.arrays import as_array, shape_of
 from jitgrad.trace.calls import HANDLERS, handles
 from jitgrad.trace.columns import is_grown, leaves_of_list
 from jitgrad.trace.context import Context
@@ -33,7 +33,9 @@ def as_grown_list(ctx: Context, x: Any) -> ListRef | None:
     if is_grown(ctx, x):
         found: ListRef = x
         return found
-    made = ctx.call(ordering.listed, [x]) if isinstance(x, IndexRange) else None
+    sizes = shape_of(ctx, x) if isinstance(x, Ref) else ()
+    unknown = isinstance(x, IndexRange) or (len(sizes) == 1 and isinstance(sizes[0], Value))
+    made = ctx.call(ordering.listed, [x]) if unknown else None
     return made if is_grown(ctx, made) else None
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
+from types import NoneType
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,9 @@ from jitgrad.trace.abstract import (
 from jitgrad.trace.context import Context
 
 __all__ = ["cells_of", "form_of", "pool_of", "reachable", "same", "undefined", "values_in"]
+
+# Most of what is looked into, of which there is nothing to be asked.
+_PLAIN = frozenset({NoneType, bool, bytes, float, int, str})
 
 
 def undefined(ctx: Context, t: Type) -> Value:
@@ -74,6 +78,8 @@ def same(a: Any, b: Any) -> bool:
 
 def cells_of(value: Any) -> list[Cell]:
     """Return the cells that an abstract value refers to directly."""
+    if type(value) in _PLAIN or type(value) is Scalar:
+        return []
     if isinstance(value, Ref | ListRef | DictRef | Record):
         return [value.cell]
     if isinstance(value, TaggedRef):
@@ -119,6 +125,8 @@ def reachable(heap: dict[Cell, Any], roots: Iterable[Any]) -> list[Cell]:
 
 def values_in(value: Any) -> list[Value]:
     """Return the graph values inside an abstract value."""
+    if type(value) in _PLAIN:
+        return []
     if isinstance(value, Value):
         return [value]
     if isinstance(value, Scalar):

@@ -147,7 +147,7 @@ def _loop(ev: Any, node: LoopNode, frame: Frame, key: Any, peeled: int) -> Outco
         except NeedUnroll as need:
             if need.key != key:
                 raise
-            ev.unrolled.add(key)
+            ev.unrolled[key] = None
             if is_for and isinstance(start.stack[-1], IterRange | IterRows):
                 # Only a known number of trips can be written out; a count that the call gives becomes known.
                 _reset(ev, block, mark, location, depth, frames)
@@ -171,7 +171,7 @@ def _know_trips(ev: Any, key: Any, start: State, why: str) -> None:
     try:
         ev.note_static(start.stack[-1].count, why)
     except UnsupportedError as refused:
-        raise _instead(ev, key, refused) from None
+        raise _instead(ev, key, ev.unrolled[key] or refused) from None
 
 
 def _instead(ev: Any, key: Any, refused: Exception) -> Exception:
@@ -179,7 +179,7 @@ def _instead(ev: Any, key: Any, refused: Exception) -> Exception:
     tagged = ev.obligations.tagged
     if (("index",), key) not in tagged or (("listed",), key) in tagged:
         return refused
-    ev.unrolled.discard(key)
+    ev.unrolled.pop(key, None)
     return Restart({(("listed",), key)}, "a loop indexes lists at run time: it cannot be unrolled")
 
 

@@ -296,6 +296,14 @@ def _gradient(ctx: Context, f: Any, *varargs: Any, axis: Any = None, edge_order:
     return made[0] if len(axes) == 1 else tuple(made)
 
 
+def _require(ctx: Context, size: Any, least: int, exception: type[Exception], message: str) -> None:
+    """Raise if a size is less than it must be, when it is called where it is not known before."""
+    if isinstance(size, int) and size < least:
+        raise exception(message)
+    if not surely(ctx, least, (1, size)):
+        ctx.check(ctx.g.greater_equal(size, least), exception, message)
+
+
 def _gradient_axis(ctx: Context, x: Any, at: int, step: Any, order: int) -> Any:
     size, points = shape_of(ctx, x)[at], shape_of(ctx, step)
     if len(points) > 1:
@@ -303,13 +311,11 @@ def _gradient_axis(ctx: Context, x: Any, at: int, step: Any, order: int) -> Any:
     wrong = "when 1d, distances must match the length of the corresponding dimension"
     if points and not same_dim(ctx, points[0], size, wrong):
         raise ValueError(wrong)
-    if not surely(ctx, 3, (1, size)):
-        size = static_dim(ctx, size, "a size of np.gradient")
-    if isinstance(size, int) and size < order + 1:
-        raise ValueError(
-            "Shape of array too small to calculate a numerical gradient, "
-            "at least (edge_order + 1) elements are required."
-        )
+    small = (
+        "Shape of array too small to calculate a numerical gradient, at least (edge_order + 1) elements are required."
+    )
+    _require(ctx, size, 2 if points else 0, IndexError, "index 0 is out of bounds for axis 0 with size 0")
+    _require(ctx, size, order + 1, ValueError, small)
     if points or order == 2:
         turned = ctx.call(np.moveaxis, [x, at, 0])
         if points and dtype_of(ctx, step).kind in "iu":
@@ -343,11 +349,9 @@ def _interp(ctx: Context, x: Any, xp: Any, fp: Any, left: Any = None, right: Any
     if xs.array.rank != 1 or ys.array.rank != 1 or not same_dim(ctx, xs.shape[0], ys.shape[0], message):
         raise ValueError(message)
     n = xs.shape[0]
-    if not surely(ctx, 2, (1, n)):
-        n = static_dim(ctx, n, "the number of points of np.interp")
-    if n == 0:
-        raise ValueError("array of sample points is empty")
     g = ctx.g
+    _require(ctx, n, 1, ValueError, "array of sample points is empty")
+    several = surely(ctx, 2, (1, n))
     final = [n - 1] if isinstance(n, int) else g.reshape(g.subtract(n, 1), shape=(1,))
     shape = at.shape
     flat = reshape_to(g, at, (size_of(ctx, shape),))
@@ -362,9 +366,12 @@ def _interp(ctx: Context, x: Any, xp: Any, fp: Any, left: Any = None, right: Any
     # What NumPy gives otherwise depends on how it searches.
     ctx.check(as_array(ctx, ctx.call(np.all, [rising])), UnsupportedError, f"JG246: {row.what}\n{row.do}")
     place = g.subtract(positions_in(ctx, xs, flat, "right"), 1)
-    place = g.minimum(g.maximum(place, 0), n - 2 if isinstance(n, int) else g.subtract(n, 2))
+    place = g.maximum(g.minimum(place, n - 2 if isinstance(n, int) else g.subtract(n, 2)), 0)
     x0, y0 = take_positions(ctx, xs, place, 0), take_positions(ctx, ys, place, 0)
     after = g.add(place, 1)
+    if not several:
+        # Of a single point, as data decide, none of what is computed here is chosen.
+        after = g.minimum(after, g.subtract(n, 1))
     x1, y1 = take_positions(ctx, xs, after, 0), take_positions(ctx, ys, after, 0)
     slope = g.divide(g.subtract(y1, y0), g.subtract(x1, x0))
     made = g.add(g.multiply(slope, g.subtract(flat, x0)), y0)
@@ -372,7 +379,7 @@ def _interp(ctx: Context, x: Any, xp: Any, fp: Any, left: Any = None, right: Any
     end = take_positions(ctx, ys, final, 0)
     made = g.select(g.equal(flat, last), end, made)
     made = g.select(g.greater(flat, last), high, g.select(g.less(flat, first), low, made))
-    made = g.select(g.isnan(flat), flat, made)
+    made = g.select(g.isnan(flat), flat if several else g.select(g.equal(n, 1), end, flat), made)
     return ctx.result(reshape_to(g, made, shape))
 
 
@@ -434,9 +441,12 @@ def _long_and_short(ctx: Context, name: str, x: Value, w: Value) -> tuple[Value,
 def _convolve(ctx: Context, a: Any, v: Any, mode: str = "full") -> Any:
     x, w = promoted(ctx, numeric(ctx, a), numeric(ctx, v))
     x, w = (reshape_to(ctx.g, p, (1,)) if not p.array.rank else p for p in (x, w))
-    if x.shape[0] == 0 or w.shape[0] == 0:
-        raise ValueError("a cannot be empty" if x.shape[0] == 0 else "v cannot be empty")
-    x, w, _ = _long_and_short(ctx, "np.convolve", x, w)
+    for part, name in ((x, "a"), (w, "v")):
+        _require(ctx, part.shape[0], 1, ValueError, f"{name} cannot be empty")
+    if mode == "full" and isinstance(x.shape[0], int) != isinstance(w.shape[0], int):
+        x, w = (x, w) if isinstance(w.shape[0], int) else (w, x)  # here it is the same which one is longer
+    else:
+        x, w, _ = _long_and_short(ctx, "np.convolve", x, w)
     return ctx.fresh(_windows(ctx, x, _reversed(ctx, w), mode))
 
 
@@ -472,14 +482,18 @@ def _cov(ctx: Context, m: Any, y: Any = None, rowvar: Any = True, bias: Any = Fa
         return ctx.fresh(ctx.constant(np.empty((0, 0))))
     if y is not None:
         value = as_array(ctx, ctx.call(np.concatenate, [(ctx.fresh(value), ctx.fresh(rows(y, 1)))]))
-    n = static_dim(ctx, value.shape[1], "a size of np.cov")
+    n = value.shape[1]
     less = known_argument(ctx, ddof, "ddof") if ddof is not None else (0 if bias else 1)
     x = ctx.fresh(value)
     mean = ctx.call(np.mean, [x, 1], {"keepdims": True})
     gap = _u(ctx, np.subtract, x, mean)
     product = ctx.call(np.dot, [gap, ctx.call(np.transpose, [gap])])
-    with np.errstate(divide="ignore"):
-        scale = np.float64(1.0) / max(n - less, 0)
+    if isinstance(n, int):
+        with np.errstate(divide="ignore"):
+            scale = np.float64(1.0) / max(n - less, 0)
+    else:
+        count = ctx.result(cast(ctx, n, np.float64))
+        scale = _u(ctx, np.divide, 1.0, _u(ctx, np.maximum, _u(ctx, np.subtract, count, less), 0.0))
     made = as_array(ctx, _u(ctx, np.multiply, product, scale))
     # An array of rank 0, not a number, of one variable.
     return ctx.fresh(reshape_to(ctx.g, made, ()) if made.shape == (1, 1) else made)

@@ -13,9 +13,11 @@ from jitgrad.graph.ir import Value
 from jitgrad.graph.ops.memory import Span, load
 from jitgrad.graph.ops.shape import broadcast_to, move_axes, reshape_to
 from jitgrad.graph.types import Dim
-from jitgrad.trace.abstract import DictRef, Scalar
-from jitgrad.trace.arrays import as_array, shape_of
+from jitgrad.trace.abstract import DictRef, ListRef, Ref, Scalar
+from jitgrad.trace.algorithms import elements
+from jitgrad.trace.arrays import as_array, dtype_of, shape_of
 from jitgrad.trace.calls import handles, method
+from jitgrad.trace.columns import content_of
 from jitgrad.trace.context import Context
 from jitgrad.trace.extents import clipped_span, surely, total
 from jitgrad.trace.numpy_create import iota
@@ -23,6 +25,7 @@ from jitgrad.trace.numpy_join import joined, joined_values
 from jitgrad.trace.numpy_shape import array_of
 from jitgrad.trace.sizes import (
     axis_argument,
+    dim_argument,
     is_list,
     items_of,
     known_argument,
@@ -63,17 +66,38 @@ def _repeat(ctx: Context, a: Any, repeats: Any, axis: Any = None) -> Any:
         axis = 0
     at = axis_argument(ctx, axis, value.array.rank)
     size = value.shape[at]
-    counts = known_argument(ctx, repeats, "the counts of np.repeat")
-    if isinstance(counts, int | np.integer) or len(counts) == 1:
-        n = int(counts if isinstance(counts, int | np.integer) else counts[0])
-        lead, rest = value.shape[:at], value.shape[at + 1 :]
-        made = reshape_to(ctx.g, value, (*lead, size, 1, *rest))
-        made = broadcast_to(ctx.g, made, (*lead, size, n, *rest))
-        return ctx.fresh(reshape_to(ctx.g, made, (*lead, total(ctx, (n, size)), *rest)))
-    size = static_dim(ctx, size, "a size of np.repeat")
-    if len(counts) != size:
-        raise ValueError(f"operands could not be broadcast together with shape ({size},) ({len(counts)},)")
-    return ctx.fresh(take_positions(ctx, value, np.repeat(np.arange(size), counts), at))
+    dtype = dtype_of(ctx, array_of(ctx, repeats))
+    if not np.can_cast(dtype, np.int64, "safe"):
+        if not isinstance(repeats, Ref):
+            # NumPy cuts off what is behind the point of Python's own.
+            raise ctx.error("JG236", what="counts of np.repeat that are no integers")
+        raise TypeError(f"Cannot cast array data from {dtype!r} to {np.dtype(np.int64)!r} according to the rule 'safe'")
+    if is_list(ctx, repeats) or isinstance(repeats, tuple):
+        counts = array_of(ctx, repeats)
+        known = _known_counts(ctx, repeats)
+        kind = dtype_of(ctx, counts)
+        if not np.can_cast(kind, np.int64, "safe"):
+            to = np.dtype(np.int64)
+            raise TypeError(f"Cannot cast array data from {kind!r} to {to!r} according to the rule 'safe'")
+        if known is None and shape_of(ctx, counts) != (1,):
+            return ctx.call(elements.repeated, [ctx.fresh(value), counts, at])
+        if known is not None and len(known) != 1:
+            size = static_dim(ctx, size, "a size of np.repeat")
+            if len(known) != size:
+                raise ValueError(f"operands could not be broadcast together with shape ({size},) ({len(known)},)")
+            return ctx.fresh(take_positions(ctx, value, np.repeat(np.arange(size), known), at))
+        repeats = get_item(ctx, counts, 0) if known is None else known[0]
+    n = dim_argument(ctx, repeats)
+    lead, rest = value.shape[:at], value.shape[at + 1 :]
+    made = reshape_to(ctx.g, value, (*lead, size, 1, *rest))
+    made = broadcast_to(ctx.g, made, (*lead, size, n, *rest))
+    return ctx.fresh(reshape_to(ctx.g, made, (*lead, size_of(ctx, (size, n)), *rest)))
+
+
+def _known_counts(ctx: Context, x: Any) -> list[int] | None:
+    """Return counts that are known one by one, None if they are run-time numbers."""
+    items = content_of(ctx, x.cell) if isinstance(x, ListRef) else x
+    return list(items) if isinstance(items, tuple | range) and all(isinstance(v, int) for v in items) else None
 
 
 def take_positions(ctx: Context, value: Value, positions: Any, axis: int) -> Value:

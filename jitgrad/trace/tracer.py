@@ -88,7 +88,7 @@ def trace(
     obligations = Obligations()
     statics: dict[int, Any] = {}
     known: set[Size] = set()
-    unrolled: set[Any] = set()
+    unrolled: dict[Any, JitgradError | None] = {}  # and what is refused where that cannot be
     notes: list[str] = []
     first: UnsupportedError | None = None
     for _ in range(200):
@@ -111,9 +111,10 @@ def trace(
         except NeedUnroll as need:
             # What a finished loop counted is needed behind it.
             obligations.forget()
+            needed = error("JG228", attempt.ctx.location, why=need.why)
             if need.key in unrolled:
-                raise error("JG228", attempt.ctx.location, why=need.why) from None
-            unrolled.add(need.key)
+                raise needed from None
+            unrolled[need.key] = needed
             notes.append(f"traced again: a loop is unrolled: {need.why}")
         except UnsupportedError as refused:
             if give_pools_up(obligations, attempt.ctx.pools):
@@ -121,12 +122,12 @@ def trace(
                 notes.append(f"traced again without pools: {refused}")
                 continue
             # Where each item is known by itself, more can be done with it.
-            loops = attempt.ctx.taken_apart - unrolled
+            loops = attempt.ctx.taken_apart - unrolled.keys()
             if first is not None or not loops:
                 raise first or refused from None
             first = refused
             obligations.forget()
-            unrolled |= loops
+            unrolled |= dict.fromkeys(loops, refused)
             notes.append("traced again: loops in which lists grow are unrolled")
         except (JitgradError, GraphTypeError, LoopSignal, AssertionError, RecursionError):
             raise
@@ -147,7 +148,7 @@ class _Trace:
         obligations: Obligations,
         statics: dict[int, Any],
         known: set[Size],
-        unrolled: set[Any],
+        unrolled: dict[Any, JitgradError | None],
         values: Sequence[Any],
         notes: list[str],
     ) -> None:

@@ -17,6 +17,7 @@ import jitgrad
 from jitgrad.backend import engine
 from jitgrad.backend.engine import LEVELS, compile_module, define_on_demand, define_symbol, host, load_object
 from jitgrad.errors import InternalError
+from tests import kept_code
 
 SQUARE = """
 define double @square(double %x) {
@@ -47,6 +48,11 @@ done:
   ret void
 }
 """
+
+
+@pytest.fixture(autouse=True)
+def everything_is_made_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "_made", kept_code.MADE)
 
 
 def call(address: int, x: float) -> float:

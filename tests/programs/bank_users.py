@@ -1,9 +1,10 @@
-"""Programs in which users of several fields met something: filters, control, queues, curves, fluids."""
+"""Programs in which users of several fields met something: filters, control, queues, curves, fluids, trees, fits."""
 
 from __future__ import annotations
 
 import heapq
 from collections import deque
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -130,3 +131,160 @@ def lattice(rho: np.ndarray, tau: float, steps: int) -> Any:
             f[q] = np.roll(f[q], [cx, cy], axis=[0, 1])
         f[:, solid] = bounced[OPPOSITE]
     return f.sum(axis=0), f[1] - f[OPPOSITE[1]]
+
+
+@program(
+    (np.array([1.0, np.nan, 2.0, 4.0, np.nan, 3.0]), 0.3),
+    (np.array([1.0, 3.0, 2.0]), 0.9),
+    (np.array([np.nan, 3.0, 2.5, np.nan, 2.0]), 0.5),
+    wrt=1,
+)
+def gaps_filled(x: np.ndarray, alpha: float) -> Any:
+    ok = ~np.isnan(x)
+    t = np.arange(x.size)
+    filled = np.where(ok, x, np.interp(t, t[ok], x[ok]))
+    level = filled[0]
+    out = []
+    for v in filled[1:]:
+        level = alpha * v + (1 - alpha) * level
+        out.append(level)
+    error = np.diff(np.array(out), prepend=filled[0])
+    return np.nanmean(x), np.sqrt(np.mean(error**2)), np.cumsum(out)[-1]
+
+
+@program(
+    (np.array([1.0, 3.0, 2.0, 2.5, 5.0, 4.0]), np.array([1.0, 2.0, 1.0, 0.5, 1.0, 1.5])),
+    (np.array([5.0, 4.0, 3.0]), np.array([1.0, 2.0, 3.0])),
+    (np.array([1.0, 2.0, 3.5, 3.0]), np.array([1.0, 2.0, 3.0, 1.0])),
+    wrt=(0, 1),
+)
+def isotonic(y: np.ndarray, w: np.ndarray) -> Any:
+    blocks: list[Any] = []
+    for value, weight in zip(y, w, strict=True):
+        blocks.append((value, weight, 1))
+        while len(blocks) > 1 and blocks[-2][0] > blocks[-1][0]:
+            v2, w2, n2 = blocks.pop()
+            v1, w1, n1 = blocks.pop()
+            blocks.append(((v1 * w1 + v2 * w2) / (w1 + w2), w1 + w2, n1 + n2))
+    fitted = np.repeat(np.array([b[0] for b in blocks]), [b[2] for b in blocks])
+    return fitted, (w * (y - fitted) ** 2).sum(), len(blocks)
+
+
+@dataclass
+class Node:
+    """A tree of species: the time to the one above, those below, the letter of what has none."""
+
+    length: float
+    left: Node | None = None
+    right: Node | None = None
+    letter: int = -1
+
+
+def _tree(t: list[float]) -> Node:
+    rest = Node(t[5], Node(t[6], letter=1), Node(t[7], letter=3))
+    return Node(0.0, Node(t[0], Node(t[1], letter=0), Node(t[2], letter=2)), Node(t[3], Node(t[4], letter=0), rest))
+
+
+@program(
+    (_tree([0.1, 0.2, 0.3, 0.1, 0.5, 0.2, 0.1, 0.4]), np.array([0.25, 0.25, 0.3, 0.2])),
+    (Node(0.0, Node(0.4, letter=1), Node(0.3, letter=1)), np.array([0.1, 0.2, 0.3, 0.4])),
+    wrt=(0, 1),
+    rtol=1e-10,
+)
+def likelihood_of_a_tree(root: Node, frequencies: np.ndarray) -> Any:
+    rate = 1 / (1 - np.sum(frequencies**2))
+
+    def transition(t: float) -> np.ndarray:
+        stays = np.exp(-rate * t)
+        return stays * np.eye(4) + (1 - stays) * frequencies
+
+    def below(node: Node) -> np.ndarray:
+        if node.left is None or node.right is None:
+            v = np.zeros(4)
+            v[node.letter] = 1.0
+            return v
+        sides = [transition(side.length) @ below(side) for side in (node.left, node.right)]
+        return sides[0] * sides[1]
+
+    return np.log(frequencies @ below(root))
+
+
+class Controller:
+    """Proportional, integral and differential, with a bound for the output and none for what cannot act."""
+
+    limits = (-1.0, 1.0)
+
+    def __init__(self, kp: float, ki: float, kd: float) -> None:
+        self.gains = {"kp": kp, "ki": ki, "kd": kd}
+        self._sum = 0.0
+        self._last: Any = None
+
+    @property
+    def integral(self) -> float:
+        return self._sum
+
+    @integral.setter
+    def integral(self, value: float) -> None:
+        self._sum = min(max(value, -5.0), 5.0)
+
+    @staticmethod
+    def clamp(value: float, low: float, high: float) -> float:
+        return low if value < low else high if value > high else value
+
+    def __call__(self, error: float, dt: float) -> float:
+        slope = 0.0 if self._last is None else (error - self._last) / dt
+        self._last = error
+        raw = self.gains["kp"] * error + self.gains["ki"] * self.integral + self.gains["kd"] * slope
+        out = self.clamp(raw, *self.limits)
+        if out == raw or error * raw < 0:
+            self.integral += error * dt
+        return out
+
+
+@program(
+    ([1.2, 0.4, 0.05], 1.0, 0.1, 12),
+    ([3.2, 0.1, 0.0], 2.0, 0.2, 7),
+    ([0.2, 0.9, 0.15], 0.5, 0.05, 20),
+    wrt=(0, 1),
+)
+def controlled(gains: list[float], target: float, dt: float, steps: int) -> Any:
+    act = Controller(*gains)
+    x, v, cost, beyond = 0.0, 0.0, 0.0, 0
+    for _ in range(steps):
+        u = act(target - x, dt)
+        v += dt * (2 * u - 0.5 * v * abs(v))
+        x += dt * v
+        cost += (target - x) ** 2 * dt + 0.01 * u * u
+        beyond += x > target
+    return cost, act.integral, beyond
+
+
+@program(
+    (np.array([3.0, 5.0]), np.array([[1.0, 0.0], [0.0, 2.0], [3.0, 2.0]]), np.array([4.0, 12.0, 18.0])),
+    (np.array([2.0, 1.0, 0.5]), np.array([[1.0, 1.0, 1.0], [2.0, 0.1, 0.5]]), np.array([4.0, 5.0])),
+    (np.array([-1.0, -0.5]), np.array([[1.0, 1.0]]), np.array([4.0])),
+    wrt=(0, 1, 2),
+    rtol=1e-9,
+)
+def simplex_tableau(c: np.ndarray, a: np.ndarray, b: np.ndarray) -> Any:
+    m, n = a.shape
+    t = np.zeros((m + 1, n + m + 1))
+    t[:m, :n], t[:m, n : n + m], t[:m, -1] = a, np.eye(m), b
+    t[-1, :n] = -c
+    basis = list(range(n, n + m))
+    for _ in range(50):
+        j = int(np.argmin(t[-1, :-1]))
+        if t[-1, j] >= -1e-12:
+            break
+        ratios = [t[i, -1] / t[i, j] if t[i, j] > 1e-12 else np.inf for i in range(m)]
+        i = min(range(m), key=lambda k: ratios[k])
+        if ratios[i] == np.inf:
+            raise ValueError("unbounded")
+        t[i] /= t[i, j]
+        for k in range(m + 1):
+            if k != i:
+                t[k] -= t[k, j] * t[i]
+        basis[i] = j
+    x = np.zeros(n + m)
+    x[basis] = t[:m, -1]
+    return t[-1, -1], x[:n]

@@ -38,6 +38,7 @@ from tests.programs.harness import (
     scaled,
     under_a_global,
     with_floats,
+    zeros,
 )
 
 # An argument of one of these names counts trips of a loop.
@@ -105,7 +106,7 @@ def check_trip_counts(p: Program, compiled: list[tuple[str, Any]]) -> None:
         used = []
         for n in (3, 10, 1_000_000):
             given = (*args[:position], n, *args[position + 1 :])
-            call = {"jit": given, "pull": (given, value), "push": (given, tuple(scaled(a, 0.0) for a in given))}[kind]
+            call = {"jit": given, "pull": (given, value), "push": (given, tuple(zeros(a) for a in given))}[kind]
             used.append(transformed.cache.find_for(call, {})[0])
         assert all(u is used[0] for u in used), (kind, transformed.stats())
         assert sum(1 for _ in used[0].traced.graph.walk()) < 4000
@@ -141,7 +142,7 @@ def check_sharing(p: Program, function: Any, compiled: Any) -> None:
 
 def hard_points(args: Args) -> Iterator[Args]:
     """Yield arguments with every float zero, every float one, and the numbers of each array equal."""
-    yield tuple(with_floats(a, np.zeros_like) for a in args)
+    yield tuple(map(zeros, args))
     yield tuple(with_floats(a, np.ones_like) for a in args)
     yield tuple(with_floats(a, lambda v: np.full_like(v, np.ravel(v)[0] if np.size(v) else 0.0)) for a in args)
 
@@ -203,8 +204,7 @@ def check_hard_points(p: Program, pull: Any, push: Any) -> None:
         try:
             value, _ = followed(p.function, args)
             t, other = (
-                tuple(cotangent_of(a, rng) if k in p.wrt else scaled(a, 0.0) for k, a in enumerate(args))
-                for _ in range(2)
+                tuple(cotangent_of(a, rng) if k in p.wrt else zeros(a) for k, a in enumerate(args)) for _ in range(2)
             )
             w = cotangent_of(value, rng)
             want = linear_slope(p.function, args, t, other, w)

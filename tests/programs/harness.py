@@ -123,6 +123,11 @@ def scaled(x: Any, factor: float) -> Any:
     return with_floats(x, lambda v: v * factor)
 
 
+def zeros(x: Any) -> Any:
+    """Return an argument with zeros for its floats, also for those that are not finite."""
+    return with_floats(x, np.zeros_like)
+
+
 def with_floats(x: Any, change: Callable[[Any], Any]) -> Any:
     """Return a copy of an argument with `change` applied to its floating-point numbers and arrays, types kept."""
     if isinstance(x, float | np.floating):
@@ -314,7 +319,7 @@ def inner(a: Any, b: Any) -> float:
 def check_derivatives(p: Program, args: Args, pull: Any, push: Any, rng: np.random.Generator) -> None:
     """Compare reverse mode, forward mode and central differences along a random direction."""
     kind, value = outcome(p.function, copy.deepcopy(args))
-    t = tuple(cotangent_of(a, rng) if k in p.wrt else scaled(a, 0.0) for k, a in enumerate(args))
+    t = tuple(cotangent_of(a, rng) if k in p.wrt else zeros(a) for k, a in enumerate(args))
     given = copy.deepcopy(args)
     if kind == "raises":
         got = outcome(push, (given, t))[1]

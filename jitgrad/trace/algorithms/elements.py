@@ -10,7 +10,7 @@ from jitgrad.trace.algorithms.grids import parts
 
 __all__ = [
     "accumulate", "apply_along_axis", "array_equal", "at", "c_", "corrcoef", "fold", "insert", "ix_", "nanstd",
-    "nanvar", "piecewise", "put", "r_", "ravel_multi_index", "reduceat", "unravel_index", "vectorized",
+    "nanvar", "piecewise", "put", "r_", "ravel_multi_index", "reduceat", "repeated", "unravel_index", "vectorized",
 ]  # fmt: skip
 
 
@@ -22,6 +22,17 @@ def array_equal(x: Any, y: Any, equal_nan: bool) -> bool:
     if equal_nan:
         equal = equal | (np.isnan(x) & np.isnan(y))
     return bool(np.all(equal))
+
+
+def repeated(a: Any, counts: Any, axis: int) -> Any:
+    """Stand for `np.repeat(a, counts, axis)`, with a count for each item."""
+    n = a.shape[axis]
+    if len(counts) != n:
+        raise ValueError(f"operands could not be broadcast together with shape ({n},) ({len(counts)},)")
+    if np.any(counts < 0):
+        raise ValueError("repeats may not contain negative values.")
+    ends = np.cumsum(counts)
+    return np.take(a, np.searchsorted(ends, np.arange(np.sum(counts)), side="right"), axis)
 
 
 # --- methods of ufuncs
