@@ -185,7 +185,8 @@ def make_executable(traced: Traced, spec: Any, times: dict[str, float]) -> Execu
     inputs = call.leaves
     layouts = [_layout(leaf, traced) for leaf in inputs]
     features = host().features
-    target = Target(vector_bytes=64 if "+avx512f" in features else 32, fma="+fma" in features)
+    wide, fma = "+avx512f" in features, "+fma" in features
+    target = Target(vector_bytes=64 if wide else 32, fma=fma, estimates=wide and fma)
     orders = _orders(traced, inputs)
     body = lower(
         traced.graph,

@@ -35,7 +35,9 @@ def keep_code(directory: Path) -> None:
             names, _, code = path.read_bytes().partition(b"\n")
             # Nothing else would define them, and an engine that misses one ends the process.
             if all(map(engine._have, names.decode().split())):
-                return _loaded(code)
+                start = time.perf_counter()
+                loaded = engine._loaded(code)
+                return loaded, engine.Timing(0.0, 0.0, (time.perf_counter() - start) * 1e3)
         return MADE(text, level, lambda module, code: _write(path, _needed(module) + b"\n" + code))
 
     engine._made = made  # type: ignore[assignment]
@@ -53,12 +55,3 @@ def _write(path: Path, data: bytes) -> None:
     with os.fdopen(handle, "wb") as file:
         file.write(data)
     os.replace(name, path)
-
-
-def _loaded(code: bytes) -> tuple[llvm.ExecutionEngine, engine.Timing]:
-    """Return an engine with an object file, as the code of a module without text."""
-    start = time.perf_counter()
-    made = llvm.create_mcjit_compiler(*engine._parsed("", "quick"))
-    made.set_object_cache(None, lambda _: code)
-    made.finalize_object()
-    return made, engine.Timing(0.0, 0.0, (time.perf_counter() - start) * 1e3)

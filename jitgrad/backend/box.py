@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from jitgrad.backend.callhelpers import ARENA_ROOM
+from jitgrad.backend.callhelpers import ARENA_ALIGN, ARENA_STACK_BYTES, arena_in
 from jitgrad.backend.calltext import CallText, Table
 from jitgrad.backend.capi import ARRAY
 from jitgrad.backend.form import (
@@ -45,11 +45,6 @@ __all__ = ["ON_ERROR", "WORTH_OPTIMISING", "emit_finish"]
 
 # Longer glue (in lines) is straight calls, which the optimisers cannot better, but would take most of a compile.
 WORTH_OPTIMISING = 120
-
-# A smaller arena is on the stack.
-_STACK_BYTES = 4096
-
-_ALIGN = 64
 
 
 class _OnError:
@@ -84,7 +79,7 @@ class _Finish:
         self.owned = [
             8 * self.offsets[k] for k, r in enumerate(self.results) if isinstance(r, LateArrayResult) and r.owned
         ]
-        self.uses_arena = form.arena_bytes is None or form.arena_grows or form.arena_bytes > _STACK_BYTES
+        self.uses_arena = form.arena_bytes is None or form.arena_grows or form.arena_bytes > ARENA_STACK_BYTES
         self.block = self.t.alloca("ptr") if self.uses_arena else ""
         self.arena = self.t.alloca("ptr") if form.arena_grows else ""
 
@@ -219,14 +214,12 @@ class _Finish:
     def _take_arena(self) -> str:
         t, needed = self.t, self.form.arena_bytes
         if not self.uses_arena:
-            return t.alloca(f"[{needed} x i8]", _ALIGN) if needed else "null"
+            return t.alloca(f"[{needed} x i8]", ARENA_ALIGN) if needed else "null"
         amount = t.load("i64", self.sizes) if needed is None else t.load("i64", "%table", 8 * t.table.number(needed))
         block = self._failing(t.api("jg_take_arena", "ptr", f"i64 {amount}", "ptr %table"))
         t.store(f"ptr {block}", self.block)
         # A block begins with its size and has room to be aligned.
-        place = t.emit(f"ptrtoint ptr {block} to i64")
-        place = t.emit(f"and i64 {t.emit(f'add i64 {place}, {ARENA_ROOM - 1}')}, {-_ALIGN}")
-        arena = t.emit(f"inttoptr i64 {place} to ptr")
+        arena = arena_in(t, block)
         if self.form.arena_grows:
             t.store(f"i64 {t.load('i64', block)}", arena, -16)
             t.store("i64 0", arena, -8)

@@ -13,16 +13,31 @@ from typing import Any
 
 import numpy as np
 
+from jitgrad.backend.blocks import HANDLER, SMALL_COUNT, emit_handler
 from jitgrad.backend.calltext import CallText, Table
 from jitgrad.backend.capi import ARRAY, DESCR, OB_TYPE
 from jitgrad.backend.form import ArrayLeaf
 
-__all__ = ["ARENA_KEPT_BYTES", "ARENA_ROOM", "array_facts", "emit_helpers", "shared_text"]
+__all__ = [
+    "ARENA_ALIGN",
+    "ARENA_KEPT_BYTES",
+    "ARENA_ROOM",
+    "ARENA_STACK_BYTES",
+    "Loop",
+    "arena_in",
+    "array_facts",
+    "emit_helpers",
+    "shared_text",
+]
 
 ARENA_KEPT_BYTES = 64 * 2**20
 
-# What a block has beyond the memory that it hands out: its size at the front, and room to align what follows to 64.
+# A smaller arena is on the stack.
+ARENA_STACK_BYTES = 4096
+
+# What a block has beyond the memory that it hands out: its size at the front, and room to align what follows.
 ARENA_ROOM = 128
+ARENA_ALIGN = 64
 
 _CONTIGUOUS, _EXACT, _STRIDED = 0, 1, 2
 _ANY = -(2**63)  # in place of a stride that may be any
@@ -55,10 +70,17 @@ def shared_text(table: Table) -> CallText:
 def emit_helpers(table: Table) -> str:
     """Return the IR of all of them."""
     parts = (_array, _new_array, _drop, _error, _take_arena, _give_arena, _poll, _rejoin)
-    return "\n".join(part(table) for part in parts) + _COPY
+    return "\n".join(part(table) for part in parts) + emit_handler(table) + _COPY
 
 
-class _Loop:
+def arena_in(t: CallText, block: str) -> str:
+    """Return where the memory that a block hands out begins."""
+    place = t.emit(f"ptrtoint ptr {block} to i64")
+    place = t.emit(f"and i64 {t.emit(f'add i64 {place}, {ARENA_ROOM - 1}')}, {-ARENA_ALIGN}")
+    return t.emit(f"inttoptr i64 {place} to ptr")
+
+
+class Loop:
     """A loop over 0 .. count - 1, as a context: `k` is its index."""
 
     def __init__(self, t: CallText, count: str) -> None:
@@ -112,7 +134,7 @@ def _array(table: Table) -> str:
     t.store(f"ptr {t.load('ptr', '%object', ARRAY['data'])}", "%words")
     out = t.alloca("ptr")
     t.store(f"ptr {t.at('%words', 8)}", out)
-    with _Loop(t, rank) as k:
+    with Loop(t, rank) as k:
         dim, wanted = _word(t, dims, k), _word(t, wanted_dims, k)
         free, fixed, on = t.fresh("free"), t.fresh("fixed"), t.fresh("next")
         t.branch_if(t.equal("i64", wanted, -1), free, fixed)
@@ -126,7 +148,7 @@ def _array(table: Table) -> str:
     shift = t.load("i64", "%facts", 48)
     t.do(f"switch i64 {mode}, label %yes [ i64 {_EXACT}, label %exact i64 {_STRIDED}, label %strided ]")
     t.start("exact")
-    with _Loop(t, rank) as k:
+    with Loop(t, rank) as k:
         wanted, free, fixed, on = _word(t, wanted_steps, k), t.fresh("free"), t.fresh("fixed"), t.fresh("next")
         t.branch_if(t.equal("i64", wanted, _ANY), free, fixed)
         t.start(free)
@@ -137,7 +159,7 @@ def _array(table: Table) -> str:
         t.start(on)
     t.branch("yes")
     t.start("strided")
-    with _Loop(t, rank) as k:
+    with Loop(t, rank) as k:
         _push_step(t, out, _word(t, steps, k), shift)
     t.branch("yes")
     t.start("yes")
@@ -162,13 +184,17 @@ def _push_step(t: CallText, out: str, step: str, shift: str) -> None:
 
 
 def _new_array(table: Table) -> str:
-    """Return a new array by its facts (type, dtype, rank, order, dimensions), -1 standing for the next of `%sizes`."""
+    """Return a new array by its facts (type, dtype, rank, order, dimensions), -1 standing for the next of `%sizes`.
+
+    The memory of one that may be large comes from our handler (`blocks`).
+    """
     t = shared_text(table)
     rank = t.load("i64", "%facts", 16)
     shape = t.alloca("[64 x i64]")  # NumPy's greatest rank
-    out = t.alloca("ptr")
+    out, count = t.alloca("ptr"), t.alloca("i64")
     t.store("ptr %sizes", out)
-    with _Loop(t, rank) as k:
+    t.store("i64 1", count)
+    with Loop(t, rank) as k:
         dim = _word(t, t.at("%facts", 32), k)
         place = t.emit(f"getelementptr i64, ptr {shape}, i64 {k}")
         free, fixed, on = t.fresh("free"), t.fresh("fixed"), t.fresh("next")
@@ -182,22 +208,39 @@ def _new_array(table: Table) -> str:
         t.store(f"i64 {dim}", place)
         t.branch(on)
         t.start(on)
+        before, dim = t.load("i64", count), t.load("i64", place)
+        t.store(f"i64 {t.emit(f'mul i64 {before}, {dim}')}", count)
     descr = t.load("ptr", "%facts", 8)
     t.incref(descr)  # which the call below steals
     cls = t.load("ptr", "%facts")
     ints = [t.emit(f"trunc i64 {value} to i32") for value in (rank, t.load("i64", "%facts", 24))]
-    array = t.api(
+    given = (
         "PyArray_NewFromDescr", "ptr", f"ptr {cls}", f"ptr {descr}", f"i32 {ints[0]}", f"ptr {shape}", "ptr null",
         "ptr null", f"i32 {ints[1]}", "ptr null",
     )  # fmt: skip
+    t.branch_if(t.emit(f"icmp ult i64 {t.load('i64', count)}, {SMALL_COUNT}"), "small", "large")
+    t.start("small")
+    t.do(f"ret ptr {t.api(*given)}")
+    t.start("large")
+    before = t.api("PyDataMem_SetHandler", "ptr", f"ptr {t.object(HANDLER)}")
+    t.not_null(before, "failed")
+    array = t.api(*given)
+    # What goes wrong is told when the handler of before is in its place again.
+    told = [t.alloca("ptr") for _ in range(3)]
+    t.api("PyErr_Fetch", "void", *(f"ptr {place}" for place in told))
+    t.decref(t.api("PyDataMem_SetHandler", "ptr", f"ptr {before}"))
+    t.decref(before)
+    t.api("PyErr_Restore", "void", *(f"ptr {t.load('ptr', place)}" for place in told))
     t.do(f"ret ptr {array}")
+    t.start("failed")
+    t.do("ret ptr null")
     return t.function("define ptr @jg_new_array(ptr %facts, ptr %sizes)")
 
 
 def _drop(table: Table) -> str:
     """Give back the references in some slots, and empty them."""
     t = shared_text(table)
-    with _Loop(t, "%count") as k:
+    with Loop(t, "%count") as k:
         place = t.emit(f"getelementptr ptr, ptr %slots, i64 {k}")
         pointer = t.load("ptr", place)
         t.store("ptr null", place)
@@ -231,7 +274,7 @@ def _error(table: Table) -> str:
     t.start("take")
     operands = t.api("PyTuple_New", "ptr", "i64 %count")
     t.not_null(operands, "set")
-    with _Loop(t, "%count") as k:
+    with Loop(t, "%count") as k:
         value = t.api("PyLong_FromLongLong", "ptr", f"i64 {_word(t, '%err', k)}")
         t.not_null(value, "drop")
         code = t.api("PyTuple_SetItem", "i32", f"ptr {operands}", f"i64 {k}", f"ptr {value}")

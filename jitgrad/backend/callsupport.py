@@ -19,10 +19,12 @@ from collections.abc import Callable
 from typing import Any
 
 from jitgrad.backend import capi
+from jitgrad.backend.blocks import fill_handler
 from jitgrad.backend.callhelpers import emit_helpers, shared_text
 from jitgrad.backend.calltext import Table
 from jitgrad.backend.capi import OB_TYPE
 from jitgrad.backend.engine import compile_module
+from jitgrad.backend.plain import emit_plain_entry
 
 __all__ = ["CHAIN", "INSTANCE_BYTES", "OFFSETS", "address"]
 
@@ -45,7 +47,7 @@ def address(name: str) -> int:
     with _lock:
         if name not in _functions:
             # The slots are needed at import, the helpers at the first compile: some 15 ms each.
-            _load(_emit_slots if name in _SLOTS else emit_helpers)
+            _load(_emit_slots if name in _SLOTS else _emit_helpers)
         return _functions[name]
 
 
@@ -62,6 +64,12 @@ def _load(emit: Callable[[Table], str]) -> None:
     code.keep_for_ever()
     _kept.extend([code, *kept])
     _functions.update(found)
+    if emit is _emit_helpers:
+        fill_handler(found.__getitem__)
+
+
+def _emit_helpers(table: Table) -> str:
+    return emit_helpers(table) + emit_plain_entry(table)
 
 
 def _emit_slots(table: Table) -> str:

@@ -34,7 +34,7 @@ DESCR = {"byteorder": 26, "type_num": 28}
 # Places in NumPy's table of API functions (fixed for ever by its ABI).
 _NUMPY = {
     "PyArray_Scalar": 60, "PyArray_ScalarAsCtype": 62, "PyArray_NewFromDescr": 94, "PyArray_SetBaseObject": 282,
-    "_PyDataType_GetArrFuncs": 365,
+    "PyDataMem_SetHandler": 304, "_PyDataType_GetArrFuncs": 365,
 }  # fmt: skip
 
 _forced = bool(os.environ.get("JITGRAD_PYTHON_ENTRY"))

@@ -16,7 +16,7 @@ from jitgrad.backend.calltext import CallText
 from jitgrad.backend.capi import OB_VALUE
 from jitgrad.backend.form import CallForm
 
-__all__ = ["Checks"]
+__all__ = ["Checks", "is_by_identity"]
 
 # Single objects, and those whose == takes different numbers for equal (0.0 and -0.0, 1 and True).
 _ONLY_ITSELF = (bool, enum.Enum, type(...), complex, frozenset, np.inexact)
@@ -86,7 +86,7 @@ class Checks:
         """
         t = self.t
         is_it = t.equal("ptr", pointer, t.object(value))
-        if rule == "is" or value is None or (isinstance(value, _ONLY_ITSELF) and not isinstance(value, float)):
+        if is_by_identity(value, rule):
             t.unless(is_it, "no")
             return
         on, other, like = t.fresh("same"), t.fresh("other"), t.fresh("like")
@@ -204,6 +204,12 @@ class Checks:
         t.branch("no")
         t.start(on)
         t.api("PyErr_Clear", "void")
+
+
+def is_by_identity(value: Any, rule: str) -> bool:
+    """Whether only the very object passes under a rule."""
+    only_itself = value is None or (isinstance(value, _ONLY_ITSELF) and not isinstance(value, float))
+    return rule == "is" or (rule == "equal" and only_itself)
 
 
 def _root(source: tuple[Any, ...]) -> int:

@@ -23,6 +23,7 @@ from jitgrad.backend.joint_stores import join_stores
 from jitgrad.backend.loops import ADD, MULTIPLY, Coord, Expressions, Node, Output, View, c_strides
 from jitgrad.backend.nesting import plan_nest
 from jitgrad.backend.pacing import Pace, declare_runtime
+from jitgrad.backend.reciprocals import share_reciprocals
 from jitgrad.backend.reserve import PRODUCT, declare_memory
 from jitgrad.backend.scalar_math import MathLibrary
 from jitgrad.backend.schedule import Schedule
@@ -92,6 +93,7 @@ class Emitter:
         result_orders: Sequence[str],
         vector_bytes: int,
         fma: bool,
+        estimates: bool,
         early: Collection[int] = (),
     ) -> None:
         self.schedule = schedule
@@ -102,7 +104,7 @@ class Emitter:
         self.vector_bytes = vector_bytes
         self.text = FunctionText()
         self.library = MathLibrary(fma)
-        self.arithmetic = Arithmetic(self.text, self.library)
+        self.arithmetic = Arithmetic(self.text, self.library, estimates)
         self.lanes = Lanes(self.text, self.arithmetic)
         self.handles: dict[Value, Handle] = {}
         self.pointers: dict[Buffer, str] = {}
@@ -410,7 +412,7 @@ class Emitter:
     def finish_nest(self, built: Expressions, outputs: Sequence[Output], reduced: Sequence[int] = ()) -> None:
         """Plan the loops of built expressions and write them."""
         targets = [o.access for o in outputs if o.access is not None]
-        built.share_reciprocals()
+        share_reciprocals(built, [o.node for o in outputs], self.arithmetic.estimates)
         self.pace.nest(built.domain, built.nodes)
         summed = {
             k for o in outputs if o.in_memory and o.access is not None for k, s in enumerate(o.access.steps) if s == 0

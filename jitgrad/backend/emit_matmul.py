@@ -14,6 +14,7 @@ import numpy as np
 
 from jitgrad.backend.blas import Routine, find
 from jitgrad.backend.emit import Emitter, lowers
+from jitgrad.backend.emit_small import flipped, multiply_small
 from jitgrad.backend.loops import HERE, MULTIPLY, Coord, Expressions, Node, Output, View
 from jitgrad.backend.text import Sym, element_type, literal
 from jitgrad.graph.ir import Op
@@ -120,11 +121,6 @@ def _step(view: View, axis: int) -> Sym:
     return stride if stride != 0 else 1
 
 
-def _flip(view: View) -> View:
-    strides = (*view.strides[:-2], view.strides[-1], view.strides[-2])
-    return View(view.pointer, view.offset, strides, view.dtype)
-
-
 def _batches(e: Emitter, op: Op, views: Sequence[View], one: Callable[[str, str, str], None]) -> None:
     """Call `one` with the addresses of each pair of matrices and their product."""
     lead = e.shape(op.result)[:-2]
@@ -179,7 +175,7 @@ def _product(
     if n == 1:
         _gemv(e, gemv, (*x, m, k), (y[1], _step(y[0], 0)), (out[1], _step(out[0], 0)), scale)
     elif m == 1:
-        _gemv(e, gemv, (_flip(y[0]), y[1], n, k), (x[1], _step(x[0], 1)), (out[1], _step(out[0], 1)), scale)
+        _gemv(e, gemv, (flipped(y[0]), y[1], n, k), (x[1], _step(x[0], 1)), (out[1], _step(out[0], 1)), scale)
     else:
         _gemm(e, gemm, (*x, m, k), (*y, k, n), out, sizes, scale)
 
@@ -253,6 +249,9 @@ def _loops(e: Emitter, op: Op, x: View, y: View, out: View) -> None:
     """Write the product as a nest over rows, columns and the inner dimension, which is summed."""
     shape = e.shape(op.result)
     inner = e.size(op.operands[0].shape[-1])
+    if multiply_small(e.arithmetic, x, y, out, (*shape, inner), e.vector_bytes):
+        e.pace.array((*shape, inner))
+        return
     built = Expressions(e, e.text, [*shape, inner])
     *lead, row, column, k = built.identity
 

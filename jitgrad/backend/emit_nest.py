@@ -14,6 +14,7 @@ import numpy as np
 from jitgrad.backend.emit_lanes import Lanes
 from jitgrad.backend.emit_reduce import Accumulator, cascade, collapse, combine, identity
 from jitgrad.backend.emit_scalar import Arithmetic, Handle
+from jitgrad.backend.estimates import reciprocal
 from jitgrad.backend.loops import SELECT, Access, Coord, Node, Output
 from jitgrad.backend.margins import Inside, inside_of
 from jitgrad.backend.nesting import NestShape
@@ -292,6 +293,8 @@ class _Nest:
         operands = [self._operand(o, env, width) for o in n.operands]
         if self.all_inside and n.payload is SELECT:
             return operands[1]
+        if n.payload.name == "reciprocal" and n.payload.attrs:
+            return reciprocal(self.arithmetic, operands[0], "of_root" in n.payload.attrs)
         return self.arithmetic.elementwise(n.payload, n.dtype, operands)
 
     def _operand(self, n: Node, env: dict[Node, Handle], width: int) -> Handle:

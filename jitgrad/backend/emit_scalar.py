@@ -58,9 +58,10 @@ _PARTNER = {"sin": "cos", "cos": "sin"}
 class Arithmetic:
     """Writes elementwise instructions; implements the protocol `ScalarBuilder`."""
 
-    def __init__(self, text: FunctionText, library: MathLibrary) -> None:
+    def __init__(self, text: FunctionText, library: MathLibrary, estimates: bool = False) -> None:
         self.text = text
         self.library = library
+        self.estimates = estimates  # whether the processor estimates reciprocals (`estimates`)
         self.result: np.dtype = _BOOL
         self._splats: dict[str, Handle] = {}
         # Of the block `_block`: what was called, and the factors of products that may be rounded with a sum.
@@ -129,7 +130,8 @@ class Arithmetic:
                 n = self._factors(y)
                 return self._product(x, n) if n else self.math("pow", x, y)
             if op.name == "divide":
-                return self.mul(x, self.div(self.const(1, dtype), y))  # LLVM shares the reciprocal, or hoists it
+                # LLVM shares the reciprocal, or hoists it.
+                return self.div(x, y) if x.constant else self.mul(x, self.div(self.const(1, dtype), y))
             made = self._binary("fmul contract", x, y)
             if self.library.fma:
                 self._this_block()

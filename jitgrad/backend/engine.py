@@ -6,10 +6,10 @@ object code holds no address of this process: what a module needs from outside i
 in `externals` (our own table, see `define_symbol`) and then in the process.
 
 Levels: "minimal" is for code that is already explicit vectors and needs registers, folding and tidy branches only (for
-15 fused nests 80 ms, of which the passes take 5; the pipeline of level "full" alone takes 150). "loops" turns loops
-so that they test at their end, besides; with the invariants, equal values and elements of arrays that the graph's own
-passes have moved, LLVM's O1 makes code that is no faster, in three times the time. "unrolled" is that with several
-iterations at once, for loops that hand numbers on: those need not be moved to other registers. "full" is O1 with both
+15 fused nests 80 ms, of which the passes take 5; the pipeline of level "full" alone takes 150). "loops" tidies the
+branches around them first; with the invariants, equal values and elements of arrays that the graph's own passes have
+moved, LLVM's O1 makes code that is no faster, in three times the time. "unrolled" is that with several iterations at
+once, for loops that hand numbers on: those need not be moved to other registers. "full" is O1 with both
 vectorisers of loops, for loops over scalars that a user wrote; O2 takes a sixth longer and finds nothing more in them.
 "short" is that with one vector at a time. "quick" is for what is short or rarely run: no passes, but a code generator
 that takes a quarter of the time, and makes code that is some nanoseconds slower a call.
@@ -25,7 +25,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
@@ -55,6 +55,16 @@ _LOCK = threading.RLock()
 
 # Features of x86 that imply all others which code of ours is made of.
 _WORTH_NAMING = frozenset({"+avx2", "+avx512bw", "+avx512dq", "+avx512vl", "+bmi2", "+fma", "+lzcnt", "+popcnt"})
+
+# Passes of the code generator that find nothing in code of ours, or nothing that makes it faster.
+_CODE_GENERATION = {
+    # `counters` has written loops such that there is nothing to be found in them; to look takes a quarter of all time.
+    "disable-lsr": 1,
+    # Values are computed near their use, and processors that are worth it take what is ready.
+    "enable-misched": 0,
+    # Our choices are selections where they should be, and branches where they should be.
+    "disable-select-optimize": 1,
+}
 
 # A prefix of our own, so that no name of another library in the process is ever redefined.
 PREFIX = "jg_"
@@ -211,17 +221,16 @@ class Code:
 
     def assembly(self) -> str:
         """Return the machine code as text; compiles again."""
-        module, machine = _optimised(self._ir, self.level)
-        with _no_strength_reduction():
-            text: str = machine.emit_assembly(module)
+        with _LOCK:
+            module, machine = _optimised(self._ir, self.level)
+            with _options(_CODE_GENERATION):
+                text: str = machine.emit_assembly(module)
         return text
 
     def object_code(self) -> bytes:
         """Return the relocatable object file, which `load_object` takes; compiles again."""
-        module, machine = _optimised(self._ir, self.level)
-        with _no_strength_reduction():
-            data: bytes = machine.emit_object(module)
-        return data
+        with _LOCK:
+            return _object_of(*_optimised(self._ir, self.level))
 
 
 def compile_module(
@@ -272,14 +281,13 @@ def _made(
     start = time.perf_counter()
     module, machine = _parsed(text, level)
     parsed = time.perf_counter()
-    module, machine = _optimise(module, machine, level, text)
+    module = _optimise(module, machine, level, text)
     resolve(module)
     optimised = time.perf_counter()
-    engine = llvm.create_mcjit_compiler(module, machine)
+    data = _object_of(module, machine)
     if keep is not None:
-        engine.set_object_cache(keep)
-    with _no_strength_reduction():
-        engine.finalize_object()
+        keep(module, data)
+    engine = _loaded(data)
     done = time.perf_counter()
     return engine, Timing((parsed - start) * 1e3, (optimised - parsed) * 1e3, (done - optimised) * 1e3)
 
@@ -307,10 +315,7 @@ def load_object(data: bytes) -> Code:
         start = time.perf_counter()
         for name in _LATE:
             _have(name)
-        module, machine = _parsed("", "full")
-        engine = llvm.create_mcjit_compiler(module, machine)
-        engine.add_object_file(llvm.ObjectFileRef.from_data(data))
-        engine.finalize_object()
+        engine = _loaded(data)
         done = time.perf_counter()
     return Code(engine, Timing(0.0, 0.0, (done - start) * 1e3), "object", "")
 
@@ -330,18 +335,40 @@ def _named_features() -> str:
 
 
 def _machine(level: str) -> llvm.TargetMachine:
-    """Return a new target machine: an engine takes the one it is given for its own."""
-    at = host()
-    target = llvm.Target.from_triple(at.triple)
+    """Return the target machine of a level: what it knows of the processor takes longer than to make short code."""
+    return _machine_for(host().cpu, _named_features(), 0 if level == "quick" else 1)
+
+
+@lru_cache(maxsize=2)
+def _machine_for(cpu: str, features: str, opt: int) -> llvm.TargetMachine:
+    return _new_machine(cpu, features, opt)
+
+
+def _new_machine(cpu: str, features: str, opt: int) -> llvm.TargetMachine:
+    target = llvm.Target.from_triple(host().triple)
     # The code model "jitdefault" reaches any address: sections and libraries may lie far apart.
     return target.create_target_machine(
-        cpu=at.cpu,
-        features=_named_features(),
-        opt=0 if level == "quick" else 2,
-        reloc="default",
-        codemodel="jitdefault",
-        jit=True,
+        cpu=cpu, features=features, opt=opt, reloc="default", codemodel="jitdefault", jit=True
     )
+
+
+def _object_of(module: llvm.ModuleRef, machine: llvm.TargetMachine) -> bytes:
+    with _options(_CODE_GENERATION):
+        data: bytes = machine.emit_object(module)
+    return data
+
+
+def _loaded(data: bytes) -> llvm.ExecutionEngine:
+    """Return an engine with the code of an object file.
+
+    An engine takes the machine that it is given for its own. This one makes no code, so that any will do.
+    """
+    module = llvm.parse_assembly("")
+    engine = llvm.create_mcjit_compiler(module, _new_machine("", "", 0))
+    engine.remove_module(module)
+    engine.add_object_file(llvm.ObjectFileRef.from_data(data))
+    engine.finalize_object()
+    return engine
 
 
 def _parsed(ir: str, level: str) -> tuple[llvm.ModuleRef, llvm.TargetMachine]:
@@ -362,12 +389,11 @@ def _optimised(ir: str, level: str) -> tuple[llvm.ModuleRef, llvm.TargetMachine]
     if not ir:
         raise error("JG900", what="code loaded from an object file has no IR")
     with _LOCK:
-        return _optimise(*_parsed(ir, level), level, ir)
+        module, machine = _parsed(ir, level)
+        return _optimise(module, machine, level, ir), machine
 
 
-def _optimise(
-    module: llvm.ModuleRef, machine: llvm.TargetMachine, level: str, ir: str
-) -> tuple[llvm.ModuleRef, llvm.TargetMachine]:
+def _optimise(module: llvm.ModuleRef, machine: llvm.TargetMachine, level: str, ir: str) -> llvm.ModuleRef:
     """Optimise a module; return it, or one made anew of its text where LLVM's passes broke it."""
     _run_passes(module, machine, level)
     try:
@@ -377,7 +403,7 @@ def _optimise(
         # would end the process.
         module, machine = _parsed(ir, level)
         _run_passes(module, machine, "minimal")
-    return module, machine
+    return module
 
 
 def _run_passes(module: llvm.ModuleRef, machine: llvm.TargetMachine, level: str) -> None:
@@ -396,7 +422,7 @@ def _run_passes(module: llvm.ModuleRef, machine: llvm.TargetMachine, level: str)
         return
     if level == "full":
         # Loops that add up floats in order may compute what they add as vectors.
-        with _option("force-ordered-reductions"):
+        with _options({"force-ordered-reductions": 1}):
             builder.getModulePassManager().run(module, builder)
         return
     passes = llvm.create_new_module_pass_manager()
@@ -408,10 +434,8 @@ def _run_passes(module: llvm.ModuleRef, machine: llvm.TargetMachine, level: str)
         passes.add_global_dead_code_eliminate_pass()
         passes.add_sroa_pass()
         passes.add_simplify_cfg_pass()
-        passes.add_reassociate_pass()
-        passes.add_loop_rotate_pass()
-        # What cannot happen, by the ranges of indices.
-        passes.add_sccp_pass()
+        if level == "unrolled":
+            passes.add_loop_rotate_pass()
         # It takes half of all time: once, for all that the others leave.
         passes.add_instruction_combine_pass()
         if level == "unrolled":
@@ -420,22 +444,16 @@ def _run_passes(module: llvm.ModuleRef, machine: llvm.TargetMachine, level: str)
     passes.run(module, builder)
 
 
-def _no_strength_reduction() -> AbstractContextManager[None]:
-    """Make code of loops as they are: `counters` has written them so that there is nothing to be found in them.
-
-    To look for it takes LLVM a quarter of all time that machine code takes.
-    """
-    return _option("disable-lsr")
-
-
 @contextmanager
-def _option(name: str) -> Iterator[None]:
-    """Set an option of LLVM's, which is the whole process's, for a while."""
-    llvm.set_option("", f"-{name}=1")
+def _options(changed: Mapping[str, int]) -> Iterator[None]:
+    """Change switches of LLVM's, which are the whole process's, for a while."""
+    for name, value in changed.items():
+        llvm.set_option("", f"-{name}={value}")
     try:
         yield
     finally:
-        llvm.set_option("", f"-{name}=0")
+        for name, value in changed.items():
+            llvm.set_option("", f"-{name}={1 - value}")
 
 
 def resolve(module: llvm.ModuleRef) -> None:

@@ -38,6 +38,7 @@ from jitgrad.backend.calltext import CallText, Table
 from jitgrad.backend.capi import ARRAY, OB_VALUE
 from jitgrad.backend.checks import Checks
 from jitgrad.backend.form import (
+    MISFIT,
     ArrayLeaf,
     CallForm,
     DictTree,
@@ -124,8 +125,7 @@ class _Entry(Checks):
             self._walk(leaf, item, True)
         t.do(f"ret ptr {self._finish()}")
         t.start("no")
-        text = "the leaves of a call are not of the form that was compiled"
-        t.api("PyErr_SetObject", "void", f"ptr {t.object(TypeError)}", f"ptr {t.object(text)}")
+        t.api("PyErr_SetObject", "void", f"ptr {t.object(TypeError)}", f"ptr {t.object(MISFIT)}")
         t.do("ret ptr null")
         # Rarely called, so not worth the time of the optimiser.
         return self._text("define ptr @jg_run(ptr %leaves, ptr %table)", True)

@@ -50,11 +50,14 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 
 __all__ = [
-    "Argument", "ArrayLeaf", "ArrayResult", "CallForm", "CallResult", "ChoiceResult", "ChoiceTag", "ConstantResult",
-    "DictResult", "DictTree", "Fact", "HiddenInput", "LateArrayResult", "Leaf", "ListResult", "ListTree",
-    "NumberResult", "ObjectResult", "ObjectTree", "RepeatResult", "Result", "SameResult", "ScalarLeaf", "SharedSize",
-    "StaticLeaf", "TupleResult", "TupleTree", "ViewResult", "result_leaves",
+    "MISFIT", "Argument", "ArrayLeaf", "ArrayResult", "CallForm", "CallResult", "ChoiceResult", "ChoiceTag",
+    "ConstantResult", "DictResult", "DictTree", "Fact", "HiddenInput", "LateArrayResult", "Leaf", "ListResult",
+    "ListTree", "NumberResult", "ObjectResult", "ObjectTree", "RepeatResult", "Result", "SameResult", "ScalarLeaf",
+    "SharedSize", "StaticLeaf", "TupleResult", "TupleTree", "ViewResult", "result_leaves",
 ]  # fmt: skip
+
+# What the TypeError says that a specialisation raises which was given other leaves.
+MISFIT = "the leaves of a call are not of the form that was compiled"
 
 
 # --- arguments

@@ -27,10 +27,10 @@ __all__ = [
 
 # Ops of nodes that no op of the graph stands for.
 # AND and SELECT are those of arrays with margins, no others.
-ADD, AND, MULTIPLY, RECIPROCAL, SELECT = (
-    Op(PRIMITIVES[name], [], {}, [], [], None) for name in ("add", "logical_and", "multiply", "reciprocal", "select")
+ADD, AND, MULTIPLY, SELECT = (
+    Op(PRIMITIVES[name], [], {}, [], [], None) for name in ("add", "logical_and", "multiply", "select")
 )
-_EQUAL, _OR, _CHOOSE = (Op(PRIMITIVES[name], [], {}, [], [], None) for name in ("equal", "logical_or", "select"))
+RECIPROCAL = Op(PRIMITIVES["reciprocal"], [], {"any_rounding": True}, [], [], None)
 _BOOL = np.dtype(np.bool_)
 
 Sym: TypeAlias = int | str
@@ -190,7 +190,7 @@ class Expressions:
         self._known: dict[tuple[Value, tuple[Coord, ...], Node | None], Node] = {}
         self._inside: dict[object, Node] = {}
         self._where: Node | None = None  # where what is built is wanted; None for everywhere
-        self._reciprocals: dict[Node, Node] = {}
+        self.reciprocals: dict[Node, Node] = {}
         self.identity = tuple(HERE if n == 1 else Coord(0, k, 1) for k, n in enumerate(self.domain))
 
     def _new(self, node: Node) -> Node:
@@ -220,43 +220,11 @@ class Expressions:
         """Return an elementwise op of nodes."""
         return self._new(Node("apply", dtype, operands, payload=op))
 
-    def _reciprocal(self, x: Node, dtype: np.dtype) -> Node:
+    def reciprocal(self, x: Node, dtype: np.dtype) -> Node:
         """Return 1 / x, the same node for the same x."""
-        if x not in self._reciprocals:
-            self._reciprocals[x] = self.apply(RECIPROCAL, dtype, [x])
-        return self._reciprocals[x]
-
-    def share_reciprocals(self) -> None:
-        """Make reciprocals of others that are there as well: a division takes as long as many products.
-
-        1 / (x * y) is that of x by that of y, and 1 / sqrt(x) is sqrt(x) by that of x, where the root is no 0 and not
-        infinite; for both of these it is 1 / x.
-        """
-        known = self._reciprocals
-        for product, made in known.items():
-            if product.kind == "apply" and product.payload.name == "multiply":
-                parts = [known[x] for x in product.operands if x in known]
-                if len(parts) == 2:
-                    made.payload, made.operands = MULTIPLY, parts
-                    self._precede(made, parts)
-        for root, made in known.items():
-            if root.kind == "apply" and root.payload.name == "sqrt" and root.operands[0] in known:
-                inverse, dtype = known[root.operands[0]], root.dtype
-                zero, infinite = (Node("constant", dtype, payload=number) for number in (0.0, np.inf))
-                ends = [Node("apply", _BOOL, [root, end], payload=_EQUAL) for end in (zero, infinite)]
-                either = Node("apply", _BOOL, ends, payload=_OR)
-                product = Node("apply", dtype, [root, inverse], payload=MULTIPLY)
-                made.payload, made.operands = _CHOOSE, [either, inverse, product]
-                self._precede(made, [inverse, zero, infinite, *ends, either, product])
-
-    def _precede(self, node: Node, others: Sequence[Node]) -> None:
-        """Let some nodes, that are new or made of what comes before a node, come before it too."""
-        for x in dict.fromkeys(others):
-            if x not in self.nodes:
-                self.nodes.insert(self.nodes.index(node), x)
-            elif self.nodes.index(x) > self.nodes.index(node):
-                self.nodes.remove(x)
-                self.nodes.insert(self.nodes.index(node), x)
+        if x not in self.reciprocals:
+            self.reciprocals[x] = self.apply(RECIPROCAL, dtype, [x])
+        return self.reciprocals[x]
 
     def node(self, value: Value, coords: tuple[Coord, ...]) -> Node:
         """Return the element of a value at a position."""
@@ -284,7 +252,7 @@ class Expressions:
             operands = [self.node(v, self._align(v, op.result, coords)) for v in op.operands]
             dtype = op.result.array.dtype
             if op.name == "divide" and op.attrs.get("any_rounding"):
-                return self.apply(MULTIPLY, dtype, [operands[0], self._reciprocal(operands[1], dtype)])
+                return self.apply(MULTIPLY, dtype, [operands[0], self.reciprocal(operands[1], dtype)])
             return self.apply(op, dtype, operands)
         match op.name:
             case "constant":

@@ -57,10 +57,13 @@ class Target:
         Size of a vector register.
     fma : bool
         Whether there is a fused multiply-add.
+    estimates : bool
+        Whether there are AVX-512's estimates of reciprocals, beside a fused multiply-add.
     """
 
     vector_bytes: int = 32
     fma: bool = True
+    estimates: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +148,9 @@ def _lower(
     save_chosen(graph)
     schedule = Schedule(graph, known.get, visible_stores(graph, writes), {k for _, k in writes})
     plan = bufferise(schedule, result_layouts, dict(writes))
-    e = Emitter(schedule, plan, explicit.get, result_layouts, features.vector_bytes, features.fma, early)
+    e = Emitter(
+        schedule, plan, explicit.get, result_layouts, features.vector_bytes, features.fma, features.estimates, early
+    )
     for i, arg in enumerate(graph.args):
         if is_scalar(arg):
             word = e.text.address("%in", "i64", i)

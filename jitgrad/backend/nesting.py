@@ -91,7 +91,9 @@ def plan_nest(
         if lanes in dims:
             dims.remove(lanes)
             dims.append(lanes)
-    width = _width(nodes, outputs, merged[lanes], vector_bytes, lanes) if lanes is not None else 1
+    width = 1
+    if lanes is not None:
+        width = _width(nodes, outputs, merged[lanes], vector_bytes, lanes, lanes in inner)
     if lanes is not None:
         bit = 1 << lanes
         for n in nodes:
@@ -188,11 +190,14 @@ def _by_stride(dims: list[int], outputs: Sequence[Access], inputs: Sequence[Acce
     return sorted(dims, key=lambda k: -sum(abs(int(a.steps[k])) for a in accesses))
 
 
-def _width(nodes: Sequence[Node], outputs: Sequence[Access], size: Sym, vector_bytes: int, lanes: int) -> int:
+def _width(
+    nodes: Sequence[Node], outputs: Sequence[Access], size: Sym, vector_bytes: int, lanes: int, summed: bool
+) -> int:
     """Return how many lanes to work on at once.
 
     Where elements are gathered one by one, or a tail of any length needs masks, many lanes make long code that is no
-    faster: columns of a matrix took 4 to 10 times as long to compile, and longer to run.
+    faster: columns of a matrix took 4 to 10 times as long to compile, and longer to run. What only moves elements that
+    lie apart takes one load and one store for each at any width.
     """
     bit = 1 << lanes
     moving = [n for n in nodes if n.dims & bit]
@@ -202,6 +207,8 @@ def _width(nodes: Sequence[Node], outputs: Sequence[Access], size: Sym, vector_b
     accesses = [n.access for n in moving if n.access is not None] + list(outputs)
     gathers = any(o.dims & bit for n in moving if n.kind == "gather" for o in n.operands)
     apart = gathers or any(a.steps[lanes] not in (-1, 0, 1) for a in accesses)
+    if apart and not summed and not any(n.kind == "apply" for n in moving):
+        return 1
     registers = 1 if apart else 2 if costly or crowded or not isinstance(size, int) else 4
     width = min(max(registers * vector_bytes // bytes, 1), 32)
     if isinstance(size, int):

@@ -17,6 +17,7 @@ import numpy as np
 from jitgrad.backend.capi import address
 from jitgrad.backend.engine import Code
 from jitgrad.backend.form import (
+    MISFIT,
     ArrayLeaf,
     ArrayResult,
     CallForm,
@@ -48,7 +49,7 @@ _PYTHON = {"bool": bool, "int": int, "float": float, "complex": complex}
 def run_in_python(form: CallForm, code: Code, on_error: Callable[..., Any], leaves: Sequence[Any]) -> Any:
     """Return the result of a call; see `Specialisation.run`."""
     if type(leaves) is not tuple or len(leaves) != len(form.leaves):
-        raise TypeError("the leaves of a call are not of the form that was compiled")
+        raise TypeError(MISFIT)
     inputs = np.zeros(max(form.input_offsets[-1] + form.sizes, 1), np.int64)
     sizes: dict[int, int] = {}
     for leaf, value, at in zip(form.leaves, leaves, form.input_offsets, strict=False):
@@ -96,7 +97,7 @@ def _unbox(leaf: ArrayLeaf | ScalarLeaf, value: Any, words: np.ndarray, shared: 
     """Write the words of one leaf; note the sizes that several share."""
     fits = _array_fits(leaf, value, shared) if isinstance(leaf, ArrayLeaf) else _scalar_fits(leaf, value)
     if not fits:
-        raise TypeError("the leaves of a call are not of the form that was compiled")
+        raise TypeError(MISFIT)
     if isinstance(leaf, ArrayLeaf):
         sizes = [n for n, expected in zip(value.shape, leaf.shape, strict=True) if expected is None]
         steps = [s // value.itemsize for s in value.strides] if leaf.layout == "strided" else []

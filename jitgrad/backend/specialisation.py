@@ -21,6 +21,7 @@ from jitgrad.backend.callsupport import address
 from jitgrad.backend.engine import Code, compile_module
 from jitgrad.backend.entry import emit_entry
 from jitgrad.backend.form import CallForm
+from jitgrad.backend.plain import is_plain, plain_table
 from jitgrad.backend.pyrun import run_in_python
 from jitgrad.errors import error
 
@@ -30,6 +31,9 @@ __all__ = ["Specialisation", "link"]
 # text to a module that defines it.
 _KEPT_ENTRIES = 128
 _entries: dict[str, Code] = {}
+
+# Lines of a body that runs so long that an entry of its own, some 12 ns faster a call, is not worth 3 ms of a compile.
+_LONG = 300
 
 _RUN = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.py_object, ctypes.c_void_p)
 
@@ -55,20 +59,20 @@ class Specialisation:
         form: CallForm,
         code: Code,
         on_error: Callable[..., Any],
-        entry: Code | None = None,
+        entries: tuple[int, int] | None = None,
         words: Any = None,
         kept: Sequence[Any] = (),
     ) -> None:
         self.form = form
         self.code = code
         self.on_error = on_error
-        self._kept = (entry, kept)
+        self._kept = kept
         self._words = words
         self.entry = self.table = 0
-        if entry is not None:
-            self.entry = entry.address("jg_entry")
+        if entries is not None:
+            self.entry, run = entries
             self.table = ctypes.addressof(words)
-            self._native = _RUN(entry.address("jg_run"))
+            self._native = _RUN(run)
 
     @property
     def is_native(self) -> bool:
@@ -127,6 +131,10 @@ def link(
     _check(form)
     if not capi.native():
         return Specialisation(form, compile_module(body, level=level, externals=externals, helpers=helpers), on_error)
+    if is_plain(form) and (level != "minimal" or body.count("\n") > _LONG):
+        code = compile_module(body, level=level, externals=externals, helpers=helpers)
+        words, kept = plain_table(form).filled({id(ON_ERROR): on_error}, lambda name: _found(name, code))
+        return Specialisation(form, code, on_error, (address("jg_plain_entry"), address("jg_plain_run")), words, kept)
     text, table = emit_entry(form)
     if level == "minimal":
         entry = _entries.get(text)
@@ -137,7 +145,8 @@ def link(
         code = compile_module(body, level=level, externals=externals, helpers=helpers)
         entry = _beside_loops(text)
     words, kept = table.filled({id(ON_ERROR): on_error}, lambda name: _found(name, code))
-    return Specialisation(form, code, on_error, entry, words, kept)
+    entries = entry.address("jg_entry"), entry.address("jg_run")
+    return Specialisation(form, code, on_error, entries, words, [entry, *kept])
 
 
 def _keep(text: str, entry: Code) -> None:

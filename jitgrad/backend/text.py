@@ -242,6 +242,11 @@ class FunctionText:
         self._loops.append(Counter(self.fresh, len(self._loops), self._count, start, step))
         return self._loops[-1]
 
+    @property
+    def in_loop(self) -> bool:
+        """Whether what is written now is in a loop."""
+        return bool(self._loops)
+
     def index(self, loop: Counter, hint: str) -> str:
         """Name the index of a loop."""
         name = f"%{self.fresh(hint)}"

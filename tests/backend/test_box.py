@@ -42,6 +42,8 @@ from tests.backend.calls import (
     made,
 )
 
+pytestmark = pytest.mark.usefixtures("entries")
+
 # --- results
 
 

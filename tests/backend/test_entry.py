@@ -52,6 +52,8 @@ from tests.backend.calls import (
     made,
 )
 
+pytestmark = pytest.mark.usefixtures("entries")
+
 
 def test_this_interpreter_is_supported() -> None:
     assert capi.supported()

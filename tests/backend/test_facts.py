@@ -7,6 +7,7 @@ import types
 from typing import Any
 
 import numpy as np
+import pytest
 
 from jitgrad.backend.form import (
     ArrayLeaf,
@@ -25,6 +26,8 @@ from tests.backend.calls import (
     gather,
     made,
 )
+
+pytestmark = pytest.mark.usefixtures("entries")
 
 
 def watch(fact: Fact) -> Target:

@@ -35,6 +35,8 @@ from tests.backend.calls import (
     made,
 )
 
+pytestmark = pytest.mark.usefixtures("entries")
+
 # --- the callable type
 
 

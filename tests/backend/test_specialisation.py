@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 import numpy as np
+import pytest
 
 from jitgrad.backend.callhelpers import ARENA_KEPT_BYTES
 from jitgrad.backend.form import (
@@ -56,6 +57,8 @@ from tests.backend.calls import (
     made,
     reentered,
 )
+
+pytestmark = pytest.mark.usefixtures("entries")
 
 
 def test_recursive_calls_have_arenas_of_their_own(path: str) -> None:

@@ -95,13 +95,31 @@ def parted(x: np.ndarray, w: np.ndarray) -> float:
     return total
 
 
-@pytest.mark.parametrize("f", [parted, filtered, falling, alternating, pair])
+def quotients(x: np.ndarray, w: np.ndarray) -> float:
+    """On the way back, sums are divided, and what they are divided by hangs on other numbers."""
+    s, total = 1.0, 0.0
+    for k in range(len(x)):
+        part = s / (2.0 + x[k])
+        total += part * w[k]
+        s = part / (3.0 + w[k]) + (s - part) * x[k] + w[k]
+    return total + s
+
+
+def iterated(x: float, r: float) -> float:
+    """Nothing is added on the way back."""
+    for _ in range(20):
+        x = x - 0.1 * (x * x - r) / (2.0 * x)
+    return x
+
+
+@pytest.mark.parametrize("f", [parted, filtered, falling, alternating, pair, quotients])
 def test_recurrences_of_two_arrays(f: Callable[..., Any]) -> None:
     agree(f, X, W)
 
 
 def test_recurrences_of_numbers_and_of_elements() -> None:
     agree(logistic, 0.3, 2.9)
+    agree(iterated, 0.3, 2.9)
     agree(swept, X)
 
 
@@ -114,6 +132,16 @@ def test_the_way_to_the_next_iteration_is_one_product_and_one_sum() -> None:
     assert by_name[yields].startswith("add")
     terms = [by_name.get(v.strip(","), "") for v in by_name[yields].split()[1:3]]
     assert any(term.startswith("multiply") and carried in term and "any_rounding" in term for term in terms)
+
+
+def test_the_way_to_the_next_iteration_is_one_product_where_nothing_is_added() -> None:
+    lines = jitgrad.grad(iterated).adjoint(0.3, 2.9).split("\n")
+    start = max(k for k, line in enumerate(lines) if " = for " in line)
+    carried = lines[start + 1].split("(")[1].split(",")[1].split(":")[0].strip()
+    (end,) = next(line for line in lines[start:] if line.strip().startswith("yield")).split()[1:]
+    used = [line.strip() for line in lines[start + 2 :] if carried in line.replace(",", "").split()]
+    assert len(used) == 1
+    assert used[0].startswith(f"{end} = multiply")
 
 
 def test_the_product_with_the_carried_number_is_rounded_with_the_sum_though_it_is_used_again() -> None:
@@ -180,6 +208,8 @@ class _Program:
                 return rng.choice([*names, *names, "x[k]", "w[k]", f"{rng.uniform(-1, 1):.2f}"])
             if kind < 0.8:
                 return f"({term(depth - 1)} {rng.choice('+-**')} {term(depth - 1)})"
+            if kind < 0.85:
+                return f"({term(depth - 1)} / (2.0 + np.cos({term(depth - 1)})))"
             return rng.choice([f"(-{term(depth - 1)})", f"np.tanh({term(depth - 1)})", f"max({term(depth - 1)}, -0.4)"])
 
         lines = ["def f(x, w):", f"    {', '.join(names)} = {', '.join(['0.4'] * len(names))}", "    total = 0.0"]
@@ -187,7 +217,9 @@ class _Program:
             lines[1] = "    a = 0.4"
         lines.append("    for k in range(len(x)):")
         lines += [f"        {name} = 0.7 * np.sin({term(3)}) + 0.3 * {term(2)}" for name in names]
-        lines += [f"        total += {term(2)} * {rng.choice(names)}", f"    return total + {' + '.join(names)}"]
+        if rng.random() < 0.8:
+            lines.append(f"        total += {term(2)} * {rng.choice(names)}")
+        lines += [f"    return total + {' + '.join(names)}"]
         self.text = "\n".join(lines)
 
 

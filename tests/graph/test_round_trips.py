@@ -170,7 +170,7 @@ def test_of_two_loops_each_is_joined(monkeypatch: pytest.MonkeyPatch) -> None:
     def counted(graph: Graph) -> bool:
         changed = join_ways(graph)
         if changed:
-            loops.append(sum(op.name == "for" for op in graph.block.ops))
+            loops.append(sum(op.name == "for" for op in graph.ops))
         return changed
 
     monkeypatch.setattr(passes, "join_ways", counted)

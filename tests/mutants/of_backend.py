@@ -8,6 +8,24 @@ __all__ = ["BACKEND"]
 
 BACKEND = (
     Mutant(
+        "rows of a small product are written beyond its last",
+        "backend/emit_small.py",
+        "together = min(most, 1 << (len(rows) - i).bit_length() - 1)",
+        "together = most",
+    ),
+    Mutant(
+        "a small matrix that lies across memory is read as if by rows",
+        "backend/emit_small.py",
+        "[j * count + i for j in range(lanes)]",
+        "[i * lanes + j for j in range(lanes)]",
+    ),
+    Mutant(
+        "the product of transposed small matrices is taken in the order of the others",
+        "backend/emit_small.py",
+        "x, y, out, (m, n) = flipped(y), flipped(x), flipped(out), (n, m)",
+        "x, y, out, (m, n) = flipped(x), flipped(y), flipped(out), (n, m)",
+    ),
+    Mutant(
         "a vector at the end of a row does not ask whether it is inside",
         "backend/margins.py",
         "before[size, coord.offset] = None",
@@ -69,13 +87,13 @@ BACKEND = (
     ),
     Mutant(
         "the reciprocal of a product is that of a square",
-        "backend/loops.py",
-        "made.payload, made.operands = MULTIPLY, parts",
-        "made.payload, made.operands = MULTIPLY, [parts[0], parts[0]]",
+        "backend/reciprocals.py",
+        "_become(built, made, MULTIPLY, parts)",
+        "_become(built, made, MULTIPLY, [parts[0], parts[0]])",
     ),
     Mutant(
         "the reciprocal of a root is made without regard to 0",
-        "backend/loops.py",
+        "backend/reciprocals.py",
         "_CHOOSE, [either, inverse, product]",
         "_CHOOSE, [either, product, product]",
     ),
@@ -120,5 +138,23 @@ BACKEND = (
         "backend/engine.py",
         'if helpers and level not in ("short", "full") else',
         "if helpers else",
+    ),
+    Mutant(
+        "the one entry takes any object of a name for what it was",
+        "backend/plain.py",
+        '        t.unless(same, "no")\n',
+        "",
+    ),
+    Mutant(
+        "the one entry takes a list of one result for that result",
+        "backend/plain.py",
+        "    return form.result.children if isinstance(form.result, TupleResult) else (form.result,)",
+        "    return getattr(form.result, 'children', (form.result,))",
+    ),
+    Mutant(
+        "arrays made for a body that fails are kept",
+        "backend/plain.py",
+        '    t.start("bad")\n    t.do(f"call void @jg_drop(ptr {made}, i64 {count})")\n',
+        '    t.start("bad")\n',
     ),
 )

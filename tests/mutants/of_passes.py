@@ -116,6 +116,36 @@ PASSES = (
         "return _Form(factor, x.rest, x.wait + _WAIT)",
     ),
     Mutant(
+        "what is added before a quotient is left whole where a number is regrouped",
+        "graph/passes/recurrences.py",
+        'rest = None if x.rest is None else self.g.emit("divide", [x.rest, below], op.attrs).result',
+        "rest = x.rest",
+    ),
+    Mutant(
+        "what a recurrence records is read where it would be kept for a block",
+        "graph/passes/ahead.py",
+        "load(g, row, [Pick(index if is_record else place)])",
+        "load(g, row, [Pick(place)])",
+    ),
+    Mutant(
+        "each block of a recurrence begins with the first element",
+        "graph/passes/ahead.py",
+        "index = place if some.start is None else g.add(place, some.start)",
+        "index = place",
+    ),
+    Mutant(
+        "what may raise is left out where a recurrence runs ahead",
+        "graph/passes/ahead.py",
+        "given, early, self.kept, self.checks)",
+        "given, early, self.kept)",
+    ),
+    Mutant(
+        "a value that hangs on one that is not kept is computed again",
+        "graph/passes/ahead.py",
+        "return all(self._is_had(v, have) for v in op.operands)",
+        "return any(self._is_had(v, have) for v in op.operands)",
+    ),
+    Mutant(
         "a turned array is read at the places of the array as it was",
         "graph/passes/layout.py",
         "attr, ints = split_index(self._rotated(index))",

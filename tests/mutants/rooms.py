@@ -23,6 +23,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "backend/test_lower.py",
         "programs/test_small.py",
     ),
+    "backend/emit_small.py": ("backend/test_small_products.py",),
     "backend/emit_systems.py": ("graph/test_registry.py", "trace/test_systems.py"),
     "graph/diff/": (
         "graph/test_masks.py",
@@ -57,6 +58,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "graph/test_loops_of_elements.py",
         "graph/test_packing.py",
         "graph/test_rows_around_loops.py",
+        "graph/test_ahead.py",
         "graph/test_round_trips.py",
         "graph/test_jam.py",
         "graph/test_survey.py",

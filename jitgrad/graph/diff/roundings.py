@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from jitgrad.graph.diff.activity import derivative_operands, edges_within, reach
-from jitgrad.graph.diff.cancellation import constant_of
 from jitgrad.graph.ir import Block, Op, Value
 
 __all__ = ["mark_roundings"]
@@ -65,15 +64,9 @@ def mark_roundings(block: Block, own: Collection[Op], repeated: Collection[Op]) 
         op.attrs = {k: v for k, v in op.attrs.items() if k != "any_rounding"}
         if exact.isdisjoint((*op.results, *op.regions[0].yields)):
             op.attrs["any_rounding"] = True
-    # A number over y stays one division where nothing else is divided by y.
-    divisions = [op for op in free if op.name == "divide"]
-    shared = {
-        op.operands[1] for op in divisions if op.results[0] not in exact and constant_of(op.operands[0]) in (None, 1.0)
-    }
-    alone = {op for op in divisions if constant_of(op.operands[0]) not in (None, 1.0) and op.operands[1] not in shared}
     for op in free:
         result = op.results[0]
-        if result in exact or op in alone:
+        if result in exact:
             op.attrs.pop("any_rounding", None)
         elif result.array.dtype.kind == "f":
             op.attrs["any_rounding"] = True

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from jitgrad.graph.ir import Graph
+from jitgrad.graph.passes.ahead import run_ahead
 from jitgrad.graph.passes.asked import round_for_marks
 from jitgrad.graph.passes.batch import batch_products
 from jitgrad.graph.passes.components import take_apart
@@ -64,6 +65,7 @@ __all__ = [
     "promote",
     "record_states_once",
     "round_for_marks",
+    "run_ahead",
     "run_upwards",
     "shorten_recurrences",
     "simplify",
@@ -145,6 +147,8 @@ def _optimise(graph: Graph) -> None:
         # After elements have become numbers that loops carry.
         shorten_recurrences,
         run_upwards,
+        # After elements have become numbers that loops carry, and before loops_to_rows, which takes the second parts.
+        run_ahead,
         # Of what has been split or turned round.
         loops_to_rows,
         # After loops_to_rows: what was kept for all iterations is kept for a block of them.

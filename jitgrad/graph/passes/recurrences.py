@@ -5,12 +5,12 @@
 Both are one number; but on the left four operations wait for each other, and each iteration for the last one, while on
 the right all but one product and one sum are ready before. A processor does these two as one, rounded once (the product
 gets `any_rounding`), and the others meanwhile. Likewise a sum of several terms becomes that of the carried number and
-all the others.
+all the others, and a product of several factors that of the carried number and all the others.
 
 In: a graph in its final form but for this. Out: the same graph, up to the rounding of what loops carry. Only for loops
 of derivatives (`diff/roundings.py` has marked them: no user wrote these sums and products), for floats that reach the
-next iteration by sums, differences and products with numbers that do not depend on them. Not where a choice hangs on
-them: a cotangent that is not used stays an exact zero whatever it would be multiplied by.
+next iteration by sums and differences, products with numbers that do not depend on them and quotients by such. Not
+where a choice hangs on them: a cotangent that is not used stays an exact zero whatever it would be multiplied by.
 """
 
 from __future__ import annotations
@@ -135,11 +135,12 @@ class _Recurrence:
         factor, rest = form.factor, form.rest
         if ahead is not None:
             rest = self._sum(rest, ahead if factor is None else self.g.multiply(ahead, factor))
-        if rest is None or (factor is None and last.attrs.get("any_order")):
+        if factor is None and (rest is None or last.attrs.get("any_order")):
             return False
-        multiple = self.arg if factor is None else self.g.multiply(self.arg, factor, any_rounding=True)
-        total = self.g.add(multiple, rest)
-        gain = form.wait - (_WAIT if factor is None else _FUSED_WAIT)
+        total = self.arg if factor is None else self.g.multiply(self.arg, factor, any_rounding=True)
+        if rest is not None:
+            total = self.g.add(total, rest)
+        gain = form.wait - (_WAIT if factor is None or rest is None else _FUSED_WAIT)
         flops = sum(op.primitive.is_elementwise for op in here)
         if gain <= 0 or _AT_ONCE * form.wait < flops or len(self.g.block.ops) > _AT_ONCE * gain + _PLAIN:
             return False
@@ -197,11 +198,20 @@ class _Recurrence:
                 return self._times(x, op.operands[1])
             case ("multiply", [None, _Form() as x]):
                 return self._times(x, op.operands[0])
+            case ("divide", [_Form() as x, None]) if "any_rounding" in op.attrs:
+                return self._over(x, op)
         return None
 
     def _times(self, x: _Form, y: Value) -> _Form:
         factor = y if x.factor is None else self.g.multiply(x.factor, y)
         return _Form(factor, None if x.rest is None else self.g.multiply(x.rest, y), x.wait + _WAIT)
+
+    def _over(self, x: _Form, op: Op) -> _Form:
+        """Return a quotient, which is a product with a reciprocal: that needs no waiting for the number."""
+        below = op.operands[1]
+        factor = self.g.emit("divide", [self._number(x, op), below], op.attrs).result
+        rest = None if x.rest is None else self.g.emit("divide", [x.rest, below], op.attrs).result
+        return _Form(factor, rest, x.wait + _WAIT)
 
     def _number(self, x: _Form, op: Op) -> Value:
         return self.g.constant(1.0, op.result.array.dtype) if x.factor is None else x.factor

@@ -20,6 +20,7 @@ __all__ = [
     "drop_positions",
     "may_act",
     "some_iterations",
+    "used_by",
 ]
 
 # Attributes that let the backend round otherwise than the op alone would; they mean nothing to the graph.
@@ -47,6 +48,16 @@ def defined_in(block: Block) -> set[Value]:
 def may_act(block: Block) -> bool:
     """Whether a block holds an op, however deep, that may raise or do input and output."""
     return any(op.primitive.effects & KEPT_EFFECTS for inner in blocks_within(block) for op in inner.ops)
+
+
+def used_by(op: Op) -> list[Value]:
+    """Return all that an op uses, in its regions too."""
+    found = list(op.operands)
+    for region in op.regions:
+        for block in blocks_within(region):
+            found += [v for o in block.ops for v in o.operands]
+            found += block.yields
+    return found
 
 
 def some_iterations(g: Builder, loop: Op, start: Value, size: int, given: Sequence[Value]) -> Op:

@@ -20,7 +20,7 @@ from jitgrad.graph.builder import Builder
 from jitgrad.graph.ir import Block, Graph, Op, Value, clone_block
 from jitgrad.graph.ops.index import Pick, index_of
 from jitgrad.graph.passes.accesses import carried_array
-from jitgrad.graph.passes.rewriting import KEPT_EFFECTS, Replacements, blocks_within, defined_in, may_act
+from jitgrad.graph.passes.rewriting import KEPT_EFFECTS, Replacements, blocks_within, defined_in, may_act, used_by
 from jitgrad.graph.passes.rules.context import Context
 from jitgrad.graph.passes.rules.ranges import Sum, as_sum
 from jitgrad.graph.passes.survey import surveyed
@@ -65,16 +65,6 @@ def _place(block: Block, op: Op) -> int:
     return block.ops.index(op)
 
 
-def _uses(op: Op) -> list[Value]:
-    """Return all that an op uses, in its regions too."""
-    found = list(op.operands)
-    for region in op.regions:
-        for block in blocks_within(region):
-            found += [v for o in block.ops for v in o.operands]
-            found += block.yields
-    return found
-
-
 class _Pair:
     """A loop and one behind it of as many iterations.
 
@@ -94,7 +84,7 @@ class _Pair:
         self.between = block.ops[_place(block, there) + 1 : _place(block, back)]
         self.late = set(there.results)
         for op in self.between:
-            if not self.late.isdisjoint(_uses(op)):
+            if not self.late.isdisjoint(used_by(op)):
                 self.late.update(op.results)
 
     def may_join(self) -> bool:
@@ -103,7 +93,7 @@ class _Pair:
             return False
         if any(op.primitive.effects & KEPT_EFFECTS or any(map(may_act, op.regions)) for op in self.between):
             return False
-        asked = self.late.intersection(_uses(self.back))
+        asked = self.late.intersection(used_by(self.back))
         return bool(asked) and all(map(self._is_read_in_step, asked)) and self._is_of_sums()
 
     # --- what the way back reads
@@ -266,7 +256,7 @@ def _is_added_to(block: Block, start: Value, end: Value) -> bool:
     """Whether a number is only added to, in any order, until it is what is asked for."""
     now, before = start, set[Value]()
     for op in block.ops:
-        used = _uses(op)
+        used = used_by(op)
         if not before.isdisjoint(used):
             return False
         if now not in used or now is end:
@@ -290,7 +280,7 @@ def _is_added_to(block: Block, start: Value, end: Value) -> bool:
 
 def _count(block: Block, value: Value) -> int:
     """Return how often a value is used in a block."""
-    return block.yields.count(value) + sum(_uses(op).count(value) for op in block.ops)
+    return block.yields.count(value) + sum(used_by(op).count(value) for op in block.ops)
 
 
 def _adds_up(ops: Sequence[Op], blocks: Sequence[Block]) -> bool:

@@ -11,6 +11,9 @@ from jitgrad.graph.passes.rules.context import Context, Rule, made_by
 
 __all__ = ["RULES", "scalar_within"]
 
+# Numbers of the largest matrix that is put together at once.
+_SMALL = 16
+
 
 def scalar_within(value: Value) -> Value | None:
     """Return the scalar that was broadcast to make a value."""
@@ -67,7 +70,22 @@ def _concatenate(r: Context, op: Op) -> Value | None:
     full = [v for v in op.operands if v.shape[axis] != 0]
     if full and len(full) < len(op.operands):
         return r.g.emit("concatenate", full, op.attrs).result
+    numbers = _numbers_of_rows(op)
+    if numbers:
+        return reshape_to(r.g, r.g.emit("concatenate", numbers, op.attrs).result, op.results[0].shape)
     return None
+
+
+def _numbers_of_rows(op: Op) -> list[Value]:
+    """Return the numbers that the rows of a small matrix are put together from, which is one row of them all."""
+    found: list[Value] = []
+    for v in op.operands:
+        row = made_by(v, "reshape")
+        inner = None if row is None else made_by(row.operands[0], "concatenate")
+        if op.attrs["axis"] or inner is None or v.shape[0] != 1 or any(x.shape != (1,) for x in inner.operands):
+            return []
+        found += inner.operands
+    return found if len(found) <= _SMALL else []
 
 
 def _reduce(r: Context, op: Op) -> Value | None:
