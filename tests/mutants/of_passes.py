@@ -296,10 +296,10 @@ PASSES = (
         "None if extent < 1 else",
     ),
     Mutant(
-        "what the first arm of a branch stores is no version of an array that is made smaller",
+        "what both arms of a branch store is no version of an array that is made smaller",
         "graph/passes/private.py",
-        "if any(y in known for y in arms[i]))",
-        "if arms[i][1] in known)",
+        "while count < len(known):",
+        "if count < len(known):",
     ),
     Mutant(
         "a row is not as far behind the one before as it must be",
