@@ -366,6 +366,50 @@ def gradient_by_rows_of_other_lengths(x, n):
     return jitgrad.grad(total)(xs)
 
 
+def _longer_tuple(x):
+    r = (1.0,)
+    for v in x[x > 0]:
+        r = (*r, v)
+    return sum(r)
+
+
+def _list_of_functions(x):
+    found = []
+    for v in x[x > 0]:
+        found.append(lambda y, v=v: y * v)
+    return found[-1](x[0])
+
+
+def _counted_for_a_copy(x):
+    n = 0
+    for _ in x[x > 0]:
+        n += 1
+    return np.tile(x, n)
+
+
+def _arrays_of_many_sizes(x):
+    found = []
+    for k in range(10 * len(x)):
+        if x[k % 3] > 0:
+            found.append(np.full(k, x[0]))
+    return np.concatenate(found)
+
+
+@pytest.mark.parametrize(
+    ("function", "why"),
+    [
+        (_longer_tuple, "JG228: the number of trips of a loop in which r changes its length must be known"),
+        (_list_of_functions, "JG228: the number of trips of a loop in which a list or dict changes its length must be"),
+        (_counted_for_a_copy, "JG228: the counts of np.tile must be known"),
+        (_arrays_of_many_sizes, "JG221: appending an array of another size to a list of arrays, which have one size"),
+    ],
+)
+def test_where_a_loop_cannot_be_unrolled_the_reason_is_told(function: Callable[..., Any], why: str) -> None:
+    with pytest.raises(JitgradError) as caught:
+        jitgrad.jit(function)(X)
+    assert str(caught.value).startswith(why)
+
+
 def sections(text: str) -> tuple[str, list[str], str]:
     """Return the three parts of an error's text: what, where, do."""
     lines = text.split("\n")

@@ -126,7 +126,7 @@ class CarriedLists:
     def _items_fit(self, part: Part, head: tuple[Any, ...], found: Any, back: State) -> bool:
         if isinstance(found, tuple) and len(found) == len(head):
             if part.path[1].named and [n for n, _ in found] != [n for n, _ in self.entry.heap[part.path[1]]]:
-                raise NeedUnroll(self.key, "a dict or object has other keys after a trip of the loop")
+                raise NeedUnroll(self.key, "the number of trips of a loop in which a dict or object gets other keys")
             return True
         if self._split(part.path[1], found, back):
             return False
@@ -147,7 +147,7 @@ class CarriedLists:
             ev.list_kinds[part.path[1]], self.element[part.path] = form
             self.widen[part.path] = "grow"
             return False
-        raise NeedUnroll(self.key, "a list or dict changes its length in the loop")
+        raise NeedUnroll(self.key, "the number of trips of a loop in which a list or dict changes its length")
 
     def _split(self, cell: Cell, found: Any, back: State) -> bool:
         """Take a list apart at entry whose length changes in the loop; whether that can be."""

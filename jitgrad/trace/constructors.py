@@ -104,7 +104,7 @@ def _append(ctx: Context, cell: Cell, value: Any) -> None:
     of = ctx.list_kinds.get(cell)
     if isinstance(held, Value) and cell.name == GENERATOR and of not in PACKED and kind(value) != of:
         # One list has no items of two kinds.
-        unroll_around(ctx, "a generator yields Python's numbers and NumPy's")
+        unroll_around(ctx, "the number of trips of a loop in which a generator yields Python's numbers and NumPy's")
     append_item(ctx, cell, value)
 
 

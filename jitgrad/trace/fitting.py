@@ -158,7 +158,8 @@ class Fitting(CarriedLists):
             return True
         if self.may_peel:
             raise NeedPeel(part.name, f"it is a tuple of {len(head)}, and one of {len(found)} after a trip")
-        raise NeedUnroll(self.key, f"{part.name or 'a tuple'} changes its length in the loop")
+        name = part.name or "a tuple"
+        raise NeedUnroll(self.key, f"the number of trips of a loop in which {name} changes its length")
 
     def _first_bound(self, path: Any, value: Any, back: State) -> None:
         if isinstance(value, Maybe):

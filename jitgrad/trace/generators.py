@@ -101,7 +101,7 @@ def refuse_items(ctx: Any, found: Poison, name: str) -> None:
     UnsupportedError
         JG240 where there is none.
     """
-    unroll_around(ctx, f"{name} has other items on each path")
+    unroll_around(ctx, f"the number of trips of a loop in which {name} has other items on each path")
     ctx.refuse(found, name)
 
 

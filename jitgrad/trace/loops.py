@@ -147,7 +147,7 @@ def _loop(ev: Any, node: LoopNode, frame: Frame, key: Any, peeled: int) -> Outco
         except NeedUnroll as need:
             if need.key != key:
                 raise
-            ev.unrolled[key] = None
+            ev.unrolled[key] = ev.error("JG228", why=need.why)
             if is_for and isinstance(start.stack[-1], IterRange | IterRows):
                 # Only a known number of trips can be written out; a count that the call gives becomes known.
                 _reset(ev, block, mark, location, depth, frames)
@@ -260,7 +260,7 @@ def _symbolic(ev: Any, node: LoopNode, frame: Frame, key: Any, start: State, pee
             _reset(ev, block, mark, location, depth, frames)
         else:
             # Names that are exchanged for views of each other: trip by trip each is known.
-            raise NeedUnroll(key, "what its variables are differs from trip to trip")
+            raise NeedUnroll(key, "the number of trips of a loop in which variables are other objects in each trip")
     raise ev.error("JG900", what="no form fits a loop")
 
 

@@ -77,3 +77,43 @@ def test_what_the_iteration_before_stored_is_kept() -> None:
     """The place before the two that an iteration stores belongs to the one before."""
     graph = read(graph_text(2, 1, (0, 1), -1, 1))
     assert not keep_one_part(graph)
+
+
+@pytest.mark.parametrize("storing", [(True, False), (False, True), (True, True)])
+def test_arms_of_a_branch_store(storing: tuple[bool, bool]) -> None:
+    """What an arm yields is the array too, whichever arm stores: its type follows."""
+    first, second = (
+        f"""^() {{
+          %t{k} = store %t, {"%v" if stores else "%s"}, %p {{index=(@_,)}} : float64[{2 * N}]
+          yield {f"%t{k}" if stores else "%t"}
+        }}"""
+        for k, stores in enumerate(storing)
+    )
+    graph = read(f"""
+    graph f(%x: float64[{N}, 2]) {{
+      %n = constant {{value={N}}} : int64[]
+      %two = constant {{value=2}} : int64[]
+      %zero = constant {{value=0.0}} : float64[]
+      %new = undef {{shape=({2 * N},), dtype=float64}} : float64[{2 * N}]
+      %kept, %sum = for %n, %new, %zero : float64[{2 * N}], float64[]
+      ^(%k: int64[], %a: float64[{2 * N}], %s: float64[]) {{
+        %p = multiply %k, %two : int64[]
+        %v = load %x, %k {{index=(@_, @0)}} : float64[]
+        %t = store %a, %s, %p {{index=(@_,)}} : float64[{2 * N}]
+        %c = greater %v, %zero : bool[]
+        %b = if %c : float64[{2 * N}]
+        {first}
+        {second}
+        %y = load %b, %p {{index=(@_,)}} : float64[]
+        %sum1 = add %v, %y : float64[]
+        yield %b, %sum1
+      }}
+      return %sum
+    }}
+    """)
+    want = interpret(graph, [X])
+    assert keep_one_part(graph)
+    dce(graph)
+    verify(graph)
+    assert_ir(graph, has=["undef {shape=(1,), dtype=float64}"])
+    assert interpret(graph, [X]) == want

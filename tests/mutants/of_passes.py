@@ -296,6 +296,12 @@ PASSES = (
         "None if extent < 1 else",
     ),
     Mutant(
+        "what both arms of a branch store is no version of an array that is made smaller",
+        "graph/passes/private.py",
+        "while count < len(known):",
+        "if count < len(known):",
+    ),
+    Mutant(
         "a row is not as far behind the one before as it must be",
         "graph/passes/groups.py",
         "trips = distance * self.behind * abs(factor)",

@@ -120,19 +120,18 @@ def _part(r: Context, loop: Op, ops: list[Op], axis: int) -> tuple[Sum, int] | N
 
 def _versions(loop: Op, k: int) -> list[Value]:
     """Return all that the array is called that a loop carries at a position."""
-    found = [loop.results[k], loop.regions[0].args[k + 1]]
-    known = set(found)
-    for block in blocks_within(loop.regions[0]):
-        for op in block.ops:
+    known = dict.fromkeys([loop.results[k], loop.regions[0].args[k + 1]])
+    count = 0
+    # Until nothing is new: what an arm of a branch stores is met behind the branch that yields it.
+    while count < len(known):
+        count = len(known)
+        for op in (op for block in blocks_within(loop.regions[0]) for op in block.ops):
             if op.name in ("addto", "store") and op.operands[0] in known:
-                more = [op.result]
+                known[op.result] = None
             elif op.name == "for":
                 at = [i for i, v in enumerate(op.operands[1:]) if v in known]
-                more = [v for i in at for v in (op.results[i], op.regions[0].args[i + 1])]
+                known |= dict.fromkeys(v for i in at for v in (op.results[i], op.regions[0].args[i + 1]))
             elif op.name == "if":
-                more = [v for i, v in enumerate(op.results) if op.regions[0].yields[i] in known]
-            else:
-                continue
-            found += more
-            known.update(more)
-    return found
+                arms = list(zip(*(region.yields for region in op.regions), strict=True))
+                known |= dict.fromkeys(v for i, v in enumerate(op.results) if any(y in known for y in arms[i]))
+    return list(known)
