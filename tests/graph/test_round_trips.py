@@ -163,6 +163,28 @@ def test_samples(f: Callable[..., Any], joined: bool, monkeypatch: pytest.Monkey
     assert tangent == pytest.approx(quotient, rel=1e-6)
 
 
+@pytest.mark.parametrize("at", ["i", "n - 1 - i", "(i + 1) % n"])
+def test_a_loop_that_reads_what_the_first_made_at_any_place(at: str) -> None:
+    """The way there and the second loop go through rows in one order, in opposite ones, or neither."""
+    text = f"""
+def f(p, z):
+    n, m = z.shape
+    t, total = np.empty((n, m)), 0.0
+    for i in range(n):
+        for j in range(m):
+            t[i, j] = np.sin(p[0] * z[i, j])
+    for i in range(n):
+        s = 0.0
+        for j in range(m):
+            s += t[{at}, j] * p[1]
+        total += (i + 1) * s * s
+    return total
+"""
+    f = function_of(text, f"<rows at {at}>")
+    slopes = [(f(P + d, Z) - f(P - d, Z)) / 2e-6 for d in np.eye(P.size) * 1e-6]
+    np.testing.assert_allclose(jitgrad.grad(f)(P, Z), slopes, rtol=1e-5, atol=1e-6)
+
+
 def test_of_two_loops_each_is_joined(monkeypatch: pytest.MonkeyPatch) -> None:
     loops = list[int]()
     join_ways = passes.join_ways
