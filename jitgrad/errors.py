@@ -154,8 +154,7 @@ TABLE: dict[str, Row] = {
     "JG221": Row(
         UnsupportedError,
         "{what}",
-        "store into an array made before the loop (np.empty(n)), join arrays as they come (a = np.append(a, x)), "
-        "or turn the list into an array first: np.array(xs)",
+        "store into an array made before the loop, join arrays as they come (np.append), or use np.array(xs) first",
     ),
     "JG222": Row(UnsupportedError, "{what}", "return the new value instead, with the result or as aux"),
     "JG223": Row(
