@@ -84,6 +84,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "trace/test_instances.py",
         "trace/test_alternatives.py",
         "trace/test_identity.py",
+        "trace/test_carried.py",
         "trace/test_columns.py",
         "test_layouts.py",
         "test_failing_calls.py",
