@@ -49,6 +49,18 @@ def test_without_a_bug_nothing_is_caught(copy: Copy) -> None:
     assert copy.run(["tests/graph/test_tangent.py"], 200.0)[0] == "SURVIVED"
 
 
+def test_the_name_of_what_fails_may_look_like_a_message(copy: Copy) -> None:
+    made = copy.root / "tests" / "test_made.py"
+    made.write_text(
+        "import pytest\n\n\n@pytest.mark.parametrize('x', ['a[i - 1]', 'a[i - 1] - 2'])\n"
+        "def test_it(x: str) -> None:\n    assert len(x) < 9, 'x - y'\n"
+    )
+    try:
+        assert copy.run(["tests/test_made.py"], 200.0) == ("caught", "tests/test_made.py::test_it[a[i - 1] - 2]")
+    finally:
+        made.unlink()
+
+
 def test_a_package_that_cannot_be_imported_is_no_catch(copy: Copy) -> None:
     broken = dataclasses.replace(BUG, new="    return (")
     assert copy.find(broken, 200.0).word == "BROKEN"

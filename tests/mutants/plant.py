@@ -137,5 +137,8 @@ class Copy:
             return "SURVIVED", f"no test failed within {seconds:.0f} s, {last} was running"
         if code < 0 and last:
             return "caught", f"{last} died of signal {-code}"
-        failed = re.search(r"^(?:FAILED|ERROR) (tests/\S+::.*?)(?: - .*)?$", text, re.MULTILINE)
-        return ("caught", failed[1]) if code == 1 and failed else ("BROKEN", text[-2000:])
+        failed = re.search(r"^(?:FAILED|ERROR) (tests/\S+::.*)$", text, re.MULTILINE)
+        if code != 1 or failed is None:
+            return "BROKEN", text[-2000:]
+        # The message behind the name begins with " - ", which the name may have in it too.
+        return "caught", max((test for test in named if failed[1].startswith(test)), key=len, default=failed[1])
