@@ -14,7 +14,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable
 
-from jitgrad.backend.calltext import CallText, Table
+from jitgrad.backend.calltext import Table, shared_text
 
 __all__ = ["HANDLER", "KEPT_BLOCKS", "KEPT_BYTES", "LARGE", "SMALL_COUNT", "emit_handler", "fill_handler"]
 
@@ -66,15 +66,9 @@ def emit_handler(table: Table) -> str:
     return "\n".join([_new(table), _drop(table), text])
 
 
-def _text(table: Table) -> CallText:
-    t = CallText(table)
-    t.entry.append("  %table = getelementptr i8, ptr @jg_words, i64 0")
-    return t
-
-
 def _new(table: Table) -> str:
     """Allocate a block; null if there is no memory."""
-    t = _text(table)
+    t = shared_text(table)
     t.unless(t.emit(f"icmp ult i64 %size, {2**62}"), "none")
     whole = t.api("PyMem_RawMalloc", "ptr", f"i64 {t.emit(f'add i64 %size, {_ROOM}')}")
     t.not_null(whole, "none")
@@ -91,7 +85,7 @@ def _new(table: Table) -> str:
 
 def _drop(table: Table) -> str:
     """Give a block back to the C library."""
-    t = _text(table)
+    t = shared_text(table)
     t.api("PyMem_RawFree", "void", f"ptr {t.load('ptr', '%block', -16)}")
     t.do("ret void")
     return t.function("define internal void @jg_block_drop(ptr %block)")

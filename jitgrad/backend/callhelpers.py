@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from jitgrad.backend.blocks import HANDLER, SMALL_COUNT, emit_handler
-from jitgrad.backend.calltext import CallText, Table
+from jitgrad.backend.calltext import CallText, Table, shared_text
 from jitgrad.backend.capi import ARRAY, DESCR, OB_TYPE
 from jitgrad.backend.form import ArrayLeaf
 
@@ -27,7 +27,6 @@ __all__ = [
     "arena_in",
     "array_facts",
     "emit_helpers",
-    "shared_text",
 ]
 
 ARENA_KEPT_BYTES = 64 * 2**20
@@ -58,13 +57,6 @@ def array_facts(leaf: ArrayLeaf) -> list[Any]:
     dims = [n if isinstance(n, int) else -1 for n in leaf.shape]
     head = [(np.ndarray,), (leaf.dtype,), leaf.dtype.num, len(dims), flags, mode, size.bit_length() - 1]
     return [*head, *dims, *strides]
-
-
-def shared_text(table: Table) -> CallText:
-    """Return a function to be written whose table is the words of the module."""
-    t = CallText(table)
-    t.entry.append("  %table = getelementptr i8, ptr @jg_words, i64 0")
-    return t
 
 
 def emit_helpers(table: Table) -> str:

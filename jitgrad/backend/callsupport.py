@@ -20,8 +20,8 @@ from typing import Any
 
 from jitgrad.backend import capi
 from jitgrad.backend.blocks import fill_handler
-from jitgrad.backend.callhelpers import emit_helpers, shared_text
-from jitgrad.backend.calltext import Table
+from jitgrad.backend.callhelpers import emit_helpers
+from jitgrad.backend.calltext import Table, shared_text
 from jitgrad.backend.capi import OB_TYPE
 from jitgrad.backend.engine import compile_module
 from jitgrad.backend.plain import emit_plain_entry

@@ -14,7 +14,7 @@ from typing import Any
 from jitgrad.backend.capi import OB_TYPE
 from jitgrad.backend.text import FunctionText
 
-__all__ = ["CallText", "Table"]
+__all__ = ["CallText", "Table", "shared_text"]
 
 
 class Table:
@@ -172,6 +172,13 @@ class CallText(FunctionText):
         """Return the whole function as text; a cold one is not worth the time of LLVM's optimisers."""
         head += " noinline optnone" if cold else ""
         return "\n".join([f"{head} {{", "start:", *self.entry, *self.lines, "}", ""])
+
+
+def shared_text(table: Table) -> CallText:
+    """Return a function to be written whose table is the words of the module."""
+    t = CallText(table)
+    t.entry.append("  %table = getelementptr i8, ptr @jg_words, i64 0")
+    return t
 
 
 def _alignment(type: str) -> int:

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from jitgrad.backend.box import ON_ERROR
-from jitgrad.backend.callhelpers import ARENA_ALIGN, ARENA_STACK_BYTES, Loop, arena_in, array_facts, shared_text
-from jitgrad.backend.calltext import CallText, Table
+from jitgrad.backend.callhelpers import ARENA_ALIGN, ARENA_STACK_BYTES, Loop, arena_in, array_facts
+from jitgrad.backend.calltext import CallText, Table, shared_text
 from jitgrad.backend.capi import ARRAY, OB_TYPE, OB_VALUE
 from jitgrad.backend.checks import is_by_identity, root_and_steps
 from jitgrad.backend.form import (

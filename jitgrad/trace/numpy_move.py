@@ -75,10 +75,6 @@ def _repeat(ctx: Context, a: Any, repeats: Any, axis: Any = None) -> Any:
     if is_list(ctx, repeats) or isinstance(repeats, tuple):
         counts = array_of(ctx, repeats)
         known = _known_counts(ctx, repeats)
-        kind = dtype_of(ctx, counts)
-        if not np.can_cast(kind, np.int64, "safe"):
-            to = np.dtype(np.int64)
-            raise TypeError(f"Cannot cast array data from {kind!r} to {to!r} according to the rule 'safe'")
         if known is None and shape_of(ctx, counts) != (1,):
             return ctx.call(elements.repeated, [ctx.fresh(value), counts, at])
         if known is not None and len(known) != 1:
