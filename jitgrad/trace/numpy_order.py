@@ -37,12 +37,20 @@ def sort_value(ctx: Context, value: Value, axis: int) -> Value:
     return made
 
 
+def _is_stable(ctx: Context, kind: Any, order: Any, stable: Any) -> bool:
+    """Whether equal elements are to stay as they were; raises what NumPy does if no sort is named."""
+    kind, order, stable = (known_argument(ctx, v, "a kind of sort") for v in (kind, order, stable))
+    np.argsort(np.zeros(1), kind=kind, order=order, stable=stable)
+    return bool(stable) or kind not in (None, "quicksort")
+
+
 @handles(np.sort)
 def _sort(ctx: Context, a: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> Any:
     value = as_array(ctx, numeric(ctx, a))
     if axis is None:
         value = reshape_to(ctx.g, value, (size_of(ctx, value.shape),))
         axis = 0
+    _is_stable(ctx, kind, order, stable)
     return ctx.fresh(sort_value(ctx, value, axis_argument(ctx, axis, value.array.rank)))
 
 
@@ -51,6 +59,7 @@ def _sort_in_place(
     ctx: Context, x: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: Any = None
 ) -> None:
     value = as_array(ctx, x)
+    _is_stable(ctx, kind, order, stable)
     write(ctx, x, sort_value(ctx, value, axis_argument(ctx, axis, value.array.rank)), "sort array")
 
 
@@ -61,9 +70,7 @@ def _argsort(ctx: Context, a: Any, axis: Any = -1, kind: Any = None, order: Any 
     if axis is None:
         value = reshape_to(ctx.g, value, (size_of(ctx, value.shape),))
         axis = 0
-    kind, stable = (known_argument(ctx, v, "a kind of sort") for v in (kind, stable))
-    np.argsort(np.zeros(1), kind=kind, stable=stable)  # raises if they name none
-    stably = bool(stable) or kind not in (None, "quicksort")
+    stably = _is_stable(ctx, kind, order, stable)
     return ctx.fresh(ctx.g.argsort(value, axis=axis_argument(ctx, axis, value.array.rank), stable=stably))
 
 

@@ -105,10 +105,11 @@ def test_kinds(kind: str) -> None:
         np.testing.assert_array_equal(got, want)
 
 
-@pytest.mark.parametrize("given", [{"kind": "bubble"}, {"kind": "stable", "stable": True}])
-def test_no_kind_at_all(given: dict[str, Any]) -> None:
+@pytest.mark.parametrize("given", [{"kind": "bubble"}, {"kind": "stable", "stable": True}, {"order": "x"}])
+@pytest.mark.parametrize("function", [np.sort, np.argsort, np.ndarray.sort])
+def test_no_kind_at_all(function: Any, given: dict[str, Any]) -> None:
     def f(x: np.ndarray) -> Any:
-        return np.argsort(x, **given)
+        return x.sort(**given) if function is np.ndarray.sort else function(x, **given)
 
     def raised(f: Callable[..., Any]) -> str:
         with pytest.raises(ValueError) as caught:
